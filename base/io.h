@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BASE_IO_H
+#define BASE_IO_H
+
+/*
+ * Files by directory descriptor: bounded reads, one-call writes, opening beneath a root without
+ * following links, atomic replacement.
+ *
+ * All functions return a negative errno on failure. Every descriptor is close-on-exec.
+ */
+
+#include <stddef.h>
+#include <sys/types.h>
+
+struct err;
+
+/*
+ * Open @path beneath @dirfd. No component may be a symbolic link or "..", and mount points are not
+ * crossed. @flags as for open(2); O_CLOEXEC and O_NOFOLLOW are added. "" opens @dirfd itself.
+ * Returns the descriptor; -ELOOP a link; -EXDEV an attempt to leave; other -errno from the kernel.
+ * openat2(2) where the kernel has it (5.6), otherwise a walk that refuses the same things.
+ */
+int io_open_beneath(int dirfd, const char *path, int flags);
+
+/* The walk alone, for kernels and seccomp filters without openat2(2). Public for its test. */
+int io_open_beneath_walk(int dirfd, const char *path, int flags);
+
+/* read(2) until the buffer is full or the file ends. Returns the number of bytes. */
+ssize_t io_read_full(int fd, char *buf, size_t size) __attribute__((access(write_only, 2, 3)));
+
+/*
+ * The whole of a small text file, NUL-terminated, one trailing newline removed.
+ * Returns its length; -EFBIG when it does not fit.
+ */
+ssize_t io_read_at(int dirfd, const char *name, char *buf, size_t size)
+    __attribute__((access(write_only, 3, 4)));
+
+/*
+ * The whole of a text file of unknown size up to @max bytes, NUL-terminated, as it is.
+ * @ret  malloc()ed, the caller's. Returns its length; -EFBIG when it is longer.
+ */
+ssize_t io_read_all_at(int dirfd, const char *name, size_t max, char **ret);
+
+/* The same from an open descriptor, read to its end. */
+ssize_t io_read_all(int fd, size_t max, char **ret);
+
+/*
+ * Write a control file: it must exist, and the value goes in by one write(2), so that a kill leaves
+ * the old or the new value. Returns 0; -EIO for a short write.
+ */
+int io_write_at(int dirfd, const char *name, const char *text);
+
+/* The same for a number, without allocation. */
+int io_write_id_at(int dirfd, const char *name, pid_t id);
+
+/*
+ * Replace a file by temporary file, fsync and rename: a kill leaves the old or the new content.
+ * The directory is fsynced too. Mode 0600. One writer at a time: the temporary name is fixed.
+ */
+int io_replace_at(int dirfd, const char *name, const char *data, size_t len);
+
+/* mkdir for each missing component of @path beneath @dirfd, then open the last. */
+int io_mkdirs(int dirfd, const char *path, mode_t mode);
+
+/* Read and drop what is left in a descriptor, so that the writer at the other end never gets
+ * SIGPIPE. */
+void io_drain(int fd);
+
+/* Sleep, resuming after signals. */
+void io_sleep_ms(unsigned ms);
+
+/* Monotonic clock in microseconds. */
+unsigned long long io_now_us(void);
+
+#endif

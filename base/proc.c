@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/proc.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int proc_stat_parse(const char *text, struct proc_stat *ret)
+{
+    const char *open = strchr(text, '('), *close = strrchr(text, ')');
+    const char *p;
+    size_t len;
+    int field = 3;
+
+    if (!open || !close || close < open || close[1] != ' ' || close[2] == '\0')
+        return -EINVAL;
+    len = (size_t)(close - open - 1);
+    if (len >= sizeof ret->comm)
+        return -EINVAL;
+    *ret = (struct proc_stat){.state = close[2]};
+    memcpy(ret->comm, open + 1, len);
+    for (p = close + 2; field <= 43; field++) {
+        size_t width = strcspn(p, " \n");
+        uint64_t *value = field == 22 ? &ret->start_time : field == 43 ? &ret->guest_time : NULL;
+
+        if (width == 0 || (value && str_to_u64(p, width, value) < 0))
+            return -EINVAL;
+        p += width;
+        if (*p == ' ')
+            p++;
+    }
+    return 0;
+}
+
+int proc_stat_read(pid_t pid, struct proc_stat *ret)
+{
+    char path[32], text[1024];
+    ssize_t n;
+
+    if (pid <= 0)
+        return -ESRCH;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    n = io_read_at(AT_FDCWD, path, text, sizeof text);
+    if (n == -ENOENT)
+        return -ESRCH;
+    if (n < 0)
+        return (int)n;
+    return proc_stat_parse(text, ret);
+}
+
+int proc_identify(pid_t pid, struct proc_id *ret)
+{
+    struct proc_stat st;
+    int r = proc_stat_read(pid, &st);
+
+    if (r < 0)
+        return r;
+    if (st.state == 'Z' || st.state == 'X')
+        return -ESRCH;
+    *ret = (struct proc_id){.pid = pid, .start_time = st.start_time};
+    return 0;
+}
+
+bool proc_alive(const struct proc_id *id)
+{
+    struct proc_id now;
+
+    return id->pid > 0 && proc_identify(id->pid, &now) == 0 && now.start_time == id->start_time;
+}
+
+int proc_open(const struct proc_id *id)
+{
+    autofd fd = FD_NONE;
+
+    if (id->pid <= 0)
+        return -ESRCH;
+    fd = (int)syscall(SYS_pidfd_open, id->pid, 0);
+    if (fd < 0)
+        return -errno;
+    if (!proc_alive(id))
+        return -ESRCH;
+    return fd_take(&fd);
+}
+
+int proc_signal(const struct proc_id *id, int signo)
+{
+    autofd fd = proc_open(id);
+
+    if (fd < 0)
+        return fd;
+    if (syscall(SYS_pidfd_send_signal, fd, signo, NULL, 0) < 0)
+        return -errno;
+    return 0;
+}
+
+int proc_wait_gone(const struct proc_id *id, int timeout_ms)
+{
+    autofd fd = proc_open(id);
+    unsigned long long end = io_now_us() + (unsigned long long)timeout_ms * 1000;
+
+    if (fd == -ESRCH)
+        return 0;
+    if (fd < 0)
+        return fd;
+    for (;;) {
+        unsigned long long now = io_now_us();
+        struct pollfd pfd = {.fd = fd, .events = POLLIN};
+        int n = poll(&pfd, 1, now >= end ? 0 : (int)((end - now + 999) / 1000));
+
+        if (n > 0)
+            return 0;
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n == 0 && io_now_us() >= end)
+            return -ETIMEDOUT;
+    }
+}

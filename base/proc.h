@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BASE_PROC_H
+#define BASE_PROC_H
+
+/*
+ * Processes and threads by identity. A bare pid can be reused at any time; a process here is a pid
+ * with its start time (field 22 of /proc/PID/stat, clock ticks since boot), and acting on one goes
+ * through a pidfd.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct proc_id {
+    pid_t pid;           /* 0: none */
+    uint64_t start_time; /* clock ticks since boot */
+};
+
+/* What we use of /proc/PID/stat; TIDs work too. */
+struct proc_stat {
+    char comm[80];       /* field 2, without the parentheses; may hold any byte but NUL */
+    char state;          /* field 3; 'Z' and 'X' are dead */
+    uint64_t start_time; /* field 22 */
+    uint64_t guest_time; /* field 43, clock ticks spent running a guest */
+};
+
+/* Parse the text of /proc/PID/stat. 0; -EINVAL malformed. comm may hold spaces and parentheses. */
+int proc_stat_parse(const char *text, struct proc_stat *ret);
+
+/* 0; -ESRCH no such process or thread; other -errno. */
+int proc_stat_read(pid_t pid, struct proc_stat *ret);
+
+/* The identity of a live process. 0; -ESRCH gone or a zombie; other -errno. */
+int proc_identify(pid_t pid, struct proc_id *ret);
+
+/* True while exactly this process lives (zombies do not). */
+bool proc_alive(const struct proc_id *id);
+
+/*
+ * A pidfd for exactly this process: the start time is compared after the pidfd was opened, so the
+ * answer cannot be about a successor. Returns the fd; -ESRCH gone; -ENOSYS before Linux 5.3.
+ */
+int proc_open(const struct proc_id *id);
+
+/*
+ * Signal exactly this process. 0; -ESRCH gone (callers take it for done).
+ */
+int proc_signal(const struct proc_id *id, int signo);
+
+/* Wait until it has ended, @timeout_ms at most. 0; -ETIMEDOUT. It need not be our child. */
+int proc_wait_gone(const struct proc_id *id, int timeout_ms);
+
+#endif

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/str.h"
+
+#include "base/err.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+bool str_ends(const char *s, const char *suffix)
+{
+    size_t len = strlen(s), want = strlen(suffix);
+
+    return len >= want && str_eq(s + len - want, suffix);
+}
+
+int str_to_u64(const char *s, size_t len, uint64_t *ret)
+{
+    uint64_t value = 0;
+
+    if (len == 0)
+        return -EINVAL;
+    for (size_t i = 0; i < len; i++) {
+        if (s[i] < '0' || s[i] > '9')
+            return -EINVAL;
+    }
+    for (size_t i = 0; i < len; i++) {
+        unsigned digit = (unsigned)(s[i] - '0');
+
+        if (value > (UINT64_MAX - digit) / 10)
+            return -ERANGE;
+        value = value * 10 + digit;
+    }
+    *ret = value;
+    return 0;
+}
+
+int str_to_i64(const char *s, size_t len, int64_t *ret)
+{
+    bool negative = len > 0 && s[0] == '-';
+    uint64_t magnitude;
+    int r = str_to_u64(s + negative, len - negative, &magnitude);
+
+    if (r < 0)
+        return r;
+    if (magnitude > (uint64_t)INT64_MAX + negative)
+        return -ERANGE;
+    *ret = negative ? (int64_t)(0 - magnitude) : (int64_t)magnitude;
+    return 0;
+}
+
+char *str_next(char **cursor, char separator)
+{
+    char *field = *cursor, *end;
+
+    if (!field)
+        return NULL;
+    end = strchr(field, separator);
+    if (end)
+        *end++ = '\0';
+    *cursor = end;
+    return field;
+}
+
+static void sbuf_reserve(struct sbuf *b, size_t extra)
+{
+    size_t need = b->len + extra + 1;
+    size_t capacity = b->capacity ? b->capacity : 256;
+    char *bigger;
+
+    if (need <= b->capacity)
+        return;
+    while (capacity < need)
+        capacity *= 2;
+    bigger = realloc(b->text, capacity);
+    if (!bigger)
+        err_out_of_memory();
+    b->text = bigger;
+    b->capacity = capacity;
+}
+
+void sbuf_add(struct sbuf *b, const char *s, size_t len)
+{
+    sbuf_reserve(b, len);
+    memcpy(b->text + b->len, s, len);
+    b->len += len;
+    b->text[b->len] = '\0';
+}
+
+void sbuf_addf(struct sbuf *b, const char *fmt, ...)
+{
+    va_list ap, again;
+    int len;
+
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    len = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    if (len > 0) {
+        sbuf_reserve(b, (size_t)len);
+        vsnprintf(b->text + b->len, (size_t)len + 1, fmt, again);
+        b->len += (size_t)len;
+    }
+    va_end(again);
+}
+
+const char *sbuf_text(const struct sbuf *b)
+{
+    return b->text ? b->text : "";
+}
+
+void sbuf_free(struct sbuf *b)
+{
+    free(b->text);
+    *b = (struct sbuf)SBUF_INIT;
+}
+
+const char *str_escape(const char *s, char *buf, size_t size)
+{
+    size_t used = 0;
+
+    if (size == 0)
+        return buf;
+    for (const unsigned char *p = (const unsigned char *)s; *p; p++) {
+        bool plain = *p >= 0x20 && *p < 0x7f && *p != '\\';
+        size_t need = plain ? 1 : 4;
+
+        /* Always leave room for the mark that says the text was cut. */
+        if (used + need + 4 > size) {
+            snprintf(buf + used, size - used, "%s", "...");
+            return buf;
+        }
+        if (plain)
+            buf[used] = (char)*p;
+        else
+            snprintf(buf + used, size - used, "\\x%02x", *p);
+        used += need;
+    }
+    buf[used] = '\0';
+    return buf;
+}

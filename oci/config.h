@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef OCI_CONFIG_H
+#define OCI_CONFIG_H
+
+/* The members of config.json (runtime-spec config.md, config-linux.md) that the hook uses. */
+
+#include "oci/annotations.h"
+#include "oci/resources.h"
+
+struct oci_device {
+    char *path;
+    char *type; /* "c", "b", "u", "p" */
+    struct json_i64 major, minor;
+};
+
+struct oci_linux {
+    char *cgroups_path;
+    struct oci_resources *resources;
+    struct json_list devices; /* struct oci_device */
+};
+
+struct oci_config {
+    char *oci_version;
+    struct oci_linux *linux_;
+    struct oci_annotations *annotations;
+};
+
+extern const struct json_table oci_config_table;
+
+/*
+ * Read a bundle's config.json. @bundle is absolute.
+ * 0; -ENOENT no such file (callers decide whether that is an error); -EINVAL bad content; other
+ * -errno.
+ */
+int oci_config_read_bundle(const char *bundle, struct arena *a, struct oci_config *ret,
+                           struct err *e);
+
+#endif
