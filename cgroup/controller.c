@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cgroup/controller.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/str.h"
+#include "cgroup/ops.h"
+#include "cgroup/parents.h"
+#include "cgroup/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+const char *cg_full_path(const struct cg_hierarchy *h, const char *path, const char *leaf,
+                         const char *file, char *buf, size_t size)
+{
+    snprintf(buf, size, "%s%s%s%s%s%s", h->mount_point, str_eq(path, "/") ? "" : path,
+             leaf ? "/" : "", leaf ? leaf : "", file ? "/" : "", file ? file : "");
+    return buf;
+}
+
+/* The hierarchy whose descriptor this is, for messages. */
+static const struct cg_hierarchy *hierarchy_of(const struct cg_controller *c, int fd)
+{
+    for (size_t i = 0; i < c->host->count; i++) {
+        if (c->fds[i] == fd)
+            return &c->host->hierarchies[i];
+    }
+    return &c->host->hierarchies[0]; /* the domain of a v2 leaf; v2 has one hierarchy */
+}
+
+void cg_init(struct cg_controller *c, const struct cg_host *host, struct cg_parents *parents,
+             const char *path, const char *leaf, bool owns_domain)
+{
+    *c = (struct cg_controller){
+        .ops = host->mode == CG_MODE_V2 ? &cg_v2_ops : &cg_v1_ops,
+        .host = host,
+        .parents = parents,
+        .path = path,
+        .leaf = leaf,
+        .owns_domain = owns_domain,
+        .domain_fd = FD_NONE,
+    };
+    for (size_t i = 0; i < CG_MAX_HIERARCHIES; i++)
+        c->fds[i] = FD_NONE;
+}
+
+void cg_close(struct cg_controller *c)
+{
+    for (size_t i = 0; i < CG_MAX_HIERARCHIES; i++)
+        fd_close(&c->fds[i]);
+    fd_close(&c->domain_fd);
+}
+
+int cg_make_dir(struct cg_controller *c, const struct cg_hierarchy *h, const char *path,
+                bool *ret_made, struct err *e)
+{
+    const char *relative = cg_path_relative(path);
+    char shown[PATH_MAX], parent[PATH_MAX];
+    int fd;
+
+    *ret_made = false;
+    /* A neighbour may remove an empty parent between our making it and our using it: try again. */
+    for (int tries = 0; tries < 8; tries++) {
+        if (mkdirat(h->fd, relative, 0755) == 0) {
+            *ret_made = true;
+            break;
+        }
+        if (errno == EEXIST)
+            break;
+        if (errno != ENOENT)
+            return err_sys(e, -errno, "cannot make %s",
+                           cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
+        for (const char *slash = path + 1; (slash = strchr(slash, '/')); slash++) {
+            int r;
+
+            snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
+            r = faccessat(h->fd, cg_path_relative(parent), F_OK, AT_SYMLINK_NOFOLLOW) < 0
+                    ? cg_parents_make(c->parents, h, parent, e)
+                    : 0;
+            if (r < 0 && r != -ENOENT)
+                return r;
+        }
+        err_reset(e);
+    }
+    fd = io_open_beneath(h->fd, relative, O_PATH | O_DIRECTORY);
+    if (fd < 0)
+        return err_sys(e, fd, "cannot open %s",
+                       cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
+    return fd;
+}
+
+bool cg_read_number(int dirfd, const char *file, uint64_t *ret)
+{
+    char text[64];
+    ssize_t len = io_read_at(dirfd, file, text, sizeof text);
+
+    return len > 0 && str_to_u64(text, (size_t)len, ret) == 0;
+}
+
+bool cg_read_key(int dirfd, const char *file, const char *key, uint64_t *ret)
+{
+    char text[4096], *cursor = text, *line;
+    size_t len = strlen(key);
+
+    if (io_read_at(dirfd, file, text, sizeof text) < 0)
+        return false;
+    while ((line = str_next(&cursor, '\n'))) {
+        if (str_starts(line, key) && line[len] == ' ')
+            return str_to_u64(line + len + 1, strlen(line + len + 1), ret) == 0;
+    }
+    return false;
+}
+
+/* One write(2), or one per line. */
+static int write_value(int dirfd, const struct cg_file *f)
+{
+    char *copy, *cursor, *line;
+    int r = 0;
+
+    if (!(f->flags & CG_FILE_LINES) || !strchr(f->text, '\n'))
+        return io_write_at(dirfd, f->file, f->text);
+    copy = cursor = strdup(f->text);
+    if (!copy)
+        return -ENOMEM;
+    while (r == 0 && (line = str_next(&cursor, '\n')))
+        r = io_write_at(dirfd, f->file, line);
+    free(copy);
+    return r;
+}
+
+static int write_error(const struct cg_controller *c, int dirfd, const struct cg_file *f, int r,
+                       struct err *e)
+{
+    const char *leaf = dirfd == c->domain_fd ? NULL : c->leaf;
+    char where[PATH_MAX], what[160];
+
+    err_sys(e, r, "cannot write \"%s\" to %s", str_escape(f->text, what, sizeof what),
+            cg_full_path(hierarchy_of(c, dirfd), c->path, leaf, f->file, where, sizeof where));
+    if (r == -ENOENT)
+        err_hint(e, "; the %s controller is not enabled there, or this kernel has no such file",
+                 cg_ctl_name(f->ctl, c->host->mode == CG_MODE_V2));
+    return r;
+}
+
+int cg_update(struct cg_controller *c, const struct cg_files *files, struct err *e)
+{
+    bool again = false, either_written = false;
+
+    for (size_t i = 0; i < files->count; i++) {
+        const struct cg_file *f = &files->items[i];
+        bool last_either = !(i + 1 < files->count && files->items[i + 1].flags & CG_FILE_EITHER);
+        int dirfd = c->ops->file_dir(c, f->ctl, e);
+        int r;
+
+        if (dirfd < 0)
+            return dirfd;
+        r = write_value(dirfd, f);
+        if (f->flags & CG_FILE_EITHER) {
+            either_written = either_written || r == 0;
+            if (r == -ENOENT && (either_written || !last_either))
+                continue;
+        }
+        if (r == -ENOENT && f->flags & CG_FILE_OPTIONAL)
+            continue;
+        if ((r == -EINVAL || r == -EBUSY) && f->flags & CG_FILE_RETRY) {
+            again = true;
+            continue;
+        }
+        if (r < 0)
+            return write_error(c, dirfd, f, r, e);
+    }
+    /* Pairs such as quota and period, or memory and swap: each may have had to wait for the other.
+     */
+    for (size_t i = 0; again && i < files->count; i++) {
+        const struct cg_file *f = &files->items[i];
+        int dirfd, r;
+
+        if (!(f->flags & CG_FILE_RETRY))
+            continue;
+        dirfd = c->ops->file_dir(c, f->ctl, e);
+        r = write_value(dirfd, f);
+        if (r < 0 && !(r == -ENOENT && f->flags & CG_FILE_OPTIONAL))
+            return write_error(c, dirfd, f, r, e);
+    }
+    return 0;
+}
+
+int cg_create(struct cg_controller *c, const struct cg_files *files,
+              const struct cg_dev_table *devices, struct err *e)
+{
+    int r = c->ops->make(c, files, e);
+
+    if (r == 0 && devices)
+        r = c->ops->set_devices(c, devices, e);
+    if (r == 0)
+        r = cg_update(c, files, e);
+    return r;
+}
+
+static void remove_dir(const struct cg_controller *c, size_t i)
+{
+    const struct cg_hierarchy *h = &c->host->hierarchies[i];
+
+    if (unlinkat(h->fd, cg_path_relative(c->path), AT_REMOVEDIR) == 0)
+        cg_parents_remove(c->parents, h, c->path);
+}
+
+void cg_undo_create(struct cg_controller *c)
+{
+    for (size_t i = 0; i < c->host->count; i++) {
+        if (!(c->made & UINT32_C(1) << i))
+            continue;
+        if (c->leaf)
+            unlinkat(c->domain_fd, c->leaf, AT_REMOVEDIR);
+        else
+            remove_dir(c, i);
+    }
+    if (c->made_domain)
+        remove_dir(c, 0);
+    c->made = 0;
+    c->made_domain = false;
+    cg_close(c);
+}
+
+int cg_load(struct cg_controller *c, struct err *e)
+{
+    char shown[PATH_MAX];
+    bool any = false;
+
+    for (size_t i = 0; i < c->host->count; i++) {
+        const struct cg_hierarchy *h = &c->host->hierarchies[i];
+        int fd = io_open_beneath(h->fd, cg_path_relative(c->path), O_PATH | O_DIRECTORY);
+
+        if (fd >= 0 && c->leaf) {
+            fd_close(&c->domain_fd);
+            c->domain_fd = fd;
+            any = any || c->owns_domain;
+            fd = io_open_beneath(fd, c->leaf, O_PATH | O_DIRECTORY);
+        }
+        if (fd < 0 && fd != -ENOENT)
+            return err_sys(e, fd, "cannot open %s",
+                           cg_full_path(h, c->path, c->leaf, NULL, shown, sizeof shown));
+        fd_close(&c->fds[i]);
+        c->fds[i] = fd >= 0 ? fd : FD_NONE;
+        any = any || fd >= 0;
+    }
+    if (!any)
+        return err_set(e, -ENOENT, "cgroup %s%s%s does not exist", c->path, c->leaf ? "/" : "",
+                       c->leaf ? c->leaf : "");
+    return 0;
+}
+
+const char *cg_type(const struct cg_controller *c, char buf[static 32])
+{
+    if (c->host->mode != CG_MODE_V2)
+        strcpy(buf, "v1");
+    else if (io_read_at(c->fds[0], "cgroup.type", buf, 32) < 0)
+        strcpy(buf, "domain"); /* the root has no such file */
+    return buf;
+}
+
+const char *cg_id(const struct cg_controller *c, struct arena *a)
+{
+    return c->leaf ? cg_path_join(a, c->path, c->leaf) : c->path;
+}
+
+const char *cg_parent(const struct cg_controller *c, struct arena *a)
+{
+    return c->leaf && !c->owns_domain ? c->path : cg_path_parent(a, c->path);
+}
+
+int cg_stat(const struct cg_controller *c, struct cg_stat *ret, struct err *e)
+{
+    (void)e;
+    *ret = (struct cg_stat){0};
+    c->ops->stat(c, ret);
+    return 0;
+}
+
+static int add(struct cg_controller *c, pid_t id, bool thread, struct err *e)
+{
+    char where[PATH_MAX];
+
+    for (size_t i = 0; i < c->host->count; i++) {
+        const struct cg_hierarchy *h = &c->host->hierarchies[i];
+        const char *file = thread ? c->ops->thread_file : "cgroup.procs";
+        int r;
+
+        if (c->fds[i] < 0 || (thread && !c->ops->places_threads(h)))
+            continue;
+        r = io_write_id_at(c->fds[i], file, id);
+        if (r < 0)
+            return err_sys(e, r, "cannot move %s %d to %s", thread ? "thread" : "process", (int)id,
+                           cg_full_path(h, c->path, c->leaf, file, where, sizeof where));
+    }
+    return 0;
+}
+
+int cg_add_process(struct cg_controller *c, pid_t pid, struct err *e)
+{
+    return add(c, pid, false, e);
+}
+
+int cg_add_thread(struct cg_controller *c, pid_t tid, struct err *e)
+{
+    return add(c, tid, true, e);
+}
+
+int cg_set_devices(struct cg_controller *c, const struct cg_dev_table *devices, struct err *e)
+{
+    return c->ops->set_devices(c, devices, e);
+}
+
+static int change_device(struct cg_controller *c, struct cg_dev_rules *rules,
+                         struct cg_dev_rule device, struct arena *a, struct err *e)
+{
+    struct cg_dev_table table;
+    int r;
+
+    cg_dev_rules_add(a, rules, device);
+    r = cg_dev_compile(rules, a, &table, e);
+    return r < 0 ? r : cg_set_devices(c, &table, e);
+}
+
+int cg_add_device(struct cg_controller *c, struct cg_dev_rules *rules, struct cg_dev_rule device,
+                  struct arena *a, struct err *e)
+{
+    device.allow = true;
+    return change_device(c, rules, device, a, e);
+}
+
+int cg_remove_device(struct cg_controller *c, struct cg_dev_rules *rules, struct cg_dev_rule device,
+                     struct arena *a, struct err *e)
+{
+    device.allow = false;
+    return change_device(c, rules, device, a, e);
+}
+
+int cg_update_cpuset(struct cg_controller *c, const char *cpus, const char *mems, struct err *e)
+{
+    struct cg_file items[2];
+    struct cg_files files = {.items = items};
+
+    if (!str_empty(cpus))
+        items[files.count++] =
+            (struct cg_file){.ctl = CG_CTL_CPUSET, .file = "cpuset.cpus", .text = cpus};
+    if (!str_empty(mems))
+        items[files.count++] =
+            (struct cg_file){.ctl = CG_CTL_CPUSET, .file = "cpuset.mems", .text = mems};
+    return cg_update(c, &files, e);
+}

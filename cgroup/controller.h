@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CGROUP_CONTROLLER_H
+#define CGROUP_CONTROLLER_H
+
+/*
+ * The resource controller: one cgroup of ours, in every hierarchy that it lives in.
+ *
+ * The operations are those of Kata's ResourceController (src/runtime/pkg/resourcecontrol): Type,
+ * ID, Parent, Delete, Stat, AddProcess, AddThread, Update, MoveTo, AddDevice, RemoveDevice,
+ * UpdateCpuset, besides create and load. Each has one meaning for all backends; what differs per
+ * backend is behind `struct cg_ops`.
+ *
+ * v1 and hybrid: the cgroup is the directory @path in every hierarchy, named ones and a cgroup2
+ * mount included. Threads are placed in each v1 hierarchy on their own; in the cgroup2 mount of a
+ * hybrid host a thread stays with its process, because a plain v2 cgroup holds whole processes
+ * only.
+ *
+ * v2: the cgroup is @path; with @leaf it is the threaded child @path/@leaf, and @path itself is the
+ * threaded domain that memory, io and device rules apply to (cgroup-v2.rst "Threads"). Two
+ * controllers with the same @path and different leaves share that domain; the one with
+ * `owns_domain` creates, configures and removes it.
+ *
+ * Every function here is idempotent unless it says otherwise. Messages name the file by its full
+ * path.
+ */
+
+#include "cgroup/devices.h"
+#include "cgroup/host.h"
+#include "cgroup/limits.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct arena;
+struct cg_parents;
+struct err;
+
+struct cg_ops;
+
+struct cg_controller {
+    const struct cg_ops *ops;
+    const struct cg_host *host; /* borrowed */
+    struct cg_parents *parents; /* borrowed; NULL: parents that had to be made are not remembered */
+    const char *path;           /* clean, from the mount root; borrowed */
+    const char *leaf;           /* v2 only; NULL: @path itself; borrowed */
+    bool owns_domain;           /* v2 with @leaf: @path is ours too */
+    int fds[CG_MAX_HIERARCHIES]; /* by hierarchy: O_PATH of the directory that holds tasks */
+    int domain_fd;               /* v2 with @leaf: O_PATH of @path */
+    uint32_t made;               /* by hierarchy: cg_create() made the directory in this run */
+    bool made_domain;
+};
+
+struct cg_pids {
+    pid_t *items; /* in an arena */
+    size_t count;
+};
+
+struct cg_stat {
+    /* a member is valid when its bit is in `has`; controllers may be missing on a host */
+    unsigned has;                                      /* CG_CTL_BIT set */
+    uint64_t cpu_usage_us, cpu_user_us, cpu_system_us; /* cpuacct on v1, cpu on v2: bit CPUACCT */
+    uint64_t periods, throttled_periods, throttled_us; /* bit CPU */
+    uint64_t memory_bytes, memory_peak_bytes;          /* bit MEMORY */
+    uint64_t pids;                                     /* bit PIDS */
+    uint64_t io_read_bytes, io_write_bytes;            /* bit BLKIO */
+};
+
+/* Set up the struct; touches nothing. The backend follows from the host's mode. cg_close() later.
+ */
+void cg_init(struct cg_controller *c, const struct cg_host *host, struct cg_parents *parents,
+             const char *path, const char *leaf, bool owns_domain);
+
+/* Close descriptors; the cgroup stays. */
+void cg_close(struct cg_controller *c);
+
+/*
+ * Make the cgroup where it does not exist, fill v1 cpusets top down, enable v2 controllers down the
+ * path, write @files, set @devices (NULL: leave the device rules alone).
+ * On failure nothing is undone here: cg_undo_create() removes what this run made.
+ * 0; -EBUSY a v2 parent holds processes, so that it cannot pass controllers on (message names it
+ * and the fix); -ENOENT a controller that a limit needs is not there; other -errno of the failing
+ * call.
+ */
+int cg_create(struct cg_controller *c, const struct cg_files *files,
+              const struct cg_dev_table *devices, struct err *e);
+
+/* Remove what the last cg_create() on this struct made. Never fails; what is busy stays. */
+void cg_undo_create(struct cg_controller *c);
+
+/* Open an existing cgroup. 0; -ENOENT it exists in no hierarchy. One that exists in some
+ * hierarchies only is opened in those. */
+int cg_load(struct cg_controller *c, struct err *e);
+
+/* "v1", "domain", "domain threaded", "threaded", ... (cgroup.type where there is one). */
+const char *cg_type(const struct cg_controller *c, char buf[static 32]);
+
+/* The path of the directory that holds tasks, from the mount root. */
+const char *cg_id(const struct cg_controller *c, struct arena *a);
+
+/* The path of the directory that the cgroup is in, from the mount root. */
+const char *cg_parent(const struct cg_controller *c, struct arena *a);
+
+/*
+ * Remove the cgroup from every hierarchy, and parents that were made for it and are empty now.
+ * Waits for tasks that are just ending (v2 cgroup.events, short retries on v1), @timeout_ms at
+ * most. Goes on after a failure and reports the first. 0 also when there was none; -EBUSY tasks are
+ * left in it or it has children; other -errno.
+ */
+int cg_delete(struct cg_controller *c, int timeout_ms, struct err *e);
+
+/* Usage as the kernel counts it. 0; never fails for a missing controller. */
+int cg_stat(const struct cg_controller *c, struct cg_stat *ret, struct err *e);
+
+/*
+ * Move a process with all its threads, or one thread, into the cgroup.
+ * 0; -ESRCH it has ended (callers decide); other -errno, file in @e. A process that failed in one
+ * hierarchy may have been moved in others: cg_restore() puts it back.
+ */
+int cg_add_process(struct cg_controller *c, pid_t pid, struct err *e);
+int cg_add_thread(struct cg_controller *c, pid_t tid, struct err *e);
+
+/* Write limits. 0; other -errno; values written before the failing one stay. */
+int cg_update(struct cg_controller *c, const struct cg_files *files, struct err *e);
+
+/* Put a device list into force. 0; -ENOTSUP v1 cannot express it; other -errno. */
+int cg_set_devices(struct cg_controller *c, const struct cg_dev_table *devices, struct err *e);
+
+/* Allow or deny one more device: @rules is extended by a rule and put into force. As
+ * cg_set_devices. */
+int cg_add_device(struct cg_controller *c, struct cg_dev_rules *rules, struct cg_dev_rule device,
+                  struct arena *a, struct err *e);
+int cg_remove_device(struct cg_controller *c, struct cg_dev_rules *rules, struct cg_dev_rule device,
+                     struct arena *a, struct err *e);
+
+/* Set both lists of the cpuset; NULL or "" leaves one as it is. -ENOENT no cpuset controller. */
+int cg_update_cpuset(struct cg_controller *c, const char *cpus, const char *mems, struct err *e);
+
+/*
+ * Move every process (as cg_processes() lists them) into the cgroup @path, or, where that cannot
+ * hold processes, into its nearest ancestor that can. Repeats until none is left or the rounds run
+ * out.
+ * @ret_moved  how many, may be NULL. @ret_where  the path that took them, may be NULL (arena).
+ * 0; -EBUSY new processes keep appearing; other -errno.
+ */
+int cg_move_to(struct cg_controller *c, const char *path, unsigned *ret_moved,
+               const char **ret_where, struct arena *a, struct err *e);
+
+/* Signal every process of the cgroup, until none is left for SIGKILL. 0; -EBUSY; other -errno. */
+int cg_kill(struct cg_controller *c, int signo, struct err *e);
+
+/* Processes with at least one thread in the cgroup, or in a cgroup made inside of it, in any
+ * hierarchy; each once. On v2 with a leaf: those of the whole domain, because the kernel lists no
+ * others. */
+int cg_processes(const struct cg_controller *c, struct arena *a, struct cg_pids *ret,
+                 struct err *e);
+
+/* Threads, as the hierarchy with the cpu controller sees them (any v1 one if there is none). */
+int cg_threads(const struct cg_controller *c, struct arena *a, struct cg_pids *ret, struct err *e);
+
+/*
+ * Whether a thread is where cg_add_thread() or cg_add_process() puts it: in this cgroup in every
+ * hierarchy that can place it. 1 yes; 0 no; -ESRCH it has ended.
+ */
+int cg_holds(const struct cg_controller *c, pid_t tid);
+
+/* True when no hierarchy has a process of this cgroup. */
+bool cg_is_empty(const struct cg_controller *c);
+
+/*
+ * Where a process is, in each hierarchy of the host, so that it can be put back.
+ */
+struct cg_origin {
+    const char *paths[CG_MAX_HIERARCHIES]; /* from the mount root; NULL: not visible; in an arena */
+};
+
+/* 0; -ESRCH. */
+int cg_origin_read(const struct cg_host *host, pid_t pid, struct arena *a, struct cg_origin *ret,
+                   struct err *e);
+/* Never fails; a process that has ended or a cgroup that is gone is left alone. */
+void cg_restore(const struct cg_host *host, pid_t pid, const struct cg_origin *origin);
+
+#endif

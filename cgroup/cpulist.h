@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CGROUP_CPULIST_H
+#define CGROUP_CPULIST_H
+
+/* Sets of CPU or memory node numbers, as cpuset files write them: "0-3,8" (cpuset(7), List format).
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sbuf;
+
+#define CG_CPULIST_MAX 8192 /* the largest NR_CPUS a kernel can be built with */
+
+struct cg_cpulist {
+    uint64_t bits[CG_CPULIST_MAX / 64];
+};
+
+/* Adds to @set. Spaces around numbers are not accepted; "" is the empty set.
+ * 0; -EINVAL malformed; -ERANGE a number of CG_CPULIST_MAX or more, or a backward range. */
+int cg_cpulist_parse(const char *text, struct cg_cpulist *set);
+
+void cg_cpulist_format(const struct cg_cpulist *set, struct sbuf *out);
+void cg_cpulist_add(struct cg_cpulist *set, const struct cg_cpulist *other);
+bool cg_cpulist_has(const struct cg_cpulist *set, unsigned number);
+unsigned cg_cpulist_count(const struct cg_cpulist *set);
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CGROUP_LIMITS_H
+#define CGROUP_LIMITS_H
+
+/*
+ * Limits as values, and the one table that turns them into controller files.
+ *
+ * Pure: a set of limits and a mode give a list of (file, text) that says exactly what will be
+ * written. `plan` prints that list, the backends write it. Conversions between v1 and v2 are those
+ * of runc 1.3.2 and crun 1.23 and later.
+ */
+
+#include "cgroup/host.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct arena;
+struct err;
+
+#define CG_UNLIMITED INT64_C(-1)
+
+struct cg_value {
+    bool set;
+    int64_t value; /* CG_UNLIMITED where the limit allows it */
+};
+
+struct cg_hugetlb_limit {
+    const char *page_size; /* "2MB" */
+    int64_t limit_bytes;
+};
+
+struct cg_blkio_weight {
+    int64_t major, minor;
+    struct cg_value weight, leaf_weight;
+};
+
+enum cg_throttle { CG_READ_BPS, CG_WRITE_BPS, CG_READ_IOPS, CG_WRITE_IOPS, CG_THROTTLE_COUNT };
+
+struct cg_blkio_throttle {
+    enum cg_throttle what;
+    int64_t major, minor;
+    uint64_t rate;
+};
+
+struct cg_net_priority {
+    const char *interface;
+    uint32_t priority;
+};
+
+struct cg_unified {
+    const char *file;
+    const char *text;
+};
+
+/* One container's or one sandbox's limits. Lists live in an arena. */
+struct cg_limits {
+    struct cg_value cpu_shares;   /* v1 unit, 2..262144 */
+    struct cg_value cpu_quota_us; /* per period */
+    struct cg_value cpu_period_us;
+    struct cg_value cpu_burst_us;
+    struct cg_value cpu_rt_runtime_us; /* v1 only */
+    struct cg_value cpu_rt_period_us;  /* v1 only */
+    struct cg_value cpu_idle;
+    const char *cpuset_cpus; /* NULL or "" : not set */
+    const char *cpuset_mems;
+    struct cg_value memory_limit; /* bytes */
+    struct cg_value memory_reservation;
+    struct cg_value memory_swap;        /* bytes of memory and swap together, as OCI and v1 count */
+    struct cg_value memory_kernel_tcp;  /* v1 only */
+    struct cg_value memory_swappiness;  /* v1 only */
+    struct cg_value memory_no_oom_kill; /* v1 only; 1: set */
+    struct cg_value pids;
+    struct cg_hugetlb_limit *hugetlb;
+    size_t hugetlb_count;
+    struct cg_value blkio_weight;      /* 10..1000 */
+    struct cg_value blkio_leaf_weight; /* v1 only */
+    struct cg_blkio_weight *blkio_weights;
+    size_t blkio_weight_count;
+    struct cg_blkio_throttle *throttles;
+    size_t throttle_count;
+    struct cg_value net_class_id;           /* v1 only */
+    struct cg_net_priority *net_priorities; /* v1 only */
+    size_t net_priority_count;
+    struct cg_unified *unified; /* v2 only */
+    size_t unified_count;
+};
+
+enum cg_file_flags {
+    /* Several lines, each its own write(2). */
+    CG_FILE_LINES = 1,
+    /* Not every kernel has this file: fine without. */
+    CG_FILE_OPTIONAL = 2,
+    /* This file or the next one with the flag must exist, either will do (BFQ and generic weights).
+     */
+    CG_FILE_EITHER = 4,
+    /* The kernel may refuse the value until another file of the list has been written. */
+    CG_FILE_RETRY = 8,
+};
+
+struct cg_file {
+    enum cg_ctl ctl;
+    const char *file;
+    const char *text;
+    unsigned flags;
+};
+
+struct cg_files {
+    struct cg_file *items; /* in an arena, in the order of writing */
+    size_t count;
+};
+
+/*
+ * The files for @limits. @v2 selects names and units.
+ * @warnings  a limit that the mode has no counterpart for is left out and said here (arena
+ * strings). 0; -EINVAL a value or combination that no kernel accepts, with the config.json name in
+ * @e.
+ */
+int cg_limits_files(const struct cg_limits *limits, bool v2, struct arena *a, struct cg_files *ret,
+                    const char ***warnings, size_t *warning_count, struct err *e);
+
+/* The controllers that the list needs. */
+unsigned cg_files_controllers(const struct cg_files *files);
+
+/* The text for a file of the list, NULL when it is not there. */
+const char *cg_files_get(const struct cg_files *files, const char *file);
+
+/* cpu.shares (2..262144) -> cpu.weight (1..10000): ceil(10^((l^2 + 125 l) / 612 - 7/34)), l = log2.
+ */
+uint64_t cg_shares_to_weight(uint64_t shares);
+
+/* blkio.weight (10..1000) -> io.weight (1..10000), linear. */
+uint64_t cg_blkio_to_io_weight(uint64_t weight);
+
+/*
+ * The table, for tests and for back ends that map rows to something else than files.
+ * @name        the member of linux.resources, for messages
+ * @v1_file     NULL: v1 has no counterpart
+ * @v2_file     NULL: v2 has no counterpart
+ */
+struct cg_limit_row {
+    const char *name;
+    enum cg_ctl ctl;
+    const char *v1_file;
+    const char *v2_file;
+    size_t offset; /* of the struct cg_value, for rows that are one number */
+    int64_t min, max;
+    unsigned flags;
+    /* Adds the row's files to the list; NULL: the number as it is, "max" or -1 when unlimited. */
+    int (*emit)(const struct cg_limit_row *row, const struct cg_limits *l, bool v2, struct arena *a,
+                struct cg_files *out, struct err *e);
+    bool (*is_set)(const struct cg_limits *l); /* NULL: the cg_value at @offset */
+};
+
+/* The value at a row's offset. */
+const struct cg_value *cg_limit_value(const struct cg_limits *limits, size_t offset);
+
+const struct cg_limit_row *cg_limit_rows(size_t *ret_count);
+
+#endif

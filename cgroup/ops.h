@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CGROUP_OPS_H
+#define CGROUP_OPS_H
+
+/*
+ * What a backend must do for controller.c, and what backends share. Internal to cgroup/.
+ *
+ * A backend decides which directories there are, in which one a file is written, and what has to
+ * happen before tasks fit in. Everything that is the same for all of them is in controller.c.
+ */
+
+#include "cgroup/controller.h"
+
+struct cg_ops {
+    /* Make and open the directories, ready to hold tasks. @needed: controllers that limits need. */
+    int (*make)(struct cg_controller *c, const struct cg_files *files, struct err *e);
+    /* The directory whose file this is (borrowed O_PATH fd), and its index; -ENOENT with the
+     * reason. */
+    int (*file_dir)(const struct cg_controller *c, enum cg_ctl ctl, struct err *e);
+    int (*set_devices)(struct cg_controller *c, const struct cg_dev_table *devices, struct err *e);
+    /* Whether single threads can be placed in this hierarchy. */
+    bool (*places_threads)(const struct cg_hierarchy *h);
+    const char *thread_file; /* "tasks" or "cgroup.threads" */
+    void (*stat)(const struct cg_controller *c, struct cg_stat *ret);
+};
+
+extern const struct cg_ops cg_v1_ops;
+extern const struct cg_ops cg_v2_ops;
+
+/*
+ * Make the directory @path in one hierarchy and open it. Missing parents are made too, each
+ * remembered in c->parents, and handed to @parent_made (may be NULL) from the top down. Returns an
+ * O_PATH fd; @ret_made tells whether the last component was made now.
+ */
+int cg_make_dir(struct cg_controller *c, const struct cg_hierarchy *h, const char *path,
+                bool *ret_made, struct err *e);
+
+/* "/sys/fs/cgroup/cpu/a/b/cpu.shares": how messages name a file. @file may be NULL. */
+const char *cg_full_path(const struct cg_hierarchy *h, const char *path, const char *leaf,
+                         const char *file, char *buf, size_t size);
+
+/* A number from a file that holds one, or one "key value" line of a file. False if it is not there.
+ */
+bool cg_read_number(int dirfd, const char *file, uint64_t *ret);
+bool cg_read_key(int dirfd, const char *file, const char *key, uint64_t *ret);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CGROUP_PATH_H
+#define CGROUP_PATH_H
+
+/*
+ * cgroup paths and unit names, as text only: nothing here looks at the file system.
+ *
+ * A clean path is absolute from the cgroup mount's root, has no empty, "." or ".." component and no
+ * trailing slash; the root itself is "/".
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct arena;
+struct err;
+
+/* Whether a text can be one directory name: not empty, not "." or "..", no '/', no byte below 0x20
+ * or 0x7f, at most 255 bytes. 0; -EINVAL with @what and the reason in @e. */
+int cg_name_check(const char *name, const char *what, struct err *e);
+
+/*
+ * Clean @text, which must be absolute. "//a/./b/" becomes "/a/b". Refused: "..", a component that
+ * cg_name_check() refuses, more than 3,072 bytes (two prefixed names must still fit behind it).
+ * @what names the input in messages. 0; -EINVAL.
+ */
+int cg_path_clean(const char *text, const char *what, struct arena *a, char **ret, struct err *e);
+
+/* "/a" + "b" = "/a/b"; "/" + "b" = "/b". */
+char *cg_path_join(struct arena *a, const char *dir, const char *name);
+
+/* The directory part of a clean path ("/" for "/a"), and the last component ("" for "/"). */
+char *cg_path_parent(struct arena *a, const char *path);
+const char *cg_path_base(const char *path);
+
+/* The path relative to the mount point for the *at() calls: "/a/b" is "a/b", "/" is "." */
+const char *cg_path_relative(const char *path);
+
+/*
+ * linux.cgroupsPath in either of the forms that runtimes know (runtime-spec config-linux.md
+ * "Cgroups Path"; systemd's form: runc and crun documentation, "slice:prefix:name").
+ */
+struct cg_cgroups_path {
+    bool systemd;
+    char *parent; /* clean path of the cgroup's directory; for systemd the expanded slice */
+    char *name;   /* the runtime's own cgroup in it; for systemd the `name` part */
+    char *slice;  /* systemd only: unit name, "system.slice" when empty */
+    char *prefix; /* systemd only, may be "" */
+};
+
+/*
+ * Missing or empty: /vc/<container_id>. Relative: below /vc. Absolute: from the mount root.
+ * 0; -EINVAL with the reason; nothing else.
+ */
+int cg_cgroups_path_parse(const char *text, const char *container_id, struct arena *a,
+                          struct cg_cgroups_path *ret, struct err *e);
+
+/* "a-b.slice" -> "/a.slice/a-b.slice", "-.slice" -> "/". 0; -EINVAL no slice name.
+ * systemd.slice(5) "DESCRIPTION". */
+int cg_slice_expand(const char *slice, struct arena *a, char **ret, struct err *e);
+
+/* As systemd-escape(1) does: bytes outside [A-Za-z0-9:_.\-] as \xNN, '/' as '-', a leading '.' too.
+ */
+char *cg_unit_escape(struct arena *a, const char *text);
+
+#endif

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Who is in a cgroup, where a task is, and moving all of them: the part of the resource controller
+ * that deals in processes and threads. See controller.h.
+ */
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/str.h"
+#include "cgroup/ops.h"
+#include "cgroup/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+/* 4 million pids of 8 bytes each is more than PID_MAX_LIMIT allows. */
+#define LIST_MAX ((size_t)32 << 20)
+
+/* Cgroups inside of ours are followed as deep as this. */
+#define CHILD_DEPTH 32
+
+/* Rounds of move_to() and kill(): each catches what was forked during the one before. */
+#define ROUNDS 64
+
+static int compare_pids(const void *a, const void *b)
+{
+    pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Append the ids of a cgroup.procs, cgroup.threads or tasks file. */
+static int read_ids(int dirfd, const char *file, struct arena *a, struct cg_pids *ret)
+{
+    autofree char *text = NULL;
+    ssize_t len = io_read_all_at(dirfd, file, LIST_MAX, &text);
+
+    if (len == -ENOENT || len == -ENODEV) /* the cgroup was removed meanwhile */
+        return 0;
+    if (len < 0)
+        return (int)len;
+    for (const char *p = text; *p;) {
+        size_t width = strcspn(p, "\n");
+        uint64_t id;
+
+        /* 0 is a process of another pid namespace: we cannot name it. */
+        if (str_to_u64(p, width, &id) == 0 && id > 0)
+            *(pid_t *)arena_push(a, &ret->items, &ret->count, sizeof(pid_t)) = (pid_t)id;
+        p += width + (p[width] == '\n');
+    }
+    return 0;
+}
+
+/*
+ * The processes of a cgroup and of the cgroups that a payload made inside of it. The link count of
+ * a cgroup directory is two and its children, so the usual cgroup costs no directory listing.
+ */
+static int read_tree(int dirfd, unsigned depth, struct arena *a, struct cg_pids *ret)
+{
+    int r = read_ids(dirfd, "cgroup.procs", a, ret);
+    autodir dir = NULL;
+    struct dirent *entry;
+    struct stat st;
+    int fd;
+
+    if (r < 0 && r != -EOPNOTSUPP) /* a threaded cgroup: its domain lists the processes */
+        return r;
+    if (depth == CHILD_DEPTH || fstat(dirfd, &st) < 0 || st.st_nlink <= 2)
+        return 0;
+    fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    dir = fd >= 0 ? fdopendir(fd) : NULL;
+    r = 0;
+    while (dir && r == 0 && (entry = readdir(dir))) {
+        autofd child = FD_NONE;
+
+        if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+            continue;
+        child = io_open_beneath(fd, entry->d_name, O_PATH | O_DIRECTORY);
+        if (child >= 0)
+            r = read_tree(child, depth + 1, a, ret);
+    }
+    return r;
+}
+
+static void sort_unique(struct cg_pids *pids)
+{
+    size_t kept = 0;
+
+    if (pids->count == 0)
+        return;
+    qsort(pids->items, pids->count, sizeof *pids->items, compare_pids);
+    for (size_t i = 0; i < pids->count; i++) {
+        if (i == 0 || pids->items[i] != pids->items[i - 1])
+            pids->items[kept++] = pids->items[i];
+    }
+    pids->count = kept;
+}
+
+/* The directory whose cgroup.procs can be read: that of a threaded child cannot. */
+static int procs_dir(const struct cg_controller *c, size_t i)
+{
+    return c->leaf ? c->domain_fd : c->fds[i];
+}
+
+static int list_error(const struct cg_controller *c, size_t i, const char *file, int r,
+                      struct err *e)
+{
+    char where[PATH_MAX];
+
+    return err_sys(
+        e, r, "cannot read %s",
+        cg_full_path(&c->host->hierarchies[i], c->path, NULL, file, where, sizeof where));
+}
+
+int cg_processes(const struct cg_controller *c, struct arena *a, struct cg_pids *ret, struct err *e)
+{
+    *ret = (struct cg_pids){0};
+    for (size_t i = 0; i < c->host->count; i++) {
+        int dirfd = procs_dir(c, i);
+        int r = dirfd < 0 ? 0 : read_tree(dirfd, 0, a, ret);
+
+        if (r < 0)
+            return list_error(c, i, "cgroup.procs", r, e);
+    }
+    sort_unique(ret);
+    return 0;
+}
+
+int cg_threads(const struct cg_controller *c, struct arena *a, struct cg_pids *ret, struct err *e)
+{
+    size_t best = c->host->count;
+    int r;
+
+    *ret = (struct cg_pids){0};
+    for (size_t i = 0; i < c->host->count; i++) {
+        const struct cg_hierarchy *h = &c->host->hierarchies[i];
+
+        if (c->fds[i] < 0 || !c->ops->places_threads(h))
+            continue;
+        if (best == c->host->count || h->controllers & CG_CTL_BIT(CG_CTL_CPU))
+            best = i;
+    }
+    if (best == c->host->count)
+        return 0;
+    r = read_ids(c->fds[best], c->ops->thread_file, a, ret);
+    if (r < 0)
+        return list_error(c, best, c->ops->thread_file, r, e);
+    sort_unique(ret);
+    return 0;
+}
+
+bool cg_is_empty(const struct cg_controller *c)
+{
+    for (size_t i = 0; i < c->host->count; i++) {
+        int dirfd = procs_dir(c, i);
+        autofd fd = dirfd < 0 ? FD_NONE : openat(dirfd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+        char byte;
+
+        if (fd >= 0 && read(fd, &byte, 1) > 0)
+            return false;
+    }
+    return true;
+}
+
+/*
+ * /proc/PID/cgroup (cgroups(7)): "ID:CONTROLLERS:PATH" per hierarchy, and "0::PATH" for v2. Fills
+ * in the path for each hierarchy of the host, NULL where the file has no line for it.
+ */
+static int read_proc_cgroup(const struct cg_host *host, pid_t id, char *buf, size_t size,
+                            const char *paths[static CG_MAX_HIERARCHIES])
+{
+    char name[32], *cursor = buf, *line;
+    ssize_t len;
+
+    memset(paths, 0, CG_MAX_HIERARCHIES * sizeof *paths);
+    snprintf(name, sizeof name, "/proc/%d/cgroup", (int)id);
+    len = io_read_at(AT_FDCWD, name, buf, size);
+    if (len < 0)
+        return len == -ENOENT ? -ESRCH : (int)len;
+    while ((line = str_next(&cursor, '\n'))) {
+        char *rest = line;
+        const char *number = str_next(&rest, ':'), *controllers = str_next(&rest, ':');
+
+        if (!controllers || !rest)
+            continue;
+        for (size_t i = 0; i < host->count; i++) {
+            const struct cg_hierarchy *h = &host->hierarchies[i];
+
+            if (h->v2 ? str_eq(number, "0") && !*controllers : str_eq(controllers, h->name))
+                paths[i] = rest;
+        }
+    }
+    return 0;
+}
+
+/* Strip the mounted root from a path of /proc/PID/cgroup; NULL when it is outside of the mount. */
+static const char *below_root(const struct cg_hierarchy *h, const char *path)
+{
+    size_t len = strlen(h->root);
+
+    if (str_eq(h->root, "/"))
+        return path;
+    if (!str_starts(path, h->root) || (path[len] != '/' && path[len] != '\0'))
+        return NULL;
+    return path[len] ? path + len : "/";
+}
+
+#define PROC_CGROUP_MAX 16384
+
+int cg_holds(const struct cg_controller *c, pid_t tid)
+{
+    const char *paths[CG_MAX_HIERARCHIES];
+    char text[PROC_CGROUP_MAX];
+    size_t len = strlen(c->path);
+    int r = read_proc_cgroup(c->host, tid, text, sizeof text, paths);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < c->host->count; i++) {
+        const struct cg_hierarchy *h = &c->host->hierarchies[i];
+        const char *path = paths[i] ? below_root(h, paths[i]) : NULL;
+
+        if (c->fds[i] < 0 || !c->ops->places_threads(h))
+            continue;
+        if (!path || !str_starts(path, c->path))
+            return 0;
+        if (c->leaf ? path[len] != '/' || !str_eq(path + len + 1, c->leaf) : path[len] != '\0')
+            return 0;
+    }
+    return 1;
+}
+
+int cg_origin_read(const struct cg_host *host, pid_t pid, struct arena *a, struct cg_origin *ret,
+                   struct err *e)
+{
+    const char *paths[CG_MAX_HIERARCHIES];
+    char text[PROC_CGROUP_MAX];
+    int r = read_proc_cgroup(host, pid, text, sizeof text, paths);
+
+    *ret = (struct cg_origin){0};
+    if (r < 0)
+        return err_sys(e, r, "cannot read /proc/%d/cgroup", (int)pid);
+    for (size_t i = 0; i < host->count; i++) {
+        const char *path = paths[i] ? below_root(&host->hierarchies[i], paths[i]) : NULL;
+
+        ret->paths[i] = path ? arena_strdup(a, path) : NULL;
+    }
+    return 0;
+}
+
+void cg_restore(const struct cg_host *host, pid_t pid, const struct cg_origin *origin)
+{
+    for (size_t i = 0; i < host->count; i++) {
+        autofd fd = FD_NONE;
+
+        if (!origin->paths[i])
+            continue;
+        fd = io_open_beneath(host->hierarchies[i].fd, cg_path_relative(origin->paths[i]),
+                             O_PATH | O_DIRECTORY);
+        if (fd >= 0)
+            (void)io_write_id_at(fd, "cgroup.procs", pid);
+    }
+}
+
+/* One hierarchy's destination of a move: it climbs while the kernel says "not here". */
+struct target {
+    const struct cg_hierarchy *h;
+    char path[PATH_MAX];
+    int fd;
+};
+
+static bool climb(struct target *t)
+{
+    char *slash = strrchr(t->path, '/');
+
+    fd_close(&t->fd);
+    if (str_eq(t->path, "/"))
+        return false;
+    slash[slash == t->path] = '\0';
+    return true;
+}
+
+/* EBUSY, EOPNOTSUPP: a v2 cgroup that has children with controllers, or is threaded. ENOSPC: a v1
+ * cpuset without CPUs. ENOENT: it was removed. */
+static bool is_no_place(int r)
+{
+    return r == -EBUSY || r == -EOPNOTSUPP || r == -ENOSPC || r == -ENOENT || r == -ENODEV;
+}
+
+static int move_one(struct target *t, pid_t pid, struct err *e)
+{
+    char where[PATH_MAX];
+    int r;
+
+    for (;;) {
+        if (t->fd < 0)
+            t->fd = io_open_beneath(t->h->fd, cg_path_relative(t->path), O_PATH | O_DIRECTORY);
+        r = t->fd < 0 ? t->fd : io_write_id_at(t->fd, "cgroup.procs", pid);
+        if (r == 0 || r == -ESRCH)
+            return 0;
+        if (!is_no_place(r) || !climb(t))
+            return err_sys(e, r, "cannot move process %d to %s", (int)pid,
+                           cg_full_path(t->h, t->path, NULL, "cgroup.procs", where, sizeof where));
+    }
+}
+
+int cg_move_to(struct cg_controller *c, const char *path, unsigned *ret_moved,
+               const char **ret_where, struct arena *a, struct err *e)
+{
+    unsigned moved = 0, most = 0;
+
+    for (size_t i = 0; i < c->host->count; i++) {
+        struct target t = {.h = &c->host->hierarchies[i], .fd = FD_NONE};
+        int dirfd = procs_dir(c, i);
+        int r = 0;
+
+        snprintf(t.path, sizeof t.path, "%s", path);
+        moved = 0;
+        for (unsigned round = 0; dirfd >= 0; round++) {
+            struct cg_pids pids = {0};
+
+            r = read_tree(dirfd, 0, a, &pids);
+            if (r < 0)
+                return list_error(c, i, "cgroup.procs", r, e);
+            if (pids.count == 0)
+                break;
+            if (round == ROUNDS)
+                return err_set(e, -EBUSY, "processes keep appearing in %s", c->path);
+            for (size_t k = 0; r == 0 && k < pids.count; k++)
+                r = move_one(&t, pids.items[k], e);
+            if (r < 0)
+                break;
+            moved += (unsigned)pids.count;
+        }
+        if (moved > 0 && ret_where)
+            *ret_where = arena_strdup(a, t.path);
+        fd_close(&t.fd);
+        if (r < 0)
+            return r;
+        if (moved > most)
+            most = moved;
+    }
+    if (ret_moved)
+        *ret_moved = most;
+    return 0;
+}
+
+int cg_kill(struct cg_controller *c, int signo, struct err *e)
+{
+    int dirfd = c->leaf ? c->domain_fd : c->fds[0];
+
+    /* Linux 5.14: the kernel kills what is forked meanwhile, too. */
+    if (signo == SIGKILL && c->host->mode == CG_MODE_V2 && dirfd >= 0 &&
+        io_write_at(dirfd, "cgroup.kill", "1") == 0)
+        return 0;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        autoarena a = ARENA_INIT;
+        struct cg_pids pids;
+        int r = cg_processes(c, &a, &pids, e);
+
+        if (r < 0)
+            return r;
+        for (size_t i = 0; i < pids.count; i++)
+            kill(pids.items[i], signo);
+        if (pids.count == 0 || signo != SIGKILL)
+            return 0;
+        io_sleep_ms(round < 8 ? 1 : 20);
+    }
+    return err_set(e, -EBUSY, "processes keep appearing in %s", c->path);
+}

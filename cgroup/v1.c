@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The v1 and hybrid backend: one directory per hierarchy, threads placed through `tasks`.
+ * Kernel: admin-guide/cgroup-v1/. Where v1 is no longer wanted, this file and devices_v1.c go.
+ */
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/str.h"
+#include "cgroup/ops.h"
+#include "cgroup/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+
+/*
+ * A new v1 cpuset is empty, takes no tasks, and cannot be filled while its parent is empty. So go
+ * up to the nearest ancestor with a value and hand that down. The cgroup itself is left to the
+ * limit if there is one. Kernel: admin-guide/cgroup-v1/cpusets.rst 1.4.
+ */
+static int fill_cpuset_file(const struct cg_hierarchy *h, const char *path, const char *file,
+                            bool has_limit, struct err *e)
+{
+    char name[PATH_MAX], value[4096] = "", shown[PATH_MAX];
+    size_t end = strlen(path), configured;
+
+    for (;;) {
+        ssize_t len;
+
+        snprintf(name, sizeof name, ".%.*s/%s", (int)end, path, file);
+        len = io_read_at(h->fd, name, value, sizeof value);
+        if (len < 0)
+            return err_sys(e, (int)len, "cannot read %s/%s", h->mount_point, name + 2);
+        if (len > 0 || end == 0)
+            break;
+        while (end > 0 && path[--end] != '/')
+            ;
+    }
+    configured = end;
+    while (path[end]) {
+        int r;
+
+        end += 1 + strcspn(path + end + 1, "/");
+        if (path[end] == '\0' && has_limit)
+            break;
+        snprintf(name, sizeof name, ".%.*s/%s", (int)end, path, file);
+        r = io_write_at(h->fd, name, value);
+        if (r < 0)
+            return err_sys(e, r, "cannot write \"%s\" to %s, taken from its ancestor %.*s", value,
+                           cg_full_path(h, name + 1, NULL, NULL, shown, sizeof shown),
+                           configured ? (int)configured : 1, path);
+    }
+    return 0;
+}
+
+static int make(struct cg_controller *c, const struct cg_files *files, struct err *e)
+{
+    for (size_t i = 0; i < c->host->count; i++) {
+        const struct cg_hierarchy *h = &c->host->hierarchies[i];
+        bool made;
+        int fd = cg_make_dir(c, h, c->path, &made, e);
+        int r;
+
+        if (fd < 0)
+            return fd;
+        fd_close(&c->fds[i]);
+        c->fds[i] = fd;
+        c->made |= made ? UINT32_C(1) << i : 0;
+        if (h->v2 || !(h->controllers & CG_CTL_BIT(CG_CTL_CPUSET)))
+            continue;
+        r = fill_cpuset_file(h, c->path, "cpuset.cpus", cg_files_get(files, "cpuset.cpus"), e);
+        if (r == 0)
+            r = fill_cpuset_file(h, c->path, "cpuset.mems", cg_files_get(files, "cpuset.mems"), e);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int index_of(const struct cg_controller *c, enum cg_ctl ctl)
+{
+    for (size_t i = 0; i < c->host->count; i++) {
+        const struct cg_hierarchy *h = &c->host->hierarchies[i];
+
+        if (!h->v2 && h->controllers & CG_CTL_BIT(ctl) && c->fds[i] >= 0)
+            return (int)i;
+    }
+    return -ENOENT;
+}
+
+static int file_dir(const struct cg_controller *c, enum cg_ctl ctl, struct err *e)
+{
+    int i = index_of(c, ctl);
+
+    if (i < 0)
+        return err_set(e, -ENOENT,
+                       "config.json sets a limit of the %s controller, which no cgroup v1 "
+                       "hierarchy of this host has; mount it or drop the limit",
+                       cg_ctl_name(ctl, false));
+    return c->fds[i];
+}
+
+static int set_devices(struct cg_controller *c, const struct cg_dev_table *devices, struct err *e)
+{
+    struct arena a = ARENA_INIT;
+    int i = index_of(c, CG_CTL_DEVICES);
+    struct cg_dev_v1 form;
+    int r;
+
+    /* Without the controller the runtime restricts no devices here either. */
+    if (i < 0)
+        return 0;
+    r = cg_dev_v1_form(devices, &a, &form, e);
+    if (r == 0)
+        r = cg_dev_v1_apply(c->fds[i], &form, e);
+    if (r < 0 && r != -ENOTSUP) {
+        char where[PATH_MAX];
+
+        err_wrap(e, "%s",
+                 cg_full_path(&c->host->hierarchies[i], c->path, NULL, NULL, where, sizeof where));
+    }
+    arena_free(&a);
+    return r;
+}
+
+static bool places_threads(const struct cg_hierarchy *h)
+{
+    return !h->v2;
+}
+
+/* "8:0 Read 4096" lines and a "Total" line per device; only the devices' own lines are added up. */
+static bool read_io(int dirfd, uint64_t *ret_read, uint64_t *ret_written)
+{
+    autofree char *text = NULL;
+    char *cursor, *line;
+
+    if (io_read_all_at(dirfd, "blkio.throttle.io_service_bytes", (size_t)1 << 20, &text) < 0)
+        return false;
+    cursor = text;
+    *ret_read = *ret_written = 0;
+    while ((line = str_next(&cursor, '\n'))) {
+        char what[16];
+        uint64_t bytes;
+
+        if (sscanf(line, "%*u:%*u %15s %" SCNu64, what, &bytes) != 2)
+            continue;
+        if (str_eq(what, "Read"))
+            *ret_read += bytes;
+        else if (str_eq(what, "Write"))
+            *ret_written += bytes;
+    }
+    return true;
+}
+
+static void stat_cpu(const struct cg_controller *c, struct cg_stat *ret)
+{
+    int acct = index_of(c, CG_CTL_CPUACCT), cpu = index_of(c, CG_CTL_CPU);
+    uint64_t ns;
+
+    if (acct >= 0 && cg_read_number(c->fds[acct], "cpuacct.usage", &ns)) {
+        ret->cpu_usage_us = ns / 1000;
+        if (cg_read_number(c->fds[acct], "cpuacct.usage_user", &ns))
+            ret->cpu_user_us = ns / 1000;
+        if (cg_read_number(c->fds[acct], "cpuacct.usage_sys", &ns))
+            ret->cpu_system_us = ns / 1000;
+        ret->has |= CG_CTL_BIT(CG_CTL_CPUACCT);
+    }
+    if (cpu >= 0 && cg_read_key(c->fds[cpu], "cpu.stat", "nr_periods", &ret->periods) &&
+        cg_read_key(c->fds[cpu], "cpu.stat", "nr_throttled", &ret->throttled_periods) &&
+        cg_read_key(c->fds[cpu], "cpu.stat", "throttled_time", &ns)) {
+        ret->throttled_us = ns / 1000;
+        ret->has |= CG_CTL_BIT(CG_CTL_CPU);
+    }
+}
+
+static void stat_all(const struct cg_controller *c, struct cg_stat *ret)
+{
+    int memory = index_of(c, CG_CTL_MEMORY), pids = index_of(c, CG_CTL_PIDS);
+    int blkio = index_of(c, CG_CTL_BLKIO);
+
+    stat_cpu(c, ret);
+    if (memory >= 0 &&
+        cg_read_number(c->fds[memory], "memory.usage_in_bytes", &ret->memory_bytes)) {
+        cg_read_number(c->fds[memory], "memory.max_usage_in_bytes", &ret->memory_peak_bytes);
+        ret->has |= CG_CTL_BIT(CG_CTL_MEMORY);
+    }
+    if (pids >= 0 && cg_read_number(c->fds[pids], "pids.current", &ret->pids))
+        ret->has |= CG_CTL_BIT(CG_CTL_PIDS);
+    if (blkio >= 0 && read_io(c->fds[blkio], &ret->io_read_bytes, &ret->io_write_bytes))
+        ret->has |= CG_CTL_BIT(CG_CTL_BLKIO);
+}
+
+const struct cg_ops cg_v1_ops = {
+    .make = make,
+    .file_dir = file_dir,
+    .set_devices = set_devices,
+    .places_threads = places_threads,
+    .thread_file = "tasks",
+    .stat = stat_all,
+};

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The v2 backend: one directory, or a threaded domain with a threaded child per class of threads.
+ * Kernel: admin-guide/cgroup-v2.rst, "Threads", "Controlling Controllers", "No Internal Process
+ * Constraint".
+ */
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/str.h"
+#include "cgroup/device_bpf.h"
+#include "cgroup/ops.h"
+#include "cgroup/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+/* What cgroup v2 knows as a controller; the rest of a limit list has no file to enable. */
+#define V2_CONTROLLERS                                                                             \
+    (CG_CTL_THREADED | CG_CTL_BIT(CG_CTL_MEMORY) | CG_CTL_BIT(CG_CTL_BLKIO) |                      \
+     CG_CTL_BIT(CG_CTL_HUGETLB) | CG_CTL_BIT(CG_CTL_RDMA) | CG_CTL_BIT(CG_CTL_MISC))
+
+static int enable_error(const struct cg_hierarchy *h, const char *path, enum cg_ctl ctl, int r,
+                        struct err *e)
+{
+    char where[PATH_MAX];
+    const char *name = cg_ctl_name(ctl, true);
+
+    cg_full_path(h, path, NULL, NULL, where, sizeof where);
+    if (r == -EBUSY)
+        return err_sys(e, r,
+                       "%s holds processes, so it cannot give the %s controller to its children; "
+                       "move them into a child cgroup or choose another linux.cgroupsPath",
+                       where, name);
+    if (r == -ENOENT)
+        return err_sys(e, r,
+                       "the %s controller is not available in %s: it is not enabled above it, "
+                       "or mounted as cgroup v1",
+                       name, where);
+    return err_sys(e, r, "cannot enable the %s controller in %s/cgroup.subtree_control", name,
+                   where);
+}
+
+/* Enable what is missing in one cgroup's subtree_control. Never disables. */
+static int enable_in(const struct cg_hierarchy *h, int dirfd, const char *path, unsigned needed,
+                     struct err *e)
+{
+    char text[512];
+    ssize_t len = io_read_at(dirfd, "cgroup.subtree_control", text, sizeof text);
+    unsigned enabled = len < 0 ? 0 : cg_ctl_parse_list(text, ' ', true);
+
+    for (unsigned ctl = 0; ctl < CG_CTL_COUNT; ctl++) {
+        int r;
+
+        if (!(needed & ~enabled & CG_CTL_BIT(ctl)))
+            continue;
+        /* One by one, so that a failure names its controller. */
+        snprintf(text, sizeof text, "+%s", cg_ctl_name((enum cg_ctl)ctl, true));
+        r = io_write_at(dirfd, "cgroup.subtree_control", text);
+        if (r < 0)
+            return enable_error(h, path, (enum cg_ctl)ctl, r, e);
+    }
+    return 0;
+}
+
+/* From the root to the parent of @path: every level has to pass the controllers on. */
+static int enable_down(const struct cg_hierarchy *h, const char *path, unsigned needed,
+                       struct err *e)
+{
+    char level[PATH_MAX];
+
+    if (needed == 0)
+        return 0;
+    for (size_t end = 0; path[end];) {
+        autofd fd = FD_NONE;
+        int r;
+
+        snprintf(level, sizeof level, "%.*s", end ? (int)end : 1, path);
+        fd = io_open_beneath(h->fd, cg_path_relative(level), O_PATH | O_DIRECTORY);
+        if (fd < 0)
+            return err_sys(e, fd, "cannot open %s%s", h->mount_point, level);
+        r = enable_in(h, fd, level, needed, e);
+        if (r < 0)
+            return r;
+        end += 1 + strcspn(path + end + 1, "/");
+        if (path[end] == '\0')
+            break;
+    }
+    return 0;
+}
+
+/*
+ * The child is made a normal domain by the kernel; below a threaded domain it is "domain invalid"
+ * until it is told to be threaded, and nothing may happen in between but this.
+ */
+static int make_leaf(struct cg_controller *c, const struct cg_hierarchy *h, unsigned needed,
+                     struct err *e)
+{
+    char type[32], where[PATH_MAX];
+    int fd, r;
+
+    if (mkdirat(c->domain_fd, c->leaf, 0755) == 0)
+        c->made |= 1;
+    else if (errno != EEXIST)
+        return err_sys(e, -errno, "cannot make %s",
+                       cg_full_path(h, c->path, c->leaf, NULL, where, sizeof where));
+    fd = io_open_beneath(c->domain_fd, c->leaf, O_PATH | O_DIRECTORY);
+    if (fd < 0)
+        return err_sys(e, fd, "cannot open %s",
+                       cg_full_path(h, c->path, c->leaf, NULL, where, sizeof where));
+    fd_close(&c->fds[0]);
+    c->fds[0] = fd;
+    if (io_read_at(fd, "cgroup.type", type, sizeof type) < 0 || !str_eq(type, "threaded")) {
+        r = io_write_at(fd, "cgroup.type", "threaded");
+        if (r < 0)
+            return err_sys(e, r, "cannot write \"threaded\" to %s",
+                           cg_full_path(h, c->path, c->leaf, "cgroup.type", where, sizeof where));
+    }
+    return enable_in(h, c->domain_fd, c->path, needed & CG_CTL_THREADED, e);
+}
+
+static int make(struct cg_controller *c, const struct cg_files *files, struct err *e)
+{
+    const struct cg_hierarchy *h = &c->host->hierarchies[0];
+    unsigned needed = cg_files_controllers(files) & V2_CONTROLLERS;
+    bool made = false;
+    int fd = cg_make_dir(c, h, c->path, &made, e);
+    int r;
+
+    if (fd < 0)
+        return fd;
+    fd_close(c->leaf ? &c->domain_fd : &c->fds[0]);
+    if (c->leaf) {
+        c->domain_fd = fd;
+        c->made_domain = made && c->owns_domain;
+    } else {
+        c->fds[0] = fd;
+        c->made |= made;
+    }
+    r = enable_down(h, c->path, needed, e);
+    return r < 0 || !c->leaf ? r : make_leaf(c, h, needed, e);
+}
+
+static int file_dir(const struct cg_controller *c, enum cg_ctl ctl, struct err *e)
+{
+    if (!c->leaf || CG_CTL_THREADED & CG_CTL_BIT(ctl))
+        return c->fds[0];
+    if (c->owns_domain)
+        return c->domain_fd;
+    return err_set(e, -EOPNOTSUPP,
+                   "the %s controller cannot limit %s/%s: threads of one process share "
+                   "it, only cpu, cpuset and pids limits can differ between them",
+                   cg_ctl_name(ctl, true), c->path, c->leaf);
+}
+
+static int set_devices(struct cg_controller *c, const struct cg_dev_table *devices, struct err *e)
+{
+    struct arena a = ARENA_INIT;
+    struct cg_bpf_program program;
+    int r = cg_bpf_device_program(devices, &a, &program, e);
+
+    if (r == 0)
+        r = cg_bpf_device_attach(c->leaf ? c->domain_fd : c->fds[0], &program, e);
+    if (r < 0) {
+        char where[PATH_MAX];
+
+        err_wrap(e, "%s",
+                 cg_full_path(&c->host->hierarchies[0], c->path, NULL, NULL, where, sizeof where));
+    }
+    arena_free(&a);
+    return r;
+}
+
+static bool places_threads(const struct cg_hierarchy *h)
+{
+    (void)h;
+    return true;
+}
+
+/* "8:0 rbytes=4096 wbytes=0 rios=1 ..." */
+static bool read_io(int dirfd, uint64_t *ret_read, uint64_t *ret_written)
+{
+    autofree char *text = NULL;
+    char *cursor, *line;
+
+    if (io_read_all_at(dirfd, "io.stat", (size_t)1 << 20, &text) < 0)
+        return false;
+    cursor = text;
+    *ret_read = *ret_written = 0;
+    while ((line = str_next(&cursor, '\n'))) {
+        uint64_t read_bytes, written_bytes;
+
+        if (sscanf(line, "%*u:%*u rbytes=%" SCNu64 " wbytes=%" SCNu64, &read_bytes,
+                   &written_bytes) != 2)
+            continue;
+        *ret_read += read_bytes;
+        *ret_written += written_bytes;
+    }
+    return true;
+}
+
+static void stat_all(const struct cg_controller *c, struct cg_stat *ret)
+{
+    int own = c->fds[0];
+    /* A leaf has no memory and io of its own; the domain's are reported with the controller that
+     * owns it. */
+    int domain = !c->leaf ? own : c->owns_domain ? c->domain_fd : FD_NONE;
+
+    if (cg_read_key(own, "cpu.stat", "usage_usec", &ret->cpu_usage_us)) {
+        cg_read_key(own, "cpu.stat", "user_usec", &ret->cpu_user_us);
+        cg_read_key(own, "cpu.stat", "system_usec", &ret->cpu_system_us);
+        ret->has |= CG_CTL_BIT(CG_CTL_CPUACCT);
+    }
+    if (cg_read_key(own, "cpu.stat", "nr_periods", &ret->periods) &&
+        cg_read_key(own, "cpu.stat", "nr_throttled", &ret->throttled_periods) &&
+        cg_read_key(own, "cpu.stat", "throttled_usec", &ret->throttled_us))
+        ret->has |= CG_CTL_BIT(CG_CTL_CPU);
+    if (cg_read_number(own, "pids.current", &ret->pids))
+        ret->has |= CG_CTL_BIT(CG_CTL_PIDS);
+    if (domain < 0)
+        return;
+    if (cg_read_number(domain, "memory.current", &ret->memory_bytes)) {
+        cg_read_number(domain, "memory.peak", &ret->memory_peak_bytes);
+        ret->has |= CG_CTL_BIT(CG_CTL_MEMORY);
+    }
+    if (read_io(domain, &ret->io_read_bytes, &ret->io_write_bytes))
+        ret->has |= CG_CTL_BIT(CG_CTL_BLKIO);
+}
+
+const struct cg_ops cg_v2_ops = {
+    .make = make,
+    .file_dir = file_dir,
+    .set_devices = set_devices,
+    .places_threads = places_threads,
+    .thread_file = "cgroup.threads",
+    .stat = stat_all,
+};
