@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/log.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+static const char *const level_names[] = {
+    [LEVEL_ERROR] = "error",
+    [LEVEL_WARNING] = "warning",
+    [LEVEL_INFO] = "info",
+    [LEVEL_DEBUG] = "debug",
+};
+
+static enum log_level threshold = LEVEL_WARNING;
+struct log_context log_about;
+
+int log_level_parse(const char *name, enum log_level *ret)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(level_names); i++) {
+        if (str_eq(name, level_names[i])) {
+            *ret = (enum log_level)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+void log_set_level(enum log_level level)
+{
+    threshold = level;
+}
+
+void log_msg(enum log_level level, const char *fmt, ...)
+{
+    char text[ERR_TEXT_SIZE + 256];
+    va_list ap;
+
+    if (level > threshold)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "oci-sandbox-cgroup: %s%s%s\n", level == LEVEL_ERROR ? "" : level_names[level],
+            level == LEVEL_ERROR ? "" : ": ", text);
+    if (log_about.to_journal)
+        journal_send(level, text);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_LOG_H
+#define HOOK_LOG_H
+
+/*
+ * What the program says. Runtimes hide a hook's output (crun drops it, runc shows it on failure
+ * only), so warnings and errors of a stage also go to the journal when its socket exists, else to
+ * syslog. Below the threshold nothing is formatted, written or loaded.
+ *
+ * Text that came from outside must have been through str_escape().
+ */
+
+enum log_level { LEVEL_ERROR, LEVEL_WARNING, LEVEL_INFO, LEVEL_DEBUG };
+
+/* What every message is about; strings are borrowed and may be NULL. */
+struct log_context {
+    const char *stage;
+    const char *sandbox_id;
+    const char *container_id;
+    const char *cgroup;
+    int to_journal; /* a stage or the watcher: not only stderr */
+};
+
+extern struct log_context log_about;
+
+/* 0; -EINVAL another word than error, warning, info, debug */
+int log_level_parse(const char *name, enum log_level *ret);
+void log_set_level(enum log_level level);
+void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Give one finished line to the journal with the fields of log_about, or to syslog. */
+void journal_send(enum log_level level, const char *text);
+
+#endif

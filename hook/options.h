@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_OPTIONS_H
+#define HOOK_OPTIONS_H
+
+/* The command line. */
+
+#include "cgroup/host.h"
+#include "hook/stage.h"
+#include "oci/json.h"
+
+enum verb {
+    VERB_HOOK, /* a stage, named or derived */
+    VERB_PLAN,
+    VERB_CHECK,
+    VERB_LIST,
+    VERB_SHOW,
+    VERB_DELETE,
+    VERB_PRUNE,
+    VERB_HELP,
+    VERB_VERSION,
+};
+
+struct options {
+    enum verb verb;
+    enum stage stage;        /* STAGE_NONE: derive from the state */
+    const char *id;          /* show, delete */
+    const char *config_path; /* NULL: the default, which need not exist */
+    const char *state_dir;
+    const char *log_level; /* NULL: the configuration's */
+    struct json_bool only; /* --sandbox-cgroup-only */
+    bool has_mode;         /* --cgroup-mode, plan only */
+    enum cg_mode mode;
+    bool json, dry_run, force;
+};
+
+/* 0; -EINVAL with one line in @e that says what is wrong and where help is. */
+int options_parse(int argc, char **argv, struct options *ret, struct err *e);
+
+void options_usage(void);
+
+#endif

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/plan.h"
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "hook/device_list.h"
+#include "hook/resources.h"
+
+#include <errno.h>
+
+static void warn(struct arena *a, struct plan *p, const char *text)
+{
+    *(const char **)arena_push(a, &p->warnings, &p->warning_count, sizeof text) = text;
+}
+
+static int merge_annotations(const struct plan_input *in, struct oci_annotations *ret,
+                             struct err *e)
+{
+    *ret = (struct oci_annotations){0};
+    if (in->config && in->config->annotations)
+        *ret = *in->config->annotations;
+    /* Once the container has stopped nothing can be done about a contradiction; the record decides.
+     */
+    if (in->state->annotations &&
+        oci_annotations_merge(ret, in->state->annotations,
+                              stage_action(in->stage) == ACTION_TEARDOWN ? NULL : e) < 0 &&
+        stage_action(in->stage) != ACTION_TEARDOWN)
+        return -EINVAL;
+    return 0;
+}
+
+static void place_cgroupfs(const struct cg_cgroups_path *path, const char *base, struct plan *p,
+                           struct arena *a)
+{
+    char *own = cg_path_join(a, path->parent, path->name);
+
+    p->parent_path = p->layout == LAYOUT_NESTED ? own : path->parent;
+    p->sandbox_path = cg_path_join(a, p->parent_path, base);
+}
+
+/* The runtime owns PREFIX-NAME.scope; ours is beside it, in the same slice. */
+static void place_systemd(const struct cg_cgroups_path *path, const char *base, struct plan *p,
+                          struct arena *a)
+{
+    char *unit = arena_printf(a, "%s%s%s.scope", cg_unit_escape(a, path->prefix),
+                              path->prefix[0] ? "-" : "", cg_unit_escape(a, base));
+
+    p->systemd = true;
+    p->parent_path = path->parent;
+    p->sandbox_unit = unit;
+    p->sandbox_path = cg_path_join(a, path->parent, unit);
+}
+
+static void place_overhead(const struct hook_config *hook, struct plan *p, struct arena *a)
+{
+    const char *threads = p->sandbox_path;
+
+    if (p->mode == CG_MODE_V2) {
+        /* systemd keeps the scope itself a plain domain, so the threaded tree starts below it. */
+        if (p->systemd)
+            threads = cg_path_join(a, threads, "threads");
+        p->vcpu_path = cg_path_join(a, threads, PLAN_VCPU_LEAF);
+        p->overhead_path = cg_path_join(a, threads, PLAN_OVERHEAD_LEAF);
+    } else if (p->systemd) {
+        p->overhead_unit =
+            arena_printf(a, "kata-overhead-%s.scope", cg_unit_escape(a, p->sandbox_id));
+        p->overhead_path = cg_path_join(a, "/kata.slice/kata-overhead.slice", p->overhead_unit);
+    } else {
+        p->overhead_path = cg_path_join(a, hook->overhead_parent, p->sandbox_id);
+    }
+}
+
+int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
+{
+    const struct oci_linux *spec = in->config ? in->config->linux_ : NULL;
+    struct oci_annotations annotations;
+    struct cg_cgroups_path path;
+    struct policy policy;
+    const char *base;
+    int r;
+
+    *p = (struct plan){
+        .stage = in->stage,
+        .container_id = in->state->id,
+        .mode = in->facts->mode,
+        .layout = in->hook->layout,
+    };
+    r = cg_name_check(in->state->id, "state.id", e);
+    if (r == 0)
+        r = merge_annotations(in, &annotations, e);
+    if (r == 0)
+        r = policy_role(&annotations, in->state->id, &p->role, &p->sandbox_id, e);
+    if (r == 0)
+        r = policy_sandbox_cgroup_only(in->hook, in->only_argument, &annotations, &policy, e);
+    if (r == 0)
+        r = cg_cgroups_path_parse(spec ? spec->cgroups_path : NULL, in->state->id, a, &path, e);
+    if (r < 0)
+        return r;
+    p->sandbox_cgroup_only = policy.sandbox_cgroup_only;
+    p->policy_source = policy.source;
+    p->refused = policy.warning;
+    if (policy.warning)
+        warn(a, p, policy.warning);
+    base = arena_printf(a, "%s%s", in->hook->prefix,
+                        p->role == ROLE_SINGLE ? path.name : p->sandbox_id);
+    r = cg_name_check(base, "linux.cgroupsPath with prefix", e);
+    if (r < 0)
+        return r;
+    if (path.systemd)
+        place_systemd(&path, base, p, a);
+    else
+        place_cgroupfs(&path, base, p, a);
+    p->vcpu_path = p->sandbox_path;
+    if (!p->sandbox_cgroup_only)
+        place_overhead(in->hook, p, a);
+    return 0;
+}
+
+/* The table of the sandbox: what any container's list allows. */
+static int unite_devices(const struct oci_resources *const *containers, size_t count,
+                         const struct hook_config *hook, const struct facts *facts, bool only,
+                         struct arena *a, struct cg_dev_table *ret, struct err *e)
+{
+    struct cg_dev_table *tables = arena_alloc(a, (count + 1) * sizeof *tables);
+
+    for (size_t i = 0; i < count; i++) {
+        struct cg_dev_rules rules;
+        int r = device_list_make(containers[i], hook, facts, only, a, &rules, e);
+
+        if (r == 0)
+            r = cg_dev_compile(&rules, a, &tables[i], e);
+        if (r < 0)
+            return r;
+    }
+    if (count == 1) {
+        *ret = tables[0];
+        return 0;
+    }
+    return cg_dev_union(tables, count, a, ret, e);
+}
+
+int plan_sandbox(const struct oci_resources *const *containers, size_t count,
+                 const struct hook_config *hook, const struct facts *facts,
+                 bool sandbox_cgroup_only, struct arena *a, struct plan *p, struct err *e)
+{
+    struct cg_limits *each = arena_alloc(a, (count + 1) * sizeof *each);
+    struct cg_limits limits;
+    int r;
+
+    for (size_t i = 0; i < count; i++)
+        resources_to_limits(containers[i], a, &each[i]);
+    r = resources_aggregate(each, count, hook->memory_overhead_bytes, a, &limits, e);
+    if (r < 0)
+        return r;
+    if (hook->resources == RESOURCES_KATA)
+        resources_keep_cpuset(&limits);
+    r = cg_limits_files(&limits, facts->mode == CG_MODE_V2, a, &p->sandbox_files, &p->warnings,
+                        &p->warning_count, e);
+    return r < 0 ? r
+                 : unite_devices(containers, count, hook, facts, sandbox_cgroup_only, a,
+                                 &p->device_table, e);
+}
+
+/* On v2 the overhead's threads share memory and io with the vCPUs': only threaded limits can
+ * differ. */
+static void drop_domain_files(struct arena *a, struct plan *p)
+{
+    struct cg_files kept = {0};
+
+    for (size_t i = 0; i < p->overhead_files.count; i++) {
+        const struct cg_file *f = &p->overhead_files.items[i];
+
+        if (CG_CTL_THREADED & CG_CTL_BIT(f->ctl))
+            *(struct cg_file *)arena_push(a, &kept.items, &kept.count, sizeof *f) = *f;
+        else
+            warn(a, p,
+                 arena_printf(a,
+                              "overhead_limits: %s is not set, because on cgroup v2 the overhead "
+                              "shares the sandbox's %s",
+                              f->file, cg_ctl_name(f->ctl, true)));
+    }
+    p->overhead_files = kept;
+}
+
+static int plan_overhead(const struct plan_input *in, struct arena *a, struct plan *p,
+                         struct err *e)
+{
+    struct cg_limits limits;
+    int r;
+
+    resources_to_limits(in->hook->overhead_limits, a, &limits);
+    r = cg_limits_files(&limits, p->mode == CG_MODE_V2, a, &p->overhead_files, &p->warnings,
+                        &p->warning_count, e);
+    if (r < 0) {
+        err_wrap(e, "overhead_limits");
+        return r;
+    }
+    if (p->mode == CG_MODE_V2)
+        drop_domain_files(a, p);
+    return 0;
+}
+
+static void add_warnings(const struct plan_input *in, struct arena *a, struct plan *p)
+{
+    bool hypervisor = !in->hook->virtualization_devices;
+
+    for (size_t i = 0; i < facts_hypervisor_device_count; i++)
+        hypervisor = hypervisor || facts_device(in->facts, facts_hypervisor_devices[i]);
+    if (!hypervisor)
+        warn(a, p,
+             "neither /dev/kvm nor /dev/mshv exists on this host: guests run without hardware "
+             "virtualisation");
+    for (size_t i = 0; i < in->hook->extra_devices.count; i++) {
+        const char *path = JSON_AT(in->hook->extra_devices, char *, i);
+
+        if (!facts_device(in->facts, path))
+            warn(a, p, arena_printf(a, "extra_devices: %s does not exist and is left out", path));
+    }
+    if (!p->sandbox_cgroup_only && p->mode != CG_MODE_V2 &&
+        cg_files_get(&p->sandbox_files, "memory.limit_in_bytes"))
+        warn(a, p,
+             "cgroup v1 charges a VM's memory to its main thread, which is in the overhead cgroup: "
+             "memory.limit_in_bytes of the sandbox will not hold it; use sandbox_cgroup_only or "
+             "overhead_limits");
+    if (in->hook->enable_vcpus_pinning)
+        warn(a, p, "enable_vcpus_pinning is not available in this version and has no effect");
+    if (p->layout == LAYOUT_NESTED && !p->sandbox_cgroup_only)
+        warn(a, p, "layout nested is meant for sandbox_cgroup_only");
+}
+
+int plan_make(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
+{
+    const struct oci_resources **all;
+    int r = plan_place(in, a, p, e);
+
+    if (r < 0)
+        return r;
+    p->resources = device_list_fold(in->config ? in->config->linux_ : NULL, a);
+    r = device_list_make(p->resources, in->hook, in->facts, p->sandbox_cgroup_only, a, &p->devices,
+                         e);
+    if (r < 0)
+        return r;
+    all = arena_alloc(a, (in->other_count + 1) * sizeof(const struct oci_resources *));
+    for (size_t i = 0; i < in->other_count; i++)
+        all[i] = in->others[i];
+    all[in->other_count] = p->resources;
+    r = plan_sandbox(all, in->other_count + 1, in->hook, in->facts, p->sandbox_cgroup_only, a, p,
+                     e);
+    if (r == 0 && !p->sandbox_cgroup_only)
+        r = plan_overhead(in, a, p, e);
+    if (r == 0)
+        add_warnings(in, a, p);
+    return r;
+}

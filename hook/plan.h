@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_PLAN_H
+#define HOOK_PLAN_H
+
+/*
+ * The decision: from (state, config, configuration file, command line, facts about the host, the
+ * sandbox's other containers) to everything that will be done. Pure; printed by `plan`, applied by
+ * lifecycle.c. If something cannot be seen in a plan, it is decided in the wrong place.
+ */
+
+#include "cgroup/devices.h"
+#include "cgroup/limits.h"
+#include "cgroup/path.h"
+#include "hook/config.h"
+#include "hook/facts.h"
+#include "hook/policy.h"
+#include "hook/stage.h"
+#include "oci/state.h"
+
+/* The names of the threaded children of a v2 sandbox without sandbox_cgroup_only. */
+#define PLAN_VCPU_LEAF     "sandbox"
+#define PLAN_OVERHEAD_LEAF "overhead"
+
+struct plan_input {
+    enum stage stage;
+    const struct oci_state *state;
+    const struct oci_config *config;
+    const struct hook_config *hook;
+    struct json_bool only_argument; /* --sandbox-cgroup-only */
+    const struct facts *facts;
+    const struct oci_resources *const *others; /* of the sandbox's other containers */
+    size_t other_count;
+};
+
+struct plan {
+    enum stage stage;
+    const char *sandbox_id, *container_id;
+    enum role role;
+    bool sandbox_cgroup_only;
+    enum policy_source policy_source;
+    enum cg_mode mode;
+    bool systemd;
+    enum layout layout;
+    const char *parent_path; /* where leftovers go */
+    const char *sandbox_path;
+    const char *vcpu_path;                    /* where vCPU threads go */
+    const char *overhead_path;                /* NULL with sandbox_cgroup_only */
+    const char *sandbox_unit, *overhead_unit; /* systemd; NULL otherwise */
+    struct oci_resources *resources; /* this container's: spec rules and device nodes in one list */
+    struct cg_dev_rules devices;     /* this container's whole device list */
+    struct cg_dev_table device_table; /* of the sandbox: any container's list allows it */
+    struct cg_files sandbox_files, overhead_files;
+    const char *refused; /* the warning about a refused annotation, also in the list; or NULL */
+    const char **warnings;
+    size_t warning_count;
+};
+
+/*
+ * Decide. Everything in @ret lives in @a or is borrowed from the input.
+ * 0; -EINVAL the input is at fault, with what, where and why in @e.
+ */
+int plan_make(const struct plan_input *in, struct arena *a, struct plan *ret, struct err *e);
+
+/* Only which sandbox and where: enough to find what a teardown without a record has to remove. */
+int plan_place(const struct plan_input *in, struct arena *a, struct plan *ret, struct err *e);
+
+/*
+ * Limits and device rules of a sandbox with these containers, for when one comes or goes.
+ * 0; -EINVAL as plan_make().
+ */
+int plan_sandbox(const struct oci_resources *const *containers, size_t count,
+                 const struct hook_config *hook, const struct facts *facts,
+                 bool sandbox_cgroup_only, struct arena *a, struct plan *ret, struct err *e);
+
+/* Print as text, or as the documented JSON. */
+void plan_print(const struct plan *plan, bool json);
+
+#endif

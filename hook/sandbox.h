@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_SANDBOX_H
+#define HOOK_SANDBOX_H
+
+/* A recorded sandbox and its two cgroups: what setup, teardown, watcher and verbs have in common.
+ */
+
+#include "cgroup/controller.h"
+#include "hook/config.h"
+#include "hook/record.h"
+
+struct sandbox {
+    struct cg_controller vcpu;     /* the sandbox cgroup; on v2 its leaf for vCPU threads */
+    struct cg_controller overhead; /* not set up with sandbox_cgroup_only */
+    bool has_overhead;
+};
+
+/* Set up the controllers for a record; touches nothing. Strings are borrowed from @r. */
+void sandbox_init(struct sandbox *s, const struct cg_host *host, struct cg_parents *parents,
+                  const struct record *r);
+
+/* cg_load() both. 0; -ENOENT neither exists; other -errno. */
+int sandbox_load(struct sandbox *s, struct err *e);
+void sandbox_close(struct sandbox *s);
+
+/*
+ * Remove both cgroups. Processes that are left in them are moved to the record's parent cgroup (or
+ * the nearest that can hold them), or killed if the configuration says so. Goes on after a failure
+ * and reports the first. Idempotent. 0; -errno: something is left, and the record must stay.
+ */
+int sandbox_remove(struct sandbox *s, const struct record *r, const struct hook_config *config,
+                   struct err *e);
+
+/* End the recorded watcher and wait until it is gone. 0; -ETIMEDOUT. */
+int sandbox_stop_watcher(const struct record *r, struct err *e);
+
+/*
+ * The whole removal of a locked sandbox: watcher, cgroups, links, record. On failure the record
+ * stays, so that prune can go on. The lock is released when the record is gone.
+ */
+int sandbox_destroy(const struct state_dir *state, const struct cg_host *host,
+                    const struct record *r, const struct hook_config *config,
+                    struct record_lock *lock, struct err *e);
+
+#endif

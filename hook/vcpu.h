@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_VCPU_H
+#define HOOK_VCPU_H
+
+/*
+ * Which threads are vCPUs. Three sources, strongest first:
+ *
+ *   1. KVM's debugfs directory: <debugfs>/kvm/<pid>-<fd>/vcpu<N>/pid. Independent of VMM and names.
+ *   2. The thread's name, against a table of VMMs and the configuration's patterns.
+ *   3. Guest time (proc(5), /proc/PID/stat field 43): a thread that has run a guest is a vCPU,
+ * whatever it calls itself.
+ *
+ * A name can be faked, but only by the VMM, and only to put more of its threads under the limit.
+ */
+
+#include "base/proc.h"
+#include "oci/json.h"
+
+#include <stdbool.h>
+
+#define VCPU_NO_INDEX (-1)
+
+enum vcpu_source { VCPU_NONE, VCPU_DEBUGFS, VCPU_NAME, VCPU_GUEST_TIME };
+
+const char *vcpu_source_name(enum vcpu_source source);
+
+/*
+ * A pattern is a thread name in which one "%u" may stand for the vCPU's number, as in "CPU %u/KVM".
+ * Valid: 1 to 15 characters (the kernel cuts longer names), at most one "%u" and no other '%'.
+ */
+bool vcpu_pattern_valid(const char *pattern);
+
+/* @ret_index  the number, VCPU_NO_INDEX for a pattern without one. */
+bool vcpu_pattern_match(const char *pattern, const char *comm, int *ret_index);
+
+/* The threads that KVM's debugfs names. */
+struct vcpu_kvm_thread {
+    pid_t tid;
+    int index;
+};
+struct vcpu_kvm {
+    struct vcpu_kvm_thread *items; /* in an arena */
+    size_t count;
+};
+
+/* The "kvm" directory of a mounted debugfs, found from /proc/self/mountinfo, as an O_PATH fd.
+ * -ENOENT no debugfs, or KVM is not there (yet), or lockdown. */
+int vcpu_kvm_open(void);
+
+/* Read all VMs of the host. Never fails: what vanishes meanwhile is not in the list. */
+void vcpu_kvm_read(int kvm_dirfd, struct arena *a, struct vcpu_kvm *ret);
+
+/*
+ * Classify one thread.
+ * @st        its /proc/TID/stat.
+ * @kvm       may be empty.
+ * @patterns  of the configuration, char *.
+ * @ret_index the vCPU's number or VCPU_NO_INDEX.
+ */
+enum vcpu_source vcpu_classify(pid_t tid, const struct proc_stat *st, const struct vcpu_kvm *kvm,
+                               const struct json_list *patterns, int *ret_index);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_VERBS_H
+#define HOOK_VERBS_H
+
+/* The operator's verbs. Each prints to stdout and returns 0 or -errno with the reason in @e. */
+
+#include "hook/config.h"
+#include "hook/options.h"
+
+int verb_plan(const struct options *o, const struct hook_config *config, struct arena *a,
+              struct err *e);
+
+/* What this host offers, and what will not work and why. -EOPNOTSUPP when nothing would work. */
+int verb_check(const struct options *o, const struct hook_config *config, struct arena *a,
+               struct err *e);
+
+int verb_list(const struct options *o, const struct hook_config *config, struct arena *a,
+              struct err *e);
+int verb_show(const struct options *o, const struct hook_config *config, struct arena *a,
+              struct err *e);
+int verb_delete(const struct options *o, const struct hook_config *config, struct arena *a,
+                struct err *e);
+int verb_prune(const struct options *o, const struct hook_config *config, struct arena *a,
+               struct err *e);
+
+#endif
