@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,68 +17,91 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Mount points are not crossed, bind mounts of the same file system included where statx(2) can
+ * tell. */
+static bool same_mount(int fd, const struct statx *root)
+{
+    struct statx st;
+
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, &st) < 0)
+        return false;
+    if (st.stx_dev_major != root->stx_dev_major || st.stx_dev_minor != root->stx_dev_minor)
+        return false;
+    return !(st.stx_mask & root->stx_mask & STATX_MNT_ID) || st.stx_mnt_id == root->stx_mnt_id;
+}
+
+/* One component. A link is ELOOP, whatever open(2) makes of it with these flags. */
+static int open_component(int dirfd, const char *name, int flags, const struct statx *root)
+{
+    autofd fd = openat(dirfd, name, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
+    struct stat st;
+
+    if (fd < 0) {
+        int r = -errno;
+
+        if (r == -ENOTDIR && fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISLNK(st.st_mode))
+            return -ELOOP;
+        return r;
+    }
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (S_ISLNK(st.st_mode))
+        return -ELOOP;
+    return same_mount(fd, root) ? fd_take(&fd) : -EXDEV;
+}
+
+static bool has_dotdot(const char *path)
+{
+    for (const char *p = path; (p = strstr(p, "..")); p += 2) {
+        if ((p == path || p[-1] == '/') && (p[2] == '\0' || p[2] == '/'))
+            return true;
+    }
+    return false;
+}
+
 int io_open_beneath_walk(int dirfd, const char *path, int flags)
 {
     autofree char *copy = strdup(path);
     char *cursor = copy, *name, *last = NULL;
     autofd dir = FD_NONE;
-    struct stat root, st;
+    struct statx root;
 
     if (!copy)
         return -ENOMEM;
-    if (fstat(dirfd, &root) < 0)
+    if (path[0] == '/' || has_dotdot(path))
+        return -EXDEV;
+    if (statx(dirfd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, &root) < 0)
         return -errno;
+    if (str_ends(path, "/"))
+        flags |= O_DIRECTORY;
     while ((name = str_next(&cursor, '/'))) {
-        if (str_eq(name, "..") || (path[0] == '/'))
-            return -EXDEV;
         if (str_empty(name) || str_eq(name, "."))
             continue;
         if (last) {
-            int next =
-                openat(dir >= 0 ? dir : dirfd, last, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+            int next = open_component(dir >= 0 ? dir : dirfd, last, O_PATH | O_DIRECTORY, &root);
 
-            if (next < 0) {
-                /* A link in the middle is ENOTDIR here; openat2 calls it ELOOP. */
-                if (errno == ENOTDIR &&
-                    fstatat(dir >= 0 ? dir : dirfd, last, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-                    S_ISLNK(st.st_mode))
-                    return -ELOOP;
-                return -errno;
-            }
+            if (next < 0)
+                return next;
             fd_close(&dir);
             dir = next;
-            if (fstat(dir, &st) < 0)
-                return -errno;
-            if (st.st_dev != root.st_dev)
-                return -EXDEV;
         }
         last = name;
     }
-    {
-        int fd =
-            openat(dir >= 0 ? dir : dirfd, last ? last : ".", flags | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-        if (fd < 0)
-            return -errno;
-        /* O_PATH with O_NOFOLLOW opens a link itself, which openat2 refuses. */
-        if (fstat(fd, &st) < 0 || st.st_dev != root.st_dev || S_ISLNK(st.st_mode)) {
-            int r = S_ISLNK(st.st_mode) ? -ELOOP : -EXDEV;
-
-            close(fd);
-            return r;
-        }
-        return fd;
-    }
+    return open_component(dir >= 0 ? dir : dirfd, last ? last : ".", flags, &root);
 }
 
 int io_open_beneath(int dirfd, const char *path, int flags)
 {
+    /* Without O_NOFOLLOW: with it O_PATH would open a link itself, as if nobody minded links. */
     struct open_how how = {
-        .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | O_NOFOLLOW),
+        .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
         .mode = flags & O_CREAT ? 0600 : 0,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
     };
 
+    if (has_dotdot(path))
+        return -EXDEV;
     /* EAGAIN: a rename or mount raced with the walk, and the kernel asks to try again. */
     for (int tries = 0; tries < 16; tries++) {
         long fd = syscall(SYS_openat2, dirfd, *path ? path : ".", &how, sizeof how);
@@ -220,7 +244,10 @@ int io_replace_at(int dirfd, const char *name, const char *data, size_t len)
         return -ENAMETOOLONG;
     strcpy(temp, name);
     strcat(temp, ".tmp");
-    fd = openat(dirfd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    fd = openat(dirfd, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 && errno == EEXIST &&
+        unlinkat(dirfd, temp, 0) == 0) /* of a writer that was killed */
+        fd = openat(dirfd, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
     r = write_full(fd, data, len);

@@ -43,12 +43,13 @@ int proc_stat_parse(const char *text, struct proc_stat *ret)
 
 int proc_stat_read(pid_t pid, struct proc_stat *ret)
 {
-    char path[32], text[1024];
+    char path[48], text[1024];
     ssize_t n;
 
     if (pid <= 0)
         return -ESRCH;
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    /* Not /proc/PID/stat: its times are those of the whole process, whichever thread is named. */
+    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", (int)pid, (int)pid);
     n = io_read_at(AT_FDCWD, path, text, sizeof text);
     if (n == -ENOENT)
         return -ESRCH;

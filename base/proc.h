@@ -17,7 +17,7 @@ struct proc_id {
     uint64_t start_time; /* clock ticks since boot */
 };
 
-/* What we use of /proc/PID/stat; TIDs work too. */
+/* What we use of a thread's stat file (proc(5), /proc/PID/stat). */
 struct proc_stat {
     char comm[80];       /* field 2, without the parentheses; may hold any byte but NUL */
     char state;          /* field 3; 'Z' and 'X' are dead */
@@ -28,7 +28,7 @@ struct proc_stat {
 /* Parse the text of /proc/PID/stat. 0; -EINVAL malformed. comm may hold spaces and parentheses. */
 int proc_stat_parse(const char *text, struct proc_stat *ret);
 
-/* 0; -ESRCH no such process or thread; other -errno. */
+/* Of one thread; a process's id names its main thread. 0; -ESRCH no such thread; other -errno. */
 int proc_stat_read(pid_t pid, struct proc_stat *ret);
 
 /* The identity of a live process. 0; -ESRCH gone or a zombie; other -errno. */

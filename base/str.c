@@ -116,26 +116,33 @@ void sbuf_free(struct sbuf *b)
     *b = (struct sbuf)SBUF_INIT;
 }
 
+static size_t escaped_width(unsigned char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '\\' ? 1 : 4;
+}
+
 const char *str_escape(const char *s, char *buf, size_t size)
 {
-    size_t used = 0;
+    static const char cut[] = "...";
+    size_t used = 0, whole = 0;
 
     if (size == 0)
         return buf;
-    for (const unsigned char *p = (const unsigned char *)s; *p; p++) {
-        bool plain = *p >= 0x20 && *p < 0x7f && *p != '\\';
-        size_t need = plain ? 1 : 4;
+    for (const char *p = s; *p && whole < size; p++)
+        whole += escaped_width((unsigned char)*p);
+    for (const char *p = s; *p; p++) {
+        size_t width = escaped_width((unsigned char)*p);
 
-        /* Always leave room for the mark that says the text was cut. */
-        if (used + need + 4 > size) {
-            snprintf(buf + used, size - used, "%s", "...");
+        /* Room for the mark that says the text was cut, if it has to be. */
+        if (whole >= size && used + width + sizeof cut > size) {
+            snprintf(buf + used, size - used, "%s", cut);
             return buf;
         }
-        if (plain)
-            buf[used] = (char)*p;
+        if (width == 1)
+            buf[used] = *p;
         else
-            snprintf(buf + used, size - used, "\\x%02x", *p);
-        used += need;
+            snprintf(buf + used, size - used, "\\x%02x", (unsigned char)*p);
+        used += width;
     }
     buf[used] = '\0';
     return buf;

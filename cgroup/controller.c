@@ -57,42 +57,54 @@ void cg_close(struct cg_controller *c)
     fd_close(&c->domain_fd);
 }
 
+/* Make each missing parent of @path. -ENOENT: a neighbour removed one again meanwhile. */
+static int make_parents(struct cg_controller *c, const struct cg_hierarchy *h, const char *path,
+                        struct err *e)
+{
+    char parent[PATH_MAX];
+    int r = 0;
+
+    for (const char *slash = path + 1; r == 0 && (slash = strchr(slash, '/')); slash++) {
+        snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
+        if (faccessat(h->fd, cg_path_relative(parent), F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+            r = cg_parents_make(c->parents, h, parent, e);
+    }
+    return r;
+}
+
 int cg_make_dir(struct cg_controller *c, const struct cg_hierarchy *h, const char *path,
                 bool *ret_made, struct err *e)
 {
     const char *relative = cg_path_relative(path);
-    char shown[PATH_MAX], parent[PATH_MAX];
-    int fd;
+    char shown[PATH_MAX];
+    int r = -ENOENT;
 
     *ret_made = false;
     /* A neighbour may remove an empty parent between our making it and our using it: try again. */
-    for (int tries = 0; tries < 8; tries++) {
-        if (mkdirat(h->fd, relative, 0755) == 0) {
-            *ret_made = true;
-            break;
-        }
-        if (errno == EEXIST)
-            break;
-        if (errno != ENOENT)
-            return err_sys(e, -errno, "cannot make %s",
-                           cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
-        for (const char *slash = path + 1; (slash = strchr(slash, '/')); slash++) {
-            int r;
-
-            snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
-            r = faccessat(h->fd, cg_path_relative(parent), F_OK, AT_SYMLINK_NOFOLLOW) < 0
-                    ? cg_parents_make(c->parents, h, parent, e)
-                    : 0;
-            if (r < 0 && r != -ENOENT)
-                return r;
-        }
+    for (int tries = 0; r == -ENOENT && tries < 8; tries++) {
         err_reset(e);
+        r = mkdirat(h->fd, relative, 0755) < 0 ? -errno : 0;
+        *ret_made = r == 0;
+        if (r == -EEXIST)
+            r = 0;
+        if (r == -ENOENT) {
+            int made = make_parents(c, h, path, e);
+
+            if (made < 0 && made != -ENOENT)
+                return made;
+        }
     }
-    fd = io_open_beneath(h->fd, relative, O_PATH | O_DIRECTORY);
-    if (fd < 0)
-        return err_sys(e, fd, "cannot open %s",
+    if (r < 0)
+        return err_sys(e, r, "cannot make %s",
                        cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
-    return fd;
+    r = io_open_beneath(h->fd, relative, O_PATH | O_DIRECTORY);
+    if (r >= 0)
+        return r;
+    /* Nobody will know of it otherwise. */
+    if (*ret_made)
+        unlinkat(h->fd, relative, AT_REMOVEDIR);
+    *ret_made = false;
+    return err_sys(e, r, "cannot open %s", cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
 }
 
 bool cg_read_number(int dirfd, const char *file, uint64_t *ret)
@@ -214,15 +226,19 @@ static void remove_dir(const struct cg_controller *c, size_t i)
 void cg_undo_create(struct cg_controller *c)
 {
     for (size_t i = 0; i < c->host->count; i++) {
-        if (!(c->made & UINT32_C(1) << i))
-            continue;
-        if (c->leaf)
+        bool made = c->made & UINT32_C(1) << i;
+
+        if (made && c->leaf)
             unlinkat(c->domain_fd, c->leaf, AT_REMOVEDIR);
-        else
+        else if (made)
             remove_dir(c, i);
+        else if (!c->leaf) /* the cgroup itself failed, but its parents may have been made */
+            cg_parents_remove(c->parents, &c->host->hierarchies[i], c->path);
     }
     if (c->made_domain)
         remove_dir(c, 0);
+    else if (c->leaf && c->owns_domain)
+        cg_parents_remove(c->parents, &c->host->hierarchies[0], c->path);
     c->made = 0;
     c->made_domain = false;
     cg_close(c);

@@ -114,22 +114,33 @@ static bool parse_dev(char *text, struct cg_mount *m)
     return true;
 }
 
-/* A v1 hierarchy's name: its controllers in the kernel's order, or "name=...". */
+/* Options of a v1 mount that are no part of the hierarchy's name. */
+static bool is_flag(const char *option)
+{
+    static const char *const flags[] = {
+        "rw", "ro", "noprefix", "xattr", "cpuset_v2_mode", "favordynmods", "clone_children",
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+        if (str_eq(option, flags[i]))
+            return true;
+    }
+    return str_starts(option, "release_agent=");
+}
+
+/* A v1 hierarchy's name as /proc/PID/cgroup writes it: its controllers in the kernel's order, those
+ * that we do not know too, and "name=..." behind them. */
 static void name_v1(char *super_options, struct arena *a, struct cg_mount *m)
 {
     char *cursor = super_options, *option;
-    const char *named = NULL;
-    autosbuf list = SBUF_INIT;
+    autosbuf name = SBUF_INIT;
 
     while ((option = str_next(&cursor, ','))) {
-        if (str_starts(option, "name=")) {
-            named = option;
-        } else if (find_ctl(option, strlen(option), false) != CG_CTL_COUNT) {
-            sbuf_addf(&list, "%s%s", list.len ? "," : "", option);
-        }
+        if (!is_flag(option))
+            sbuf_addf(&name, "%s%s", name.len ? "," : "", option);
     }
-    m->controllers = cg_ctl_parse_list(sbuf_text(&list), ',', false);
-    m->name = arena_strdup(a, list.len ? sbuf_text(&list) : named ? named : "unknown");
+    m->name = arena_strdup(a, sbuf_text(&name));
+    m->controllers = cg_ctl_parse_list(m->name, ',', false);
 }
 
 /* "36 35 0:29 / /sys/fs/cgroup/cpu rw,relatime shared:9 - cgroup cgroup rw,cpu" */

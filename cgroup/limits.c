@@ -191,6 +191,9 @@ static int emit_swap(const struct cg_limit_row *row, const struct cg_limits *l, 
         l->memory_swap.set && l->memory_swap.value != 0 ? l->memory_swap.value : CG_UNLIMITED;
     bool limited = l->memory_limit.set && l->memory_limit.value > 0;
 
+    if (swap < CG_UNLIMITED)
+        return err_input(e, "linux.resources.memory.swap: %" PRId64 " is out of range -1..%" PRId64,
+                         swap, INT64_MAX);
     if (swap != CG_UNLIMITED && limited && swap < l->memory_limit.value)
         return err_input(e,
                          "linux.resources.memory.swap: %" PRId64
@@ -339,14 +342,21 @@ static int emit_leaf_weight(const struct cg_limit_row *row, const struct cg_limi
 {
     autosbuf lines = SBUF_INIT;
 
-    (void)e;
     (void)v2;
-    if (l->blkio_leaf_weight.set && l->blkio_leaf_weight.value != 0)
+    if (l->blkio_leaf_weight.set && l->blkio_leaf_weight.value != 0) {
+        int r = check_weight(l->blkio_leaf_weight.value, e);
+
+        if (r < 0)
+            return r;
         add_file(a, out, row, row->v1_file,
                  arena_printf(a, "%" PRId64, l->blkio_leaf_weight.value));
+    }
     for (size_t i = 0; i < l->blkio_weight_count; i++) {
         const struct cg_blkio_weight *w = &l->blkio_weights[i];
+        int r = w->leaf_weight.set ? check_weight(w->leaf_weight.value, e) : 0;
 
+        if (r < 0)
+            return r;
         if (w->leaf_weight.set)
             sbuf_addf(&lines, "%s%" PRId64 ":%" PRId64 " %" PRId64, lines.len ? "\n" : "", w->major,
                       w->minor, w->leaf_weight.value);

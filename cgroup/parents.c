@@ -81,9 +81,14 @@ int cg_parents_make(struct cg_parents *p, const struct cg_hierarchy *h, const ch
             return err_sys(e, -errno, "cannot remember that %s is made by us",
                            cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
     }
-    if (mkdirat(h->fd, relative, 0755) < 0 && errno != EEXIST)
-        return err_sys(e, -errno, "cannot make %s",
+    if (mkdirat(h->fd, relative, 0755) < 0 && errno != EEXIST) {
+        int r = -errno;
+
+        if (locked >= 0)
+            unlinkat(p->dirfd, m.name, 0);
+        return err_sys(e, r, "cannot make %s",
                        cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
+    }
     return 0;
 }
 

@@ -112,9 +112,12 @@ int cg_slice_expand(const char *slice, struct arena *a, char **ret, struct err *
 {
     static const char suffix[] = ".slice";
     size_t stem = strlen(slice) - (str_ends(slice, suffix) ? strlen(suffix) : 0);
+    int r = cg_name_check(slice, "linux.cgroupsPath: slice", e);
     autosbuf out = SBUF_INIT;
     char shown[128];
 
+    if (r < 0)
+        return r;
     str_escape(slice, shown, sizeof shown);
     if (stem == strlen(slice) || stem == 0)
         return err_input(e,
@@ -159,9 +162,7 @@ static int parse_systemd(const char *text, struct arena *a, struct cg_cgroups_pa
     ret->name = cursor;
     if (str_empty(ret->slice))
         ret->slice = arena_strdup(a, "system.slice");
-    r = cg_name_check(ret->slice, "linux.cgroupsPath: slice", e);
-    if (r == 0 && ret->prefix[0])
-        r = cg_name_check(ret->prefix, "linux.cgroupsPath: prefix", e);
+    r = ret->prefix[0] ? cg_name_check(ret->prefix, "linux.cgroupsPath: prefix", e) : 0;
     if (r == 0)
         r = cg_name_check(ret->name, "linux.cgroupsPath: name", e);
     return r < 0 ? r : cg_slice_expand(ret->slice, a, &ret->parent, e);

@@ -61,19 +61,25 @@ static void wait_for_exit(const struct cg_hierarchy *h, int dirfd, unsigned atte
     io_sleep_ms(attempt < 5 ? 1u << attempt : 20);
 }
 
+static int remove_dir_at(int at, const char *name)
+{
+    return unlinkat(at, name, AT_REMOVEDIR) == 0 || errno == ENOENT ? 0 : -errno;
+}
+
 /* One directory, @dirfd open on it (may be FD_NONE), @name below @at. */
 static int remove_one(const struct cg_hierarchy *h, int at, const char *name, int dirfd,
                       unsigned long long deadline)
 {
     for (unsigned attempt = 0;; attempt++) {
+        int r = remove_dir_at(at, name);
         unsigned long long now;
 
-        if (unlinkat(at, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
-            return 0;
-        if (errno != EBUSY && errno != EINTR)
-            return -errno;
-        if (dirfd >= 0)
+        if (r == -EBUSY && dirfd >= 0) {
             remove_children(dirfd, 0);
+            r = remove_dir_at(at, name);
+        }
+        if (r != -EBUSY && r != -EINTR)
+            return r;
         now = io_now_us();
         if (now >= deadline)
             return -EBUSY;

@@ -55,8 +55,7 @@ static void check_hierarchies(const struct cg_host *host, struct findings *f)
         if (!h)
             add(f, "controller", LIMITED,
                 arena_printf(f->a,
-                             "%s is mounted nowhere: a container that has such a limit is "
-                             "refused",
+                             "%s is not available: a container that has such a limit is refused",
                              name));
         else if (h->v2 && host->mode != CG_MODE_V2)
             add(f, "controller", LIMITED,
@@ -133,11 +132,10 @@ static void check_discovery(struct findings *f)
             "thread names and guest time; mount debugfs (as root) for KVM's own list");
 }
 
-static void check_manager(const struct cg_host *host, struct findings *f)
+static void check_manager(struct findings *f)
 {
     bool systemd = access("/run/systemd/system", F_OK) == 0;
 
-    (void)host;
     add(f, "manager", systemd ? LIMITED : FINE,
         systemd
             ? "systemd runs here; this version manages cgroups through cgroupfs only, so use the "
@@ -182,7 +180,7 @@ int verb_check(const struct options *o, const struct hook_config *config, struct
     check_devices(&host, &f);
     check_nodes(config, host.mode, &f);
     check_discovery(&f);
-    check_manager(&host, &f);
+    check_manager(&f);
     if (o->json)
         print_json(&host, &f);
     for (size_t i = 0; i < f.count; i++) {

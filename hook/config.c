@@ -171,7 +171,7 @@ int hook_config_read(const char *path, bool must_exist, struct arena *a, struct 
                      struct err *e)
 {
     struct file f = {0};
-    const struct json_doc doc = {.table = &table, .dest = &f, .name = path};
+    const struct json_doc doc = {.table = &table, .dest = &f};
     autofd fd = open(path, O_RDONLY | O_CLOEXEC);
     int r;
 

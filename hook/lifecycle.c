@@ -220,40 +220,43 @@ static int attach(struct run *run, struct setup *s, struct err *e)
 }
 
 /* Give the sandbox back the limits of the containers that stay. */
-static void restore_limits(struct run *run, struct setup *s)
+static void restore_limits(struct run *run, struct setup *s, const struct json_list *others)
 {
-    struct json_list others;
     struct plan old = {0};
 
-    other_containers(run, &others);
-    if (others.count > 0 &&
-        plan_sandbox(resources_of(run, &others), others.count, run->request->hook, &run->facts,
-                     s->record.sandbox_cgroup_only.value, run->a, &old, NULL) == 0) {
-        cg_update(&s->sandbox.vcpu, &old.sandbox_files, NULL);
-        cg_set_devices(&s->sandbox.vcpu, &old.device_table, NULL);
-        if (s->sandbox.has_overhead && run->facts.mode != CG_MODE_V2)
-            cg_set_devices(&s->sandbox.overhead, &old.device_table, NULL);
-    }
+    if (plan_sandbox(resources_of(run, others), others->count, run->request->hook, &run->facts,
+                     s->record.sandbox_cgroup_only.value, run->a, &old, NULL) < 0)
+        return;
+    cg_update(&s->sandbox.vcpu, &old.sandbox_files, NULL);
+    cg_set_devices(&s->sandbox.vcpu, &old.device_table, NULL);
+    if (s->sandbox.has_overhead && run->facts.mode != CG_MODE_V2)
+        cg_set_devices(&s->sandbox.overhead, &old.device_table, NULL);
 }
 
+/* Undo everything that this stage did; and what an earlier stage did for the same container,
+ * because the runtime stops it now, and not every runtime calls poststop then. */
 static void roll_back(struct run *run, struct setup *s)
 {
-    bool others = run->found == RECORD_VALID;
+    struct json_list others;
 
+    other_containers(run, &others);
     if (s->attached)
         cg_restore(&run->host, s->init.pid, &s->origin);
     watcher_abort(&s->watcher);
     cg_undo_create(&s->sandbox.overhead);
-    if (others)
-        restore_limits(run, s);
+    if (others.count > 0)
+        restore_limits(run, s, &others);
     cg_undo_create(&s->sandbox.vcpu);
     if (!s->wrote_record)
         return;
-    if (others) {
+    if (others.count > 0) {
         /* A watcher of this run is gone: the next stage starts another. */
         record_write(&run->lock, run->a, &run->before, NULL);
         if (!record_find(&run->before, run->plan.container_id))
             record_unlink(&run->state, run->plan.container_id);
+    } else if (run->found == RECORD_VALID) {
+        sandbox_destroy(&run->state, &run->host, &run->before, run->request->hook, &run->lock,
+                        NULL);
     } else {
         record_unlink(&run->state, run->plan.container_id);
         record_remove(&run->state, run->plan.sandbox_id, &run->lock);
@@ -356,17 +359,18 @@ static int set_up(struct run *run, struct err *e)
         return r;
     prune_some(&run->state, &run->host, run->request->hook, run->plan.sandbox_id);
     r = lock_fresh(run, e);
-    if (r < 0)
+    if (r < 0) {
+        record_abandon(&run->state, run->plan.sandbox_id, &run->lock);
         return r;
+    }
     sandbox_init(&s.sandbox, &run->host, &run->state.parents, &s.record);
     r = setup_locked(run, &s, e);
     if (r < 0)
         roll_back(run, &s);
     else if (stage_action(run->stage) == ACTION_UPDATE)
         r = place_now(run, &s, e);
-    /* A sandbox directory that was made for this run and never got a record. */
-    if (r < 0 && run->lock.dirfd >= 0 && run->found != RECORD_VALID)
-        record_remove(&run->state, run->plan.sandbox_id, &run->lock);
+    if (r < 0)
+        record_abandon(&run->state, run->plan.sandbox_id, &run->lock);
     sandbox_close(&s.sandbox);
     return r;
 }
@@ -398,6 +402,31 @@ static int remove_planned(struct run *run, struct err *e)
     err_reset(e);
     sandbox_close(&s);
     return 0;
+}
+
+/*
+ * There is a record, but not one that we can read: of another version of this program, or damaged.
+ * The plan names the cgroups again; a watcher is told by its program file, as nothing else says who
+ * it is.
+ */
+static int destroy_planned(struct run *run, const char *sandbox_id, struct err *e)
+{
+    struct plan_input in = plan_input(run);
+    struct record r = {0};
+
+    if (!run->input->has_config || plan_place(&in, run->a, &run->plan, NULL) < 0 ||
+        !str_eq(run->plan.sandbox_id, sandbox_id) || run->plan.systemd)
+        return e->code;
+    err_reset(e);
+    r.sandbox_id = arena_strdup(run->a, sandbox_id);
+    r.parent_path = arena_strdup(run->a, run->plan.parent_path);
+    r.sandbox_path = arena_strdup(run->a, run->plan.sandbox_path);
+    r.overhead_path =
+        run->plan.overhead_path ? arena_strdup(run->a, run->plan.overhead_path) : NULL;
+    r.sandbox_cgroup_only.value = run->plan.sandbox_cgroup_only;
+    sandbox_end_watchers(&run->host, &r);
+    record_unlink(&run->state, run->input->state.id);
+    return sandbox_destroy(&run->state, &run->host, &r, run->request->hook, &run->lock, e);
 }
 
 /* Others stay: forget this container, and let the limits follow. */
@@ -467,6 +496,8 @@ static int tear_down(struct run *run, struct err *e)
         err_reset(e);
         return remove_planned(run, e);
     }
+    if (r == -EPROTO && e)
+        return destroy_planned(run, sandbox_id, e);
     if (r < 0)
         return r;
     if (run->found != RECORD_VALID) {

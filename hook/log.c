@@ -45,6 +45,11 @@ void log_msg(enum log_level level, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    /* The last line of defence: names from outside are escaped where the message is made. */
+    for (unsigned char *p = (unsigned char *)text; *p; p++) {
+        if (*p < 0x20 || *p > 0x7e)
+            *p = '?';
+    }
     fprintf(stderr, "oci-sandbox-cgroup: %s%s%s\n", level == LEVEL_ERROR ? "" : level_names[level],
             level == LEVEL_ERROR ? "" : ": ", text);
     if (log_about.to_journal)

@@ -76,6 +76,17 @@ static int bad(struct err *e, const char *what, const char *value)
                      str_escape(value, shown, sizeof shown));
 }
 
+/* The argument that getopt_long() stopped at. There are no options of one letter, and for a letter
+ * it does not say where in the line it found it. */
+static const char *offender(int argc, char **argv)
+{
+    for (int i = 1; optopt > 0 && optopt < OPT_CONFIG && i < argc; i++) {
+        if (argv[i][0] == '-' && argv[i][1] != '-' && strchr(argv[i] + 1, optopt))
+            return argv[i];
+    }
+    return argv[optind - 1];
+}
+
 static int take_option(int id, struct options *ret, struct err *e)
 {
     switch (id) {
@@ -96,6 +107,7 @@ static int take_option(int id, struct options *ret, struct err *e)
             return bad(e, "--cgroup-mode is none of v1, hybrid, v2", optarg);
         return 0;
     case OPT_STAGE:
+        ret->has_stage = true;
         if (stage_parse(optarg, &ret->stage) < 0)
             return bad(e, "--stage is no stage", optarg);
         return 0;
@@ -150,6 +162,8 @@ static int check_combination(const struct options *o, struct err *e)
 {
     if (o->has_mode && o->verb != VERB_PLAN)
         return bad(e, "only plan takes an option of this name", "--cgroup-mode");
+    if (o->has_stage && o->verb != VERB_PLAN)
+        return bad(e, "only plan takes an option of this name", "--stage");
     if (o->dry_run && o->verb != VERB_PRUNE)
         return bad(e, "only prune takes an option of this name", "--dry-run");
     if (o->force && o->verb != VERB_DELETE)
@@ -165,7 +179,7 @@ int options_parse(int argc, char **argv, struct options *ret, struct err *e)
     opterr = 0;
     while ((id = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         if (id == '?' || id == ':')
-            return bad(e, "unknown option, or one without its value", argv[optind - 1]);
+            return bad(e, "unknown option, or one without its value", offender(argc, argv));
         r = take_option(id, ret, e);
         if (r < 0)
             return r;

@@ -28,7 +28,8 @@ struct options {
     const char *state_dir;
     const char *log_level; /* NULL: the configuration's */
     struct json_bool only; /* --sandbox-cgroup-only */
-    bool has_mode;         /* --cgroup-mode, plan only */
+    bool has_stage;        /* --stage was given, plan only */
+    bool has_mode;         /* --cgroup-mode was given, plan only */
     enum cg_mode mode;
     bool json, dry_run, force;
 };

@@ -99,6 +99,7 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
         return r;
     p->sandbox_cgroup_only = policy.sandbox_cgroup_only;
     p->policy_source = policy.source;
+    p->wants_pinning = annotations.enable_vcpus_pinning != NULL;
     p->refused = policy.warning;
     if (policy.warning)
         warn(a, p, policy.warning);
@@ -223,10 +224,21 @@ static void add_warnings(const struct plan_input *in, struct arena *a, struct pl
              "cgroup v1 charges a VM's memory to its main thread, which is in the overhead cgroup: "
              "memory.limit_in_bytes of the sandbox will not hold it; use sandbox_cgroup_only or "
              "overhead_limits");
-    if (in->hook->enable_vcpus_pinning)
+    if (in->hook->enable_vcpus_pinning || p->wants_pinning)
         warn(a, p, "enable_vcpus_pinning is not available in this version and has no effect");
     if (p->layout == LAYOUT_NESTED && !p->sandbox_cgroup_only)
         warn(a, p, "layout nested is meant for sandbox_cgroup_only");
+}
+
+/* What the v1 backend will need; asked here, so that it is refused before anything is touched. */
+static int check_device_table(const struct plan *p, struct arena *a, struct err *e)
+{
+    struct cg_dev_v1 form;
+    int r = p->mode == CG_MODE_V2 ? 0 : cg_dev_v1_form(&p->device_table, a, &form, e);
+
+    if (r < 0 && e)
+        e->bad_input = true;
+    return r;
 }
 
 int plan_make(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
@@ -247,6 +259,8 @@ int plan_make(const struct plan_input *in, struct arena *a, struct plan *p, stru
     all[in->other_count] = p->resources;
     r = plan_sandbox(all, in->other_count + 1, in->hook, in->facts, p->sandbox_cgroup_only, a, p,
                      e);
+    if (r == 0)
+        r = check_device_table(p, a, e);
     if (r == 0 && !p->sandbox_cgroup_only)
         r = plan_overhead(in, a, p, e);
     if (r == 0)

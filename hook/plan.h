@@ -50,6 +50,7 @@ struct plan {
     struct cg_dev_rules devices;     /* this container's whole device list */
     struct cg_dev_table device_table; /* of the sandbox: any container's list allows it */
     struct cg_files sandbox_files, overhead_files;
+    bool wants_pinning;  /* by annotation */
     const char *refused; /* the warning about a refused annotation, also in the list; or NULL */
     const char **warnings;
     size_t warning_count;
@@ -57,7 +58,8 @@ struct plan {
 
 /*
  * Decide. Everything in @ret lives in @a or is borrowed from the input.
- * 0; -EINVAL the input is at fault, with what, where and why in @e.
+ * 0; -EINVAL the input is at fault, with what, where and why in @e; -ENOTSUP the same of a device
+ * list that cgroup v1 cannot express.
  */
 int plan_make(const struct plan_input *in, struct arena *a, struct plan *ret, struct err *e);
 

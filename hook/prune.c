@@ -32,8 +32,9 @@ enum prune_result prune_one(const struct state_dir *state, const struct cg_host 
         return PRUNE_ALIVE;
     if (record_read(&lock, &a, &record, &st, e) < 0)
         result = PRUNE_FAILED;
-    else if (st == RECORD_VALID && record_is_alive(&record))
-        result = PRUNE_ALIVE;
+    else if (st == RECORD_VALID &&
+             (record_is_alive(&record) || !str_eq(record.mode, cg_mode_name(host->mode))))
+        result = PRUNE_ALIVE; /* another mode: made in a mount namespace that sees other cgroups */
     else if (dry_run)
         result = PRUNE_DEAD;
     else if (st != RECORD_VALID)

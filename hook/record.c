@@ -158,45 +158,76 @@ static int lock_file(int fd, int timeout_ms)
     }
 }
 
-/* The sandbox may have been removed, and made anew, between opening its lock and getting it. */
-static bool is_current(const struct state_dir *s, const char *sandbox_id, int dirfd)
+/*
+ * The sandbox may have been removed, and made anew, between opening its lock and getting it; its
+ * directory may even be the same one with another lock in it. What counts is the file that the next
+ * one opens.
+ */
+static bool is_current(const struct state_dir *s, const char *sandbox_id, int lock_fd)
 {
+    char path[NAME_MAX + sizeof LOCK_FILE + 2];
     struct stat held, named;
 
-    return fstat(dirfd, &held) == 0 &&
-           fstatat(s->sandboxes, sandbox_id, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+    snprintf(path, sizeof path, "%s/" LOCK_FILE, sandbox_id);
+    return fstat(lock_fd, &held) == 0 &&
+           fstatat(s->sandboxes, path, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
            held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+}
+
+/* One try. 1: got it; 0: the sandbox changed under us, try again; -errno. */
+static int try_lock(const struct state_dir *s, const char *sandbox_id, bool make, int timeout_ms,
+                    struct record_lock *ret, struct err *e)
+{
+    autofd dir = openat(s->sandboxes, sandbox_id, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    autofd file = FD_NONE;
+    int r;
+
+    if (dir < 0 && errno == ENOENT && make)
+        return 0;
+    if (dir < 0)
+        return err_sys(e, -errno, "cannot open the record of sandbox %s", sandbox_id);
+    file = openat(dir, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (file < 0 && errno == ENOENT) /* the directory was removed */
+        return 0;
+    if (file < 0)
+        return err_sys(e, -errno, "cannot open the lock of sandbox %s", sandbox_id);
+    r = lock_file(file, timeout_ms);
+    if (r == -ETIMEDOUT)
+        return err_sys(e, r, "cannot lock sandbox %s: another stage holds it", sandbox_id);
+    if (r < 0) {
+        unlinkat(dir, LOCK_FILE,
+                 0); /* others that wait on it see that it is gone, and start over */
+        return err_sys(e, r, "cannot lock sandbox %s", sandbox_id);
+    }
+    if (!is_current(s, sandbox_id, file))
+        return 0;
+    ret->dirfd = fd_take(&dir);
+    ret->lock_fd = fd_take(&file);
+    return 1;
 }
 
 int record_lock(const struct state_dir *s, const char *sandbox_id, bool make, int timeout_ms,
                 struct record_lock *ret, struct err *e)
 {
-    *ret = (struct record_lock)RECORD_LOCK_INIT;
-    for (;;) {
-        autofd dir = FD_NONE, file = FD_NONE;
-        int r;
+    int r = 0;
 
+    *ret = (struct record_lock)RECORD_LOCK_INIT;
+    while (r == 0) {
         if (make && mkdirat(s->sandboxes, sandbox_id, 0700) < 0 && errno != EEXIST)
             return err_sys(e, -errno, "cannot make the record of sandbox %s", sandbox_id);
-        dir = openat(s->sandboxes, sandbox_id, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (dir < 0 && errno == ENOENT && make)
-            continue;
-        if (dir < 0)
-            return err_sys(e, -errno, "cannot open the record of sandbox %s", sandbox_id);
-        file = openat(dir, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (file < 0 && errno == ENOENT) /* the directory was removed */
-            continue;
-        if (file < 0)
-            return err_sys(e, -errno, "cannot open the lock of sandbox %s", sandbox_id);
-        r = lock_file(file, timeout_ms);
-        if (r < 0)
-            return err_sys(e, r, "cannot lock sandbox %s: another stage holds it", sandbox_id);
-        if (!is_current(s, sandbox_id, dir))
-            continue;
-        ret->dirfd = fd_take(&dir);
-        ret->lock_fd = fd_take(&file);
-        return 0;
+        r = try_lock(s, sandbox_id, make, timeout_ms, ret, e);
     }
+    /* Refused if there is a record in it, or somebody's lock. */
+    if (r < 0 && make)
+        unlinkat(s->sandboxes, sandbox_id, AT_REMOVEDIR);
+    return r < 0 ? r : 0;
+}
+
+void record_abandon(const struct state_dir *s, const char *sandbox_id, struct record_lock *lock)
+{
+    if (lock->dirfd >= 0 && faccessat(lock->dirfd, RECORD_FILE, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
+        errno == ENOENT)
+        record_remove(s, sandbox_id, lock);
 }
 
 void record_unlock(struct record_lock *lock)
@@ -235,7 +266,7 @@ static bool is_complete(const struct record *r)
 int record_read(const struct record_lock *lock, struct arena *a, struct record *ret,
                 enum record_state *ret_state, struct err *e)
 {
-    const struct json_doc doc = {.table = &record_table, .dest = ret, .name = "record"};
+    const struct json_doc doc = {.table = &record_table, .dest = ret};
     autofd fd = openat(lock->dirfd, RECORD_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     char boot_id[64];
     int r;
@@ -334,7 +365,7 @@ int record_lookup(const struct state_dir *s, const char *container_id, struct ar
     if (len <= 0 || (size_t)len == sizeof target || memchr(target, '/', (size_t)len))
         return -ENOENT;
     *ret_sandbox_id = arena_strndup(a, target, (size_t)len);
-    return 0;
+    return str_eq(*ret_sandbox_id, "..") || str_eq(*ret_sandbox_id, ".") ? -ENOENT : 0;
 }
 
 int record_list(const struct state_dir *s, size_t max, struct arena *a, const char ***ret,

@@ -120,6 +120,10 @@ int record_write(const struct record_lock *lock, struct arena *a, struct record 
  * what stays is an empty directory that prune removes. */
 void record_remove(const struct state_dir *s, const char *sandbox_id, struct record_lock *lock);
 
+/* The same for a directory that was made for a stage that failed before it wrote a record; one that
+ * has a record stays. Nothing happens when the lock is not held. */
+void record_abandon(const struct state_dir *s, const char *sandbox_id, struct record_lock *lock);
+
 /* Remember and forget which sandbox a container of a pod belongs to; nothing to do when the ids are
  * the same. 0; -errno. */
 int record_link(const struct state_dir *s, const char *container_id, const char *sandbox_id,

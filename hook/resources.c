@@ -175,11 +175,13 @@ static void sum_bandwidth(const struct cg_limits *containers, size_t count, stru
         int64_t period = limited(c->cpu_period_us) ? c->cpu_period_us.value : PERIOD_DEFAULT;
 
         any = any || c->cpu_quota_us.set || c->cpu_period_us.set;
-        if (limited(c->cpu_quota_us))
-            total = add_saturating(
-                total, (int64_t)((__int128)c->cpu_quota_us.value * PERIOD_DEFAULT / period));
-        else
+        if (limited(c->cpu_quota_us)) {
+            __int128 own = (__int128)c->cpu_quota_us.value * PERIOD_DEFAULT / period;
+
+            total = add_saturating(total, own > INT64_MAX ? INT64_MAX : (int64_t)own);
+        } else {
             unlimited = true;
+        }
     }
     if (!any)
         return;
@@ -235,13 +237,21 @@ static int unite(const struct cg_limits *containers, size_t count, bool mems, st
     return 0;
 }
 
-static int64_t hugetlb_of(const struct cg_limits *c, const char *page_size)
+static const struct cg_hugetlb_limit *find_hugetlb(const struct cg_limits *c, const char *page_size)
 {
     for (size_t i = 0; i < c->hugetlb_count; i++) {
         if (str_eq(c->hugetlb[i].page_size, page_size))
-            return c->hugetlb[i].limit_bytes;
+            return &c->hugetlb[i];
     }
-    return INT64_MAX; /* no limit, as the kernel counts it */
+    return NULL;
+}
+
+/* No limit is the largest number: the kernel counts it so. */
+static int64_t hugetlb_of(const struct cg_limits *c, const char *page_size)
+{
+    const struct cg_hugetlb_limit *h = find_hugetlb(c, page_size);
+
+    return h ? h->limit_bytes : INT64_MAX;
 }
 
 static void sum_hugetlb(const struct cg_limits *containers, size_t count, struct arena *a,
@@ -253,7 +263,7 @@ static void sum_hugetlb(const struct cg_limits *containers, size_t count, struct
             struct cg_hugetlb_limit *h;
             int64_t total = 0;
 
-            if (hugetlb_of(ret, size) != INT64_MAX)
+            if (find_hugetlb(ret, size))
                 continue;
             for (size_t n = 0; n < count; n++)
                 total = add_saturating(total, hugetlb_of(&containers[n], size));

@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DELETE_TIMEOUT_MS  5000
@@ -115,6 +117,37 @@ int sandbox_stop_watcher(const struct record *r, struct err *e)
         ret = proc_wait_gone(&id, WATCHER_TIMEOUT_MS);
     }
     return ret < 0 ? err_sys(e, ret, "cannot end the watcher, process %d", (int)id.pid) : 0;
+}
+
+/* Whether a process runs the program that we are: the same file, whatever it is called. */
+static bool is_our_program(pid_t pid)
+{
+    struct stat own, other;
+    char path[32];
+
+    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    return pid != getpid() && stat("/proc/self/exe", &own) == 0 && stat(path, &other) == 0 &&
+           own.st_dev == other.st_dev && own.st_ino == other.st_ino;
+}
+
+void sandbox_end_watchers(const struct cg_host *host, const struct record *r)
+{
+    autoarena a = ARENA_INIT;
+    struct cg_pids pids = {0};
+    struct sandbox s;
+
+    sandbox_init(&s, host, NULL, r);
+    if (s.has_overhead && sandbox_load(&s, NULL) == 0)
+        cg_processes(&s.overhead, &a, &pids, NULL);
+    for (size_t i = 0; i < pids.count; i++) {
+        struct proc_id id;
+
+        if (!is_our_program(pids.items[i]) || proc_identify(pids.items[i], &id) < 0)
+            continue;
+        proc_signal(&id, SIGTERM);
+        proc_wait_gone(&id, WATCHER_TIMEOUT_MS);
+    }
+    sandbox_close(&s);
 }
 
 int sandbox_destroy(const struct state_dir *state, const struct cg_host *host,

@@ -34,6 +34,10 @@ int sandbox_remove(struct sandbox *s, const struct record *r, const struct hook_
 /* End the recorded watcher and wait until it is gone. 0; -ETIMEDOUT. */
 int sandbox_stop_watcher(const struct record *r, struct err *e);
 
+/* End every process in the overhead cgroup that runs this very program: watchers that no record
+ * names. */
+void sandbox_end_watchers(const struct cg_host *host, const struct record *r);
+
 /*
  * The whole removal of a locked sandbox: watcher, cgroups, links, record. On failure the record
  * stays, so that prune can go on. The lock is released when the record is gone.

@@ -126,11 +126,8 @@ static const char *liveness(const struct record *r)
 }
 
 static void list_one(struct json_writer *w, const char *id, const struct record *r,
-                     enum record_state found)
+                     const char *state)
 {
-    const char *state = found == RECORD_VALID        ? liveness(r)
-                        : found == RECORD_OTHER_BOOT ? "other boot"
-                                                     : "no record";
     char shown[300];
 
     if (!w) {
@@ -150,6 +147,22 @@ static void list_one(struct json_writer *w, const char *id, const struct record 
         json_string(w, NULL, JSON_AT(r->containers, struct record_container, i).id);
     json_close_list(w);
     json_close_object(w);
+}
+
+/* One record that cannot be read must not hide the others. */
+static const char *read_state(const struct record_lock *lock, struct arena *a, struct record *ret)
+{
+    static const char *const words[] = {
+        [RECORD_NONE] = "no record",
+        [RECORD_OTHER_BOOT] = "other boot",
+    };
+    enum record_state found;
+
+    if (record_read(lock, a, ret, &found, NULL) < 0) {
+        *ret = (struct record){0};
+        return "unreadable";
+    }
+    return found == RECORD_VALID ? liveness(ret) : words[found];
 }
 
 int verb_list(const struct options *o, const struct hook_config *config, struct arena *a,
@@ -173,10 +186,8 @@ int verb_list(const struct options *o, const struct hook_config *config, struct 
 
         if (record_lock(&v.state, ids[i], false, LOCK_TIMEOUT_MS, &lock, NULL) < 0)
             continue; /* gone meanwhile */
-        r = record_read(&lock, a, &v.record, &v.found, e);
+        list_one(w, ids[i], &v.record, read_state(&lock, a, &v.record));
         record_unlock(&lock);
-        if (r == 0)
-            list_one(w, ids[i], &v.record, v.found);
     }
     if (w) {
         json_close_list(w);
@@ -253,7 +264,7 @@ int verb_show(const struct options *o, const struct hook_config *config, struct 
         record_write_json(w, "record", &v.record);
         json_open_list(w, "threads");
     } else {
-        list_one(NULL, v.record.sandbox_id, &v.record, v.found);
+        list_one(NULL, v.record.sandbox_id, &v.record, liveness(&v.record));
     }
     if (r == 0)
         show_threads(w, &s.vcpu, "sandbox", &v.record, config, &kvm, a);
