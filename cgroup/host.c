@@ -114,29 +114,28 @@ static bool parse_dev(char *text, struct cg_mount *m)
     return true;
 }
 
-/* Options of a v1 mount that are no part of the hierarchy's name. */
-static bool is_flag(const char *option)
+/* Whether an option of a v1 mount is a part of the hierarchy's name: the rest are flags, of cgroup1
+ * itself, of every mount, and of security modules. */
+static bool is_name(const char *option)
 {
-    static const char *const flags[] = {
-        "rw", "ro", "noprefix", "xattr", "cpuset_v2_mode", "favordynmods", "clone_children",
-    };
+    static const char *const others[] = {"debug", "dmem"}; /* controllers that we have no use for */
 
-    for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
-        if (str_eq(option, flags[i]))
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+        if (str_eq(option, others[i]))
             return true;
     }
-    return str_starts(option, "release_agent=");
+    return str_starts(option, "name=") || find_ctl(option, strlen(option), false) != CG_CTL_COUNT;
 }
 
-/* A v1 hierarchy's name as /proc/PID/cgroup writes it: its controllers in the kernel's order, those
- * that we do not know too, and "name=..." behind them. */
+/* A v1 hierarchy's name as /proc/PID/cgroup writes it: its controllers in the kernel's order, and
+ * "name=..." behind them. */
 static void name_v1(char *super_options, struct arena *a, struct cg_mount *m)
 {
     char *cursor = super_options, *option;
     autosbuf name = SBUF_INIT;
 
     while ((option = str_next(&cursor, ','))) {
-        if (!is_flag(option))
+        if (is_name(option))
             sbuf_addf(&name, "%s%s", name.len ? "," : "", option);
     }
     m->name = arena_strdup(a, sbuf_text(&name));

@@ -72,14 +72,13 @@ static void allow(struct arena *a, struct cg_dev_rules *rules, char type, int64_
     cg_dev_rules_add(a, rules, (struct cg_dev_rule){true, type, major, minor, access});
 }
 
-static bool allow_node(struct arena *a, struct cg_dev_rules *rules, const struct facts *facts,
+static void allow_node(struct arena *a, struct cg_dev_rules *rules, const struct facts *facts,
                        const char *path)
 {
     const struct device_node *node = facts_device(facts, path);
 
     if (node)
         allow(a, rules, node->type, node->major, node->minor, CG_DEV_RWM);
-    return node != NULL;
 }
 
 static void allow_nodes(struct arena *a, struct cg_dev_rules *rules, const struct facts *facts,

@@ -11,6 +11,7 @@
 #define SHARES_MAX     262144
 #define SHARES_DEFAULT 1024
 #define PERIOD_DEFAULT 100000
+#define QUOTA_MIN      1000 /* the kernel refuses less */
 
 static struct cg_value from_i64(struct json_i64 v)
 {
@@ -185,6 +186,8 @@ static void sum_bandwidth(const struct cg_limits *containers, size_t count, stru
     }
     if (!any)
         return;
+    if (total < QUOTA_MIN)
+        total = QUOTA_MIN;
     ret->cpu_period_us = (struct cg_value){true, PERIOD_DEFAULT};
     ret->cpu_quota_us = (struct cg_value){true, unlimited ? CG_UNLIMITED : total};
 }

@@ -1,0 +1,131 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Many at once: 50 sandboxes set up and torn down together, and 8 containers of
+# one sandbox which start and stop together, with the sum of their limits.
+
+# shellcheck disable=SC2016 # $name in single quotes is jq's
+# shellcheck disable=SC2317 # functions are called by name
+# shellcheck source=../lib/common.sh
+. "$(dirname "$0")/../lib/common.sh"
+# shellcheck source=../lib/limits.sh
+. "$TESTS/lib/limits.sh"
+
+declare -A PIDS=()
+
+# together STAGE STATE NAME... - a hook for each, at once; prints those that failed
+together() {
+	local stage=$1 state=$2 name jobs=() failed=0 i
+	shift 2
+	for name; do
+		osc "$stage" <"$WORK/$name/$state" >"$WORK/$name/log" 2>&1 &
+		jobs+=($!)
+	done
+	i=0
+	for name; do
+		wait "${jobs[i]}" || {
+			echo "$name: exit status $?: $(<"$WORK/$name/log")"
+			failed=1
+		}
+		i=$((i + 1))
+	done
+	return "$failed"
+}
+
+all_placed() {
+	local name result=0
+	for name; do
+		set_layout "$name"
+		placed "${PIDS[$name]}" rest || result=1
+	done
+	return "$result"
+}
+
+# --- many sandboxes ----------------------------------------------------------
+
+before=$(snapshot)
+for only in false true; do
+	configure ".sandbox_cgroup_only = $only"
+	names=()
+	for i in {1..50}; do
+		names+=("s$i-$only")
+		fake_container "s$i-$only"
+		PIDS[s$i-$only]=$PID
+	done
+	check "50 sandboxes at once, only=$only: setup" together prestart created "${names[@]}"
+	check_eq "50 sandboxes at once, only=$only: records" 50 \
+		"$(find "$STATE/sandboxes" -name record.json | wc -l)"
+	check_eq "50 sandboxes at once, only=$only: list" 50 "$(osc list --json | jq '[.. | .sandbox_id? | strings] | length' 2>&1)"
+	if [[ $only == false ]]; then
+		check "50 sandboxes at once, only=$only: every process in its overhead cgroup" all_placed "${names[@]}"
+	fi
+	for name in "${names[@]}"; do
+		end_process "${PIDS[$name]}"
+	done
+	check "50 sandboxes at once, only=$only: teardown" together poststop stopped "${names[@]}"
+	for name in "${names[@]}"; do
+		cg_remove "/$TAG/$name"
+	done
+	check_nothing_left "50 sandboxes at once, only=$only" "$before"
+done
+
+# --- one sandbox of many containers ------------------------------------------
+
+configure .
+cg_make "/$TAG/pod"
+before=$(snapshot)
+limits='.annotations = {"io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.sandbox-id": "pod1"}'
+if available cpu; then
+	limits+=' | .linux.resources.cpu = {quota: 10000, period: 100000}'
+fi
+if available pids; then
+	limits+=' | .linux.resources.pids = {limit: 10}'
+fi
+names=()
+for i in {1..8}; do
+	names+=("pod/c$i")
+	# A container's id has no slash.
+	fake_container "pod/c$i" "$limits" "c$i"
+	PIDS[pod/c$i]=$PID
+done
+set_layout pod1
+# The runtime's cgroups are in the pod's, so the sandbox is, too.
+SANDBOX=/$TAG/pod/kata_pod1
+VCPU=$SANDBOX
+if [[ $MODE == v2 ]]; then
+	VCPU=$SANDBOX/sandbox OVERHEAD=$SANDBOX/overhead
+fi
+
+# pod_is NAME CONTAINERS - so many of them are counted
+pod_is() {
+	check_eq "$1: containers in the record" "$2" "$(jq '.containers | length' "$STATE/sandboxes/pod1/record.json" 2>&1)"
+	if [[ $MODE == v2 ]]; then
+		check_file "$1" cpu "$VCPU" cpu.max "$(($2 * 10000)) 100000"
+	else
+		check_file "$1" cpu "$VCPU" cpu.cfs_quota_us $(($2 * 10000))
+	fi
+	check_file "$1" pids "$VCPU" pids.max $(($2 * 10))
+}
+
+check "8 containers of a pod at once: setup" together prestart created "${names[@]}"
+pod_is "8 containers of a pod" 8
+for name in "${names[@]}"; do
+	check "8 containers of a pod: $name is in the pod's overhead cgroup" placed "${PIDS[$name]}" rest
+done
+check_eq "8 containers of a pod: one sandbox" pod1 "$(find "$STATE/sandboxes" -mindepth 1 -maxdepth 1 -printf '%f\n')"
+for name in "${names[@]:0:4}"; do
+	end_process "${PIDS[$name]}"
+done
+check "4 of them at once: teardown" together poststop stopped "${names[@]:0:4}"
+pod_is "the other 4" 4
+for name in "${names[@]:4}"; do
+	check "the other 4: $name is in the pod's overhead cgroup" placed "${PIDS[$name]}" rest
+	end_process "${PIDS[$name]}"
+done
+check "the other 4 at once: teardown" together poststop stopped "${names[@]:4}"
+for name in "${names[@]}"; do
+	cg_remove "/$TAG/$name"
+done
+check_nothing_left "one sandbox of many containers" "$before"
+
+finish

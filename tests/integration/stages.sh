@@ -1,0 +1,215 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# How the program is called: the stage from the state's status, every stage
+# registered at once, the forms of its input, the environments that runtimes
+# give it, and its manners with stdin, stdout and stderr.
+
+# shellcheck disable=SC2016 # $name in single quotes is jq's
+# shellcheck disable=SC2317 # functions are called by name
+# shellcheck source=../lib/common.sh
+. "$(dirname "$0")/../lib/common.sh"
+
+before=$(snapshot)
+
+# start NAME [JQ_FILTER]
+start() {
+	C=$1
+	fake_container "$C" "${2-.}"
+	set_layout "$C"
+	WAS=$(cat "/proc/$PID/cgroup")
+}
+
+# is_set_up / is_torn_down NAME - what the last call must have done
+is_set_up() {
+	check_exit "$1: exit status" 0
+	check "$1: the process is in the overhead cgroup" placed "$PID" rest
+	check "$1: the sandbox cgroup exists" cg_exists "$VCPU"
+	check_wait "$1: a watcher runs" 5 has_watcher "$C"
+}
+
+is_torn_down() {
+	check_exit "$1: exit status" 0
+	check_wait "$1: the cgroups are gone" 10 cg_gone "$SANDBOX" "$OVERHEAD"
+	check_wait "$1: no watcher is left" 10 no_process_left
+}
+
+# back - the process outlived its sandbox; next test
+back() {
+	cg_enter "/$TAG/$C" "$PID"
+}
+
+# --- the stage from the status -----------------------------------------------
+
+start status
+for creation in '.status = "creating"' '.status = "created"' '.status = ""' 'del(.status)' '.status = "" | .ociVersion = ""'; do
+	capture osc < <(jq "$creation" "$WORK/$C/created")
+	is_set_up "no stage, $creation"
+	capture osc <"$WORK/$C/running"
+	is_set_up "no stage, then running"
+	capture osc <"$WORK/$C/stopped"
+	is_torn_down "no stage, then stopped"
+	back
+done
+for teardown in '.status = "" | .pid = 0' 'del(.status, .pid)' '.status = "stopped" | del(.pid)'; do
+	capture osc <"$WORK/$C/created"
+	is_set_up "no stage, created"
+	capture osc < <(jq "$teardown" "$WORK/$C/stopped")
+	is_torn_down "no stage, $teardown"
+	back
+done
+capture osc < <(jq '.status = "paused"' "$WORK/$C/created")
+check_exit "no stage, unknown status" 2
+check_eq "no stage, unknown status: nothing is touched" "$WAS" "$(cat "/proc/$PID/cgroup")"
+drop_fake "$C" "$PID"
+check_nothing_left "the stage from the status" "$before"
+
+# --- every stage registered --------------------------------------------------
+
+start all-stages
+for stage in prestart createRuntime poststart; do
+	state=created
+	[[ $stage != poststart ]] || state=running
+	capture osc $stage <"$WORK/$C/$state"
+	is_set_up "after $stage"
+	watcher=${watcher-$(watcher_pid "$C")}
+	check_eq "after $stage: still the first watcher" "$watcher" "$(watcher_pid "$C")"
+done
+end_process "$PID"
+capture osc poststop <"$WORK/$C/stopped"
+is_torn_down "after poststop"
+drop_fake "$C" "$PID"
+check_nothing_left "every stage registered" "$before"
+
+# With the real runtime: the container runs at all, and is torn down.
+set_layout real "$TAG-real"
+make_bundle real '["/busybox", "sleep", "1000"]'
+add_hooks real "prestart createRuntime poststart poststop"
+if run_container real; then
+	check_threads "every stage, $RUNTIME" "$PID" 0
+	check "every stage, $RUNTIME: kill and delete" stop_container real
+else
+	fail "every stage, $RUNTIME: the container starts" "$(cat "$WORK/real/log")"
+fi
+check_nothing_left "every stage, $RUNTIME" "$before"
+
+# --- forms of the input ------------------------------------------------------
+
+start forms
+# The bundle's config.json is not needed when the stream has it.
+mv "$WORK/$C/config.json" "$WORK/forms.config"
+cat "$WORK/$C/created" "$WORK/forms.config" >"$WORK/both"
+capture osc prestart <"$WORK/both"
+is_set_up "state, then config"
+capture osc poststop < <(cat "$WORK/$C/stopped" "$WORK/forms.config")
+is_torn_down "state, then config"
+back
+jq -n --slurpfile s "$WORK/$C/created" --slurpfile c "$WORK/forms.config" '{state: $s[0], config: $c[0]}' >"$WORK/object"
+capture osc prestart <"$WORK/object"
+is_set_up "an object with both"
+capture osc poststop < <(jq '.state.status = "stopped" | .state.pid = 0' "$WORK/object")
+is_torn_down "an object with both"
+back
+capture osc prestart < <(jq -c . "$WORK/both" | tr -d '\n')
+is_set_up "without a blank in between"
+capture osc poststop <"$WORK/$C/stopped"
+is_torn_down "without a blank in between"
+back
+capture osc prestart <"$WORK/$C/created"
+check_exit "neither in the stream nor in the bundle" 1
+check_match "neither in the stream nor in the bundle: says so" "config.json" "$ERR"
+check_eq "neither in the stream nor in the bundle: nothing is touched" "$WAS" "$(cat "/proc/$PID/cgroup")"
+mv "$WORK/forms.config" "$WORK/$C/config.json"
+
+# --- environments ------------------------------------------------------------
+
+bare() {
+	(cd / && timeout 60 env -i "$OSC" --state-dir "$STATE" --config "$CONF" "$@")
+}
+no_path() {
+	(unset PATH && exec "$OSC" --state-dir "$STATE" --config "$CONF" "$@")
+}
+limited_fds() {
+	(exec 3>&- 4>&- 5>&- && ulimit -n 64 && exec "$OSC" --state-dir "$STATE" --config "$CONF" "$@")
+}
+no_output() {
+	timeout 60 "$OSC" --state-dir "$STATE" --config "$CONF" "$@" >&- 2>&-
+}
+odd_signals() {
+	# Ignored and blocked signals are inherited from the runtime.
+	(trap '' TERM CHLD PIPE HUP && exec "$OSC" --state-dir "$STATE" --config "$CONF" "$@")
+}
+odd_umask() {
+	(umask 0777 && exec "$OSC" --state-dir "$STATE" --config "$CONF" "$@")
+}
+for environment in bare no_path limited_fds no_output odd_signals odd_umask; do
+	capture $environment prestart <"$WORK/$C/created"
+	is_set_up "environment: $environment"
+	capture $environment poststop <"$WORK/$C/stopped"
+	is_torn_down "environment: $environment"
+	back
+done
+drop_fake "$C" "$PID"
+check_nothing_left "input and environments" "$before"
+
+# --- manners -----------------------------------------------------------------
+
+# The writer must never get SIGPIPE, whatever the input and its fate: far more
+# blanks than a pipe holds follow the document.
+start manners
+# writer_survives NAME EXPECTED_EXIT FILE ARGS...
+writer_survives() {
+	local name=$1 expected=$2 file=$3 status
+	shift 3
+	set +e
+	{ cat "$file" && head -c 1000000 /dev/zero | tr '\0' ' '; } 2>"$WORK/writer.err" |
+		osc "$@" >"$WORK/capture.out" 2>"$WORK/capture.err"
+	status=("${PIPESTATUS[@]}")
+	set -e
+	check_eq "stdin read to its end: $name: the writer's status" 0 "${status[0]}"
+	check_eq "stdin read to its end: $name: the exit status" "$expected" "${status[1]}"
+}
+echo rubbish >"$WORK/rubbish"
+writer_survives "setup" 0 "$WORK/$C/created" prestart
+writer_survives "update" 0 "$WORK/$C/running" poststart
+writer_survives "teardown" 0 "$WORK/$C/stopped" poststop
+back
+writer_survives "teardown without a record" 0 "$WORK/$C/stopped" poststop
+writer_survives "rubbish" 2 "$WORK/rubbish" prestart
+writer_survives "unknown option" 2 "$WORK/$C/created" --no-such-option prestart
+writer_survives "unknown stage" 2 "$WORK/$C/created" prestart2
+writer_survives "configuration file missing" 1 "$WORK/$C/created" --config /nonexistent/file prestart
+
+# The runtime waits until every holder of the hook's output has closed it.
+mkfifo "$WORK/output"
+cat "$WORK/output" >"$WORK/reader" &
+reader=$!
+osc prestart <"$WORK/$C/created" >"$WORK/output" 2>&1 || :
+check_wait "output: the reader sees the end" 10 is_dead "$reader"
+kill "$reader" 2>/dev/null || :
+check "output: while the watcher lives on" has_watcher "$C"
+check_eq "output: a success says nothing" "" "$(cat "$WORK/reader")"
+
+# Nothing of the caller's may stay open or in use in the watcher.
+watcher=$(watcher_pid "$C")
+# Field 6 of stat is the session.
+session_of() {
+	sed 's/.*) //' "/proc/$1/stat" 2>&1 | cut -d' ' -f4
+}
+check_eq "watcher: a session of its own" "$watcher" "$(session_of "$watcher")"
+check_eq "watcher: its working directory" / "$(readlink "/proc/$watcher/cwd" || :)"
+check_eq "watcher: holds no file of the caller's" "" \
+	"$(readlink "/proc/$watcher/fd"/* | grep -E "^pipe:|$WORK/(output|$C)" || :)"
+# A guest out of memory must not take its watcher along; 0 is the default.
+if (echo -1 >/proc/self/oom_score_adj) 2>/dev/null; then
+	check_match "watcher: kept from the OOM killer" '^-[1-9]' "$(cat "/proc/$watcher/oom_score_adj" 2>&1)"
+else
+	skip "watcher: kept from the OOM killer" "lowering oom_score_adj needs CAP_SYS_RESOURCE, which is missing here"
+fi
+end_process "$PID"
+capture osc poststop <"$WORK/$C/stopped"
+is_torn_down "manners"
+drop_fake "$C" "$PID"
+check_nothing_left "manners" "$before"
+
+finish

@@ -1,0 +1,322 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Nothing is ever left: teardown with less than it was promised, with processes
+# still inside, twice, after kills of the watcher and of the hook at any system
+# call, and without any teardown at all. The script plays the runtime.
+
+# shellcheck disable=SC2016 # $name in single quotes is jq's
+# shellcheck disable=SC2317 # functions are called by name
+# shellcheck source=../lib/common.sh
+. "$(dirname "$0")/../lib/common.sh"
+
+# start NAME [JQ_FILTER] - a container after its prestart
+start() {
+	C=$1
+	fake_container "$C" "${2-.}"
+	set_layout "$C" "$C" "${ONLY-false}"
+	inside=$(snapshot)
+	capture osc prestart <"$WORK/$C/created"
+	check_exit "$C: setup" 0
+	check "$C: the sandbox exists" cg_exists "$SANDBOX"
+}
+
+# teardown NAME STATE_FILTER - feeds poststop
+teardown() {
+	capture osc poststop < <(jq "$2" "$WORK/$C/stopped")
+	check_exit "$1: poststop" 0
+}
+
+# gone NAME - after the runtime has removed its own cgroup, too
+gone() {
+	drop_fake "$C" "$PID"
+	check_nothing_left "$1" "$before"
+}
+
+before=$(snapshot)
+
+# --- less input than promised ------------------------------------------------
+
+for ONLY in false true; do
+	configure ".sandbox_cgroup_only = $ONLY"
+
+	start plain-"$ONLY"
+	end_process "$PID"
+	teardown "$C" .
+	check_nothing_left "$C, the runtime's cgroup apart" "$inside"
+	teardown "$C, a second time" .
+	gone "$C"
+
+	start no-config-"$ONLY"
+	end_process "$PID"
+	rm "$WORK/$C/config.json"
+	teardown "$C" .
+	gone "$C"
+
+	start no-bundle-"$ONLY"
+	end_process "$PID"
+	state=$(<"$WORK/$C/stopped")
+	rm -r "${WORK:?}/$C"
+	capture osc poststop <<<"$state"
+	check_exit "$C: poststop" 0
+	gone "$C"
+
+	start no-pid-"$ONLY"
+	end_process "$PID"
+	teardown "$C" 'del(.pid)'
+	gone "$C"
+
+	start bundle-root-"$ONLY"
+	end_process "$PID"
+	teardown "$C" '.bundle = "/"'
+	gone "$C"
+
+	start id-only-"$ONLY"
+	end_process "$PID"
+	teardown "$C" '{ociVersion, id}'
+	gone "$C"
+
+	# Without a record, the plan says what to look for.
+	start no-record-"$ONLY"
+	end_process "$PID"
+	watcher=$(watcher_pid "$C")
+	[[ $watcher == none ]] || kill -KILL "$watcher"
+	wait_for 5 no_process_left >/dev/null
+	rm -r "$STATE"
+	teardown "$C" .
+	check "$C: its cgroups are gone" cg_gone "$SANDBOX" "$OVERHEAD"
+	# That it had made the overheads' parent was said in the state directory.
+	cg_remove "/$TAG/overhead"
+	gone "$C"
+
+	# A record that cannot be trusted: from another boot, of another version, half
+	# written. The plan says what to look for then, too.
+	for edit in 'boot:.boot_id = "00000000-0000-0000-0000-000000000000"' 'schema:.schema = 99' half:; do
+		start "record-${edit%%:*}-$ONLY"
+		end_process "$PID"
+		watcher=$(watcher_pid "$C")
+		[[ $watcher == none ]] || kill -KILL "$watcher"
+		wait_for 5 no_process_left >/dev/null
+		record=$STATE/sandboxes/$C/record.json
+		if [[ -n ${edit#*:} ]]; then
+			jq "${edit#*:}" "$record" >"$WORK/record"
+		else
+			head -c 100 "$record" >"$WORK/record"
+		fi
+		cp "$WORK/record" "$record"
+		# Whether such a record is worth an error is not the question here.
+		capture osc poststop <"$WORK/$C/stopped"
+		gone "$C"
+	done
+
+	fake_container never-set-up-"$ONLY"
+	C=never-set-up-$ONLY
+	end_process "$PID"
+	teardown "$C" .
+	gone "$C"
+done
+unset ONLY
+configure .
+
+# Without a record, what holds processes is not ours to touch.
+fake_container not-ours
+C=not-ours
+set_layout $C
+end_process "$PID"
+cg_make "$SANDBOX"
+sleep 1000 >/dev/null 2>&1 &
+other=$!
+disown
+STARTED+=("$other")
+cg_enter "$SANDBOX" "$other"
+was=$(cat "/proc/$other/cgroup")
+capture osc poststop <"$WORK/$C/stopped"
+check_eq "$C: the other's process is where it was" "$was" "$(cat "/proc/$other/cgroup" 2>&1)"
+end_process "$other"
+cg_remove "$SANDBOX"
+gone "$C"
+
+# --- processes that are still inside -----------------------------------------
+
+# below_an_ancestor PID - in every hierarchy
+outside() {
+	local name
+	cgroups_of "$1" || return 1
+	for name in "${HIERARCHIES[@]}"; do
+		[[ ${SANDBOX%/*}/ == "${CG[$name]%/}"/* || ${OVERHEAD%/*}/ == "${CG[$name]%/}"/* ]] || {
+			echo "$name: expected an ancestor of $SANDBOX or $OVERHEAD, got ${CG[$name]}"
+			return 1
+		}
+	done
+}
+
+start leftover
+teardown "$C" .
+check "$C: it is alive" is_alive "$PID"
+check "$C: it is in a parent cgroup" outside "$PID"
+check_wait "$C: the sandbox's cgroups are gone" 10 cg_gone "$SANDBOX" "$OVERHEAD"
+check_wait "$C: no watcher left" 10 no_process_left
+check "$C: no record left" no_record_left
+end_process "$PID"
+cg_remove "/$TAG/$C"
+capture osc prune
+check_exit "$C: prune, once it has ended" 0
+check_nothing_left "$C" "$before"
+
+configure '.leftovers = "kill"'
+start leftover-kill
+teardown "$C" .
+check_wait "$C: it is dead" 10 is_dead "$PID"
+gone "$C"
+configure .
+
+# --- the watcher is killed ---------------------------------------------------
+
+start watcher-killed
+check_wait "$C: there is a watcher" 5 has_watcher "$C"
+kill -KILL "$(watcher_pid "$C")" || :
+check_wait "$C: it is dead" 5 no_process_left
+end_process "$PID"
+teardown "$C" .
+gone "$C"
+
+start watcher-killed-prune
+check_wait "$C: there is a watcher" 5 has_watcher "$C"
+kill -KILL "$(watcher_pid "$C")" || :
+check_wait "$C: it is dead" 5 no_process_left
+end_process "$PID"
+capture osc prune --dry-run --json
+check_exit "$C: prune --dry-run" 0
+check_match "$C: prune --dry-run names the sandbox" "$C" "$OUT"
+check_match "$C: prune --dry-run removes nothing" "exists in" "$(cg_exists "$SANDBOX" || :)"
+capture osc prune
+check_exit "$C: prune" 0
+gone "$C"
+
+# --- nobody calls poststop ---------------------------------------------------
+
+start no-poststop
+end_process "$PID"
+gone "$C: the watcher tears down by itself"
+
+configure '.sandbox_cgroup_only = true'
+ONLY=true start no-poststop-only
+pid1=$PID C1=$C
+capture osc prune
+check_exit "$C: prune while it lives" 0
+check_match "$C: prune leaves it alone while it lives" "exists in" "$(cg_exists "/$TAG/kata_$C" || :)"
+end_process "$PID"
+fake_container next
+capture osc prestart <"$WORK/next/created"
+check_exit "$C: setup of another sandbox" 0
+check_wait "$C: a setup prunes what the dead left" 10 cg_gone "/$TAG/kata_$C"
+end_process "$PID"
+capture osc poststop <"$WORK/next/stopped"
+check_exit "$C: teardown of the other" 0
+drop_fake next "$PID"
+PID=$pid1 C=$C1
+gone "$C"
+configure .
+
+# --- operator's verbs --------------------------------------------------------
+
+start verbs
+capture osc list --json
+check_exit "$C: list" 0
+check_match "$C: list names it" "\"$C\"" "$OUT"
+capture osc show "$C" --json
+check_exit "$C: show" 0
+check_eq "$C: show names it" "$C" "$(jq -r '[.. | .sandbox_id? | strings][0]' <<<"$OUT" 2>&1)"
+capture osc show no-such-sandbox
+check_exit "$C: show of an unknown sandbox" 1
+end_process "$PID"
+wait_for 10 cg_gone "$SANDBOX" >/dev/null || :
+gone "$C: dead, so the watcher tears down"
+
+configure '.sandbox_cgroup_only = true'
+ONLY=true start delete
+end_process "$PID"
+capture osc delete "$C"
+check_exit "$C: delete" 0
+gone "$C"
+capture osc delete "$C"
+check_exit "$C: delete of an unknown sandbox" 1
+configure .
+
+# --- the hook is killed in the middle ----------------------------------------
+
+# killed STAGE SYSCALL CLEANUP - kills the hook as it enters each of those calls,
+# then cleans up, by poststop and, where that cannot know everything any more,
+# prune, or by prune alone. The container lives on while it is set up and is dead
+# when it is torn down.
+killed() {
+	local name="$1 killed at any $2, then $3" stage=$1 call=$2 cleanup=$3 calls=0 n rc state inside problems=() hits=0 pruned=0
+	C=killed
+	fake_container $C "$RESOURCES"
+	inside=$(snapshot)
+	for ((n = 0; n <= calls; n++)); do
+		is_alive "$PID" || fake_process $C
+		state=$WORK/$C/created
+		if [[ $stage == poststop ]]; then
+			osc prestart <"$state" >"$WORK/log" 2>&1 || problems+=("#$n: setup: $(<"$WORK/log")")
+			end_process "$PID"
+			state=$WORK/$C/stopped
+		fi
+		rc=0
+		if ((n == 0)); then
+			strace -o "$WORK/trace" -e trace="$call" "$OSC" --state-dir "$STATE" --config "$CONF" "$stage" <"$state" >"$WORK/log" 2>&1 || rc=$?
+			((rc == 0)) || problems+=("without a kill: exit status $rc: $(<"$WORK/log")")
+			calls=$(grep -cE "^$call\(" "$WORK/trace" || :)
+		else
+			# In a shell of its own, which takes the news of the kill quietly.
+			(
+				timeout 60 strace -o /dev/null -e trace="$call" -e inject="$call:signal=KILL:when=$n" \
+					"$OSC" --state-dir "$STATE" --config "$CONF" "$stage" <"$state" >"$WORK/log" 2>&1
+				exit $?
+			) 2>/dev/null || rc=$?
+			((rc != 137)) || hits=$((hits + 1))
+		fi
+		[[ $stage == poststop ]] || is_alive "$PID" || problems+=("#$n: the container died with the hook")
+		if [[ $cleanup == poststop ]]; then
+			osc poststop <"$WORK/$C/stopped" >"$WORK/log" 2>&1 || problems+=("#$n: poststop: $(<"$WORK/log")")
+		else
+			end_process "$PID"
+			osc prune >"$WORK/log" 2>&1 || problems+=("#$n: prune: $(<"$WORK/log")")
+		fi
+		if [[ $cleanup == poststop ]] && ! wait_for 2 nothing_left "$inside" >/dev/null; then
+			pruned=$((pruned + 1))
+			osc prune >"$WORK/log" 2>&1 || problems+=("#$n: prune: $(<"$WORK/log")")
+		fi
+		if ! wait_for 3 nothing_left "$inside" >/dev/null; then
+			problems+=("#$n left: $(left_now "$inside")")
+			force_clean "$inside"
+		fi
+		! is_alive "$PID" || cg_enter "/$TAG/$C" "$PID"
+	done
+	if [[ ${#problems[@]} -gt 0 ]]; then
+		fail "$name" "${problems[@]}"
+	elif ((calls == 0)); then
+		ok "$name: the stage makes no such call"
+	elif ((hits == 0)); then
+		fail "$name" "expected kills at $calls calls, but none happened"
+	else
+		ok "$name: $hits of $calls calls ($pruned with prune)"
+	fi
+	drop_fake $C "$PID"
+}
+
+if strace -o /dev/null -e trace=none true 2>/dev/null; then
+	RESOURCES='.linux.resources = {devices: [{allow: false, access: "rwm"}]}'
+	for call in mkdirat openat2 write symlinkat renameat fsync clone; do
+		killed prestart $call poststop
+	done
+	killed prestart mkdirat prune
+	for call in unlinkat write renameat fsync; do
+		killed poststop $call poststop
+	done
+	killed poststop unlinkat prune
+else
+	skip "the hook is killed at a system call" "strace cannot trace here"
+fi
+
+finish

@@ -1,0 +1,761 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# What every integration script shares: counting results, finding the host's
+# cgroup hierarchies, making bundles, playing an OCI runtime, and proving that
+# nothing was left behind.
+#
+# Source it first; it sets up a work directory and a trap that ends and removes
+# whatever the script made. Then call ok/fail/check_*, and `finish` at the end.
+#
+#   OSC_BIN      the oci-sandbox-cgroup to test (required)
+#   OSC_RUNTIME  the OCI runtime, default runc
+#   OSC_HELPERS  directory with the built test programs (device_probe, fake_vmm,
+#                peak_rss); without it they are compiled here
+#   OSC_PROBE    device_probe, if it is elsewhere
+#   OSC_SNAPSHOT_IGNORE  extended regular expression: cgroup directories which
+#                others make and remove while the tests run
+#
+# Every cgroup of a script lies under /$TAG or has $TAG in its name, every
+# process of ours runs the copy of the binary in $WORK: so scripts can run side
+# by side, and whatever is left can be told from what others own.
+
+# Variables for the scripts that source this; $name in single quotes is jq's.
+# shellcheck disable=SC2034,SC2016
+: "${OSC_LIB_ONLY=}" # set: only define functions
+
+set -euo pipefail
+export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
+
+TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+SCRIPT=${0##*/}
+TAG=osc-test-$$
+RUNTIME=${OSC_RUNTIME:-runc}
+WORK=
+FINISHED=
+PASSED=0
+FAILED=0
+SKIPPED=0
+# The last output of `capture`.
+RC=0
+OUT=
+ERR=
+# Processes which this script started and the trap has to end.
+STARTED=()
+# Names of the threads that run a guest's CPU, in every VMM the scripts use.
+VCPU_RE='^(CPU [0-9]+/(KVM|TCG)|vcpu[0-9]+|fc_vcpu [0-9]+)$'
+
+# --- results -----------------------------------------------------------------
+
+ok() {
+	PASSED=$((PASSED + 1))
+	printf 'ok    %s\n' "$1"
+}
+
+# fail NAME [DETAIL...] - each detail may hold several lines
+fail() {
+	local name=$1
+	shift
+	FAILED=$((FAILED + 1))
+	printf 'FAIL  %s\n' "$name"
+	if [[ $# -gt 0 ]]; then
+		printf '%s\n' "$@" | sed 's/^/      /'
+	fi
+}
+
+skip() {
+	SKIPPED=$((SKIPPED + 1))
+	printf 'skip  %s: %s\n' "$1" "$2"
+}
+
+# check_eq NAME EXPECTED GOT
+check_eq() {
+	if [[ $2 == "$3" ]]; then
+		ok "$1"
+	else
+		fail "$1" "expected: $2" "got:      $3"
+	fi
+}
+
+# check_match NAME REGEX GOT
+check_match() {
+	if [[ $3 =~ $2 ]]; then
+		ok "$1"
+	else
+		fail "$1" "expected to match: $2" "got: $3"
+	fi
+}
+
+# check NAME COMMAND... - the command's output is the detail of a failure
+check() {
+	local name=$1 output
+	shift
+	if output=$("$@" 2>&1); then
+		ok "$name"
+	else
+		fail "$name" "expected to succeed: ${*%%$'\n'*}" "$output"
+	fi
+}
+
+# wait_for SECONDS COMMAND... - polls; the deadline is for what never happens
+wait_for() {
+	local deadline=$((SECONDS + $1)) pause=0.002
+	shift
+	until "$@"; do
+		((SECONDS < deadline)) || return 1
+		sleep $pause
+		pause=0.05
+	done
+}
+
+# check_wait NAME SECONDS COMMAND... - like check, within a deadline
+check_wait() {
+	local name=$1 seconds=$2
+	shift 2
+	wait_for "$seconds" "$@" >/dev/null 2>&1 || :
+	check "$name" "$@"
+}
+
+# capture COMMAND... - sets RC, OUT and ERR
+capture() {
+	RC=0
+	"$@" >"$WORK/capture.out" 2>"$WORK/capture.err" || RC=$?
+	# Bash drops NUL bytes, loudly; an answer never holds any.
+	OUT=$(tr -d '\0' <"$WORK/capture.out")
+	ERR=$(tr -d '\0' <"$WORK/capture.err")
+}
+
+# check_exit NAME EXPECTED - of the last `capture`
+check_exit() {
+	if [[ $RC == "$2" ]]; then
+		ok "$1"
+	else
+		fail "$1" "expected exit status $2, got $RC" "stderr: $ERR" "stdout: ${OUT:0:400}"
+	fi
+}
+
+# report - prints the totals and exits
+report() {
+	printf '%d passed, %d failed, %d skipped\n' "$PASSED" "$FAILED" "$SKIPPED"
+	exit $((FAILED > 0))
+}
+
+# finish - ends the script; the trap cleans up and reports
+finish() {
+	FINISHED=1
+	exit $((FAILED > 0))
+}
+
+# --- the host's hierarchies --------------------------------------------------
+
+# HIERARCHIES: names as /proc/PID/cgroup writes them ("cpu,cpuacct",
+# "name=systemd"), "unified" for cgroup2. CG_DIR: where each is mounted.
+HIERARCHIES=()
+HIERARCHY_DIRS=()
+declare -A CG_DIR=()
+MODE=
+
+find_hierarchies() {
+	local dev root mount rest type options name controllers=' ' v1=
+	controllers=" $(awk 'NR > 1 { print $1 }' /proc/cgroups | xargs) "
+	HIERARCHIES=()
+	CG_DIR=()
+	while read -r _ _ dev root mount rest; do
+		read -r type _ options <<<"${rest#*- }"
+		[[ $type == cgroup || $type == cgroup2 ]] || continue
+		mount=$(printf '%b' "${mount//\\/\\0}")
+		# A later mount may hide this one.
+		[[ $(stat -c '%Hd:%Ld' "$mount" 2>/dev/null) == "$dev" ]] || continue
+		name=unified
+		if [[ $type == cgroup ]]; then
+			name=
+			local option
+			for option in ${options//,/ }; do
+				if [[ $option == name=* || $controllers == *" $option "* ]]; then
+					name+=${name:+,}$option
+				fi
+			done
+			[[ $name == name=* ]] || v1=yes
+		fi
+		if [[ -z ${CG_DIR[$name]-} ]]; then
+			HIERARCHIES+=("$name")
+			CG_DIR[$name]=$mount
+		fi
+		[[ $root != / ]] || CG_DIR[$name]=$mount
+	done </proc/self/mountinfo
+	if [[ -z $v1 ]]; then
+		MODE=v2
+		HIERARCHIES=(unified)
+	elif [[ -n ${CG_DIR[unified]-} ]]; then
+		MODE=hybrid
+	else
+		MODE=v1
+	fi
+	[[ ${#HIERARCHIES[@]} -gt 0 && -n ${CG_DIR[${HIERARCHIES[0]}]-} ]] || {
+		echo "$SCRIPT: no cgroup file system is mounted" >&2
+		exit 1
+	}
+	HIERARCHY_DIRS=()
+	for name in "${HIERARCHIES[@]}"; do
+		HIERARCHY_DIRS+=("${CG_DIR[$name]}")
+	done
+}
+
+# hierarchy_of CONTROLLER - its hierarchy's name; fails if it is nowhere
+hierarchy_of() {
+	local name
+	for name in "${HIERARCHIES[@]}"; do
+		if [[ $name == unified ]]; then
+			[[ " $(<"${CG_DIR[unified]}/cgroup.controllers") " != *" $1 "* ]] || break
+		elif [[ ,$name, == *",$1,"* ]]; then
+			break
+		fi
+		name=
+	done
+	[[ -n $name ]] && echo "$name"
+}
+
+# cg_file CONTROLLER CGROUP FILE - the path of a controller's file
+cg_file() {
+	local name
+	name=$(hierarchy_of "$1") && echo "${CG_DIR[$name]}$2/$3"
+}
+
+# cgroups_of TID - fills CG with the thread's cgroup in each hierarchy
+declare -A CG=()
+cgroups_of() {
+	local line name
+	CG=()
+	while read -r line; do
+		line=${line#*:}
+		name=${line%%:*}
+		CG[${name:-unified}]=${line#*:}
+	done 2>/dev/null <"/proc/$1/cgroup"
+	[[ ${#CG[@]} -gt 0 ]]
+}
+
+# cg_make CGROUP - in every hierarchy, ready to hold processes
+cg_make() {
+	local name path part file parts
+	mkdir -p "${HIERARCHY_DIRS[@]/%/$1}"
+	for name in "${HIERARCHIES[@]}"; do
+		[[ ,$name, == *,cpuset,* ]] || continue
+		path=${CG_DIR[$name]}
+		IFS=/ read -ra parts <<<"${1#/}"
+		for part in "${parts[@]}"; do
+			for file in cpuset.cpus cpuset.mems; do
+				[[ -n $(<"$path/$part/$file") ]] || cat "$path/$file" >"$path/$part/$file"
+			done
+			path+=/$part
+		done
+	done
+}
+
+# cg_enter CGROUP PID
+cg_enter() {
+	local name
+	for name in "${HIERARCHIES[@]}"; do
+		echo "$2" >"${CG_DIR[$name]}$1/cgroup.procs"
+	done
+}
+
+# cg_procs CGROUP - the processes in it, in any hierarchy, without those below
+cg_procs() {
+	local name
+	for name in "${HIERARCHIES[@]}"; do
+		cat "${CG_DIR[$name]}$1/cgroup.procs" 2>/dev/null || :
+	done | sort -un
+}
+
+cg_is_empty() {
+	local left
+	left=$(cg_procs "$1")
+	[[ -z $left ]] || {
+		echo "$1 still holds: $(xargs <<<"$left")"
+		return 1
+	}
+}
+
+# cg_exists CGROUP - names the hierarchies which have it; fails if none has
+cg_exists() {
+	local name found=
+	for name in "${HIERARCHIES[@]}"; do
+		[[ ! -d ${CG_DIR[$name]}$1 ]] || found+=" $name"
+	done
+	[[ -n $found ]] && echo "$1 exists in:$found"
+}
+
+# cg_gone CGROUP... - the opposite, for check_wait
+cg_gone() {
+	local cgroup found=0
+	for cgroup in "$@"; do
+		[[ -n $cgroup ]] || continue
+		! cg_exists "$cgroup" || found=1
+	done
+	return "$found"
+}
+
+# cg_tagged - every cgroup directory of this script, deepest first
+cg_tagged() {
+	[[ ${#HIERARCHY_DIRS[@]} -eq 0 ]] ||
+		find "${HIERARCHY_DIRS[@]}" -depth -type d -path "*$TAG*" 2>/dev/null || :
+}
+
+# --- before and after --------------------------------------------------------
+
+# find_foreign - what others make and remove while a test runs is not the test's
+# business: systemd's units, test scripts beside this one, and what started us
+FOREIGN=
+find_foreign() {
+	local name parent
+	FOREIGN='/osc-|\.(service|scope|slice|mount|socket|swap)(/|$)'
+	cgroups_of self
+	for name in "${HIERARCHIES[@]}"; do
+		[[ ${CG[$name]-/} != / ]] || continue
+		parent=${CG[$name]%/*}
+		FOREIGN+="|^${CG_DIR[$name]}${parent:-${CG[$name]}}(/|$)"
+	done
+	FOREIGN+=${OSC_SNAPSHOT_IGNORE:+|$OSC_SNAPSHOT_IGNORE}
+}
+
+# snapshot - every cgroup directory and every mount that has to do with cgroups
+snapshot() {
+	{ find "${HIERARCHY_DIRS[@]}" -type d 2>/dev/null || :; } |
+		TAG=$TAG FOREIGN=$FOREIGN awk '
+			FILENAME != "-" {
+				if (/ - cgroup2? / || index($0, ENVIRON["TAG"])) lines[n++] = "mount: " $0
+				next
+			}
+			index($0, ENVIRON["TAG"]) || $0 !~ ENVIRON["FOREIGN"] {
+				# The parent of all overhead cgroups belongs to whoever is in it.
+				if (!index($0, ENVIRON["TAG"]) && match($0, /\/kata_overhead\//)) {
+					shared[substr($0, 1, RSTART + RLENGTH - 2)] = 1
+					next
+				}
+				lines[n++] = $0
+			}
+			END { for (i = 0; i < n; i++) if (!(lines[i] in shared)) print lines[i] }' - /proc/self/mountinfo |
+		sort
+}
+
+# same_as SNAPSHOT - compares with now and prints the differences
+same_as() {
+	local now difference
+	now=$(snapshot)
+	[[ $1 != "$now" ]] || return 0
+	difference=$(diff <(echo "$1") <(echo "$now") | sed -n 's/^< /was there before: /p; s/^> /is there now:     /p')
+	head -n 6 <<<"$difference"
+	[[ $(wc -l <<<"$difference") -le 6 ]] || echo "... and $(($(wc -l <<<"$difference") - 6)) more"
+	return 1
+}
+
+# left_now SNAPSHOT - the first of what is left, for messages
+left_now() {
+	nothing_left "$1" | head -n 3 | xargs || :
+}
+
+# our_processes - processes which run our copy of the binary, hooks and watchers
+our_processes() {
+	find /proc -mindepth 2 -maxdepth 2 -path '/proc/[0-9]*/exe' -lname "$OSC*" -printf '%h\n' 2>/dev/null |
+		sed 's,/proc/,,' || :
+}
+
+no_process_left() {
+	local left
+	left=$(our_processes)
+	[[ -z $left ]] || {
+		echo "still running: $(xargs <<<"$left")"
+		return 1
+	}
+}
+
+no_record_left() {
+	local left
+	left=$(find "$STATE/sandboxes" "$STATE/containers" "$STATE/parents" -mindepth 1 2>/dev/null || :)
+	[[ -z $left ]] || {
+		echo "still in the state directory:"
+		echo "$left"
+		return 1
+	}
+}
+
+# check_nothing_left NAME SNAPSHOT
+check_nothing_left() {
+	check_wait "$1: no cgroup or mount left or changed" 10 same_as "$2"
+	check_wait "$1: no process of ours left" 10 no_process_left
+	check_wait "$1: no record left" 10 no_record_left
+	nothing_left "$2" >/dev/null || force_clean "$2"
+}
+
+# force_clean SNAPSHOT - after a failure, so that what follows is not blamed for it
+force_clean() {
+	local pid dir
+	for pid in $(our_processes); do
+		kill -KILL "$pid" 2>/dev/null || :
+	done
+	for dir in $(cg_tagged); do
+		if [[ $'\n'$1$'\n' != *$'\n'$dir$'\n'* ]]; then
+			while read -r pid; do
+				echo "$pid" >"${dir%/"$TAG"/*}/$TAG/cgroup.procs" 2>/dev/null || :
+			done < <(cat "$dir/cgroup.procs" 2>/dev/null)
+			wait_for 5 rmdir_gone "$dir" || :
+		fi
+	done
+	rm -rf "$STATE"
+}
+
+# nothing_left SNAPSHOT - the same as one condition, for loops
+nothing_left() {
+	same_as "$1" && no_process_left && no_record_left
+}
+
+# --- where threads belong ----------------------------------------------------
+
+# set_layout NAME [SANDBOX_ID] [ONLY] - what the contract says for a container
+# with the cgroupsPath /$TAG/NAME; a sandbox of one container has its id
+set_layout() {
+	local name=$1 id=${2-$1}
+	ONLY=${3-false}
+	OWN=/$TAG/$name
+	SANDBOX=/$TAG/kata_$name
+	if [[ $ONLY == true ]]; then
+		VCPU=$SANDBOX
+		OVERHEAD=
+	elif [[ $MODE == v2 ]]; then
+		VCPU=$SANDBOX/sandbox
+		OVERHEAD=$SANDBOX/overhead
+	else
+		VCPU=$SANDBOX
+		OVERHEAD=${OVERHEAD_PARENT-/$TAG/overhead}/$id
+	fi
+}
+
+# expected_cgroup vcpu|rest HIERARCHY
+expected_cgroup() {
+	if [[ $ONLY == true ]]; then
+		echo "$SANDBOX"
+	elif [[ $1 == rest || ($MODE == hybrid && $2 == unified) ]]; then
+		# A plain v2 cgroup takes whole processes only.
+		echo "$OVERHEAD"
+	else
+		echo "$VCPU"
+	fi
+}
+
+# placed TID vcpu|rest - prints each hierarchy where the thread is elsewhere
+placed() {
+	local name expected result=0
+	cgroups_of "$1" || {
+		echo "thread $1 is gone"
+		return 1
+	}
+	for name in "${HIERARCHIES[@]}"; do
+		expected=$(expected_cgroup "$2" "$name")
+		[[ ${CG[$name]-} == "$expected" ]] || {
+			echo "$name: expected $expected, got ${CG[$name]-nothing}"
+			result=1
+		}
+	done
+	return "$result"
+}
+
+# threads PID - "TID NAME" of each
+threads() {
+	local task name
+	for task in "/proc/$1/task"/[0-9]*; do
+		if { IFS= read -r name <"$task/comm"; } 2>/dev/null; then
+			echo "${task##*/} $name"
+		fi
+	done
+}
+
+# settled PID VCPUS - that many vCPU threads, and every thread where it belongs
+settled() {
+	local tid name count=0
+	while read -r tid name; do
+		if [[ $name =~ $VCPU_RE ]]; then
+			count=$((count + 1))
+			placed "$tid" vcpu >/dev/null || return 1
+		else
+			placed "$tid" rest >/dev/null || return 1
+		fi
+	done < <(threads "$1")
+	[[ $count == "$2" ]]
+}
+
+# check_threads NAME PID VCPUS - waits, then one result for each thread
+check_threads() {
+	local tid name role problems count=0
+	wait_for 20 settled "$2" "$3" || :
+	while read -r tid name; do
+		role=rest
+		if [[ $name =~ $VCPU_RE ]]; then
+			role=vcpu
+			count=$((count + 1))
+		fi
+		if problems=$(placed "$tid" "$role"); then
+			ok "$1: thread '$name' is where a $role thread belongs, in ${#HIERARCHIES[@]} hierarchies"
+		else
+			fail "$1: thread '$name' ($tid) is where a $role thread belongs" "$problems"
+		fi
+	done < <(threads "$2")
+	check_eq "$1: number of vCPU threads" "$3" "$count"
+}
+
+# watcher_pid SANDBOX_ID - as its record says, "none" without
+watcher_pid() {
+	jq -er '.watcher.pid // empty | select(. > 0)' "$STATE/sandboxes/$1/record.json" 2>/dev/null || echo none
+}
+
+has_watcher() {
+	is_alive "$(watcher_pid "$1")"
+}
+
+is_alive() {
+	local stat
+	{ read -r stat <"/proc/$1/stat"; } 2>/dev/null && [[ ${stat##*) } != [ZX]* ]]
+}
+
+is_dead() {
+	! is_alive "$1"
+}
+
+# --- running the program -----------------------------------------------------
+
+# osc ARGS... - with this script's state directory and configuration; the time
+# limit only keeps a hanging program from hanging the test
+osc() {
+	timeout -k 5 60 "$OSC" --state-dir "$STATE" --config "$CONF" "$@"
+}
+
+# configure JQ_FILTER - writes the configuration file
+configure() {
+	jq -n --arg parent "${OVERHEAD_PARENT-/$TAG/overhead}" "{overhead_parent: \$parent} | $1" >"$CONF"
+}
+
+# helper NAME - path of a test program, compiled if nobody did
+helper() {
+	if [[ -n ${OSC_HELPERS-} && -x $OSC_HELPERS/$1 ]]; then
+		echo "$OSC_HELPERS/$1"
+		return
+	fi
+	if [[ ! -x $WORK/$1 ]]; then
+		"${CC:-cc}" -std=gnu17 -O1 -static -pthread -o "$WORK/$1" "$TESTS/integration/$1.c" >&2 || return
+	fi
+	echo "$WORK/$1"
+}
+
+# --- bundles and the real runtime --------------------------------------------
+
+CONTAINERS=()
+
+# make_bundle NAME ARGS_JSON [JQ_FILTER] - $WORK/NAME with the host's /usr and
+# /etc inside, so that the host's own QEMU runs in it, and a busybox at
+# /busybox. The container's cgroup is /$TAG/NAME.
+make_bundle() {
+	local bundle=$WORK/$1 dir binds=[]
+	mkdir -p "$bundle/rootfs"
+	install -m 0755 "$(type -P busybox)" "$bundle/rootfs/busybox"
+	for dir in /usr /etc /bin /sbin /lib /lib32 /lib64 /libx32; do
+		if [[ -L $dir ]]; then
+			ln -sfn "$(readlink "$dir")" "$bundle/rootfs$dir"
+		elif [[ -d $dir ]]; then
+			mkdir -p "$bundle/rootfs$dir"
+			binds=$(jq -c --arg d "$dir" '. + [{destination: $d, type: "bind", source: $d, options: ["rbind", "ro"]}]' <<<"$binds")
+		fi
+	done
+	rm -f "$bundle/config.json"
+	(cd "$bundle" && "$RUNTIME" spec)
+	edit_config "$1" '.process.terminal = false | .process.args = $args | del(.process.rlimits)
+		| .root = {path: "rootfs", readonly: false}
+		| .mounts += $binds | .linux.cgroupsPath = $path' \
+		--argjson args "$2" --argjson binds "$binds" --arg path "/$TAG/$1"
+	[[ -z ${3-} ]] || edit_config "$1" "$3"
+}
+
+# edit_config NAME JQ_FILTER [JQ_ARGS...]
+edit_config() {
+	local config=$WORK/$1/config.json filter=$2
+	shift 2
+	jq "$@" "$filter" "$config" >"$config.new"
+	mv "$config.new" "$config"
+}
+
+# json_list STRING... - jq's --args takes no strings that look like options
+json_list() {
+	printf '%s\n' "$@" | jq -R . | jq -sc .
+}
+
+# add_hooks NAME "STAGE..." [OPTIONS...] - registers our binary for each stage
+add_hooks() {
+	local name=$1 stages=$2 stage
+	shift 2
+	for stage in $stages; do
+		edit_config "$name" '.hooks[$stage] = [{path: $bin, timeout: 60, args: $args}]' \
+			--arg stage "$stage" --arg bin "$OSC" --argjson args \
+			"$(json_list oci-sandbox-cgroup --state-dir "$STATE" --config "$CONF" "$@" "$stage")"
+	done
+}
+
+oci() {
+	"$RUNTIME" --root "$WORK/runtime" "$@"
+}
+
+# run_container NAME - detached; sets PID
+run_container() {
+	CONTAINERS+=("$TAG-$1")
+	if ! oci run -d --bundle "$WORK/$1" --pid-file "$WORK/$1/pid" "$TAG-$1" </dev/null >"$WORK/$1/log" 2>&1; then
+		return 1
+	fi
+	PID=$(<"$WORK/$1/pid")
+}
+
+container_stopped() {
+	[[ $(oci state "$1" | jq -r .status) == stopped ]]
+}
+
+# stop_container NAME
+stop_container() {
+	oci kill "$TAG-$1" KILL
+	wait_for 20 container_stopped "$TAG-$1"
+	oci delete "$TAG-$1"
+}
+
+# qemu_args ACCELERATOR VCPUS - as JSON
+qemu_args() {
+	json_list "$(type -P qemu-system-x86_64)" -M pc -accel "$1" -m 64 -smp "$2" -display none \
+		-nodefaults -object iothread,id=io0 -name g,debug-threads=on
+}
+
+# kvm_works - QEMU starts a guest with it
+kvm_works() {
+	local rc=0
+	[[ -c /dev/kvm ]] || return 1
+	timeout 3 qemu-system-x86_64 -M pc -accel kvm -m 64 -display none -nodefaults >/dev/null 2>&1 </dev/null || rc=$?
+	[[ $rc == 124 ]]
+}
+
+# --- playing the runtime -----------------------------------------------------
+
+# fake_container NAME [JQ_FILTER] [ID] - a sleeping process in a cgroup /$TAG/NAME
+# of its own, a bundle, and state documents to feed the hook with. Sets PID.
+fake_container() {
+	mkdir -p "$WORK/$1"
+	cg_make "/$TAG/$1"
+	jq -n --arg path "/$TAG/$1" \
+		"{ociVersion: \"1.0.2\", process: {args: [\"sleep\", \"1000\"], cwd: \"/\"}, root: {path: \"rootfs\"},
+		linux: {cgroupsPath: \$path}} | ${2-.}" >"$WORK/$1/config.json"
+	fake_process "$1" "${3-$1}"
+}
+
+# fake_process NAME [ID] - only the process and the state documents, for a
+# container that has been there before. Sets PID.
+fake_process() {
+	local state='{"ociVersion": "1.0.2", "id": "%s", "status": "%s", "pid": %s, "bundle": "%s"}\n'
+	sleep 1000 >/dev/null 2>&1 &
+	PID=$!
+	disown
+	STARTED+=("$PID")
+	cg_enter "/$TAG/$1" "$PID"
+	# shellcheck disable=SC2059 # that is the format
+	{
+		printf "$state" "${2-$1}" created "$PID" "$WORK/$1" >"$WORK/$1/created"
+		printf "$state" "${2-$1}" running "$PID" "$WORK/$1" >"$WORK/$1/running"
+		printf "$state" "${2-$1}" stopped 0 "$WORK/$1" >"$WORK/$1/stopped"
+	}
+}
+
+# end_process PID - one of ours, and wait for it
+end_process() {
+	kill -KILL "$1" 2>/dev/null || :
+	wait_for 10 is_dead "$1"
+}
+
+# drop_fake NAME PID - its process and the runtime's own cgroup
+drop_fake() {
+	end_process "$2"
+	cg_remove "/$TAG/$1"
+}
+
+# cg_remove CGROUP - as a runtime would, retrying while the kernel lets go
+cg_remove() {
+	local name
+	for name in "${HIERARCHIES[@]}"; do
+		wait_for 5 rmdir_gone "${CG_DIR[$name]}$1" || :
+	done
+}
+
+rmdir_gone() {
+	rmdir "$1" 2>/dev/null || [[ ! -d $1 ]]
+}
+
+# --- set up and clean up -----------------------------------------------------
+
+cleanup() {
+	local status=$? id pid dir
+	trap - EXIT
+	set +e
+	if [[ -z $FINISHED ]]; then
+		fail "$SCRIPT ran to its end" "it stopped early, with exit status $status"
+	fi
+	for id in "${CONTAINERS[@]}"; do
+		oci delete --force "$id" >/dev/null 2>&1
+	done
+	# By pid, and only what we started or what sits in a cgroup of our own.
+	for pid in "${STARTED[@]}" $(our_processes); do
+		kill -KILL "$pid" 2>/dev/null
+	done
+	for dir in $(cg_tagged); do
+		while read -r pid; do
+			[[ $pid == "$$" ]] || kill -KILL "$pid" 2>/dev/null
+		done < <(cat "$dir/cgroup.procs" 2>/dev/null)
+	done
+	wait 2>/dev/null
+	for dir in $(cg_tagged); do
+		wait_for 5 rmdir_gone "$dir"
+	done
+	# Ours only if empty and if we used it at all: rmdir refuses otherwise.
+	if [[ ${OVERHEAD_PARENT-} == /kata_overhead ]]; then
+		for dir in "${HIERARCHIES[@]}"; do
+			rmdir "${CG_DIR[$dir]}/kata_overhead" 2>/dev/null
+		done
+	fi
+	if [[ -n ${OSC_KEEP-} ]]; then
+		echo "kept: $WORK"
+	elif [[ -n $WORK ]]; then
+		rm -rf --one-file-system "$WORK"
+	fi
+	report
+}
+
+setup() {
+	if [[ $EUID -ne 0 ]]; then
+		echo "$SCRIPT: cgroups can only be made by root" >&2
+		exit 1
+	fi
+	if [[ ! -x ${OSC_BIN-} ]]; then
+		echo "$SCRIPT: set OSC_BIN to the oci-sandbox-cgroup to test" >&2
+		exit 1
+	fi
+	find_hierarchies
+	WORK=$(mktemp -d "${TMPDIR:-/tmp}/$TAG.XXXXXX")
+	chmod 0755 "$WORK"
+	trap cleanup EXIT
+	trap 'exit 129' HUP
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	# A copy, so that its processes can be told from all others by their exe link.
+	OSC=$WORK/oci-sandbox-cgroup
+	install -m 0755 "$OSC_BIN" "$OSC"
+	STATE=$WORK/state
+	CONF=$WORK/conf.json
+	configure .
+	find_foreign
+	# Runtimes leave the parents which they create, so make ours before the first
+	# snapshot.
+	cg_make "/$TAG"
+}
+
+if [[ -z $OSC_LIB_ONLY ]]; then
+	setup
+fi

@@ -1,0 +1,153 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The limits and the device list which a container of the integration tests has,
+# and where the contract says that they must be found. Needs common.sh.
+
+# Variables come from common.sh.
+# shellcheck disable=SC2153,SC2154
+
+LIMIT_QUOTA=50000
+LIMIT_PERIOD=100000
+LIMIT_SHARES=512
+LIMIT_PIDS=64
+LIMIT_MEMORY=$((512 << 20))
+
+# available CONTROLLER - on this host, for cgroups below ours
+available() {
+	hierarchy_of "$1" >/dev/null
+}
+
+# cpuset_of CGROUP cpus|mems - what the cgroup really has
+cpuset_of() {
+	local file
+	file=$(cg_file cpuset "$1" "cpuset.$2.effective")
+	[[ -e $file ]] || file=$(cg_file cpuset "$1" "cpuset.effective_$2")
+	[[ -e $file ]] || file=$(cg_file cpuset "$1" "cpuset.$2")
+	cat "$file"
+}
+
+# first_of CPULIST
+first_of() {
+	echo "${1%%[^0-9]*}"
+}
+
+# limits_filter - a jq filter that adds them to a config.json; a runtime refuses
+# a limit whose controller is mounted nowhere
+limits_filter() {
+	local filter=.
+	if available cpu; then
+		filter+=" | .linux.resources.cpu += {quota: $LIMIT_QUOTA, period: $LIMIT_PERIOD, shares: $LIMIT_SHARES}"
+	fi
+	if available cpuset; then
+		filter+=" | .linux.resources.cpu += {cpus: \"$(first_of "$(cpuset_of "" cpus)")\", mems: \"$(first_of "$(cpuset_of "" mems)")\"}"
+	fi
+	if available pids; then
+		filter+=" | .linux.resources.pids = {limit: $LIMIT_PIDS}"
+	fi
+	if available memory; then
+		filter+=" | .linux.resources.memory = {limit: $LIMIT_MEMORY}"
+	fi
+	echo "$filter"
+}
+
+# has_controllers NAME - else fails, with one result for all, where nothing can be limited
+has_controllers() {
+	local controller
+	for controller in cpu cpuset memory pids; do
+		! available $controller || return 0
+	done
+	skip "$1" "no hierarchy has any of the controllers here"
+	return 1
+}
+
+# check_file NAME CONTROLLER CGROUP FILE EXPECTED
+check_file() {
+	local file
+	if ! file=$(cg_file "$2" "$3" "$4"); then
+		skip "$1: $4" "no hierarchy has the controller $2 here"
+		return
+	fi
+	check_eq "$1: $4 in $3" "$5" "$(cat "$file" 2>&1)"
+}
+
+# check_limits NAME DOMAIN VCPU - memory is the domain's, the rest is the vCPUs'
+check_limits() {
+	local cpus mems
+	has_controllers "$1: limits" || return 0
+	if [[ $MODE == v2 ]]; then
+		check_file "$1" cpu "$3" cpu.max "$LIMIT_QUOTA $LIMIT_PERIOD"
+		# 512 shares, with the conversion of the runtimes since 2025 (59) or before (20).
+		check_file "$1" cpu "$3" cpu.weight 59
+		check_file "$1" pids "$3" pids.max "$LIMIT_PIDS"
+		check_file "$1" memory "$2" memory.max "$LIMIT_MEMORY"
+	else
+		check_file "$1" cpu "$3" cpu.cfs_quota_us "$LIMIT_QUOTA"
+		check_file "$1" cpu "$3" cpu.cfs_period_us "$LIMIT_PERIOD"
+		check_file "$1" cpu "$3" cpu.shares "$LIMIT_SHARES"
+		check_file "$1" pids "$3" pids.max "$LIMIT_PIDS"
+		check_file "$1" memory "$2" memory.limit_in_bytes "$LIMIT_MEMORY"
+	fi
+	if available cpuset; then
+		cpus=$(first_of "$(cpuset_of "" cpus)") mems=$(first_of "$(cpuset_of "" mems)")
+	fi
+	check_file "$1" cpuset "$3" cpuset.cpus "${cpus-}"
+	check_file "$1" cpuset "$3" cpuset.mems "${mems-}"
+}
+
+# check_no_limits NAME OVERHEAD - as if nobody had written there
+check_no_limits() {
+	has_controllers "$1: no limits on the overhead" || return 0
+	if [[ $MODE == v2 ]]; then
+		check_file "$1" cpu "$2" cpu.max "max 100000"
+		check_file "$1" cpu "$2" cpu.weight 100
+		check_file "$1" pids "$2" pids.max max
+	else
+		check_file "$1" cpu "$2" cpu.cfs_quota_us -1
+		check_file "$1" cpu "$2" cpu.shares 1024
+		check_file "$1" pids "$2" pids.max max
+		check_file "$1" memory "$2" memory.limit_in_bytes "$(unlimited_memory)"
+	fi
+	if available cpuset; then
+		check_eq "$1: CPUs in $2" "$(cpuset_of "$(dirname "$2")" cpus)" "$(cpuset_of "$2" cpus)"
+	else
+		skip "$1: CPUs of the overhead" "no hierarchy has the controller cpuset here"
+	fi
+}
+
+# What the kernel shows for "no limit" depends on the page size.
+unlimited_memory() {
+	echo $((0x7fffffffffffffff / $(getconf PAGESIZE) * $(getconf PAGESIZE)))
+}
+
+# check_devices NAME CGROUP ONLY - what a process in the sandbox may open and
+# make. config.json denies everything, as `runc spec` writes it, so whatever is
+# allowed comes from the sandbox's own list. 240 is a major without a driver.
+check_devices() {
+	local probe device expected got file rules
+	probe=${OSC_PROBE:-$(helper device_probe)}
+	if [[ $MODE == v2 ]]; then
+		file=${CG_DIR[unified]}$2/cgroup.procs
+	elif ! file=$(cg_file devices "$2" cgroup.procs); then
+		skip "$1: devices" "no hierarchy has the controller devices here"
+		return
+	fi
+	rules=("c 1 3 allow" "c 1 9 allow" "c 10 200 allow" "c 240 77 deny" "b 240 77 deny")
+	# loop devices are for those who keep the whole sandbox in one cgroup
+	if [[ $3 == true ]]; then rules+=("b 7 5 allow"); else rules+=("b 7 5 deny"); fi
+	if [[ -c /dev/kvm ]]; then rules+=("c 10 232 allow"); fi
+	for device in "${rules[@]}"; do
+		expected=${device##* } device=${device% *}
+		# Any node may be made, not every node may be opened.
+		# shellcheck disable=SC2086 # three words
+		got=$("$probe" --dir "$WORK" --cgroup-procs "$file" $device 2>&1) || got="exit status $?: $got"
+		check_eq "$1: device $device in the sandbox" \
+			"${device% *}:${device##* } r=$expected w=$expected rw=$expected m=allow" "$got"
+	done
+}
+
+# check_probe - that the kernel refuses what is denied above for no other reason
+check_probe() {
+	check_eq "device c 240 77 outside of any sandbox" "c 240:77 r=allow w=allow rw=allow m=allow" \
+		"$("${OSC_PROBE:-$(helper device_probe)}" --dir "$WORK" c 240 77 2>&1 || :)"
+}

@@ -1,0 +1,1086 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/record.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/str.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+/* Long enough for any machine: every wait in here ends by an event, not by this time. */
+#define PATIENCE_MS 60000
+
+/* --- a state directory of the test's own --- */
+
+struct fixture {
+    char top[64], path[96];
+    struct state_dir state;
+};
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+static void begin(struct fixture *f)
+{
+    struct err e = ERR_INIT;
+
+    *f = (struct fixture){.top = "/tmp/osc-unit-record-XXXXXX"};
+    cr_assert(mkdtemp(f->top));
+    snprintf(f->path, sizeof f->path, "%s/a/state", f->top);
+    cr_assert_eq(state_dir_open(f->path, true, &f->state, &e), 0, "%s", e.text);
+}
+
+static void end(struct fixture *f)
+{
+    state_dir_close(&f->state);
+    nftw(f->top, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+#define FIXTURE __attribute__((cleanup(end))) struct fixture
+
+static unsigned mode_of(int dirfd, const char *path)
+{
+    struct stat st;
+
+    return fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_mode & 07777 : 0;
+}
+
+static bool exists(int dirfd, const char *path)
+{
+    return faccessat(dirfd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static struct record_lock lock_or_fail(const struct fixture *f, const char *id, bool make)
+{
+    struct record_lock lock;
+    struct err e = ERR_INIT;
+
+    cr_assert_eq(record_lock(&f->state, id, make, PATIENCE_MS, &lock, &e), 0, "%s: %s", id, e.text);
+    return lock;
+}
+
+/* A child that does not outlive the test. */
+static pid_t fork_child(void)
+{
+    pid_t pid = fork();
+
+    cr_assert_geq(pid, 0);
+    if (pid == 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return pid;
+}
+
+/* --- the state directory --- */
+
+Test(record, state_dir_modes)
+{
+    static const char *const parts[] = {"a",
+                                        "a/state",
+                                        "a/state/sandboxes",
+                                        "a/state/containers",
+                                        "a/state/parents",
+                                        "a/state/sandboxes/s1"};
+    FIXTURE f;
+    struct record_lock lock;
+    int top;
+
+    umask(0);
+    begin(&f);
+    lock = lock_or_fail(&f, "s1", true);
+    top = open(f.top, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+        cr_expect_eq(mode_of(top, parts[i]), 0700, "%s: expected 0700, got %o", parts[i],
+                     mode_of(top, parts[i]));
+    cr_expect_eq(mode_of(lock.dirfd, "lock"), 0600, "lock: expected 0600, got %o",
+                 mode_of(lock.dirfd, "lock"));
+    close(top);
+    record_unlock(&lock);
+}
+
+Test(record, state_dir_missing)
+{
+    FIXTURE f;
+    struct state_dir state;
+    struct err e = ERR_INIT;
+    char path[160];
+    int r;
+
+    begin(&f);
+    snprintf(path, sizeof path, "%s/no/such", f.top);
+    r = state_dir_open(path, false, &state, &e);
+    cr_expect(r == -ENOENT && strstr(e.text, path), "expected: -ENOENT and %s\ngot:      %d, %s",
+              path, r, e.text);
+    cr_expect(state.sandboxes < 0 && state.containers < 0 && state.parents.dirfd < 0);
+    cr_expect_not(exists(AT_FDCWD, path), "it was made");
+    /* the directory without its parts */
+    err_reset(&e);
+    r = state_dir_open(f.top, false, &state, &e);
+    cr_expect(r == -ENOENT && strstr(e.text, f.top), "expected: -ENOENT and %s\ngot:      %d, %s",
+              f.top, r, e.text);
+    cr_expect(state.sandboxes < 0 && state.containers < 0 && state.parents.dirfd < 0);
+}
+
+Test(record, state_dir_again)
+{
+    FIXTURE f;
+    struct state_dir state;
+    struct record_lock lock;
+    struct err e = ERR_INIT;
+
+    begin(&f);
+    lock = lock_or_fail(&f, "s1", true);
+    record_unlock(&lock);
+    for (int make = 0; make <= 1; make++) {
+        cr_assert_eq(state_dir_open(f.path, make, &state, &e), 0, "make %d: %s", make, e.text);
+        cr_expect(exists(state.sandboxes, "s1"), "make %d: another directory", make);
+        state_dir_close(&state);
+        cr_expect(state.sandboxes < 0 && state.containers < 0 && state.parents.dirfd < 0);
+    }
+}
+
+/* A file or a link in the place of a part is not taken for it. */
+Test(record, state_dir_parts_are_directories)
+{
+    static const char *const parts[] = {"sandboxes", "containers", "parents"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+        for (int link = 0; link <= 1; link++) {
+            FIXTURE f;
+            struct state_dir state;
+            struct err e = ERR_INIT;
+            char path[160];
+            int r;
+
+            begin(&f);
+            snprintf(path, sizeof path, "%s/%s", f.path, parts[i]);
+            cr_assert_eq(rmdir(path), 0);
+            if (link)
+                cr_assert_eq(symlink(f.top, path), 0);
+            else
+                close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+            r = state_dir_open(f.path, true, &state, &e);
+            cr_expect(r < 0 && strstr(e.text, f.path) && state.sandboxes < 0 &&
+                          state.containers < 0 && state.parents.dirfd < 0,
+                      "input:    %s is a %s\nexpected: refused with %s\ngot:      %d, %s", parts[i],
+                      link ? "link" : "file", f.path, r, e.text);
+        }
+    }
+}
+
+/* --- what is written reads back --- */
+
+#define EVERYTHING                                                                                 \
+    "'sandbox_id':'s1','sandbox_cgroup_only':false,'policy_source':'config','manager':'cgroupfs'," \
+    "'mode':'v2','layout':'sibling','parent_path':'/p','sandbox_path':'/p/kata_s1',"               \
+    "'overhead_path':'/p/kata_s1/overhead','watcher':{'pid':12,'start_time':34},"                  \
+    "'containers':[{'id':'s1','bundle':'/b\\n\xc3\xa4','init':{'pid':56,'start_time':"             \
+    "18446744073709551615},'resources':{'devices':[{'allow':false,'access':'rwm'},"                \
+    "{'allow':true,'type':'c','major':-1,'minor':7,'access':'r'}],"                                \
+    "'cpu':{'shares':1,'quota':-1,'burst':2,'period':3,'realtimeRuntime':4,'realtimePeriod':5,"    \
+    "'cpus':'0-1','mems':'0','idle':0},'memory':{'limit':6,'swap':-1,'swappiness':7,"              \
+    "'disableOOMKiller':false},'pids':{'limit':8},'hugepageLimits':[{'pageSize':'2MB','limit':9}]" \
+    ","                                                                                            \
+    "'blockIO':{'weight':10,'weightDevice':[{'major':8,'minor':0,'weight':11}],"                   \
+    "'throttleReadBpsDevice':[{'major':8,'minor':0,'rate':12}]},"                                  \
+    "'network':{'classID':13,'priorities':[{'name':'lo','priority':14}]},"                         \
+    "'unified':{'memory.high':'15'}}},{'id':'c2','init':{'pid':78,'start_time':90}}]"
+
+#define MINIMUM                                                                                    \
+    "'sandbox_id':'s1','sandbox_cgroup_only':true,'manager':'cgroupfs','mode':'v1',"               \
+    "'parent_path':'/p','sandbox_path':'/p/kata_s1'"
+
+/* JSON with ' for the double quote. */
+static char *make_json(struct arena *a, const char *text)
+{
+    char *json = arena_strdup(a, text);
+
+    for (char *p = json; *p; p++) {
+        if (*p == '\'')
+            *p = '"';
+    }
+    return json;
+}
+
+static const char *boot_id(void)
+{
+    static char text[64];
+
+    cr_assert_gt(io_read_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", text, sizeof text), 0);
+    return text;
+}
+
+static void put_record(const struct record_lock *lock, const char *text, size_t len)
+{
+    int fd = openat(lock->dirfd, "record.json", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    cr_assert(fd >= 0 && write(fd, text, len) == (ssize_t)len);
+    close(fd);
+}
+
+/* The file of a schema and a boot, with more members. */
+static char *make_file(struct arena *a, const char *schema, const char *boot, const char *members)
+{
+    return arena_printf(a, "{\"schema\":%s,\"boot_id\":\"%s\",%s}", schema, boot,
+                        make_json(a, members));
+}
+
+static const char *json_of(struct arena *a, const struct record *r)
+{
+    struct json_writer *w = json_writer_new(false);
+    const char *text;
+
+    record_write_json(w, NULL, r);
+    text = arena_strdup(a, json_writer_text(w, NULL));
+    json_writer_free(w);
+    return text;
+}
+
+Test(record, round_trip)
+{
+    static const char *const members[] = {EVERYTHING, MINIMUM};
+
+    for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+        autoarena a = ARENA_INIT;
+        FIXTURE f;
+        struct record_lock lock;
+        struct record one, two;
+        enum record_state state = RECORD_NONE;
+        struct err e = ERR_INIT;
+        char *file = make_file(&a, "1", boot_id(), members[i]);
+
+        begin(&f);
+        lock = lock_or_fail(&f, "s1", true);
+        put_record(&lock, file, strlen(file));
+        cr_assert_eq(record_read(&lock, &a, &one, &state, &e), 0, "%s", e.text);
+        cr_expect_eq(state, RECORD_VALID);
+        cr_expect_str_eq(json_of(&a, &one), file, "written:  %s\ngot:      %s", file,
+                         json_of(&a, &one));
+        /* whatever stands there, the writer knows schema and boot id */
+        one.schema.value = 77;
+        one.boot_id = arena_strdup(&a, "another");
+        cr_assert_eq(record_write(&lock, &a, &one, &e), 0, "%s", e.text);
+        cr_assert_eq(record_read(&lock, &a, &two, &state, &e), 0, "%s", e.text);
+        cr_expect_eq(state, RECORD_VALID);
+        cr_expect_str_eq(json_of(&a, &two), file, "written:  %s\ngot:      %s", file,
+                         json_of(&a, &two));
+        record_unlock(&lock);
+    }
+}
+
+Test(record, file_mode_and_nothing_temporary)
+{
+    autoarena a = ARENA_INIT;
+    FIXTURE f;
+    struct record_lock lock;
+    struct err e = ERR_INIT;
+    struct record r = {
+        .sandbox_id = make_json(&a, "s1"),
+        .sandbox_cgroup_only = {true, true},
+        .manager = make_json(&a, "cgroupfs"),
+        .mode = make_json(&a, "v1"),
+        .parent_path = make_json(&a, "/p"),
+        .sandbox_path = make_json(&a, "/p/s"),
+    };
+
+    umask(0);
+    begin(&f);
+    lock = lock_or_fail(&f, "s1", true);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(record_write(&lock, &a, &r, &e), 0, "%s", e.text);
+        cr_expect_eq(mode_of(lock.dirfd, "record.json"), 0600, "expected 0600, got %o",
+                     mode_of(lock.dirfd, "record.json"));
+        cr_expect_not(exists(lock.dirfd, "record.json.tmp"));
+    }
+    record_unlock(&lock);
+}
+
+Test(record, write_fails_without_its_directory)
+{
+    autoarena a = ARENA_INIT;
+    FIXTURE f;
+    struct record_lock lock;
+    struct err e = ERR_INIT;
+    struct record r = {.sandbox_id = make_json(&a, "s1")};
+    int ret;
+
+    begin(&f);
+    lock = lock_or_fail(&f, "s1", true);
+    unlinkat(lock.dirfd, "lock", 0);
+    cr_assert_eq(unlinkat(f.state.sandboxes, "s1", AT_REMOVEDIR), 0);
+    ret = record_write(&lock, &a, &r, &e);
+    cr_expect(ret == -ENOENT && strstr(e.text, "record.json") && strstr(e.text, "s1"),
+              "expected: -ENOENT with file and sandbox\ngot:      %d, %s", ret, e.text);
+    record_unlock(&lock);
+}
+
+/* --- records that are not ours to trust --- */
+
+#define HERE "boot id of this boot"
+
+static const struct {
+    const char *schema, *boot, *members;
+    enum record_state want;
+} trusted[] = {
+    {"1", HERE, MINIMUM, RECORD_VALID},
+    {"1", HERE, MINIMUM ",'later_member':{'x':[1]}", RECORD_VALID},
+    {"1", HERE, MINIMUM ",'containers':[]", RECORD_VALID},
+    {"1", HERE, MINIMUM ",'overhead_path':'/o'", RECORD_VALID},
+    {"1", "00000000-0000-0000-0000-000000000000", MINIMUM, RECORD_OTHER_BOOT},
+    {"1", "", EVERYTHING, RECORD_OTHER_BOOT},
+};
+
+Test(record, boots)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(trusted); i++) {
+        autoarena a = ARENA_INIT;
+        FIXTURE f;
+        struct record_lock lock;
+        struct record record;
+        enum record_state state = RECORD_NONE;
+        struct err e = ERR_INIT;
+        const char *boot = str_eq(trusted[i].boot, HERE) ? boot_id() : trusted[i].boot;
+        char *file = make_file(&a, trusted[i].schema, boot, trusted[i].members);
+        int r;
+
+        begin(&f);
+        lock = lock_or_fail(&f, "s1", true);
+        put_record(&lock, file, strlen(file));
+        r = record_read(&lock, &a, &record, &state, &e);
+        cr_expect(r == 0 && state == trusted[i].want,
+                  "input:    %s\nexpected: state %d\ngot:      %d, state %d, %s", file,
+                  (int)trusted[i].want, r, (int)state, e.text);
+        record_unlock(&lock);
+    }
+}
+
+static const struct {
+    const char *schema, *members, *word;
+} untrusted[] = {
+    {"0", MINIMUM, "schema 0"},
+    {"2", MINIMUM, "schema 2"},
+    {"2147483647", EVERYTHING, "schema 2147483647"},
+    {"null", MINIMUM, "schema"},
+    {"'1'", MINIMUM, "schema"},
+    {"-1", MINIMUM, "schema"},
+    /* each member that later steps rely on */
+    {"1",
+     "'sandbox_cgroup_only':true,'manager':'cgroupfs','mode':'v1','parent_path':'/p',"
+     "'sandbox_path':'/p/s'",
+     "missing"},
+    {"1",
+     "'sandbox_id':'s1','manager':'cgroupfs','mode':'v1','parent_path':'/p',"
+     "'sandbox_path':'/p/s','overhead_path':'/o'",
+     "missing"},
+    {"1",
+     "'sandbox_id':'s1','sandbox_cgroup_only':true,'mode':'v1','parent_path':'/p',"
+     "'sandbox_path':'/p/s'",
+     "missing"},
+    {"1",
+     "'sandbox_id':'s1','sandbox_cgroup_only':true,'manager':'cgroupfs','parent_path':'/p',"
+     "'sandbox_path':'/p/s'",
+     "missing"},
+    {"1",
+     "'sandbox_id':'s1','sandbox_cgroup_only':true,'manager':'cgroupfs','mode':'v1',"
+     "'sandbox_path':'/p/s'",
+     "missing"},
+    {"1",
+     "'sandbox_id':'s1','sandbox_cgroup_only':true,'manager':'cgroupfs','mode':'v1',"
+     "'parent_path':'/p'",
+     "missing"},
+    {"1",
+     "'sandbox_id':'s1','sandbox_cgroup_only':false,'manager':'cgroupfs','mode':'v1',"
+     "'parent_path':'/p','sandbox_path':'/p/s'",
+     "missing"},
+    {"1", MINIMUM ",'containers':[{'init':{'pid':1,'start_time':2}}]", "missing"},
+    {"1", MINIMUM ",'containers':[{'id':'c'}]", "missing"},
+    {"1", MINIMUM ",'containers':[{'id':'c','init':{'pid':1}},{'id':'d'}]", "missing"},
+    {"1", MINIMUM ",'containers':{}", "containers"},
+    {"1", MINIMUM ",'containers':[{'id':'c','init':{'pid':-1}}]", "pid"},
+    {"1", MINIMUM ",'containers':[{'id':'c','init':{'pid':2147483648}}]", "pid"},
+    {"1", MINIMUM ",'watcher':5", "watcher"},
+};
+
+static void expect_untrusted(const char *file, size_t len, const char *word)
+{
+    autoarena a = ARENA_INIT;
+    FIXTURE f;
+    struct record_lock lock;
+    struct record record;
+    enum record_state state = RECORD_VALID;
+    struct err e = ERR_INIT;
+    int r;
+
+    begin(&f);
+    lock = lock_or_fail(&f, "s1", true);
+    put_record(&lock, file, len);
+    r = record_read(&lock, &a, &record, &state, &e);
+    cr_expect(r == -EPROTO && state == RECORD_NONE && !e.bad_input &&
+                  strstr(e.text, "record.json") && strstr(e.text, word),
+              "input:    %.*s\nexpected: -EPROTO with record.json and \"%s\"\n"
+              "got:      %d, state %d, bad input %d, %s",
+              (int)len, file, word, r, (int)state, e.bad_input, e.text);
+    /* without a place for the message */
+    cr_expect_eq(record_read(&lock, &a, &record, &state, NULL), -EPROTO);
+    record_unlock(&lock);
+}
+
+Test(record, other_schema_or_incomplete)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(untrusted); i++) {
+        autoarena a = ARENA_INIT;
+        char *file =
+            make_file(&a, make_json(&a, untrusted[i].schema), boot_id(), untrusted[i].members);
+
+        expect_untrusted(file, strlen(file), untrusted[i].word);
+    }
+    expect_untrusted("{}", 2, "schema");
+}
+
+Test(record, garbage)
+{
+    static const char *const texts[] = {"", "\n", "[]", "garbage", "{} {}", "{\"schema\":1}}"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+        expect_untrusted(texts[i], strlen(texts[i]), "");
+    expect_untrusted("\0\0\0\0", 4, "");
+}
+
+/* Every prefix of a record is refused. */
+Test(record, truncated)
+{
+    autoarena a = ARENA_INIT;
+    char *file = make_file(&a, "1", boot_id(), MINIMUM);
+
+    for (size_t len = 0; len < strlen(file); len++)
+        expect_untrusted(file, len, "");
+}
+
+Test(record, no_boot_id)
+{
+    autoarena a = ARENA_INIT;
+    char *file = arena_printf(&a, "{\"schema\":1,%s}", make_json(&a, MINIMUM));
+
+    expect_untrusted(file, strlen(file), "missing");
+}
+
+Test(record, none_yet)
+{
+    autoarena a = ARENA_INIT;
+    FIXTURE f;
+    struct record_lock lock;
+    struct record record;
+    enum record_state state = RECORD_VALID;
+    struct err e = ERR_INIT;
+
+    begin(&f);
+    lock = lock_or_fail(&f, "s1", true);
+    cr_expect_eq(record_read(&lock, &a, &record, &state, &e), 0, "%s", e.text);
+    cr_expect_eq(state, RECORD_NONE);
+    cr_expect(record.containers.count == 0 && !record.sandbox_id);
+    record_unlock(&lock);
+}
+
+/* A link in the record's place is not followed. */
+Test(record, link_in_its_place)
+{
+    autoarena a = ARENA_INIT;
+    FIXTURE f;
+    struct record_lock lock;
+    struct record record;
+    enum record_state state = RECORD_VALID;
+    struct err e = ERR_INIT;
+    char *file = make_file(&a, "1", boot_id(), MINIMUM);
+    int r;
+
+    begin(&f);
+    lock = lock_or_fail(&f, "s1", true);
+    put_record(&lock, file, strlen(file));
+    cr_assert_eq(renameat(lock.dirfd, "record.json", lock.dirfd, "elsewhere"), 0);
+    cr_assert_eq(symlinkat("elsewhere", lock.dirfd, "record.json"), 0);
+    r = record_read(&lock, &a, &record, &state, &e);
+    cr_expect(r == -ELOOP && state == RECORD_NONE, "expected: -ELOOP\ngot:      %d, state %d", r,
+              (int)state);
+    record_unlock(&lock);
+}
+
+/* --- members --- */
+
+Test(record, find_and_alive)
+{
+    autoarena a = ARENA_INIT;
+    struct proc_id self, none = record_process_id(NULL);
+    struct record_container containers[2] = {{.id = make_json(&a, "c1")},
+                                             {.id = make_json(&a, "c2")}};
+    struct record r = {.containers = {containers, 2}};
+
+    cr_assert_eq(proc_identify(getpid(), &self), 0);
+    cr_expect_eq(none.pid, 0);
+    cr_expect_eq(record_find(&r, "c1"), &containers[0]);
+    cr_expect_eq(record_find(&r, "c2"), &containers[1]);
+    cr_expect_null(record_find(&r, "c"));
+    cr_expect_null(record_find(&(struct record){0}, "c1"));
+    cr_expect_not(record_is_alive(&(struct record){0}), "a record without containers");
+    cr_expect_not(record_is_alive(&r), "containers without a process");
+    containers[1].init = record_process_new(&a, &self);
+    cr_expect(containers[1].init->pid.set && containers[1].init->start_time.set);
+    cr_expect_eq(record_process_id(containers[1].init).pid, self.pid);
+    cr_expect_eq(record_process_id(containers[1].init).start_time, self.start_time);
+    cr_expect(record_is_alive(&r), "the second container's process lives");
+    containers[1].init->start_time.value++;
+    cr_expect_not(record_is_alive(&r), "a successor with the same pid is another process");
+}
+
+/* --- the lock --- */
+
+/* A child that holds a sandbox's lock until it is told to let go. */
+struct holder {
+    pid_t pid;
+    int held, release; /* reads a byte when it holds the lock; closing lets it go */
+};
+
+static struct holder hold(const struct fixture *f, const char *id)
+{
+    int held[2], release[2];
+    struct holder h;
+    char byte;
+
+    cr_assert(pipe2(held, O_CLOEXEC) == 0 && pipe2(release, O_CLOEXEC) == 0);
+    h = (struct holder){.pid = fork_child(), .held = held[0], .release = release[1]};
+    if (h.pid == 0) {
+        struct record_lock lock;
+
+        close(release[1]);
+        if (record_lock(&f->state, id, true, PATIENCE_MS, &lock, NULL) < 0)
+            _exit(1);
+        if (write(held[1], "h", 1) != 1)
+            _exit(2);
+        if (read(release[0], &byte, 1) != 0)
+            _exit(3);
+        record_unlock(&lock);
+        _exit(0);
+    }
+    close(held[1]);
+    close(release[0]);
+    cr_assert_eq(read(h.held, &byte, 1), 1, "the child did not get the lock");
+    return h;
+}
+
+static void let_go(struct holder *h)
+{
+    int status = -1;
+
+    close(h->release);
+    waitpid(h->pid, &status, 0);
+    close(h->held);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child's status: %x",
+              (unsigned)status);
+}
+
+Test(record, lock_excludes_other_processes)
+{
+    static const int timeouts[] = {0, 1, 20};
+    FIXTURE f;
+    struct record_lock lock;
+    struct holder h;
+
+    begin(&f);
+    h = hold(&f, "s1");
+    for (size_t i = 0; i < ARRAY_SIZE(timeouts); i++) {
+        for (int make = 0; make <= 1; make++) {
+            struct err e = ERR_INIT;
+            int r = record_lock(&f.state, "s1", make, timeouts[i], &lock, &e);
+
+            cr_expect(r == -ETIMEDOUT && lock.dirfd < 0 && lock.lock_fd < 0 &&
+                          strstr(e.text, "sandbox s1") && strstr(e.text, "ETIMEDOUT"),
+                      "input:    timeout %d, make %d\nexpected: -ETIMEDOUT\ngot:      %d, %s",
+                      timeouts[i], make, r, e.text);
+        }
+    }
+    /* another sandbox is free */
+    lock = lock_or_fail(&f, "s2", true);
+    record_unlock(&lock);
+    let_go(&h);
+    lock = lock_or_fail(&f, "s1", false);
+    cr_expect(lock.dirfd >= 0 && lock.lock_fd >= 0);
+    record_unlock(&lock);
+    cr_expect(lock.dirfd < 0 && lock.lock_fd < 0);
+    record_unlock(&lock);
+}
+
+/* The same process twice, too: the lock belongs to the open file. */
+Test(record, lock_excludes_itself)
+{
+    FIXTURE f;
+    struct record_lock one, two;
+
+    begin(&f);
+    one = lock_or_fail(&f, "s1", true);
+    cr_expect_eq(record_lock(&f.state, "s1", false, 0, &two, NULL), -ETIMEDOUT);
+    record_unlock(&one);
+    two = lock_or_fail(&f, "s1", false);
+    record_unlock(&two);
+}
+
+/* A child that still has the descriptor does not keep the lock. */
+Test(record, unlock_in_spite_of_a_child)
+{
+    FIXTURE f;
+    struct record_lock one, two;
+    pid_t pid;
+
+    begin(&f);
+    one = lock_or_fail(&f, "s1", true);
+    pid = fork_child();
+    if (pid == 0) {
+        pause();
+        _exit(0);
+    }
+    record_unlock(&one);
+    cr_expect_eq(record_lock(&f.state, "s1", false, 0, &two, NULL), 0);
+    record_unlock(&two);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+Test(record, lock_without_a_sandbox)
+{
+    FIXTURE f;
+    struct record_lock lock;
+    struct err e = ERR_INIT;
+    int r;
+
+    begin(&f);
+    r = record_lock(&f.state, "s1", false, PATIENCE_MS, &lock, &e);
+    cr_expect(r == -ENOENT && strstr(e.text, "s1") && lock.dirfd < 0 && lock.lock_fd < 0,
+              "expected: -ENOENT with s1\ngot:      %d, %s", r, e.text);
+    cr_expect_not(exists(f.state.sandboxes, "s1"), "it was made");
+}
+
+/* Links are not followed, neither for the directory nor for the lock. */
+Test(record, lock_follows_no_links)
+{
+    FIXTURE f;
+    struct record_lock lock;
+    char elsewhere[128];
+    int r;
+
+    begin(&f);
+    snprintf(elsewhere, sizeof elsewhere, "%s/elsewhere", f.top);
+    cr_assert_eq(mkdir(elsewhere, 0700), 0);
+    cr_assert_eq(symlinkat(elsewhere, f.state.sandboxes, "s1"), 0);
+    for (int make = 0; make <= 1; make++) {
+        r = record_lock(&f.state, "s1", make, 0, &lock, NULL);
+        cr_expect(r == -ENOTDIR || r == -ELOOP, "make %d: expected a refusal, got %d", make, r);
+    }
+    snprintf(elsewhere, sizeof elsewhere, "%s/elsewhere/lock", f.top);
+    cr_expect_not(exists(AT_FDCWD, elsewhere), "a file was made behind the link");
+    cr_assert_eq(mkdirat(f.state.sandboxes, "s2", 0700), 0);
+    cr_assert_eq(symlinkat(elsewhere, f.state.sandboxes, "s2/lock"), 0);
+    r = record_lock(&f.state, "s2", true, 0, &lock, NULL);
+    cr_expect_eq(r, -ELOOP, "expected -ELOOP, got %d", r);
+    cr_expect_not(exists(AT_FDCWD, elsewhere), "a file was made behind the link");
+}
+
+/* True once the process waits for a lock in another's name: it has opened the lock file. */
+static bool has_open(pid_t pid, const struct stat *file)
+{
+    char path[64];
+    bool found = false;
+    autodir dir = NULL;
+    struct dirent *entry;
+
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    dir = opendir(path);
+    while (dir && !found && (entry = readdir(dir))) {
+        struct stat st;
+
+        found = fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 && st.st_dev == file->st_dev &&
+                st.st_ino == file->st_ino;
+    }
+    return found;
+}
+
+/* A child without the parent's descriptors of a lock, which would look like its own. */
+static pid_t fork_without(const struct record_lock *lock)
+{
+    int ready[2];
+    pid_t pid;
+    char byte;
+
+    cr_assert_eq(pipe2(ready, O_CLOEXEC), 0);
+    pid = fork_child();
+    if (pid == 0) {
+        close(lock->lock_fd);
+        close(lock->dirfd);
+        close(ready[0]);
+        close(ready[1]);
+        return 0;
+    }
+    close(ready[1]);
+    cr_assert_eq(read(ready[0], &byte, 1), 0);
+    close(ready[0]);
+    return pid;
+}
+
+/* Wait until it has opened a lock, and so is about to wait for it. */
+static void await_open(pid_t pid, const struct stat *file)
+{
+    siginfo_t ended = {0};
+
+    while (!has_open(pid, file)) {
+        waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT);
+        cr_assert_eq(ended.si_pid, 0, "it ended without opening the lock");
+        io_sleep_ms(1);
+    }
+}
+
+/* What the waiter says: its result, and which directory it has. */
+struct waited {
+    int r;
+    dev_t dev;
+    ino_t ino;
+    bool named; /* the directory is the one that has the sandbox's name */
+};
+
+static struct waited wait_for_removal(struct fixture *f, bool make, bool made_anew, int replies[2])
+{
+    struct record_lock lock = lock_or_fail(f, "s1", true);
+    struct waited w = {.r = 1};
+    struct stat held, named;
+    pid_t pid;
+
+    cr_assert_eq(fstat(lock.lock_fd, &held), 0);
+    pid = fork_without(&lock);
+    if (pid == 0) {
+        struct record_lock own;
+        struct stat dir = {0};
+
+        w = (struct waited){0};
+        w.r = record_lock(&f->state, "s1", make, PATIENCE_MS, &own, NULL);
+        if (w.r == 0 && fstat(own.dirfd, &dir) == 0) {
+            w.dev = dir.st_dev;
+            w.ino = dir.st_ino;
+            w.named = fstatat(f->state.sandboxes, "s1", &named, 0) == 0 &&
+                      named.st_ino == dir.st_ino && named.st_dev == dir.st_dev;
+        }
+        record_unlock(&own);
+        _exit(write(replies[1], &w, sizeof w) == sizeof w ? 0 : 1);
+    }
+    await_open(pid, &held);
+    if (made_anew) {
+        /* Somebody else makes the sandbox anew before the waiter looks. */
+        cr_assert_eq(renameat(f->state.sandboxes, "s1", f->state.sandboxes, "old"), 0);
+        cr_assert_eq(mkdirat(f->state.sandboxes, "s1", 0700), 0);
+        record_unlock(&lock);
+    } else {
+        record_remove(&f->state, "s1", &lock);
+        cr_expect(lock.dirfd < 0 && lock.lock_fd < 0, "the lock is not released");
+    }
+    cr_assert_eq(read(replies[0], &w, sizeof w), (ssize_t)sizeof w);
+    waitpid(pid, NULL, 0);
+    return w;
+}
+
+Test(record, removed_while_another_waits)
+{
+    static const struct {
+        bool make, made_anew;
+        int want;
+    } rows[] = {
+        {true, false, 0},
+        {true, true, 0},
+        {false, false, -ENOENT},
+        {false, true, 0},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        FIXTURE f;
+        struct waited w;
+        int replies[2];
+
+        begin(&f);
+        cr_assert_eq(pipe2(replies, O_CLOEXEC), 0);
+        w = wait_for_removal(&f, rows[i].make, rows[i].made_anew, replies);
+        cr_expect(w.r == rows[i].want && w.named == (rows[i].want == 0),
+                  "input:    make %d, made anew %d\nexpected: %d\n"
+                  "got:      %d, the directory of that name: %d",
+                  rows[i].make, rows[i].made_anew, rows[i].want, w.r, w.named);
+        close(replies[0]);
+        close(replies[1]);
+    }
+}
+
+/*
+ * A removal takes the lock's name away, and then the directory, unless somebody has made a new lock
+ * in it in between. Whoever waited for the old lock must not take that for the sandbox's.
+ */
+Test(record, lock_made_anew_while_another_waits)
+{
+    FIXTURE f;
+    struct record_lock old, fresh;
+    struct stat old_file, fresh_file;
+    struct pollfd done;
+    int said[2];
+    pid_t pid;
+
+    begin(&f);
+    old = lock_or_fail(&f, "s1", true);
+    cr_assert(fstat(old.lock_fd, &old_file) == 0 && pipe2(said, O_CLOEXEC | O_NONBLOCK) == 0);
+    pid = fork_without(&old);
+    if (pid == 0) {
+        struct record_lock own;
+
+        if (record_lock(&f.state, "s1", true, PATIENCE_MS, &own, NULL) < 0)
+            _exit(1);
+        _exit(write(said[1], "l", 1) == 1 ? 0 : 2);
+    }
+    await_open(pid, &old_file);
+    cr_assert_eq(unlinkat(old.dirfd, "lock", 0), 0);
+    cr_assert_eq(record_lock(&f.state, "s1", true, 0, &fresh, NULL), 0);
+    cr_assert_eq(fstat(fresh.lock_fd, &fresh_file), 0);
+    record_unlock(&old);
+    /* It goes on to wait for the new one, or says that it holds "the" lock beside us. */
+    done = (struct pollfd){.fd = said[0], .events = POLLIN};
+    while (!has_open(pid, &fresh_file) && poll(&done, 1, 0) == 0)
+        io_sleep_ms(1);
+    cr_expect_eq(poll(&done, 1, 0), 0, "two processes hold the lock of one sandbox");
+    record_unlock(&fresh);
+    waitpid(pid, NULL, 0);
+    cr_expect_eq(poll(&done, 1, 0), 1, "the one that waited did not get the lock in the end");
+    close(said[0]);
+    close(said[1]);
+}
+
+/* Many at once on one name that comes and goes: each holds the lock alone. */
+#define CROWD  8
+#define ROUNDS 100
+
+static int take_turns(const struct fixture *f)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        struct record_lock lock;
+        int fd;
+
+        if (record_lock(&f->state, "s1", true, PATIENCE_MS, &lock, NULL) < 0)
+            return 1;
+        fd = openat(f->state.containers, "alone", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+        if (fd < 0)
+            return 2;
+        close(fd);
+        if (unlinkat(f->state.containers, "alone", 0) < 0)
+            return 3;
+        if (i % 2)
+            record_remove(&f->state, "s1", &lock);
+        else
+            record_unlock(&lock);
+    }
+    return 0;
+}
+
+Test(record, crowd)
+{
+    FIXTURE f;
+    pid_t pids[CROWD];
+
+    begin(&f);
+    for (size_t i = 0; i < CROWD; i++) {
+        pids[i] = fork_child();
+        if (pids[i] == 0)
+            _exit(take_turns(&f));
+    }
+    for (size_t i = 0; i < CROWD; i++) {
+        int status = -1;
+
+        waitpid(pids[i], &status, 0);
+        cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+                  "process %zu: status %x (1: no lock, 2: not alone, 3: not alone)", i,
+                  (unsigned)status);
+    }
+}
+
+Test(record, remove_leaves_nothing)
+{
+    autoarena a = ARENA_INIT;
+    FIXTURE f;
+    struct record_lock lock;
+    struct record r = {.sandbox_id = make_json(&a, "s1")};
+
+    begin(&f);
+    lock = lock_or_fail(&f, "s1", true);
+    cr_assert_eq(record_write(&lock, &a, &r, NULL), 0);
+    /* as a kill in the middle of a write leaves it */
+    close(openat(lock.dirfd, "record.json.tmp", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    record_remove(&f.state, "s1", &lock);
+    cr_expect_not(exists(f.state.sandboxes, "s1"));
+    cr_expect(lock.dirfd < 0 && lock.lock_fd < 0);
+}
+
+/* --- links from containers to sandboxes --- */
+
+Test(record, links)
+{
+    autoarena a = ARENA_INIT;
+    FIXTURE f;
+    struct record_lock lock;
+    struct err e = ERR_INIT;
+    const char *id = "unchanged";
+
+    begin(&f);
+    cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), -ENOENT);
+    cr_assert_eq(record_link(&f.state, "c1", "s1", &e), 0, "%s", e.text);
+    cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), 0);
+    cr_expect_str_eq(id, "s1");
+    /* again, and to another sandbox */
+    cr_assert_eq(record_link(&f.state, "c1", "s1", &e), 0, "%s", e.text);
+    cr_assert_eq(record_link(&f.state, "c1", "s2", &e), 0, "%s", e.text);
+    cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), 0);
+    cr_expect_str_eq(id, "s2");
+    /* a sandbox of the container's own name comes first */
+    lock = lock_or_fail(&f, "c1", true);
+    record_unlock(&lock);
+    cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), 0);
+    cr_expect_str_eq(id, "c1");
+    /* forgotten, twice */
+    record_unlink(&f.state, "c1");
+    record_unlink(&f.state, "c1");
+    cr_assert_eq(unlinkat(f.state.sandboxes, "c1/lock", 0), 0);
+    cr_assert_eq(unlinkat(f.state.sandboxes, "c1", AT_REMOVEDIR), 0);
+    cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), -ENOENT);
+    /* the same id needs no link */
+    cr_assert_eq(record_link(&f.state, "s3", "s3", &e), 0, "%s", e.text);
+    cr_expect_not(exists(f.state.containers, "s3"));
+}
+
+Test(record, link_fails)
+{
+    FIXTURE f;
+    struct err e = ERR_INIT;
+    int r;
+
+    begin(&f);
+    cr_assert_eq(mkdirat(f.state.containers, "c1", 0700), 0);
+    r = record_link(&f.state, "c1", "s1", &e);
+    cr_expect(r < 0 && strstr(e.text, "container c1"), "expected: a failure\ngot:      %d, %s", r,
+              e.text);
+}
+
+#define LONG_64 "0123456789012345678901234567890123456789012345678901234567890123"
+
+Test(record, hostile_links)
+{
+    static const struct {
+        const char *target;
+        bool good;
+    } rows[] = {
+        {"s1", true},
+        {"..s1", true},
+        {"...", true},
+        {"s1.json", true},
+        {LONG_64 LONG_64 LONG_64 "012345678901234567890123456789012345678901234567890123456789012",
+         true}, /* 255 bytes */
+        {LONG_64 LONG_64 LONG_64 LONG_64, false},
+        {LONG_64 LONG_64 LONG_64 LONG_64 "0", false},
+        {"..", false},
+        {".", false},
+        {"/", false},
+        {"/etc", false},
+        {"../sandboxes/s1", false},
+        {"s1/", false},
+        {"s1/record.json", false},
+        {"./s1", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        autoarena a = ARENA_INIT;
+        FIXTURE f;
+        const char *id = "unchanged";
+        int r;
+
+        begin(&f);
+        cr_assert_eq(symlinkat(rows[i].target, f.state.containers, "c1"), 0);
+        r = record_lookup(&f.state, "c1", &a, &id);
+        cr_expect(rows[i].good ? r == 0 && str_eq(id, rows[i].target) : r == -ENOENT,
+                  "input:    a link to \"%s\"\nexpected: %s\ngot:      %d, %s", rows[i].target,
+                  rows[i].good ? rows[i].target : "-ENOENT", r, id);
+    }
+}
+
+/* No link at all in its place. */
+Test(record, lookup_of_what_is_no_link)
+{
+    autoarena a = ARENA_INIT;
+    FIXTURE f;
+    const char *id;
+
+    begin(&f);
+    cr_assert_eq(mkdirat(f.state.containers, "dir", 0700), 0);
+    close(openat(f.state.containers, "file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    cr_expect_eq(record_lookup(&f.state, "dir", &a, &id), -ENOENT);
+    cr_expect_eq(record_lookup(&f.state, "file", &a, &id), -ENOENT);
+}
+
+/* --- the list --- */
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+Test(record, list)
+{
+    static const char *const names[] = {"..x", ".hidden", "a", "b", "c"};
+    autoarena a = ARENA_INIT;
+    FIXTURE f;
+    struct err e = ERR_INIT;
+    const char **ids;
+    size_t count = 7;
+
+    begin(&f);
+    cr_assert_eq(record_list(&f.state, 0, &a, &ids, &count, &e), 0, "%s", e.text);
+    cr_expect_eq(count, 0, "an empty directory has %zu", count);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        struct record_lock lock = lock_or_fail(&f, names[i], true);
+
+        record_unlock(&lock);
+    }
+    cr_assert_eq(record_list(&f.state, 0, &a, &ids, &count, &e), 0, "%s", e.text);
+    cr_assert_eq(count, ARRAY_SIZE(names), "expected: %zu\ngot:      %zu", ARRAY_SIZE(names),
+                 count);
+    qsort(ids, count, sizeof *ids, by_text);
+    for (size_t i = 0; i < count; i++)
+        cr_expect_str_eq(ids[i], names[i]);
+    for (size_t max = 1; max <= ARRAY_SIZE(names) + 1; max++) {
+        size_t want = max < ARRAY_SIZE(names) ? max : ARRAY_SIZE(names);
+
+        cr_assert_eq(record_list(&f.state, max, &a, &ids, &count, &e), 0, "%s", e.text);
+        cr_expect_eq(count, want, "at most %zu: expected %zu, got %zu", max, want, count);
+    }
+}
+
+Test(record, list_fails)
+{
+    autoarena a = ARENA_INIT;
+    struct state_dir state = STATE_DIR_INIT;
+    struct err e = ERR_INIT;
+    const char **ids;
+    size_t count = 7;
+    int r = record_list(&state, 0, &a, &ids, &count, &e);
+
+    cr_expect(r == -EBADF && count == 0 && e.code == -EBADF,
+              "expected: -EBADF\ngot:      %d, %zu ids, %s", r, count, e.text);
+}

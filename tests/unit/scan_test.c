@@ -1,0 +1,714 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* One pass of the watcher, against this host's cgroups and a process with named threads. */
+
+#include "hook/watcher.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/str.h"
+#include "cgroup/path.h"
+#include "hook/sandbox.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+/* --- a process whose threads do as they are told --- */
+
+#define MAX_THREADS 12
+
+enum order { ORDER_NONE, ORDER_RENAME, ORDER_SPAWN, ORDER_EXIT, ORDER_CHURN };
+
+struct slot {
+    _Atomic int order;
+    _Atomic pid_t tid;
+    int spawn; /* ORDER_SPAWN: the slot of the new thread */
+    char name[16];
+};
+
+/* Shared memory. Slot 0 is the main thread. */
+struct vmm {
+    struct slot slots[MAX_THREADS];
+};
+
+static struct vmm *shared;
+
+static void *live(void *data);
+
+static void spawn(struct slot *slot)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, live, slot) != 0)
+        _exit(1);
+    pthread_detach(thread);
+}
+
+static void *come_and_go(void *data)
+{
+    prctl(PR_SET_NAME, data);
+    return NULL;
+}
+
+/* Threads, vCPUs and others, that end while they are looked at. */
+static void churn(const struct slot *slot)
+{
+    char vcpu[] = "CPU 99/TCG", other[] = "fleeting";
+
+    while (slot->order == ORDER_CHURN) {
+        pthread_t threads[4];
+
+        for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+            if (pthread_create(&threads[i], NULL, come_and_go, i % 2 ? vcpu : other) != 0)
+                _exit(1);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+            pthread_join(threads[i], NULL);
+    }
+}
+
+static void *live(void *data)
+{
+    struct slot *slot = data;
+
+    prctl(PR_SET_NAME, slot->name);
+    slot->tid = gettid();
+    for (;;) {
+        switch (slot->order) {
+        case ORDER_RENAME:
+            prctl(PR_SET_NAME, slot->name);
+            break;
+        case ORDER_SPAWN:
+            spawn(&shared->slots[slot->spawn]);
+            break;
+        case ORDER_CHURN:
+            churn(slot);
+            continue;
+        case ORDER_EXIT:
+            slot->order = ORDER_NONE;
+            return NULL;
+        default:
+            io_sleep_ms(1);
+            continue;
+        }
+        slot->order = ORDER_NONE;
+    }
+}
+
+static void give(int index, enum order order)
+{
+    shared->slots[index].order = order;
+    while (order != ORDER_CHURN && shared->slots[index].order != ORDER_NONE)
+        io_sleep_ms(1);
+}
+
+static void rename_thread(int index, const char *name)
+{
+    snprintf(shared->slots[index].name, sizeof shared->slots[index].name, "%s", name);
+    give(index, ORDER_RENAME);
+}
+
+/* A thread that is born by the thread @from, and so in its cgroups. */
+static void add_thread(int from, int index, const char *name)
+{
+    struct slot *slot = &shared->slots[index];
+
+    snprintf(slot->name, sizeof slot->name, "%s", name);
+    slot->tid = 0;
+    shared->slots[from].spawn = index;
+    give(from, ORDER_SPAWN);
+    while (slot->tid == 0)
+        io_sleep_ms(1);
+}
+
+static bool has_ended(pid_t tid)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d", (int)tid);
+    return access(path, F_OK) < 0;
+}
+
+static void end_thread(int index)
+{
+    pid_t tid = shared->slots[index].tid;
+
+    give(index, ORDER_EXIT);
+    while (!has_ended(tid))
+        io_sleep_ms(1);
+}
+
+static pid_t tid_of(int index)
+{
+    return shared->slots[index].tid;
+}
+
+static pid_t start_process(const char *name)
+{
+    pid_t pid;
+
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(shared, MAP_FAILED);
+    snprintf(shared->slots[0].name, sizeof shared->slots[0].name, "%s", name);
+    pid = fork();
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        live(&shared->slots[0]);
+        _exit(0);
+    }
+    while (shared->slots[0].tid == 0)
+        io_sleep_ms(1);
+    return pid;
+}
+
+/* --- a sandbox of the test's own --- */
+
+static struct fixture {
+    struct arena arena;
+    struct cg_host host;
+    struct record record;
+    struct sandbox sandbox;
+    struct hook_config config;
+    struct watch_scan scan;
+    char top[64];
+    pid_t vmm;
+    bool made;
+    char reason[ERR_TEXT_SIZE]; /* why this host cannot run the test */
+} f;
+
+static void begin(void)
+{
+    const struct cg_files none = {0};
+    struct err e = ERR_INIT;
+
+    f = (struct fixture){.config = {.prefix = "kata_"}};
+    snprintf(f.top, sizeof f.top, "/osc-unit-%d", (int)getpid());
+    if (geteuid() != 0) {
+        snprintf(f.reason, sizeof f.reason, "making cgroups needs root");
+        return;
+    }
+    if (cg_host_open(&f.arena, &f.host, &e) < 0) {
+        snprintf(f.reason, sizeof f.reason, "%s", e.text);
+        return;
+    }
+    f.record.sandbox_path = arena_printf(&f.arena, "%s/sandbox", f.top);
+    f.record.overhead_path = f.host.mode == CG_MODE_V2
+                                 ? arena_printf(&f.arena, "%s/sandbox/overhead", f.top)
+                                 : arena_printf(&f.arena, "%s/overhead", f.top);
+    sandbox_init(&f.sandbox, &f.host, NULL, &f.record);
+    f.made = true;
+    if (cg_create(&f.sandbox.vcpu, &none, NULL, &e) < 0 ||
+        cg_create(&f.sandbox.overhead, &none, NULL, &e) < 0)
+        snprintf(f.reason, sizeof f.reason, "%s", e.text);
+    f.scan = (struct watch_scan){.sandbox = &f.sandbox, .config = &f.config, .kvm_dirfd = FD_NONE};
+}
+
+static void end(void)
+{
+    if (f.vmm > 0) {
+        kill(f.vmm, SIGKILL);
+        waitpid(f.vmm, NULL, 0);
+    }
+    if (f.made) {
+        cg_delete(&f.sandbox.overhead, 5000, NULL);
+        cg_delete(&f.sandbox.vcpu, 5000, NULL);
+        sandbox_close(&f.sandbox);
+        for (size_t i = 0; i < f.host.count; i++) {
+            unlinkat(f.host.hierarchies[i].fd, cg_path_relative(f.top), AT_REMOVEDIR);
+            cr_expect(faccessat(f.host.hierarchies[i].fd, cg_path_relative(f.top), F_OK, 0) < 0,
+                      "%s%s was left", f.host.hierarchies[i].mount_point, f.top);
+        }
+    }
+    cg_host_close(&f.host);
+    arena_free(&f.arena);
+}
+
+TestSuite(scan, .init = begin, .fini = end);
+
+/* Every test begins with it: the process, placed where setup places it. */
+static void start(const char *name)
+{
+    struct err e = ERR_INIT;
+
+    if (*f.reason)
+        cr_skip_test("%s", f.reason);
+    f.vmm = start_process(name);
+    cr_assert_eq(cg_add_process(&f.sandbox.overhead, f.vmm, &e), 0, "%s", e.text);
+}
+
+/*
+ * Where the kernel says that a thread is. In every v1 hierarchy that has our cgroups it must be the
+ * same; a cgroup2 mount beside them holds whole processes and is not asked.
+ */
+static const char *place_of(pid_t tid)
+{
+    char path[64], text[8192], *cursor = text, *line;
+    unsigned sandbox = 0, overhead = 0, elsewhere = 0;
+    const char *vcpus = f.host.mode == CG_MODE_V2
+                            ? arena_printf(&f.arena, "%s/sandbox", f.record.sandbox_path)
+                            : f.record.sandbox_path;
+
+    snprintf(path, sizeof path, "/proc/%d/cgroup", (int)tid);
+    if (io_read_at(AT_FDCWD, path, text, sizeof text) < 0)
+        return "ended";
+    while ((line = str_next(&cursor, '\n'))) {
+        const char *rest = strchr(strchr(line, ':') + 1, ':') + 1;
+
+        if ((f.host.mode == CG_MODE_V2) != str_starts(line, "0::"))
+            continue;
+        if (str_ends(rest, vcpus))
+            sandbox++;
+        else if (str_ends(rest, f.record.overhead_path))
+            overhead++;
+        else
+            elsewhere++;
+    }
+    return sandbox && !overhead && !elsewhere   ? "sandbox"
+           : overhead && !sandbox && !elsewhere ? "overhead"
+           : !sandbox && !overhead              ? "elsewhere"
+                                                : "in several places";
+}
+
+static void expect_place(int index, const char *want)
+{
+    const char *got = place_of(tid_of(index));
+
+    cr_expect_str_eq(got, want, "input:    thread %d \"%s\"\nexpected: %s\ngot:      %s", index,
+                     shared->slots[index].name, want, got);
+}
+
+static struct watch_pass pass(void)
+{
+    struct watch_pass ret = {0};
+    struct err e = ERR_INIT;
+    int r = watch_scan(&f.scan, &ret, &e);
+
+    cr_assert(r == 0 && e.code == 0, "watch_scan: %d, %s", r, e.text);
+    return ret;
+}
+
+static void expect_pass(const struct watch_pass *got, size_t threads, size_t overhead_threads,
+                        size_t vcpus, size_t placed)
+{
+    cr_expect(got->threads == threads && got->overhead_threads == overhead_threads &&
+                  got->vcpus == vcpus && got->placed == placed,
+              "expected: %zu threads, %zu of them in the overhead, %zu vCPUs, %zu placed\n"
+              "got:      %zu threads, %zu of them in the overhead, %zu vCPUs, %zu placed",
+              threads, overhead_threads, vcpus, placed, got->threads, got->overhead_threads,
+              got->vcpus, got->placed);
+}
+
+/* --- placing --- */
+
+static const struct {
+    const char *name, *place;
+} threads[] = {
+    {"qemu-system-x86", "overhead"}, /* the main thread */
+    {"CPU 0/TCG", "sandbox"},
+    {"CPU 1/KVM", "sandbox"},
+    {"worker", "overhead"},
+    {"vcpu7", "sandbox"},
+    {"vcpu", "overhead"},
+    {"IO mon_iothread", "overhead"},
+    {"fc_vcpu 2", "sandbox"},
+    {"CPU x/KVM", "overhead"},
+};
+
+static void start_all_threads(void)
+{
+    start(threads[0].name);
+    for (int i = 1; i < (int)ARRAY_SIZE(threads); i++)
+        add_thread(0, i, threads[i].name);
+}
+
+Test(scan, places_by_name)
+{
+    const size_t count = ARRAY_SIZE(threads), vcpus = 4;
+    struct watch_pass got;
+
+    start_all_threads();
+    for (int i = 0; i < (int)count; i++)
+        expect_place(i, "overhead");
+    got = pass();
+    expect_pass(&got, count, count, vcpus, vcpus);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < (int)count; i++)
+            expect_place(i, threads[i].place);
+        got = pass();
+        expect_pass(&got, count, count - vcpus, vcpus, vcpus);
+    }
+    cr_expect_not(f.scan.constrained);
+}
+
+Test(scan, empty)
+{
+    struct watch_pass got;
+
+    if (*f.reason)
+        cr_skip_test("%s", f.reason);
+    got = pass();
+    expect_pass(&got, 0, 0, 0, 0);
+}
+
+/* A vCPU thread's children are born in the sandbox cgroup: workers go back, vCPUs stay. */
+Test(scan, born_inside)
+{
+    struct watch_pass got;
+
+    start("vmm");
+    add_thread(0, 1, "CPU 0/TCG");
+    pass();
+    expect_place(1, "sandbox");
+    add_thread(1, 2, "worker");
+    add_thread(1, 3, "CPU 1/TCG");
+    expect_place(2, "sandbox");
+    expect_place(3, "sandbox");
+    got = pass();
+    expect_pass(&got, 4, 1, 2, 2);
+    expect_place(0, "overhead");
+    expect_place(1, "sandbox");
+    expect_place(2, "overhead");
+    expect_place(3, "sandbox");
+}
+
+/* QEMU names a thread after it has started it. */
+Test(scan, renamed)
+{
+    struct watch_pass got;
+
+    start("vmm");
+    add_thread(0, 1, "vmm");
+    add_thread(0, 2, "vmm");
+    got = pass();
+    expect_pass(&got, 3, 3, 0, 0);
+    rename_thread(1, "CPU 0/TCG");
+    got = pass();
+    expect_pass(&got, 3, 3, 1, 1);
+    expect_place(1, "sandbox");
+    expect_place(2, "overhead");
+    rename_thread(1, "retired");
+    rename_thread(2, "CPU 0/TCG");
+    got = pass();
+    expect_pass(&got, 3, 2, 1, 1);
+    expect_place(1, "overhead");
+    expect_place(2, "sandbox");
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+/* Whatever its name: KVM says so, or the configuration does. */
+Test(scan, kvm_list)
+{
+    char top[] = "/tmp/osc-unit-scan-XXXXXX", text[16];
+    struct watch_pass got;
+    int fd, vm, file;
+
+    start("vmm");
+    add_thread(0, 1, "a");
+    add_thread(0, 2, "b");
+    cr_assert(mkdtemp(top));
+    fd = open(top, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    vm = io_mkdirs(fd, "1-2/vcpu0", 0700);
+    file = openat(vm, "pid", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    snprintf(text, sizeof text, "%d\n", (int)tid_of(2));
+    cr_expect_eq(write(file, text, strlen(text)), (ssize_t)strlen(text));
+    close(file);
+    close(vm);
+    f.scan.kvm_dirfd = fd;
+    got = pass();
+    close(fd);
+    nftw(top, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    expect_pass(&got, 3, 3, 1, 1);
+    expect_place(0, "overhead");
+    expect_place(1, "overhead");
+    expect_place(2, "sandbox");
+}
+
+Test(scan, configured_pattern)
+{
+    static char pattern[] = "guest %u";
+    static char *patterns[] = {pattern};
+    struct watch_pass got;
+
+    start("vmm");
+    add_thread(0, 1, "guest 0");
+    got = pass();
+    expect_pass(&got, 2, 2, 0, 0);
+    f.config.vcpu_thread_patterns = (struct json_list){patterns, 1};
+    got = pass();
+    expect_pass(&got, 2, 2, 1, 1);
+    expect_place(1, "sandbox");
+}
+
+/* The watcher lives in the overhead cgroup and is neither counted nor moved. */
+Test(scan, self_is_left_alone)
+{
+    struct watch_pass got;
+
+    start("CPU 0/TCG");
+    add_thread(0, 1, "CPU 1/TCG");
+    f.scan.self = f.vmm;
+    got = pass();
+    expect_pass(&got, 1, 1, 1, 1);
+    expect_place(0, "overhead");
+    expect_place(1, "sandbox");
+    f.scan.self = 0;
+    got = pass();
+    expect_pass(&got, 2, 1, 2, 2);
+    expect_place(0, "sandbox");
+}
+
+/* --- threads that end --- */
+
+Test(scan, threads_that_end_meanwhile)
+{
+    start("vmm");
+    add_thread(0, 1, "CPU 0/TCG");
+    add_thread(0, 2, "vmm");
+    add_thread(0, 3, "vmm");
+    /* one that makes threads in the overhead, one in the sandbox */
+    give(2, ORDER_CHURN);
+    rename_thread(3, "CPU 1/TCG");
+    pass();
+    give(3, ORDER_CHURN);
+    for (int i = 0; i < 300; i++) {
+        struct watch_pass got = pass();
+
+        cr_assert(got.threads >= 4 && got.vcpus >= 2 && got.placed >= 2 && got.placed <= got.vcpus,
+                  "pass %d: %zu threads, %zu vCPUs, %zu placed", i, got.threads, got.vcpus,
+                  got.placed);
+    }
+    shared->slots[2].order = ORDER_NONE;
+    shared->slots[3].order = ORDER_NONE;
+    expect_place(0, "overhead");
+    expect_place(1, "sandbox");
+    expect_place(2, "overhead");
+    expect_place(3, "sandbox");
+}
+
+Test(scan, ended)
+{
+    struct watch_pass got;
+
+    start_all_threads();
+    got = pass();
+    end_thread(1);
+    got = pass();
+    expect_pass(&got, ARRAY_SIZE(threads) - 1, 5, 3, 3);
+    kill(f.vmm, SIGKILL);
+    waitpid(f.vmm, NULL, 0);
+    f.vmm = 0;
+    got = pass();
+    expect_pass(&got, 0, 0, 0, 0);
+}
+
+/* --- a number that says whether anything changed --- */
+
+Test(scan, print)
+{
+    uint64_t before, after;
+
+    start_all_threads();
+    pass(); /* it moves threads, and they are seen in another order then */
+    before = pass().print;
+    for (int i = 0; i < 3; i++) {
+        after = pass().print;
+        cr_expect_eq(after, before, "nothing changed, but the print did");
+    }
+    rename_thread(3, "worker2");
+    after = pass().print;
+    cr_expect_neq(after, before, "a thread was renamed");
+    rename_thread(3, threads[3].name);
+    after = pass().print;
+    cr_expect_eq(after, before, "it got its old name back");
+    add_thread(0, 10, "late");
+    after = pass().print;
+    cr_expect_neq(after, before, "a thread came");
+    end_thread(10);
+    after = pass().print;
+    cr_expect_eq(after, before, "it has ended again");
+    /* in the sandbox cgroup, too */
+    rename_thread(1, "CPU 8/TCG");
+    after = pass().print;
+    cr_expect_neq(after, before, "a vCPU was renamed");
+    rename_thread(1, threads[1].name);
+    end_thread(7);
+    after = pass().print;
+    cr_expect_neq(after, before, "a vCPU ended");
+}
+
+/* --- everything was constrained --- */
+
+static void constrain(void)
+{
+    struct err e = ERR_INIT;
+
+    cr_assert_eq(cg_add_process(&f.sandbox.vcpu, f.vmm, &e), 0, "%s", e.text);
+    f.scan.constrained = true;
+}
+
+/* The cgroup of the cgroup2 mount beside v1 hierarchies; NULL where there is none. */
+static const char *unified_place(pid_t pid)
+{
+    char path[64], *text = arena_alloc(&f.arena, 8192);
+    const char *line;
+
+    snprintf(path, sizeof path, "/proc/%d/cgroup", (int)pid);
+    if (f.host.mode != CG_MODE_HYBRID || io_read_at(AT_FDCWD, path, text, 8192) < 0)
+        return NULL;
+    line = strstr(text, "0::");
+    return line ? arena_strndup(&f.arena, line + 3, strcspn(line + 3, "\n")) : NULL;
+}
+
+Test(scan, constrained_without_vcpus)
+{
+    struct watch_pass got;
+
+    start("vmm");
+    add_thread(0, 1, "worker");
+    constrain();
+    for (int i = 0; i < 2; i++) {
+        got = pass();
+        expect_pass(&got, 2, 0, 0, 0);
+        expect_place(0, "sandbox");
+        expect_place(1, "sandbox");
+        cr_expect(f.scan.constrained, "nothing has released it");
+    }
+}
+
+/* vCPUs turn up late: the split is made. */
+Test(scan, constrained_and_released)
+{
+    const char *unified;
+    struct watch_pass got;
+
+    start("vmm");
+    add_thread(0, 1, "worker");
+    add_thread(0, 2, "worker");
+    constrain();
+    rename_thread(2, "CPU 0/TCG");
+    got = pass();
+    expect_pass(&got, 3, 0, 1, 1);
+    cr_expect_not(f.scan.constrained);
+    for (int i = 0; i < 2; i++) {
+        expect_place(0, "overhead");
+        expect_place(1, "overhead");
+        expect_place(2, "sandbox");
+        got = pass();
+        expect_pass(&got, 3, 2, 1, 1);
+    }
+    unified = unified_place(f.vmm);
+    cr_expect(!unified || str_eq(unified, f.record.overhead_path),
+              "where only processes can be placed: expected %s, got %s", f.record.overhead_path,
+              unified ? unified : "");
+}
+
+/* Born in the overhead after the constraint: a vCPU there releases, too. */
+Test(scan, constrained_and_released_from_the_overhead)
+{
+    struct watch_pass got;
+    struct err e = ERR_INIT;
+
+    start("vmm");
+    add_thread(0, 1, "worker");
+    add_thread(0, 2, "CPU 0/TCG");
+    constrain();
+    cr_assert_eq(cg_add_thread(&f.sandbox.overhead, tid_of(2), &e), 0, "%s", e.text);
+    got = pass();
+    expect_pass(&got, 3, 1, 1, 1);
+    cr_expect_not(f.scan.constrained);
+    expect_place(0, "overhead");
+    expect_place(1, "overhead");
+    expect_place(2, "sandbox");
+}
+
+Test(scan, release_leaves_the_watcher_alone)
+{
+    struct vmm *first;
+    struct err e = ERR_INIT;
+    pid_t other;
+
+    start("vmm");
+    first = shared;
+    other = start_process("CPU 0/TCG");
+    constrain();
+    if (cg_add_process(&f.sandbox.vcpu, other, &e) == 0) {
+        f.scan.self = f.vmm;
+        pass();
+    }
+    cr_expect(e.code == 0 && !f.scan.constrained, "%s", e.text);
+    expect_place(0, "sandbox"); /* the one that is a vCPU */
+    shared = first;
+    expect_place(0, "sandbox"); /* the one that is not to be touched */
+    kill(other, SIGKILL);
+    waitpid(other, NULL, 0);
+}
+
+/* --- failures --- */
+
+/* Remove a cgroup under the one that has it open. */
+static void remove_under(const char *path)
+{
+    struct cg_controller twin;
+    struct err e = ERR_INIT;
+
+    cg_init(&twin, &f.host, NULL, path, NULL, true);
+    cr_assert_eq(cg_load(&twin, &e), 0, "%s", e.text);
+    cr_assert_eq(cg_delete(&twin, 0, &e), 0, "%s", e.text);
+    cg_close(&twin);
+}
+
+static void expect_failure(const char *path)
+{
+    struct watch_pass got;
+    struct err e = ERR_INIT;
+    int r = watch_scan(&f.scan, &got, &e);
+
+    cr_expect(r < 0 && strstr(e.text, path), "expected: a failure with %s\ngot:      %d, %s", path,
+              r, e.text);
+}
+
+/* The failure names the cgroup, and the thread stays where it is. */
+Test(scan, sandbox_cgroup_gone)
+{
+    start("vmm");
+    if (f.host.mode == CG_MODE_V2)
+        cr_skip_test("the domain of a threaded cgroup cannot be removed alone");
+    add_thread(0, 1, "CPU 0/TCG");
+    remove_under(f.record.sandbox_path);
+    expect_failure(f.record.sandbox_path);
+    expect_place(1, "overhead");
+}
+
+/* What cannot be released stays constrained. */
+Test(scan, overhead_cgroup_gone)
+{
+    start("vmm");
+    if (f.host.mode == CG_MODE_V2)
+        cr_skip_test("the test removes v1 directories");
+    add_thread(0, 1, "CPU 0/TCG");
+    constrain();
+    remove_under(f.record.overhead_path);
+    expect_failure(f.record.overhead_path);
+    cr_expect(f.scan.constrained);
+    expect_place(0, "sandbox");
+    expect_place(1, "sandbox");
+}
