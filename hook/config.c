@@ -181,6 +181,9 @@ int hook_config_read(const char *path, bool must_exist, struct arena *a, struct 
         r = json_read_fd(fd, &doc, 1, CONFIG_MAX_BYTES, 0, path, a, e);
         if (r < 0)
             return r;
+        /* Half-written, most likely: the administrator's policy must not be lost over it. */
+        if (r == 0)
+            return err_input(e, "%s: is empty; write {} for defaults only", path);
     }
     return resolve(path, &f, a, ret, e);
 }

@@ -202,6 +202,8 @@ Test(cgroup, mountinfo)
         {"1 2 0:3 / /x\\400\\080\\008 rw - cgroup c rw,pids",
          "0:3 v1 pids 0x80 / /x\\400\\080\\008"},
         {"1 2 0:3 / /x\\134040 rw - cgroup c rw,pids", "0:3 v1 pids 0x80 / /x\\040"},
+        {"1 2 0:3 / /x\\177\\077\\100\\001 rw - cgroup c rw,pids",
+         "0:3 v1 pids 0x80 / /x\x7f?@\x01"},
         {"1 2 0:3 / /x\\303\\244 rw - cgroup c rw,pids", "0:3 v1 pids 0x80 / /x\xc3\xa4"},
         /* other file systems */
         {"1 2 0:3 / / rw - ext4 /dev/vda rw,cpu", ""},

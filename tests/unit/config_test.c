@@ -125,8 +125,6 @@ static const struct {
     const char *key, *given, *value;
 } accepted[] = {
     {"", "{}", ""},
-    {"", "", ""},
-    {"", " \n", ""},
     {"sandbox_cgroup_only", "true", "true"},
     {"sandbox_cgroup_only", "false", "false"},
     {"sandbox_cgroup_only", "null", "not set"},
@@ -237,6 +235,9 @@ static const struct {
     {"{'vcpu_timeout_ms':-1}", {"vcpu_timeout_ms", "-1"}},
     {"{'vcpu_timeout_ms':86400001}", {"vcpu_timeout_ms", "86400001"}},
     {"{'hotplug_interval_ms':86400001}", {"hotplug_interval_ms", "86400001"}},
+    /* nothing at all: half-written, not a wish for defaults */
+    {"", {"is empty", "{}"}},
+    {" \n", {"is empty", "{}"}},
     /* bad words */
     {"{'resources':'Aggregate'}", {"resources: \"Aggregate\"", "\"kata\""}},
     {"{'resources':''}", {"resources: \"\"", "\"aggregate\""}},
