@@ -94,6 +94,17 @@ static int open_view(const struct options *o, struct arena *a, struct view *v, s
     return r;
 }
 
+/* The ids of all sandboxes; none where there is no state directory. */
+static int open_all(const struct options *o, struct arena *a, struct view *v, const char ***ids,
+                    size_t *count, struct err *e)
+{
+    int r = open_view(o, a, v, e);
+
+    if (r == 0)
+        r = record_list(&v->state, 0, a, ids, count, e);
+    return r == -ENOENT ? 0 : r;
+}
+
 static int open_sandbox(const struct options *o, struct arena *a, struct view *v, struct err *e)
 {
     const char *id = o->id;
@@ -172,13 +183,9 @@ int verb_list(const struct options *o, const struct hook_config *config, struct 
     struct view v = VIEW_INIT;
     const char **ids = NULL;
     size_t count = 0;
-    int r = open_view(o, a, &v, e);
+    int r = open_all(o, a, &v, &ids, &count, e);
 
     (void)config;
-    if (r == 0)
-        r = record_list(&v.state, 0, a, &ids, &count, e);
-    if (r == -ENOENT)
-        r = 0;
     if (w)
         json_open_list(w, NULL);
     for (size_t i = 0; r == 0 && i < count; i++) {
@@ -304,12 +311,8 @@ int verb_prune(const struct options *o, const struct hook_config *config, struct
     struct view v = VIEW_INIT;
     const char **ids = NULL;
     size_t count = 0;
-    int r = open_view(o, a, &v, e), first = 0;
+    int r = open_all(o, a, &v, &ids, &count, e), first = 0;
 
-    if (r == 0)
-        r = record_list(&v.state, 0, a, &ids, &count, e);
-    if (r == -ENOENT)
-        r = 0;
     if (w)
         json_open_list(w, NULL);
     for (size_t i = 0; i < count; i++) {

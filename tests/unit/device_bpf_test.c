@@ -7,6 +7,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "tests/unit/bpf_interp.h"
+#include "tests/unit/device_kit.h"
 
 #include <criterion/criterion.h>
 #include <dlfcn.h>
@@ -26,48 +27,6 @@
 
 /* --- programs from lists --- */
 
-static int64_t number(const char *text)
-{
-    return str_eq(text, "*") ? CG_DEV_ANY : strtoll(text, NULL, 10);
-}
-
-/* "+c 1:3 rwm, -a *:* w": allow and deny. */
-static struct cg_dev_rules make_rules(struct arena *a, const char *text)
-{
-    struct cg_dev_rules rules = {0};
-    char *cursor = arena_strdup(a, text), *field;
-
-    while ((field = str_next(&cursor, ','))) {
-        struct cg_dev_rule rule = {0};
-        char sign, major[24], minor[24], access[8];
-
-        if (str_empty(field))
-            continue;
-        cr_assert_eq(
-            sscanf(field, " %c%c %23[^:]:%23[^ ] %7s", &sign, &rule.type, major, minor, access), 5,
-            "rule text: \"%s\"", field);
-        cr_assert_eq(cg_dev_access_parse(access, &rule.access), 0, "access: \"%s\"", access);
-        rule.allow = sign == '+';
-        rule.major = number(major);
-        rule.minor = number(minor);
-        cg_dev_rules_add(a, &rules, rule);
-    }
-    return rules;
-}
-
-static char *rules_text(struct arena *a, const struct cg_dev_rules *rules)
-{
-    char *text = arena_strdup(a, "");
-
-    for (size_t i = 0; i < rules->count && i < 20; i++) {
-        char one[48];
-
-        text = arena_printf(a, "%s%s%c%s", text, i ? ", " : "", rules->items[i].allow ? '+' : '-',
-                            cg_dev_rule_text(&rules->items[i], one));
-    }
-    return text;
-}
-
 static struct cg_bpf_program generate(struct arena *a, const struct cg_dev_rules *rules)
 {
     struct cg_bpf_program program = {0};
@@ -76,11 +35,11 @@ static struct cg_bpf_program generate(struct arena *a, const struct cg_dev_rules
     char error[128];
     int r = cg_dev_compile(rules, a, &table, &e);
 
-    cr_assert_eq(r, 0, "compiling %s: %s", rules_text(a, rules), e.text);
+    cr_assert_eq(r, 0, "compiling %s: %s", dev_rules_text(a, rules), e.text);
     r = cg_bpf_device_program(&table, a, &program, &e);
-    cr_assert_eq(r, 0, "generating for %s: %s", rules_text(a, rules), e.text);
+    cr_assert_eq(r, 0, "generating for %s: %s", dev_rules_text(a, rules), e.text);
     cr_assert_eq(bpf_interp_check(program.insns, program.count, error, sizeof error), 0,
-                 "the program for \"%s\": %s", rules_text(a, rules), error);
+                 "the program for \"%s\": %s", dev_rules_text(a, rules), error);
     return program;
 }
 
@@ -237,7 +196,7 @@ Test(device_bpf, verdicts)
 {
     for (size_t i = 0; i < ARRAY_SIZE(verdict_cases); i++) {
         autoarena a = ARENA_INIT;
-        struct cg_dev_rules rules = make_rules(&a, verdict_cases[i].rules);
+        struct cg_dev_rules rules = dev_make_rules(&a, verdict_cases[i].rules);
         struct cg_bpf_program program = generate(&a, &rules);
         uint8_t access = 0;
         bool got;
@@ -255,7 +214,7 @@ Test(device_bpf, verdicts)
 Test(device_bpf, other_types_are_denied)
 {
     autoarena a = ARENA_INIT;
-    struct cg_dev_rules rules = make_rules(&a, "+a *:* rwm");
+    struct cg_dev_rules rules = dev_make_rules(&a, "+a *:* rwm");
     struct cg_bpf_program program = generate(&a, &rules);
 
     for (uint32_t type = 0; type < 8; type++) {
@@ -268,17 +227,6 @@ Test(device_bpf, other_types_are_denied)
     }
 }
 
-static uint32_t random_state;
-
-/* xorshift with a fixed seed: the same lists in every run. */
-static uint32_t random_below(uint32_t limit)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 17;
-    random_state ^= random_state << 5;
-    return random_state % limit;
-}
-
 /* Few numbers, so that rules meet; some of them at the ends of what a register holds. */
 static const uint32_t small_numbers[] = {0, 1, 2, 3, 4};
 static const uint32_t edge_numbers[] = {0, 1, 2147483647, 2147483648, UINT32_MAX};
@@ -288,17 +236,17 @@ static void check_random_list(struct arena *a, const uint32_t *numbers)
     struct cg_dev_rules rules = {0};
     struct cg_bpf_program program;
 
-    for (uint32_t n = random_below(9); n > 0; n--) {
-        const uint32_t major = random_below(5), minor = random_below(5);
+    for (uint32_t n = dev_random_below(9); n > 0; n--) {
+        const uint32_t major = dev_random_below(5), minor = dev_random_below(5);
 
         /* The last number of the small ones is in no rule. */
         cg_dev_rules_add(
             a, &rules,
-            (struct cg_dev_rule){.allow = random_below(3) > 0,
-                                 .type = "abc"[random_below(3)],
+            (struct cg_dev_rule){.allow = dev_random_below(3) > 0,
+                                 .type = "abc"[dev_random_below(3)],
                                  .major = major ? (int64_t)numbers[major - 1] : CG_DEV_ANY,
                                  .minor = minor ? (int64_t)numbers[minor - 1] : CG_DEV_ANY,
-                                 .access = (uint8_t)(1 + random_below(7))});
+                                 .access = (uint8_t)(1 + dev_random_below(7))});
     }
     program = generate(a, &rules);
     for (unsigned n = 0; n < 2 * 5 * 5 * 7; n++) {
@@ -309,13 +257,13 @@ static void check_random_list(struct arena *a, const uint32_t *numbers)
         bool got = allows(&program, type, major, minor, access, NULL);
 
         cr_assert_eq(got, want, "\"%s\", request %c %u:%u %u: expected %d, got %d",
-                     rules_text(a, &rules), type, major, minor, access, want, got);
+                     dev_rules_text(a, &rules), type, major, minor, access, want, got);
     }
 }
 
 Test(device_bpf, property)
 {
-    random_state = 362436069u;
+    dev_random_state = 362436069u;
     for (int round = 0; round < 5000; round++) {
         autoarena a = ARENA_INIT;
 
@@ -348,7 +296,7 @@ Test(device_bpf, no_needless_instructions)
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         autoarena a = ARENA_INIT;
-        struct cg_dev_rules rules = make_rules(&a, cases[i].rules);
+        struct cg_dev_rules rules = dev_make_rules(&a, cases[i].rules);
         struct cg_bpf_program program = generate(&a, &rules);
 
         cr_expect_eq(program.count, cases[i].want, "\"%s\": expected %zu instructions, got %zu",
@@ -359,7 +307,7 @@ Test(device_bpf, no_needless_instructions)
 Test(device_bpf, neighbours_are_one_range)
 {
     autoarena a = ARENA_INIT;
-    struct cg_dev_rules rules = {0}, one = make_rules(&a, "+c 136:0 rwm");
+    struct cg_dev_rules rules = {0}, one = dev_make_rules(&a, "+c 136:0 rwm");
     struct cg_bpf_program program, single = generate(&a, &one);
 
     for (int64_t i = 10; i < 1010; i++) {
@@ -697,7 +645,7 @@ int getrlimit(__rlimit_resource_t resource, struct rlimit *limit)
 
 static struct cg_bpf_program from_text(struct arena *a, const char *text)
 {
-    struct cg_dev_rules rules = make_rules(a, text);
+    struct cg_dev_rules rules = dev_make_rules(a, text);
 
     return generate(a, &rules);
 }
@@ -882,200 +830,6 @@ Test(device_bpf, probe)
 
 /* --- the real kernel --- */
 
-static char made[PATH_MAX]; /* the cgroup of the running test, "" if none */
-static char nodes[64];      /* the directory of its device nodes */
-
-static bool find_mount(char *ret, size_t size)
-{
-    char line[4096], point[4096], fs[32];
-    FILE *f = fopen("/proc/self/mountinfo", "re");
-    bool found = false;
-
-    while (f && !found && fgets(line, sizeof line, f)) {
-        const char *rest = strstr(line, " - ");
-
-        found = rest && sscanf(line, "%*s %*s %*s %*s %4095s", point) == 1 &&
-                sscanf(rest, " - %31s", fs) == 1 && str_eq(fs, "cgroup2");
-    }
-    if (f)
-        fclose(f);
-    if (found)
-        snprintf(ret, size, "%s", point);
-    return found;
-}
-
-static void remove_made(void)
-{
-    for (int tries = 0; *made && rmdir(made) < 0 && errno == EBUSY && tries < 200; tries++)
-        io_sleep_ms(5);
-    *made = '\0';
-    if (*nodes) {
-        char command[128];
-
-        snprintf(command, sizeof command, "rm -rf '%s'", nodes);
-        cr_expect_eq(system(command), 0);
-    }
-    *nodes = '\0';
-}
-
-/* A new cgroup, or the test is skipped. An O_PATH descriptor, as the backends have. */
-static int make_cgroup(void)
-{
-    char mount[4096];
-    int r, fd;
-
-    if (geteuid() != 0)
-        cr_skip_test("needs root");
-    if (!find_mount(mount, sizeof mount))
-        cr_skip_test("no cgroup2 is mounted");
-    r = cg_bpf_device_probe();
-    if (r < 0)
-        cr_skip_test("no device programs here: %s", strerror(-r));
-    snprintf(made, sizeof made, "%.4000s/osc-devtest-%d", mount, (int)getpid());
-    if (mkdir(made, 0755) < 0) {
-        *made = '\0';
-        cr_skip_test("cannot make a cgroup in %.200s: %s", mount, strerror(errno));
-    }
-    fd = open(made, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    cr_assert_geq(fd, 0, "%s: %m", made);
-    return fd;
-}
-
-struct probe {
-    char type;
-    unsigned major, minor;
-};
-
-/* Harmless ones, and numbers for local use that get no driver (ENXIO when allowed). */
-static const struct probe probes[] = {
-    {'c', 1, 3},   {'c', 1, 5},   {'c', 1, 8},   {'c', 240, 0}, {'c', 240, 1},
-    {'c', 240, 2}, {'c', 241, 0}, {'c', 241, 1}, {'c', 242, 5}, {'b', 240, 0},
-    {'b', 240, 1}, {'b', 241, 0}, {'b', 241, 1}, {'b', 242, 5},
-};
-
-static const uint8_t probe_accesses[] = {CG_DEV_R, CG_DEV_W, CG_DEV_R | CG_DEV_W, CG_DEV_M};
-
-/* What one process can find out about each, by access. */
-struct probe_results {
-    bool ran;
-    int error[ARRAY_SIZE(probes)][CG_DEV_RWM + 1]; /* errno, 0: success */
-};
-
-/* No driver may be behind the numbers for local use: opening a device can do harm. */
-static bool numbers_are_free(void)
-{
-    char line[256];
-    FILE *f = fopen("/proc/devices", "re");
-    bool free_numbers = f != NULL;
-
-    while (f && fgets(line, sizeof line, f)) {
-        long n = strtol(line, NULL, 10);
-
-        if (n >= 240 && n <= 242)
-            free_numbers = false;
-    }
-    if (f)
-        fclose(f);
-    return free_numbers;
-}
-
-static void make_nodes(void)
-{
-    char dir[] = "/tmp/osc-devtest-XXXXXX", path[96];
-    int fd;
-
-    if (!numbers_are_free())
-        cr_skip_test("a driver uses device numbers that are for local use");
-    cr_assert(mkdtemp(dir), "%m");
-    snprintf(nodes, sizeof nodes, "%s", dir);
-    for (size_t i = 0; i < ARRAY_SIZE(probes); i++) {
-        snprintf(path, sizeof path, "%s/%zu", nodes, i);
-        if (mknod(path, (probes[i].type == 'b' ? S_IFBLK : S_IFCHR) | 0600,
-                  makedev(probes[i].major, probes[i].minor)) < 0)
-            cr_skip_test("cannot make device nodes: %s", strerror(errno));
-    }
-    snprintf(path, sizeof path, "%s/0", nodes);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        cr_skip_test("cannot open device nodes in %s: %s", nodes, strerror(errno));
-    close(fd);
-}
-
-/* In a child of ours: open or make one device. */
-static int probe_one(size_t i, uint8_t access)
-{
-    static const int modes[] = {0, O_RDONLY, O_WRONLY, O_RDWR};
-    char path[96];
-    int fd;
-
-    if (access == CG_DEV_M) {
-        snprintf(path, sizeof path, "%s/new", nodes);
-        if (mknod(path, (probes[i].type == 'b' ? S_IFBLK : S_IFCHR) | 0600,
-                  makedev(probes[i].major, probes[i].minor)) < 0)
-            return errno;
-        unlink(path);
-        return 0;
-    }
-    snprintf(path, sizeof path, "%s/%zu", nodes, i);
-    fd = open(path, modes[access] | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0)
-        return errno;
-    close(fd);
-    return 0;
-}
-
-static void *share(size_t size)
-{
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-    cr_assert_neq(p, MAP_FAILED);
-    return p;
-}
-
-/* For a child of ours, which must not outlive the test. */
-static void enter(int cgroup)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (io_write_id_at(cgroup, "cgroup.procs", getpid()) < 0)
-        _exit(1);
-}
-
-static void check_kernel_verdicts(int cgroup, const char *text)
-{
-    struct probe_results *results = share(sizeof *results);
-    autoarena a = ARENA_INIT;
-    struct cg_dev_rules rules = make_rules(&a, text);
-    pid_t child = fork();
-    int status;
-
-    cr_assert_geq(child, 0);
-    if (child == 0) {
-        enter(cgroup);
-        for (size_t i = 0; i < ARRAY_SIZE(probes); i++) {
-            for (size_t k = 0; k < ARRAY_SIZE(probe_accesses); k++)
-                results->error[i][probe_accesses[k]] = probe_one(i, probe_accesses[k]);
-        }
-        results->ran = true;
-        _exit(0);
-    }
-    cr_assert_eq(waitpid(child, &status, 0), child);
-    cr_assert(results->ran, "the probing process failed");
-    for (size_t i = 0; i < ARRAY_SIZE(probes); i++) {
-        const struct probe *p = &probes[i];
-
-        for (size_t k = 0; k < ARRAY_SIZE(probe_accesses); k++) {
-            uint8_t access = probe_accesses[k];
-            bool want = cg_dev_rules_allow(&rules, p->type, p->major, p->minor, access);
-            int error = results->error[i][access];
-
-            cr_expect_eq(error != EPERM, want, "\"%s\", %c %u:%u access %u: expected %s, got %s",
-                         text, p->type, p->major, p->minor, access, want ? "allowed" : "denied",
-                         strerror(error));
-        }
-    }
-    munmap(results, sizeof *results);
-}
-
 static void expect_programs(int cgroup, unsigned all, unsigned ours, const char *when)
 {
     unsigned got_all = 0, got_ours = 0;
@@ -1096,7 +850,7 @@ static void attach_text(int cgroup, const char *text)
     cr_assert_eq(r, 0, "\"%s\": %s", text, e.text);
 }
 
-Test(device_bpf, kernel_verdicts, .fini = remove_made)
+Test(device_bpf, kernel_verdicts, .fini = dev_remove_made)
 {
     /* Also such as cgroup v1 cannot express. */
     static const char *const lists[] = {
@@ -1112,17 +866,17 @@ Test(device_bpf, kernel_verdicts, .fini = remove_made)
         "+c *:1 rw, -c 240:* w, +c 240:0 w, +b 240:* rwm, -b *:1 r",
         "+c 1:8 r, +c 4294967295:4294967295 rwm, +c 2147483648:3 w",
     };
-    autofd cgroup = make_cgroup();
+    autofd cgroup = dev_make_cgroup(true);
 
-    make_nodes();
+    dev_make_nodes();
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         attach_text(cgroup, lists[i]);
         expect_programs(cgroup, 1, 1, lists[i]);
-        check_kernel_verdicts(cgroup, lists[i]);
+        dev_check_kernel_verdicts(cgroup, lists[i]);
     }
     cr_expect_eq(cg_bpf_device_detach(cgroup, NULL), 0);
     expect_programs(cgroup, 0, 0, "detached");
-    check_kernel_verdicts(cgroup, "+a *:* rwm");
+    dev_check_kernel_verdicts(cgroup, "+a *:* rwm");
     cr_expect_eq(cg_bpf_device_detach(cgroup, NULL), 0, "a second time");
 }
 
@@ -1147,9 +901,9 @@ static uint32_t first_program_id(int cgroup)
 }
 
 /* The kernel's tag tells an equal program: it is kept, not replaced by another of its kind. */
-Test(device_bpf, kernel_keeps_equal, .fini = remove_made)
+Test(device_bpf, kernel_keeps_equal, .fini = dev_remove_made)
 {
-    autofd cgroup = make_cgroup();
+    autofd cgroup = dev_make_cgroup(true);
     uint32_t first, second;
 
     attach_text(cgroup, "+c 1:3 r");
@@ -1186,48 +940,48 @@ static void attach_foreign(int cgroup)
     cr_assert_eq(real_bpf(BPF_PROG_ATTACH, &attr), 0, "%m");
 }
 
-Test(device_bpf, kernel_others_stay, .fini = remove_made)
+Test(device_bpf, kernel_others_stay, .fini = dev_remove_made)
 {
-    autofd cgroup = make_cgroup();
+    autofd cgroup = dev_make_cgroup(true);
 
-    make_nodes();
+    dev_make_nodes();
     attach_foreign(cgroup);
     expect_programs(cgroup, 1, 0, "another's");
     attach_text(cgroup, "+c 1:* rwm");
     expect_programs(cgroup, 2, 1, "both");
     /* Both have to allow. */
-    check_kernel_verdicts(cgroup, "+c 1:* rwm, -c 1:5 rwm");
+    dev_check_kernel_verdicts(cgroup, "+c 1:* rwm, -c 1:5 rwm");
     attach_text(cgroup, "+c 1:3 rwm, +c 1:5 rwm");
     expect_programs(cgroup, 2, 1, "replaced");
-    check_kernel_verdicts(cgroup, "+c 1:3 rwm");
+    dev_check_kernel_verdicts(cgroup, "+c 1:3 rwm");
     cr_expect_eq(cg_bpf_device_detach(cgroup, NULL), 0);
     expect_programs(cgroup, 1, 0, "detached");
-    check_kernel_verdicts(cgroup, "+a *:* rwm, -c 1:5 rwm");
+    dev_check_kernel_verdicts(cgroup, "+a *:* rwm, -c 1:5 rwm");
 }
 
 /* While lists change, a device that all of them allow is never denied, and one that none does
  * always. */
-Test(device_bpf, kernel_replaces_atomically, .fini = remove_made)
+Test(device_bpf, kernel_replaces_atomically, .fini = dev_remove_made)
 {
     static const char *const lists[] = {"+c 1:3 rwm, +c 240:1 rwm", "+c *:3 rw, +b 240:1 rwm",
                                         "+c 1:* rw, -c 1:5 rw"};
     struct {
         volatile bool ready, stop;
         volatile unsigned long opened, denied, leaked;
-    } *shared = share(sizeof *shared);
-    autofd cgroup = make_cgroup();
+    } *shared = dev_share(sizeof *shared);
+    autofd cgroup = dev_make_cgroup(true);
     pid_t child;
 
-    make_nodes();
+    dev_make_nodes();
     attach_text(cgroup, lists[0]);
     child = fork();
     cr_assert_geq(child, 0);
     if (child == 0) {
-        enter(cgroup);
+        dev_enter(cgroup);
         shared->ready = true;
         while (!shared->stop) {
-            shared->denied += probe_one(0, CG_DEV_R | CG_DEV_W) == EPERM;
-            shared->leaked += probe_one(1, CG_DEV_R) != EPERM;
+            shared->denied += dev_probe_one(0, CG_DEV_R | CG_DEV_W) == EPERM;
+            shared->leaked += dev_probe_one(1, CG_DEV_R) != EPERM;
             shared->opened++;
         }
         _exit(0);
@@ -1251,11 +1005,11 @@ Test(device_bpf, kernel_replaces_atomically, .fini = remove_made)
 }
 
 /* The verifier takes large programs, and what it made of them gives the right verdicts. */
-Test(device_bpf, kernel_many_rules, .fini = remove_made)
+Test(device_bpf, kernel_many_rules, .fini = dev_remove_made)
 {
-    autofd cgroup = make_cgroup();
+    autofd cgroup = dev_make_cgroup(true);
 
-    make_nodes();
+    dev_make_nodes();
     for (enum shape shape = MAJORS; shape < SHAPES; shape++) {
         autoarena a = ARENA_INIT;
         struct cg_dev_rules rules = large_list(&a, shape, 10000);
@@ -1266,7 +1020,7 @@ Test(device_bpf, kernel_many_rules, .fini = remove_made)
         cr_expect_eq(r, 0, "%s, %zu instructions: %s", shape_names[shape], program.count, e.text);
     }
     /* What is in force now is the last one. */
-    check_kernel_verdicts(cgroup, "+c *:* m, +c 240:0 w");
+    dev_check_kernel_verdicts(cgroup, "+c *:* m, +c 240:0 w");
 }
 
 Test(device_bpf, kernel_not_a_cgroup)

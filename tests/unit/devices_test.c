@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "tests/unit/device_kit.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -18,46 +19,6 @@
 #include <sys/wait.h>
 
 /* --- lists and tables as text --- */
-
-static int64_t number(const char *text)
-{
-    return str_eq(text, "*") ? CG_DEV_ANY : strtoll(text, NULL, 10);
-}
-
-/* "+c 1:3 rwm, -a *:* w": allow and deny. */
-static struct cg_dev_rules make_rules(struct arena *a, const char *text)
-{
-    struct cg_dev_rules rules = {0};
-    char *cursor = arena_strdup(a, text), *field;
-
-    while ((field = str_next(&cursor, ','))) {
-        struct cg_dev_rule *rule;
-        char sign, type, major[24], minor[24], access[8];
-
-        if (str_empty(field))
-            continue;
-        cr_assert_eq(sscanf(field, " %c%c %23[^:]:%23[^ ] %7s", &sign, &type, major, minor, access),
-                     5, "rule text: \"%s\"", field);
-        rule = arena_push(a, &rules.items, &rules.count, sizeof *rule);
-        *rule = (struct cg_dev_rule){
-            .allow = sign == '+', .type = type, .major = number(major), .minor = number(minor)};
-        cr_assert_eq(cg_dev_access_parse(access, &rule->access), 0, "access: \"%s\"", access);
-    }
-    return rules;
-}
-
-static char *rules_text(struct arena *a, const struct cg_dev_rules *rules)
-{
-    char *text = arena_strdup(a, "");
-
-    for (size_t i = 0; i < rules->count; i++) {
-        char one[48];
-
-        text = arena_printf(a, "%s%s%c%s", text, i ? ", " : "", rules->items[i].allow ? '+' : '-',
-                            cg_dev_rule_text(&rules->items[i], one));
-    }
-    return text;
-}
 
 /* "c 1:3 rwm, c *:* -": a class without any bit has "-". */
 static char *entries_text(struct arena *a, const struct cg_dev_entry *items, size_t count)
@@ -83,7 +44,7 @@ static struct cg_dev_table compile(struct arena *a, const struct cg_dev_rules *r
     struct err e = ERR_INIT;
     int r = cg_dev_compile(rules, a, &table, &e);
 
-    cr_assert_eq(r, 0, "compiling %s: %s", rules_text(a, rules), e.text);
+    cr_assert_eq(r, 0, "compiling %s: %s", dev_rules_text(a, rules), e.text);
     return table;
 }
 
@@ -178,12 +139,12 @@ Test(devices, rules_add)
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         autoarena a = ARENA_INIT;
-        struct cg_dev_rules input = make_rules(&a, cases[i].input), rules = {0};
+        struct cg_dev_rules input = dev_make_rules(&a, cases[i].input), rules = {0};
         const char *got;
 
         for (size_t k = 0; k < input.count; k++)
             cg_dev_rules_add(&a, &rules, input.items[k]);
-        got = rules_text(&a, &rules);
+        got = dev_rules_text(&a, &rules);
         cr_expect(str_eq(got, cases[i].want), "adding %s: expected \"%s\", got \"%s\"",
                   cases[i].input, cases[i].want, got);
     }
@@ -193,17 +154,17 @@ Test(devices, rules_add)
 Test(devices, rules_add_to_foreign_list)
 {
     autoarena a = ARENA_INIT;
-    struct cg_dev_rules rules = make_rules(&a, "+c 1:3 rwm, +c 1:5 rwm");
+    struct cg_dev_rules rules = dev_make_rules(&a, "+c 1:3 rwm, +c 1:5 rwm");
     const struct cg_dev_rule null = {true, 'c', 1, 3, CG_DEV_RWM};
     const struct cg_dev_rule deny = {false, 'a', CG_DEV_ANY, CG_DEV_ANY, CG_DEV_RWM};
     struct cg_dev_rule *pushed;
 
     cg_dev_rules_add(&a, &rules, null);
-    cr_expect_eq(rules.count, 2, "expected 2 rules, got %s", rules_text(&a, &rules));
+    cr_expect_eq(rules.count, 2, "expected 2 rules, got %s", dev_rules_text(&a, &rules));
     pushed = arena_push(&a, &rules.items, &rules.count, sizeof *pushed);
     *pushed = deny;
     cg_dev_rules_add(&a, &rules, null);
-    cr_expect_eq(rules.count, 4, "expected 4 rules, got %s", rules_text(&a, &rules));
+    cr_expect_eq(rules.count, 4, "expected 4 rules, got %s", dev_rules_text(&a, &rules));
 }
 
 Test(devices, rules_add_many)
@@ -269,7 +230,7 @@ Test(devices, verdicts)
     for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++) {
         const struct verdict_case *c = &verdicts[i];
         autoarena a = ARENA_INIT;
-        struct cg_dev_rules rules = make_rules(&a, c->rules);
+        struct cg_dev_rules rules = dev_make_rules(&a, c->rules);
         struct cg_dev_table table = compile(&a, &rules);
         uint8_t access;
         bool model, got;
@@ -286,7 +247,7 @@ Test(devices, verdicts)
 Test(devices, other_types_are_denied)
 {
     autoarena a = ARENA_INIT;
-    struct cg_dev_rules rules = make_rules(&a, "+a *:* rwm");
+    struct cg_dev_rules rules = dev_make_rules(&a, "+a *:* rwm");
     struct cg_dev_table table = compile(&a, &rules);
 
     cr_expect_not(cg_dev_rules_allow(&rules, 'a', 1, 3, CG_DEV_R));
@@ -332,7 +293,7 @@ Test(devices, compile)
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         autoarena a = ARENA_INIT;
-        struct cg_dev_rules rules = make_rules(&a, cases[i].rules);
+        struct cg_dev_rules rules = dev_make_rules(&a, cases[i].rules);
         struct cg_dev_table table = compile(&a, &rules);
         const char *got = entries_text(&a, table.items, table.count);
 
@@ -412,35 +373,24 @@ Test(devices, compile_many)
 
 #define NUMBERS 5 /* 0 to 3 are in rules, 4 stands for all others */
 
-static uint32_t random_state;
-
-/* xorshift with a fixed seed: the same lists in every run. */
-static uint32_t random_below(uint32_t limit)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 17;
-    random_state ^= random_state << 5;
-    return random_state % limit;
-}
-
 static int64_t random_number(void)
 {
-    return (int64_t)random_below(NUMBERS) - 1;
+    return (int64_t)dev_random_below(NUMBERS) - 1;
 }
 
 static struct cg_dev_rules random_rules(struct arena *a, uint32_t most, bool only_allow)
 {
     struct cg_dev_rules rules = {0};
 
-    for (uint32_t n = random_below(most + 1); n > 0; n--) {
+    for (uint32_t n = dev_random_below(most + 1); n > 0; n--) {
         struct cg_dev_rule *rule = arena_push(a, &rules.items, &rules.count, sizeof *rule);
 
         *rule = (struct cg_dev_rule){
-            .allow = only_allow || random_below(3) > 0,
-            .type = "abc"[random_below(3)],
+            .allow = only_allow || dev_random_below(3) > 0,
+            .type = "abc"[dev_random_below(3)],
             .major = random_number(),
             .minor = random_number(),
-            .access = (uint8_t)(1 + random_below(7)),
+            .access = (uint8_t)(1 + dev_random_below(7)),
         };
     }
     return rules;
@@ -496,14 +446,14 @@ static void check_table_is_minimal(struct arena *a, const struct cg_dev_rules *r
         while (!differs && next_request(&cursor, &q))
             differs = cg_dev_table_allow(t, q.type, q.major, q.minor, q.access) !=
                       cg_dev_table_allow(&without, q.type, q.major, q.minor, q.access);
-        cr_assert(differs, "\"%s\": entry %zu of \"%s\" says nothing", rules_text(a, rules), skip,
-                  entries_text(a, t->items, t->count));
+        cr_assert(differs, "\"%s\": entry %zu of \"%s\" says nothing", dev_rules_text(a, rules),
+                  skip, entries_text(a, t->items, t->count));
     }
 }
 
 Test(devices, property_table)
 {
-    random_state = 2463534242u;
+    dev_random_state = 2463534242u;
     for (int round = 0; round < 5000; round++) {
         autoarena a = ARENA_INIT;
         struct cg_dev_rules rules = random_rules(&a, 8, false);
@@ -516,7 +466,7 @@ Test(devices, property_table)
             bool got = cg_dev_table_allow(&table, q.type, q.major, q.minor, q.access);
 
             cr_assert_eq(got, want, "\"%s\", request %c %u:%u %u: expected %d, got %d from \"%s\"",
-                         rules_text(&a, &rules), q.type, q.major, q.minor, q.access, want, got,
+                         dev_rules_text(&a, &rules), q.type, q.major, q.minor, q.access, want, got,
                          entries_text(&a, table.items, table.count));
         }
         check_table_is_minimal(&a, &rules, &table);
@@ -558,7 +508,7 @@ Test(devices, v1_form)
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         autoarena a = ARENA_INIT;
-        struct cg_dev_rules rules = make_rules(&a, cases[i].rules);
+        struct cg_dev_rules rules = dev_make_rules(&a, cases[i].rules);
         struct cg_dev_table table = compile(&a, &rules);
         struct cg_dev_v1 v1 = {0};
         struct err e = ERR_INIT;
@@ -662,7 +612,7 @@ Test(devices, property_v1)
 {
     unsigned denying = 0, allowing = 0, none = 0;
 
-    random_state = 88675123u;
+    dev_random_state = 88675123u;
     for (int round = 0; round < 8000; round++) {
         autoarena a = ARENA_INIT;
         struct cg_dev_rules rules = random_v1_rules(&a, round);
@@ -674,14 +624,14 @@ Test(devices, property_v1)
         int r = cg_dev_v1_form(&table, &a, &v1, NULL);
 
         cr_assert_eq(r, deny_form || allow_form ? 0 : -ENOTSUP,
-                     "\"%s\": deny form %d, allow form %d, got %d", rules_text(&a, &rules),
+                     "\"%s\": deny form %d, allow form %d, got %d", dev_rules_text(&a, &rules),
                      deny_form, allow_form, r);
         if (r < 0) {
             none++;
             continue;
         }
         cr_assert_eq(v1.allow_all, !deny_form, "\"%s\": deny form %d, got %d",
-                     rules_text(&a, &rules), deny_form, !v1.allow_all);
+                     dev_rules_text(&a, &rules), deny_form, !v1.allow_all);
         denying += !v1.allow_all;
         allowing += v1.allow_all;
         while (next_request(&cursor, &q)) {
@@ -689,8 +639,8 @@ Test(devices, property_v1)
 
             cr_assert_eq(v1_allows(&v1, &q), want,
                          "\"%s\", request %c %u:%u %u: expected %d, got %d from %s \"%s\"",
-                         rules_text(&a, &rules), q.type, q.major, q.minor, q.access, want, !want,
-                         v1.allow_all ? "allow" : "deny",
+                         dev_rules_text(&a, &rules), q.type, q.major, q.minor, q.access, want,
+                         !want, v1.allow_all ? "allow" : "deny",
                          entries_text(&a, v1.exceptions, v1.count));
         }
         check_v1_is_minimal(&a, &v1);
@@ -728,7 +678,7 @@ Test(devices, unions)
         const char *got;
 
         for (size_t k = 0; k < cases[i].count; k++) {
-            struct cg_dev_rules rules = make_rules(&a, cases[i].lists[k]);
+            struct cg_dev_rules rules = dev_make_rules(&a, cases[i].lists[k]);
 
             tables[k] = compile(&a, &rules);
         }
@@ -741,12 +691,12 @@ Test(devices, unions)
 
 Test(devices, property_union)
 {
-    random_state = 521288629u;
+    dev_random_state = 521288629u;
     for (int round = 0; round < 3000; round++) {
         autoarena a = ARENA_INIT;
         struct cg_dev_rules lists[5];
         struct cg_dev_table tables[5], united = {0};
-        size_t count = random_below(6);
+        size_t count = dev_random_below(6);
         struct request q;
         unsigned cursor = 0;
 
@@ -808,7 +758,7 @@ Test(devices, union_limit)
 
 static struct cg_dev_v1 make_v1(struct arena *a, const char *text)
 {
-    struct cg_dev_rules rules = make_rules(a, text);
+    struct cg_dev_rules rules = dev_make_rules(a, text);
     struct cg_dev_table table = compile(a, &rules);
     struct cg_dev_v1 v1 = {0};
     struct err e = ERR_INIT;
@@ -956,201 +906,6 @@ Test(devices, v1_apply_missing_files)
 
 /* --- the kernel's v1 controller --- */
 
-static char made[PATH_MAX]; /* the cgroup of the running test, "" if none */
-static char nodes[64];      /* the directory of its device nodes */
-
-/* Mount point of the v1 hierarchy with the devices controller. */
-static bool find_mount(char *ret, size_t size)
-{
-    char line[4096], point[PATH_MAX], fs[32], options[256];
-    FILE *f = fopen("/proc/self/mountinfo", "re");
-    bool found = false;
-
-    while (f && !found && fgets(line, sizeof line, f)) {
-        const char *rest = strstr(line, " - ");
-
-        if (!rest || sscanf(line, "%*s %*s %*s %*s %4095s", point) != 1 ||
-            sscanf(rest, " - %31s %*s %255s", fs, options) != 2 || !str_eq(fs, "cgroup"))
-            continue;
-        for (char *cursor = options, *option; (option = str_next(&cursor, ','));)
-            found |= str_eq(option, "devices");
-    }
-    if (f)
-        fclose(f);
-    if (found)
-        snprintf(ret, size, "%s", point);
-    return found;
-}
-
-static void remove_made(void)
-{
-    for (int tries = 0; *made && rmdir(made) < 0 && errno == EBUSY && tries < 200; tries++)
-        io_sleep_ms(5);
-    *made = '\0';
-    if (*nodes) {
-        char command[128];
-
-        snprintf(command, sizeof command, "rm -rf '%s'", nodes);
-        cr_expect_eq(system(command), 0);
-    }
-    *nodes = '\0';
-}
-
-/* A new cgroup, or the test is skipped. */
-static int make_cgroup(void)
-{
-    char mount[PATH_MAX];
-    int fd;
-
-    if (geteuid() != 0)
-        cr_skip_test("needs root");
-    if (!find_mount(mount, sizeof mount))
-        cr_skip_test("no cgroup v1 hierarchy with the devices controller is mounted");
-    snprintf(made, sizeof made, "%.4000s/osc-devtest-%d", mount, (int)getpid());
-    if (mkdir(made, 0755) < 0) {
-        *made = '\0';
-        cr_skip_test("cannot make a cgroup in the devices hierarchy: %s", strerror(errno));
-    }
-    fd = open(made, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    cr_assert_geq(fd, 0, "%s: %m", made);
-    return fd;
-}
-
-struct probe {
-    char type;
-    unsigned major, minor;
-};
-
-/* Harmless ones, and numbers for local use that get no driver (ENXIO when allowed). */
-static const struct probe probes[] = {
-    {'c', 1, 3},   {'c', 1, 5},   {'c', 1, 8},   {'c', 240, 0}, {'c', 240, 1},
-    {'c', 240, 2}, {'c', 241, 0}, {'c', 241, 1}, {'c', 242, 5}, {'b', 240, 0},
-    {'b', 240, 1}, {'b', 241, 0}, {'b', 241, 1}, {'b', 242, 5},
-};
-
-/* What one process can find out about each, by access: R, W, R|W, M. */
-struct probe_results {
-    bool ran;
-    int error[ARRAY_SIZE(probes)][CG_DEV_RWM + 1]; /* errno, 0: success */
-};
-
-static const uint8_t probe_accesses[] = {CG_DEV_R, CG_DEV_W, CG_DEV_R | CG_DEV_W, CG_DEV_M};
-
-/* No driver may be behind the numbers for local use: opening a device can do harm. */
-static bool numbers_are_free(void)
-{
-    char line[256];
-    FILE *f = fopen("/proc/devices", "re");
-    bool free_numbers = f != NULL;
-
-    while (f && fgets(line, sizeof line, f)) {
-        long n = strtol(line, NULL, 10);
-
-        if (n >= 240 && n <= 242)
-            free_numbers = false;
-    }
-    if (f)
-        fclose(f);
-    return free_numbers;
-}
-
-static void make_nodes(void)
-{
-    char dir[] = "/tmp/osc-devtest-XXXXXX", path[96];
-    int fd;
-
-    if (!numbers_are_free())
-        cr_skip_test("a driver uses device numbers that are for local use");
-    cr_assert(mkdtemp(dir), "%m");
-    snprintf(nodes, sizeof nodes, "%s", dir);
-    for (size_t i = 0; i < ARRAY_SIZE(probes); i++) {
-        snprintf(path, sizeof path, "%s/%zu", nodes, i);
-        if (mknod(path, (probes[i].type == 'b' ? S_IFBLK : S_IFCHR) | 0600,
-                  makedev(probes[i].major, probes[i].minor)) < 0)
-            cr_skip_test("cannot make device nodes: %s", strerror(errno));
-    }
-    snprintf(path, sizeof path, "%s/0", nodes);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        cr_skip_test("cannot open device nodes in %s: %s", nodes, strerror(errno));
-    close(fd);
-}
-
-/* In a child of ours: open or make one device. */
-static int probe_one(size_t i, uint8_t access)
-{
-    static const int modes[] = {0, O_RDONLY, O_WRONLY, O_RDWR};
-    char path[96];
-    int fd;
-
-    if (access == CG_DEV_M) {
-        snprintf(path, sizeof path, "%s/new", nodes);
-        if (mknod(path, (probes[i].type == 'b' ? S_IFBLK : S_IFCHR) | 0600,
-                  makedev(probes[i].major, probes[i].minor)) < 0)
-            return errno;
-        unlink(path);
-        return 0;
-    }
-    snprintf(path, sizeof path, "%s/%zu", nodes, i);
-    fd = open(path, modes[access] | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0)
-        return errno;
-    close(fd);
-    return 0;
-}
-
-static void *share(size_t size)
-{
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-    cr_assert_neq(p, MAP_FAILED);
-    return p;
-}
-
-/* For a child of ours, which must not outlive the test. */
-static void enter(int cgroup)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (io_write_id_at(cgroup, "cgroup.procs", getpid()) < 0)
-        _exit(1);
-}
-
-static void check_kernel_verdicts(int cgroup, const char *text)
-{
-    struct probe_results *results = share(sizeof *results);
-    autoarena a = ARENA_INIT;
-    struct cg_dev_rules rules = make_rules(&a, text);
-    pid_t child = fork();
-    int status;
-
-    cr_assert_geq(child, 0);
-    if (child == 0) {
-        enter(cgroup);
-        for (size_t i = 0; i < ARRAY_SIZE(probes); i++) {
-            for (size_t k = 0; k < ARRAY_SIZE(probe_accesses); k++)
-                results->error[i][probe_accesses[k]] = probe_one(i, probe_accesses[k]);
-        }
-        results->ran = true;
-        _exit(0);
-    }
-    cr_assert_eq(waitpid(child, &status, 0), child);
-    cr_assert(results->ran, "the probing process failed");
-    for (size_t i = 0; i < ARRAY_SIZE(probes); i++) {
-        const struct probe *p = &probes[i];
-
-        for (size_t k = 0; k < ARRAY_SIZE(probe_accesses); k++) {
-            uint8_t access = probe_accesses[k];
-            bool want = cg_dev_rules_allow(&rules, p->type, p->major, p->minor, access);
-            int error = results->error[i][access];
-
-            cr_expect_eq(error != EPERM, want, "\"%s\", %c %u:%u access %u: expected %s, got %s",
-                         text, p->type, p->major, p->minor, access, want ? "allowed" : "denied",
-                         strerror(error));
-        }
-    }
-    munmap(results, sizeof *results);
-}
-
 /* Lists that v1 can express; the last ones are "allow all but". */
 static const char *const kernel_lists[] = {
     "",
@@ -1196,25 +951,25 @@ static char *shown_list(struct arena *a, int cgroup, const struct cg_dev_v1 *v1)
     return got;
 }
 
-Test(devices, kernel_v1_verdicts, .fini = remove_made)
+Test(devices, kernel_v1_verdicts, .fini = dev_remove_made)
 {
-    autofd cgroup = make_cgroup();
+    autofd cgroup = dev_make_cgroup(false);
 
-    make_nodes();
+    dev_make_nodes();
     for (size_t i = 0; i < ARRAY_SIZE(kernel_lists); i++) {
         autoarena a = ARENA_INIT;
         struct cg_dev_v1 v1 = make_v1(&a, kernel_lists[i]);
         struct err e = ERR_INIT;
 
         cr_assert_eq(cg_dev_v1_apply(cgroup, &v1, &e), 0, "\"%s\": %s", kernel_lists[i], e.text);
-        check_kernel_verdicts(cgroup, kernel_lists[i]);
+        dev_check_kernel_verdicts(cgroup, kernel_lists[i]);
     }
 }
 
 /* From every list to every other, and once more to the same. */
-Test(devices, kernel_v1_transitions, .fini = remove_made)
+Test(devices, kernel_v1_transitions, .fini = dev_remove_made)
 {
-    autofd cgroup = make_cgroup();
+    autofd cgroup = dev_make_cgroup(false);
 
     for (size_t n = 0; n < ARRAY_SIZE(kernel_lists) * ARRAY_SIZE(kernel_lists); n++) {
         const char *texts[] = {kernel_lists[n / ARRAY_SIZE(kernel_lists)],
@@ -1235,13 +990,13 @@ Test(devices, kernel_v1_transitions, .fini = remove_made)
 }
 
 /* Stale denials of "allow all but" must not survive, though devices.list does not show them. */
-Test(devices, kernel_v1_hidden_denials, .fini = remove_made)
+Test(devices, kernel_v1_hidden_denials, .fini = dev_remove_made)
 {
-    autofd cgroup = make_cgroup();
+    autofd cgroup = dev_make_cgroup(false);
     static const char *const lists[] = {"+a *:* rwm, -c 240:1 w, -c 1:5 r",
                                         "+a *:* rwm, -c 240:0 rwm", "+a *:* rwm, -b 240:0 m"};
 
-    make_nodes();
+    dev_make_nodes();
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         autoarena a = ARENA_INIT;
         struct cg_dev_v1 v1 = make_v1(&a, lists[i]);
@@ -1249,34 +1004,34 @@ Test(devices, kernel_v1_hidden_denials, .fini = remove_made)
         cr_assert(v1.allow_all, "\"%s\"", lists[i]);
         for (int twice = 0; twice < 2; twice++) {
             cr_assert_eq(cg_dev_v1_apply(cgroup, &v1, NULL), 0);
-            check_kernel_verdicts(cgroup, lists[i]);
+            dev_check_kernel_verdicts(cgroup, lists[i]);
         }
     }
 }
 
 /* A process that uses a device which both lists allow, by different rules, never sees EPERM. */
-Test(devices, kernel_v1_additions_first, .fini = remove_made)
+Test(devices, kernel_v1_additions_first, .fini = dev_remove_made)
 {
     struct {
         volatile bool ready, stop;
         volatile unsigned long opened, denied;
-    } *shared = share(sizeof *shared);
-    autofd cgroup = make_cgroup();
+    } *shared = dev_share(sizeof *shared);
+    autofd cgroup = dev_make_cgroup(false);
     autoarena a = ARENA_INIT;
     struct cg_dev_v1 lists[] = {make_v1(&a, "+c 1:3 rwm, +c 240:1 rwm"),
                                 make_v1(&a, "+c *:3 rw, +b 240:1 rwm"),
                                 make_v1(&a, "+c 1:* rw, +c 1:9 m")};
     pid_t child;
 
-    make_nodes();
+    dev_make_nodes();
     cr_assert_eq(cg_dev_v1_apply(cgroup, &lists[0], NULL), 0);
     child = fork();
     cr_assert_geq(child, 0);
     if (child == 0) {
-        enter(cgroup);
+        dev_enter(cgroup);
         shared->ready = true;
         while (!shared->stop) {
-            shared->denied += probe_one(0, CG_DEV_R | CG_DEV_W) == EPERM;
+            shared->denied += dev_probe_one(0, CG_DEV_R | CG_DEV_W) == EPERM;
             shared->opened++;
         }
         _exit(0);
@@ -1296,9 +1051,9 @@ Test(devices, kernel_v1_additions_first, .fini = remove_made)
 }
 
 /* The parent decides what a child may have; children keep their parent from changing sides. */
-Test(devices, kernel_v1_parent, .fini = remove_made)
+Test(devices, kernel_v1_parent, .fini = dev_remove_made)
 {
-    autofd cgroup = make_cgroup();
+    autofd cgroup = dev_make_cgroup(false);
     autofd child = FD_NONE;
     autoarena a = ARENA_INIT;
     struct cg_dev_v1 some = make_v1(&a, "+c 1:3 r, +c 1:5 rwm");

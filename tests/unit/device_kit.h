@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TESTS_UNIT_DEVICE_KIT_H
+#define TESTS_UNIT_DEVICE_KIT_H
+
+/* What the tests of device rules share: lists as text, random numbers, and probing the real kernel.
+ */
+
+#include "cgroup/devices.h"
+
+/* "+c 1:3 rwm, -a *:* w": allow and deny; and back. */
+struct cg_dev_rules dev_make_rules(struct arena *a, const char *text);
+char *dev_rules_text(struct arena *a, const struct cg_dev_rules *rules);
+
+/* xorshift; each test sets its seed: the same lists in every run. */
+extern uint32_t dev_random_state;
+uint32_t dev_random_below(uint32_t limit);
+
+/* The cgroup of the running test, and the directory of its device nodes; "" if none. */
+extern char dev_made[];
+extern char dev_nodes[];
+
+/* A new cgroup in the cgroup2 mount or the v1 devices hierarchy, as O_PATH fd, or the test is
+ * skipped. */
+int dev_make_cgroup(bool v2);
+void dev_make_nodes(void);
+void dev_remove_made(void); /* both; a test's .fini */
+
+/* Memory that a forked child shares with the test. */
+void *dev_share(size_t size);
+
+/* For a child of the test, which must not outlive it. */
+void dev_enter(int cgroup);
+
+/* In such a child: open or make the i-th probed device (0 is c 1:3). errno, 0: success. */
+int dev_probe_one(size_t i, uint8_t access);
+
+/* Open and make devices from inside the cgroup and compare with the verdicts of the list. */
+void dev_check_kernel_verdicts(int cgroup, const char *text);
+
+#endif
