@@ -11,14 +11,18 @@
 #include <ftw.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdalign.h>
+#include <stddef.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 
@@ -843,6 +847,36 @@ Test(base, open_beneath_walk, .init = make_tree, .fini = remove_top)
     check_beneath("io_open_beneath_walk", io_open_beneath_walk);
     check_beneath_create("io_open_beneath_walk", io_open_beneath_walk);
     check_beneath_mounts("io_open_beneath_walk", io_open_beneath_walk);
+}
+
+/* From here on openat2(2) fails in this process. */
+static void forbid_openat2(unsigned code)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | code),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = ARRAY_SIZE(filter), .filter = filter};
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+        cr_skip_test("no seccomp filters here: %s", strerror(errno));
+    cr_assert(syscall(SYS_openat2, topfd, ".", NULL, 0) < 0 && (unsigned)errno == code);
+}
+
+/* An old kernel, and a container engine's filter that does not know the call. */
+Test(base, open_beneath_on_an_old_kernel, .init = make_tree, .fini = remove_top)
+{
+    forbid_openat2(ENOSYS);
+    check_beneath("io_open_beneath", io_open_beneath);
+}
+
+Test(base, open_beneath_under_a_filter, .init = make_tree, .fini = remove_top)
+{
+    forbid_openat2(EPERM);
+    check_beneath("io_open_beneath", io_open_beneath);
 }
 
 /* A mount of the same file system: the device number does not tell. */

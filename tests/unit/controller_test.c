@@ -547,6 +547,7 @@ Test(controller, load)
     const char *path = sub("a");
     struct cg_controller c, loaded;
     struct err e = ERR_INIT;
+    struct cg_pids pids;
     pid_t pid;
 
     need_v1();
@@ -574,6 +575,8 @@ Test(controller, load)
     expect_ok(cg_add_process(&loaded, pid, &e), &e, "add");
     cr_expect_str_eq(where(&real.hierarchies[0], pid), where(&real.hierarchies[0], getpid()));
     cr_expect_str_eq(where(&real.hierarchies[1], pid), path);
+    expect_ok(cg_threads(&loaded, &arena, &pids, &e), &e, "threads of another hierarchy");
+    cr_expect(pids.count == 1 && in_list(&pids, pid), "got %zu", pids.count);
     end_child(pid);
     delete_ok(&loaded);
 }
@@ -1288,6 +1291,47 @@ Test(controller, delete_removes_payload_children)
     }
     delete_ok(&c);
     cr_expect_eq(count_existing(&real, c.path), 0);
+}
+
+/* Somebody else removed it while we had it open: nobody is in there, nothing is left to do. */
+static void check_removed_meanwhile(const struct cg_host *host, const char *path)
+{
+    struct cg_controller c = create(host, NULL, path, NULL, false, &none);
+    struct err e = ERR_INIT;
+    struct cg_pids pids;
+    struct cg_stat st;
+    unsigned moved = 99;
+    pid_t pid = start_child();
+
+    for (size_t i = 0; i < host->count; i++)
+        cr_assert_eq(unlinkat(host->hierarchies[i].fd, path + 1, AT_REMOVEDIR), 0);
+    expect_ok(cg_processes(&c, &arena, &pids, &e), &e, "processes");
+    cr_expect_eq(pids.count, 0);
+    expect_ok(cg_threads(&c, &arena, &pids, &e), &e, "threads");
+    cr_expect_eq(pids.count, 0);
+    cr_expect(cg_is_empty(&c));
+    expect_ok(cg_kill(&c, SIGKILL, &e), &e, "kill");
+    expect_ok(cg_move_to(&c, "/", &moved, NULL, &arena, &e), &e, "move");
+    cr_expect_eq(moved, 0);
+    expect_ok(cg_stat(&c, &st, &e), &e, "stat");
+    cr_expect_eq(cg_holds(&c, pid), 0);
+    cr_expect_lt(cg_add_process(&c, pid, NULL), 0, "nobody can be put there");
+    expect_ok(cg_delete(&c, 0, &e), &e, "delete");
+    cr_expect_eq(cg_load(&c, NULL), -ENOENT);
+    cg_undo_create(&c);
+    end_child(pid);
+}
+
+Test(controller, removed_meanwhile)
+{
+    need_v1();
+    check_removed_meanwhile(&real, sub("a"));
+}
+
+Test(controller, v2_removed_meanwhile)
+{
+    need_v2();
+    check_removed_meanwhile(&v2host, "/a");
 }
 
 /* Waiting is for tasks: without time to wait, empty children go all the same, and so do we. */
