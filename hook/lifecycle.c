@@ -235,7 +235,7 @@ static void restore_limits(struct run *run, struct setup *s, const struct json_l
 
 /* Undo everything that this stage did; and what an earlier stage did for the same container,
  * because the runtime stops it now, and not every runtime calls poststop then. */
-static void roll_back(struct run *run, struct setup *s)
+static void roll_back(struct run *run, struct setup *s, struct err *e)
 {
     struct json_list others;
 
@@ -257,9 +257,12 @@ static void roll_back(struct run *run, struct setup *s)
     } else if (run->found == RECORD_VALID) {
         sandbox_destroy(&run->state, &run->host, &run->before, run->request->hook, &run->lock,
                         NULL);
-    } else {
+    } else if (sandbox_load(&s->sandbox, NULL) == -ENOENT) {
         record_unlink(&run->state, run->plan.container_id);
         record_remove(&run->state, run->plan.sandbox_id, &run->lock);
+    } else {
+        /* Something could not be undone: the record stays, so that teardown or prune finds it. */
+        err_hint(e, "; a cgroup made for it is still busy, `prune` removes it later");
     }
 }
 
@@ -366,7 +369,7 @@ static int set_up(struct run *run, struct err *e)
     sandbox_init(&s.sandbox, &run->host, &run->state.parents, &s.record);
     r = setup_locked(run, &s, e);
     if (r < 0)
-        roll_back(run, &s);
+        roll_back(run, &s, e);
     else if (stage_action(run->stage) == ACTION_UPDATE)
         r = place_now(run, &s, e);
     if (r < 0)
