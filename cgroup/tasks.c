@@ -20,6 +20,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* 4 million pids of 8 bytes each is more than PID_MAX_LIMIT allows. */
 #define LIST_MAX ((size_t)32 << 20)
@@ -353,6 +355,36 @@ int cg_move_to(struct cg_controller *c, const char *path, unsigned *ret_moved,
     return 0;
 }
 
+/*
+ * A pid that was listed may be another process's by the time it is signalled. A pidfd that was
+ * opened before the pid was listed once more is of a process that was in the cgroup, or of none any
+ * more.
+ */
+static int signal_listed(struct cg_controller *c, int signo, size_t *ret_count, struct err *e)
+{
+    autoarena a = ARENA_INIT;
+    struct cg_pids before, now;
+    int *fds;
+    int r = cg_processes(c, &a, &before, e);
+
+    if (r < 0)
+        return r;
+    fds = arena_alloc(&a, (before.count + 1) * sizeof *fds);
+    for (size_t i = 0; i < before.count; i++)
+        fds[i] = (int)syscall(SYS_pidfd_open, before.items[i], 0);
+    r = cg_processes(c, &a, &now, e);
+    for (size_t i = 0, k = 0; i < before.count; i++) {
+        /* Both lists are sorted. */
+        while (r == 0 && k < now.count && now.items[k] < before.items[i])
+            k++;
+        if (r == 0 && fds[i] >= 0 && k < now.count && now.items[k] == before.items[i])
+            syscall(SYS_pidfd_send_signal, fds[i], signo, NULL, 0);
+        fd_close(&fds[i]);
+    }
+    *ret_count = before.count;
+    return r;
+}
+
 int cg_kill(struct cg_controller *c, int signo, struct err *e)
 {
     int dirfd = c->leaf ? c->domain_fd : c->fds[0];
@@ -362,15 +394,12 @@ int cg_kill(struct cg_controller *c, int signo, struct err *e)
         io_write_at(dirfd, "cgroup.kill", "1") == 0)
         return 0;
     for (unsigned round = 0; round < ROUNDS; round++) {
-        autoarena a = ARENA_INIT;
-        struct cg_pids pids;
-        int r = cg_processes(c, &a, &pids, e);
+        size_t count = 0;
+        int r = signal_listed(c, signo, &count, e);
 
         if (r < 0)
             return r;
-        for (size_t i = 0; i < pids.count; i++)
-            kill(pids.items[i], signo);
-        if (pids.count == 0 || signo != SIGKILL)
+        if (count == 0 || signo != SIGKILL)
             return 0;
         io_sleep_ms(round < 8 ? 1 : 20);
     }
