@@ -160,7 +160,7 @@ int cg_threads(const struct cg_controller *c, struct arena *a, struct cg_pids *r
 
 /*
  * Whether a thread is where cg_add_thread() or cg_add_process() puts it: in this cgroup in every
- * hierarchy that can place it. 1 yes; 0 no; -ESRCH it has ended.
+ * hierarchy that can place it. 1 yes; 0 no, or the cgroup is open in none; -ESRCH it has ended.
  */
 int cg_holds(const struct cg_controller *c, pid_t tid);
 

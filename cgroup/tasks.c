@@ -222,6 +222,7 @@ int cg_holds(const struct cg_controller *c, pid_t tid)
     const char *paths[CG_MAX_HIERARCHIES];
     char text[PROC_CGROUP_MAX];
     size_t len = strlen(c->path);
+    int held = 0;
     int r = read_proc_cgroup(c->host, tid, text, sizeof text, paths);
 
     if (r < 0)
@@ -236,8 +237,9 @@ int cg_holds(const struct cg_controller *c, pid_t tid)
             return 0;
         if (c->leaf ? path[len] != '/' || !str_eq(path + len + 1, c->leaf) : path[len] != '\0')
             return 0;
+        held = 1;
     }
-    return 1;
+    return held;
 }
 
 int cg_origin_read(const struct cg_host *host, pid_t pid, struct arena *a, struct cg_origin *ret,
