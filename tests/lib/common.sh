@@ -485,7 +485,7 @@ settled() {
 
 # check_threads NAME PID VCPUS - waits, then one result for each thread
 check_threads() {
-	local tid name role problems count=0
+	local tid name role problems count=0 seen=0
 	wait_for 20 settled "$2" "$3" || :
 	while read -r tid name; do
 		role=rest
@@ -496,12 +496,15 @@ check_threads() {
 		if ! problems=$(placed "$tid" "$role") && [[ ! -d /proc/$2/task/$tid ]]; then
 			# VMMs have threads that come and go.
 			continue
-		elif [[ -z $problems ]]; then
+		fi
+		seen=$((seen + 1))
+		if [[ -z $problems ]]; then
 			ok "$1: thread '$name' is where a $role thread belongs, in ${#HIERARCHIES[@]} hierarchies"
 		else
 			fail "$1: thread '$name' ($tid) is where a $role thread belongs" "$problems"
 		fi
 	done < <(threads "$2")
+	((seen > 0)) || fail "$1: process $2 has threads" "it has ended"
 	check_eq "$1: number of vCPU threads" "$3" "$count"
 }
 
