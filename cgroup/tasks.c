@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "base/proc.h"
 #include "base/str.h"
 #include "cgroup/ops.h"
 #include "cgroup/path.h"
@@ -316,6 +317,23 @@ static int move_one(struct target *t, pid_t pid, struct err *e)
     }
 }
 
+/*
+ * A main thread that has ended stays listed while other threads of its process live, and a move
+ * does not take it along: what is left of such a process has been moved already.
+ */
+static void drop_dead(struct cg_pids *pids)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < pids->count; i++) {
+        struct proc_stat st;
+
+        if (proc_stat_read(pids->items[i], &st) == 0 && st.state != 'Z' && st.state != 'X')
+            pids->items[kept++] = pids->items[i];
+    }
+    pids->count = kept;
+}
+
 int cg_move_to(struct cg_controller *c, const char *path, unsigned *ret_moved,
                const char **ret_where, struct arena *a, struct err *e)
 {
@@ -334,6 +352,8 @@ int cg_move_to(struct cg_controller *c, const char *path, unsigned *ret_moved,
             r = read_tree(dirfd, 0, a, &pids);
             if (r < 0)
                 return list_error(c, i, "cgroup.procs", r, e);
+            if (round > 0)
+                drop_dead(&pids);
             if (pids.count == 0)
                 break;
             if (round == ROUNDS)

@@ -2,7 +2,7 @@
 /*
  * A VMM in the eyes of whoever looks at thread names: starts one thread for each NAME and sleeps.
  *
- *   fake_vmm [--wait FILE] [--burn] [--helper NAME FILE] [NAME...]
+ *   fake_vmm [--wait FILE] [--burn] [--helper NAME FILE] [--leader-exits] [NAME...]
  *
  *   --wait FILE         first wait until FILE exists: threads appear late, when the test wants them
  *   --burn              the threads use CPU instead of sleeping
@@ -19,7 +19,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-static bool burn;
+static bool burn, leader_exits;
 static const char *helper, *helper_file;
 
 struct thread {
@@ -74,6 +74,8 @@ int main(int argc, char **argv)
     while (first < argc && strncmp(argv[first], "--", 2) == 0) {
         if (strcmp(argv[first], "--burn") == 0) {
             burn = true;
+        } else if (strcmp(argv[first], "--leader-exits") == 0) {
+            leader_exits = true;
         } else if (strcmp(argv[first], "--wait") == 0 && first + 1 < argc) {
             file = argv[++first];
         } else if (strcmp(argv[first], "--helper") == 0 && first + 2 < argc) {
@@ -81,7 +83,8 @@ int main(int argc, char **argv)
             helper_file = argv[++first];
         } else {
             fprintf(stderr,
-                    "usage: fake_vmm [--wait FILE] [--burn] [--helper NAME FILE] [NAME...]\n");
+                    "usage: fake_vmm [--wait FILE] [--burn] [--helper NAME FILE] [--leader-exits] "
+                    "[NAME...]\n");
             return 2;
         }
         first++;
@@ -95,6 +98,8 @@ int main(int argc, char **argv)
         all[i - first] = (struct thread){.name = argv[i], .starts_helper = helper && i == first};
         start(&all[i - first]);
     }
+    if (leader_exits)
+        pthread_exit(NULL);
     for (;;)
         pause();
 }

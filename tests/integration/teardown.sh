@@ -33,6 +33,7 @@ gone() {
 	check_nothing_left "$1" "$before"
 }
 
+VMM=$(helper fake_vmm)
 before=$(snapshot)
 
 # --- less input than promised ------------------------------------------------
@@ -162,6 +163,50 @@ cg_remove "/$TAG/$C"
 capture osc prune
 check_exit "$C: prune, once it has ended" 0
 check_nothing_left "$C" "$before"
+
+# A process is being killed, its main thread has ended, another is still at work
+# in the kernel: cgroup.procs lists it as long as that lasts.
+leader_ended() {
+	[[ $(threads "$PID" | wc -l) == 2 ]] && is_dead "$PID"
+}
+
+# threads_outside PID - of those that live
+threads_outside() {
+	local tid result=0
+	while read -r tid _; do
+		is_dead "$tid" || outside "$tid" || result=1
+	done < <(threads "$1")
+	return "$result"
+}
+
+for leftovers in move kill; do
+	configure ".leftovers = \"$leftovers\" | .hotplug_interval_ms = 100"
+	C=leader-ended-$leftovers
+	fake_container "$C"
+	set_layout "$C"
+	end_process "$PID"
+	"$VMM" --wait "$WORK/$C/go" --leader-exits "CPU 0/KVM" >/dev/null 2>&1 &
+	PID=$!
+	disown
+	STARTED+=("$PID")
+	cg_enter "$OWN" "$PID"
+	capture osc prestart < <(jq --argjson pid "$PID" '.pid = $pid' "$WORK/$C/created")
+	check_exit "$C: setup" 0
+	touch "$WORK/$C/go"
+	check_wait "$C: its leader has ended, a thread lives" 10 leader_ended
+	teardown "$C" .
+	check_wait "$C: the sandbox's cgroups are gone" 10 cg_gone "$SANDBOX" "$OVERHEAD"
+	if [[ $leftovers == move ]]; then
+		check_eq "$C: the thread lives" 2 "$(threads "$PID" | wc -l)"
+		check "$C: it is in a parent cgroup" threads_outside "$PID"
+	else
+		check_wait "$C: it is dead" 10 test ! -e "/proc/$PID/stat"
+	fi
+	kill -KILL "$PID" 2>/dev/null || :
+	wait_for 10 test ! -e "/proc/$PID" || :
+	osc prune >/dev/null
+	gone "$C"
+done
 
 configure '.leftovers = "kill"'
 start leftover-kill

@@ -620,11 +620,15 @@ container_stopped() {
 	[[ $(oci state "$1" | jq -r .status) == stopped ]]
 }
 
-# stop_container NAME
+# stop_container NAME - and fails if poststop did: runtimes only warn of that
 stop_container() {
+	local log=$WORK/$1/log
 	oci kill "$TAG-$1" KILL
 	wait_for 20 container_stopped "$TAG-$1"
-	oci delete "$TAG-$1"
+	if ! oci delete "$TAG-$1" 2>"$log" || grep -qi hook "$log"; then
+		cat "$log"
+		return 1
+	fi
 }
 
 # qemu_args ACCELERATOR VCPUS - as JSON
