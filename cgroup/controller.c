@@ -9,6 +9,8 @@
 #include "cgroup/ops.h"
 #include "cgroup/parents.h"
 #include "cgroup/path.h"
+#include "cgroup/properties.h"
+#include "cgroup/systemd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -160,7 +162,7 @@ static int write_error(const struct cg_controller *c, int dirfd, const struct cg
     return r;
 }
 
-int cg_update(struct cg_controller *c, const struct cg_files *files, struct err *e)
+static int write_files(struct cg_controller *c, const struct cg_files *files, struct err *e)
 {
     bool again = false, either_written = false;
 
@@ -203,15 +205,76 @@ int cg_update(struct cg_controller *c, const struct cg_files *files, struct err 
     return 0;
 }
 
+/* What the scope is to be told; @files or @devices may be NULL. */
+static int unit_properties(const struct cg_controller *c, const struct cg_files *files,
+                           const struct cg_dev_table *devices, struct arena *a,
+                           struct cg_properties *ret, struct err *e)
+{
+    int r = 0;
+
+    *ret = (struct cg_properties){0};
+    if (files)
+        r = cg_properties_limits(files, c->host->mode == CG_MODE_V2, c->leaf != NULL, a, ret, e);
+    if (r == 0 && devices)
+        r = cg_properties_devices(devices, a, ret, e);
+    return r;
+}
+
+/* A list that does not name the number of tasks changes others: a scope keeps what it has. */
+static void keep_tasks_max(const struct cg_files *files, struct cg_properties *properties)
+{
+    size_t kept = 0;
+
+    if (files && cg_files_get(files, "pids.max"))
+        return;
+    for (size_t i = 0; i < properties->count; i++) {
+        if (!str_eq(properties->items[i].name, "TasksMax"))
+            properties->items[kept++] = properties->items[i];
+    }
+    properties->count = kept;
+}
+
+static int change_unit(struct cg_controller *c, const struct cg_files *files,
+                       const struct cg_dev_table *devices, struct err *e)
+{
+    autoarena a = ARENA_INIT;
+    struct cg_properties properties;
+    int r = unit_properties(c, files, devices, &a, &properties, e);
+
+    if (r < 0)
+        return r;
+    keep_tasks_max(files, &properties);
+    return properties.count > 0 ? cg_unit_set(c->unit, &properties, e) : 0;
+}
+
+static int start_unit(struct cg_controller *c, const struct cg_files *files,
+                      const struct cg_dev_table *devices, struct err *e)
+{
+    autoarena a = ARENA_INIT;
+    struct cg_properties properties;
+    int r = unit_properties(c, files, devices, &a, &properties, e);
+
+    return r < 0 ? r : cg_unit_start(c->unit, &properties, e);
+}
+
+int cg_update(struct cg_controller *c, const struct cg_files *files, struct err *e)
+{
+    int r = c->unit ? change_unit(c, files, NULL, e) : 0;
+
+    return r < 0 ? r : write_files(c, files, e);
+}
+
 int cg_create(struct cg_controller *c, const struct cg_files *files,
               const struct cg_dev_table *devices, struct err *e)
 {
-    int r = c->ops->make(c, files, e);
+    int r = c->unit ? start_unit(c, files, devices, e) : 0;
 
-    if (r == 0 && devices)
+    if (r == 0)
+        r = c->ops->make(c, files, e);
+    if (r == 0 && devices && !c->unit)
         r = c->ops->set_devices(c, devices, e);
     if (r == 0)
-        r = cg_update(c, files, e);
+        r = write_files(c, files, e);
     return r;
 }
 
@@ -223,13 +286,27 @@ static void remove_dir(const struct cg_controller *c, size_t i)
         cg_parents_remove(c->parents, h, c->path);
 }
 
+/* The leaf, and what was made between it and the domain. */
+static void remove_leaf(const struct cg_controller *c)
+{
+    char name[PATH_MAX], *slash;
+
+    snprintf(name, sizeof name, "%s", c->leaf);
+    do {
+        unlinkat(c->domain_fd, name, AT_REMOVEDIR);
+        slash = strrchr(name, '/');
+        if (slash)
+            *slash = '\0';
+    } while (slash);
+}
+
 void cg_undo_create(struct cg_controller *c)
 {
     for (size_t i = 0; i < c->host->count; i++) {
         bool made = c->made & UINT32_C(1) << i;
 
         if (made && c->leaf)
-            unlinkat(c->domain_fd, c->leaf, AT_REMOVEDIR);
+            remove_leaf(c);
         else if (made)
             remove_dir(c, i);
         else if (!c->leaf) /* the cgroup itself failed, but its parents may have been made */
@@ -239,6 +316,8 @@ void cg_undo_create(struct cg_controller *c)
         remove_dir(c, 0);
     else if (c->leaf && c->owns_domain)
         cg_parents_remove(c->parents, &c->host->hierarchies[0], c->path);
+    if (c->unit && c->unit->started && cg_is_empty(c))
+        (void)cg_unit_stop(c->unit, NULL);
     c->made = 0;
     c->made_domain = false;
     cg_close(c);
@@ -288,7 +367,7 @@ const char *cg_id(const struct cg_controller *c, struct arena *a)
 
 const char *cg_parent(const struct cg_controller *c, struct arena *a)
 {
-    return c->leaf && !c->owns_domain ? c->path : cg_path_parent(a, c->path);
+    return c->leaf && !c->owns_domain ? cg_path_parent(a, cg_id(c, a)) : cg_path_parent(a, c->path);
 }
 
 int cg_stat(const struct cg_controller *c, struct cg_stat *ret, struct err *e)
@@ -330,7 +409,7 @@ int cg_add_thread(struct cg_controller *c, pid_t tid, struct err *e)
 
 int cg_set_devices(struct cg_controller *c, const struct cg_dev_table *devices, struct err *e)
 {
-    return c->ops->set_devices(c, devices, e);
+    return c->unit ? change_unit(c, NULL, devices, e) : c->ops->set_devices(c, devices, e);
 }
 
 static int change_device(struct cg_controller *c, struct cg_dev_rules *rules,

@@ -15,10 +15,15 @@
  * hybrid host a thread stays with its process, because a plain v2 cgroup holds whole processes
  * only.
  *
- * v2: the cgroup is @path; with @leaf it is the threaded child @path/@leaf, and @path itself is the
- * threaded domain that memory, io and device rules apply to (cgroup-v2.rst "Threads"). Two
- * controllers with the same @path and different leaves share that domain; the one with
- * `owns_domain` creates, configures and removes it.
+ * v2: the cgroup is @path; with @leaf it is the threaded cgroup @path/@leaf, and memory, io and
+ * device rules apply to @path (cgroup-v2.rst "Threads"). Two controllers with the same @path and
+ * different leaves share that domain; the one with `owns_domain` creates, configures and removes
+ * it. @leaf "sandbox" makes @path itself the threaded domain, "threads/sandbox" a child of it.
+ *
+ * systemd: @path is that of a scope, which systemd makes and removes; `unit` says which. Limits and
+ * device rules that systemd knows are its properties, and written as files as well, with the same
+ * values. What systemd does not make, in hierarchies that it does not manage and below the scope,
+ * is made here as without it.
  *
  * Every function here is idempotent unless it says otherwise. Messages name the file by its full
  * path.
@@ -34,6 +39,7 @@
 
 struct arena;
 struct cg_parents;
+struct cg_unit;
 struct err;
 
 struct cg_ops;
@@ -45,6 +51,7 @@ struct cg_controller {
     const char *path;           /* clean, from the mount root; borrowed */
     const char *leaf;           /* v2 only; NULL: @path itself; borrowed */
     bool owns_domain;           /* v2 with @leaf: @path is ours too */
+    struct cg_unit *unit;       /* the scope that @path is; NULL: none; borrowed */
     int fds[CG_MAX_HIERARCHIES]; /* by hierarchy: O_PATH of the directory that holds tasks */
     int domain_fd;               /* v2 with @leaf: O_PATH of @path */
     uint32_t made;               /* by hierarchy: cg_create() made the directory in this run */
@@ -177,7 +184,10 @@ struct cg_origin {
 /* 0; -ESRCH. */
 int cg_origin_read(const struct cg_host *host, pid_t pid, struct arena *a, struct cg_origin *ret,
                    struct err *e);
-/* Never fails; a process that has ended or a cgroup that is gone is left alone. */
+/* Put a process there. 0; -ENOENT the cgroup is gone; -ESRCH; other -errno. */
+int cg_origin_enter(const struct cg_host *host, pid_t pid, const struct cg_origin *origin,
+                    struct err *e);
+/* Put one back. Never fails; a process that has ended or a cgroup that is gone is left alone. */
 void cg_restore(const struct cg_host *host, pid_t pid, const struct cg_origin *origin);
 
 #endif

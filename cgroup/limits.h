@@ -138,12 +138,16 @@ uint64_t cg_blkio_to_io_weight(uint64_t weight);
  * @name        the member of linux.resources, for messages
  * @v1_file     NULL: v1 has no counterpart
  * @v2_file     NULL: v2 has no counterpart
+ * @v1_property, @v2_property  the D-Bus property of a systemd scope that stands for the file; NULL:
+ *              systemd knows none and the file is written by us
  */
 struct cg_limit_row {
     const char *name;
     enum cg_ctl ctl;
     const char *v1_file;
     const char *v2_file;
+    const char *v1_property;
+    const char *v2_property;
     size_t offset; /* of the struct cg_value, for rows that are one number */
     int64_t min, max;
     unsigned flags;

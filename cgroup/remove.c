@@ -9,6 +9,7 @@
 #include "cgroup/ops.h"
 #include "cgroup/parents.h"
 #include "cgroup/path.h"
+#include "cgroup/systemd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -110,10 +111,30 @@ static int delete_in(struct cg_controller *c, size_t i, unsigned long long deadl
     return 0;
 }
 
+/* Stopping a scope kills what is in it: that must not be what this is for. */
+static bool wait_until_empty(const struct cg_controller *c, unsigned long long deadline)
+{
+    for (unsigned attempt = 0; !cg_is_empty(c); attempt++) {
+        unsigned long long now = io_now_us();
+
+        if (now >= deadline)
+            return false;
+        wait_for_exit(&c->host->hierarchies[0], c->leaf ? c->domain_fd : c->fds[0], attempt,
+                      (int)((deadline - now) / 1000) + 1);
+    }
+    return true;
+}
+
 int cg_delete(struct cg_controller *c, int timeout_ms, struct err *e)
 {
     unsigned long long deadline = io_now_us() + (unsigned long long)timeout_ms * 1000;
     int first = 0;
+
+    if (c->unit && !wait_until_empty(c, deadline))
+        return err_set(e, -EBUSY, "cannot remove %s: it holds processes", c->unit->name);
+    /* Without systemd's help an empty scope can be removed all the same: systemd sees it go. */
+    if (c->unit)
+        (void)cg_unit_stop(c->unit, NULL);
 
     for (size_t i = 0; i < c->host->count; i++) {
         int r = delete_in(c, i, deadline, e);

@@ -165,9 +165,13 @@ bool cg_is_empty(const struct cg_controller *c)
     for (size_t i = 0; i < c->host->count; i++) {
         int dirfd = procs_dir(c, i);
         autofd fd = dirfd < 0 ? FD_NONE : openat(dirfd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+        uint64_t populated = 0;
         char byte;
 
         if (fd >= 0 && read(fd, &byte, 1) > 0)
+            return false;
+        /* v2 knows of the cgroups below it, too. */
+        if (fd >= 0 && cg_read_key(dirfd, "cgroup.events", "populated", &populated) && populated)
             return false;
     }
     return true;
@@ -261,18 +265,33 @@ int cg_origin_read(const struct cg_host *host, pid_t pid, struct arena *a, struc
     return 0;
 }
 
-void cg_restore(const struct cg_host *host, pid_t pid, const struct cg_origin *origin)
+int cg_origin_enter(const struct cg_host *host, pid_t pid, const struct cg_origin *origin,
+                    struct err *e)
 {
+    int first = 0;
+
     for (size_t i = 0; i < host->count; i++) {
+        const struct cg_hierarchy *h = &host->hierarchies[i];
         autofd fd = FD_NONE;
+        char where[PATH_MAX];
+        int r;
 
         if (!origin->paths[i])
             continue;
-        fd = io_open_beneath(host->hierarchies[i].fd, cg_path_relative(origin->paths[i]),
-                             O_PATH | O_DIRECTORY);
-        if (fd >= 0)
-            (void)io_write_id_at(fd, "cgroup.procs", pid);
+        fd = io_open_beneath(h->fd, cg_path_relative(origin->paths[i]), O_PATH | O_DIRECTORY);
+        r = fd < 0 ? fd : io_write_id_at(fd, "cgroup.procs", pid);
+        if (r < 0)
+            err_sys(e, r, "cannot move process %d to %s", (int)pid,
+                    cg_full_path(h, origin->paths[i], NULL, "cgroup.procs", where, sizeof where));
+        if (first == 0)
+            first = r;
     }
+    return first;
+}
+
+void cg_restore(const struct cg_host *host, pid_t pid, const struct cg_origin *origin)
+{
+    (void)cg_origin_enter(host, pid, origin, NULL);
 }
 
 /* One hierarchy's destination of a move: it climbs while the kernel says "not here". */

@@ -14,6 +14,7 @@
 #include "cgroup/device_bpf.h"
 #include "cgroup/ops.h"
 #include "cgroup/path.h"
+#include "cgroup/systemd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -96,21 +97,55 @@ static int enable_down(const struct cg_hierarchy *h, const char *path, unsigned 
     return 0;
 }
 
+/* Each directory of the leaf's name; the last one tells whether the leaf was made now. */
+static int make_leaf_dirs(struct cg_controller *c, const struct cg_hierarchy *h, struct err *e)
+{
+    char name[PATH_MAX], where[PATH_MAX];
+
+    for (const char *end = c->leaf; *end;) {
+        end += strspn(end, "/");
+        end += strcspn(end, "/");
+        snprintf(name, sizeof name, "%.*s", (int)(end - c->leaf), c->leaf);
+        if (mkdirat(c->domain_fd, name, 0755) == 0)
+            c->made |= *end == '\0';
+        else if (errno != EEXIST)
+            return err_sys(e, -errno, "cannot make %s",
+                           cg_full_path(h, c->path, name, NULL, where, sizeof where));
+    }
+    return 0;
+}
+
+/* From the domain down to the leaf's parent, so that the leaf has the files for its limits. */
+static int enable_to_leaf(struct cg_controller *c, const struct cg_hierarchy *h, unsigned needed,
+                          struct err *e)
+{
+    int r = enable_in(h, c->domain_fd, c->path, needed, e);
+
+    for (const char *slash = c->leaf; r == 0 && (slash = strchr(slash, '/')); slash++) {
+        char name[PATH_MAX], level[2 * PATH_MAX];
+        autofd fd = FD_NONE;
+
+        snprintf(name, sizeof name, "%.*s", (int)(slash - c->leaf), c->leaf);
+        snprintf(level, sizeof level, "%s/%s", c->path, name);
+        fd = io_open_beneath(c->domain_fd, name, O_PATH | O_DIRECTORY);
+        r = fd < 0 ? err_sys(e, fd, "cannot open %s%s", h->mount_point, level)
+                   : enable_in(h, fd, level, needed, e);
+    }
+    return r;
+}
+
 /*
- * The child is made a normal domain by the kernel; below a threaded domain it is "domain invalid"
- * until it is told to be threaded, and nothing may happen in between but this.
+ * A new cgroup is a normal domain; below a threaded domain it is "domain invalid" until it is told
+ * to be threaded, and nothing may happen in between but this.
  */
 static int make_leaf(struct cg_controller *c, const struct cg_hierarchy *h, unsigned needed,
                      struct err *e)
 {
     char type[32], where[PATH_MAX];
-    int fd, r;
+    int fd, r = make_leaf_dirs(c, h, e);
 
-    if (mkdirat(c->domain_fd, c->leaf, 0755) == 0)
-        c->made |= 1;
-    else if (errno != EEXIST)
-        return err_sys(e, -errno, "cannot make %s",
-                       cg_full_path(h, c->path, c->leaf, NULL, where, sizeof where));
+    if (r < 0)
+        return r;
     fd = io_open_beneath(c->domain_fd, c->leaf, O_PATH | O_DIRECTORY);
     if (fd < 0)
         return err_sys(e, fd, "cannot open %s",
@@ -123,7 +158,15 @@ static int make_leaf(struct cg_controller *c, const struct cg_hierarchy *h, unsi
             return err_sys(e, r, "cannot write \"threaded\" to %s",
                            cg_full_path(h, c->path, c->leaf, "cgroup.type", where, sizeof where));
     }
-    return enable_in(h, c->domain_fd, c->path, needed & CG_CTL_THREADED, e);
+    /* systemd has put it into the scope itself, which cannot pass on controllers while it holds a
+     * process. It waits, so where it is does not matter until it is let go. */
+    if (c->unit && c->unit->started) {
+        r = io_write_id_at(fd, "cgroup.procs", c->unit->first);
+        if (r < 0)
+            return err_sys(e, r, "cannot move process %d to %s", (int)c->unit->first,
+                           cg_full_path(h, c->path, c->leaf, "cgroup.procs", where, sizeof where));
+    }
+    return enable_to_leaf(c, h, needed & CG_CTL_THREADED, e);
 }
 
 static int make(struct cg_controller *c, const struct cg_files *files, struct err *e)
@@ -150,6 +193,9 @@ static int make(struct cg_controller *c, const struct cg_files *files, struct er
 
 static int file_dir(const struct cg_controller *c, enum cg_ctl ctl, struct err *e)
 {
+    /* The number of tasks is a property of a scope, and systemd's to set. */
+    if (c->unit && c->leaf && ctl == CG_CTL_PIDS)
+        return c->domain_fd;
     if (!c->leaf || CG_CTL_THREADED & CG_CTL_BIT(ctl))
         return c->fds[0];
     if (c->owns_domain)

@@ -8,6 +8,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "cgroup/device_bpf.h"
+#include "cgroup/systemd.h"
 #include "hook/facts.h"
 #include "hook/vcpu.h"
 #include "hook/verbs.h"
@@ -134,13 +135,16 @@ static void check_discovery(struct findings *f)
 
 static void check_manager(struct findings *f)
 {
-    bool systemd = access("/run/systemd/system", F_OK) == 0;
+    struct err e = ERR_INIT;
+    char version[64];
 
-    add(f, "manager", systemd ? LIMITED : FINE,
-        systemd
-            ? "systemd runs here; this version manages cgroups through cgroupfs only, so use the "
-              "runtime's cgroupfs manager"
-            : "cgroupfs");
+    add(f, "manager", FINE, "cgroupfs");
+    if (access("/run/systemd/system", F_OK) < 0)
+        add(f, "manager", FINE, "systemd does not run here: paths of its form are refused");
+    else if (cg_systemd_probe(version, sizeof version, &e) == 0)
+        add(f, "manager", FINE, arena_printf(f->a, "systemd %s", version));
+    else
+        add(f, "manager", LIMITED, arena_strdup(f->a, e.text));
 }
 
 static void print_json(const struct cg_host *host, const struct findings *f)

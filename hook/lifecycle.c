@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "hook/placeholder.h"
 #include "hook/prune.h"
 #include "hook/sandbox.h"
 #include "hook/vcpu.h"
@@ -84,7 +85,10 @@ struct setup {
     struct cg_origin origin;
     struct record record; /* as it will be */
     struct sandbox sandbox;
-    struct watcher watcher;
+    struct child watcher;
+    struct child runtime_placeholder; /* for the scope that init leaves */
+    struct child sandbox_placeholder; /* for a scope that would have no process */
+    bool placed;                      /* init is where it belongs, since an earlier stage */
     bool wrote_record, attached;
 };
 
@@ -135,49 +139,109 @@ static int check_conflicts(const struct run *run, const struct proc_id *init, st
     return 0;
 }
 
+static char *copy(struct arena *a, const char *text)
+{
+    return text ? arena_strdup(a, text) : NULL;
+}
+
+/* What a plan says of a sandbox that has no record yet, or none that can be read. */
+static struct record planned_record(const struct plan *p, struct arena *a)
+{
+    return (struct record){
+        .sandbox_id = copy(a, p->sandbox_id),
+        .sandbox_cgroup_only = {true, p->sandbox_cgroup_only},
+        .policy_source = copy(a, policy_source_name(p->policy_source)),
+        .manager = copy(a, plan_manager_name(p)),
+        .mode = copy(a, cg_mode_name(p->mode)),
+        .layout = copy(a, layout_name(p->layout)),
+        .parent_path = copy(a, p->parent_path),
+        .sandbox_path = copy(a, p->sandbox_path),
+        .vcpu_path = copy(a, p->vcpu_path),
+        .overhead_path = copy(a, p->overhead_path),
+        .slice = copy(a, p->slice),
+        .sandbox_unit = copy(a, p->sandbox_unit),
+        .overhead_unit = copy(a, p->overhead_unit),
+    };
+}
+
 static void build_record(const struct run *run, struct setup *s)
 {
     const struct plan *p = &run->plan;
-    struct record_container *mine;
+    struct record_container *mine, *before = record_find(&run->before, p->container_id);
     struct record *r = &s->record;
 
-    *r = run->before;
     /* The sandbox was placed by its first container; its cgroup stays where it is. */
-    if (run->found != RECORD_VALID)
-        *r = (struct record){
-            .sandbox_id = arena_strdup(run->a, p->sandbox_id),
-            .sandbox_cgroup_only = {true, p->sandbox_cgroup_only},
-            .policy_source = arena_strdup(run->a, policy_source_name(p->policy_source)),
-            .manager = arena_strdup(run->a, "cgroupfs"),
-            .mode = arena_strdup(run->a, cg_mode_name(p->mode)),
-            .layout = arena_strdup(run->a, layout_name(p->layout)),
-            .parent_path = arena_strdup(run->a, p->parent_path),
-            .sandbox_path = arena_strdup(run->a, p->sandbox_path),
-            .overhead_path = p->overhead_path ? arena_strdup(run->a, p->overhead_path) : NULL,
-        };
+    *r = run->found == RECORD_VALID ? run->before : planned_record(p, run->a);
     other_containers(run, &r->containers);
     mine = arena_push(run->a, &r->containers.items, &r->containers.count, sizeof *mine);
     *mine = (struct record_container){
         .id = arena_strdup(run->a, p->container_id),
         .bundle = run->input->state.bundle,
         .init = record_process_new(run->a, &s->init),
+        .placeholder = before ? before->placeholder : NULL,
         .resources = p->resources,
     };
+}
+
+static bool is_running(const struct record_process *p)
+{
+    struct proc_id id = record_process_id(p);
+
+    return proc_alive(&id);
 }
 
 /* One watcher per sandbox: the recorded one if it lives. */
 static int ensure_watcher(struct run *run, struct setup *s, struct err *e)
 {
-    struct proc_id recorded = record_process_id(s->record.watcher);
     int r;
 
-    if (!s->sandbox.has_overhead || proc_alive(&recorded))
+    if (!s->sandbox.has_overhead || is_running(s->record.watcher))
         return 0;
     r = watcher_fork(run->request->state_dir, s->record.sandbox_id, run->request->hook, &s->watcher,
                      e);
     if (r == 0)
         s->record.watcher = record_process_new(run->a, &s->watcher.id);
     return r;
+}
+
+static int ensure_placeholder(struct run *run, const struct proc_id *follow, struct child *child,
+                              struct record_process **recorded, struct err *e)
+{
+    int r;
+
+    if (is_running(*recorded))
+        return 0;
+    r = placeholder_fork(follow, child, e);
+    if (r == 0)
+        *recorded = record_process_new(run->a, &child->id);
+    return r;
+}
+
+/* Processes of ours, all forked before the record is written, so that it names them. */
+static int ensure_children(struct run *run, struct setup *s, struct err *e)
+{
+    struct record_container *mine = record_find(&s->record, run->plan.container_id);
+    int r = ensure_watcher(run, s, e);
+
+    if (r == 0 && run->plan.systemd && !s->placed)
+        r = ensure_placeholder(run, &s->init, &s->runtime_placeholder, &mine->placeholder, e);
+    /* On v2 the watcher is in the same scope. */
+    if (r == 0 && s->record.overhead_unit)
+        r = ensure_placeholder(run, NULL, &s->sandbox_placeholder, &s->record.placeholder, e);
+    return r;
+}
+
+/* A scope starts with one of our own processes where there is one: init must not be in a cgroup
+ * whose limits are not all in force. */
+static void choose_first(const struct run *run, struct setup *s)
+{
+    pid_t watcher = record_process_id(s->record.watcher).pid;
+    pid_t placeholder = record_process_id(s->record.placeholder).pid;
+
+    s->sandbox.sandbox_unit.first = placeholder ? placeholder : watcher ? watcher : s->init.pid;
+    s->sandbox.overhead_unit.first = watcher;
+    s->sandbox.sandbox_unit.expected = run->found == RECORD_VALID;
+    s->sandbox.overhead_unit.expected = run->found == RECORD_VALID;
 }
 
 /* Already where setup puts it: a second call of setup, or one after the watcher has placed threads.
@@ -198,20 +262,19 @@ static int make_cgroups(struct run *run, struct setup *s, struct err *e)
     return r;
 }
 
-/* All attaching back to back: only the first write to a cgroup.procs waits for the kernel. */
+/* All attaching back to back: only the first write to a cgroup.procs waits for the kernel. systemd
+ * has been told of some of these processes, but only we know when they are in their place. */
 static int attach(struct run *run, struct setup *s, struct err *e)
 {
     struct cg_controller *home = s->sandbox.has_overhead ? &s->sandbox.overhead : &s->sandbox.vcpu;
     int r = 0;
 
-    if (s->watcher.id.pid > 0)
+    if (s->sandbox_placeholder.id.pid > 0)
+        r = cg_add_process(&s->sandbox.vcpu, s->sandbox_placeholder.id.pid, e);
+    if (r == 0 && s->watcher.id.pid > 0)
         r = cg_add_process(&s->sandbox.overhead, s->watcher.id.pid, e);
-    if (r < 0 || is_placed(s))
+    if (r < 0 || s->placed)
         return r;
-    r = cg_origin_read(&run->host, s->init.pid, run->a, &s->origin, e);
-    if (r < 0)
-        return r;
-    s->attached = true;
     r = cg_add_process(home, s->init.pid, e);
     if (r == 0 && !proc_alive(&s->init))
         r = err_set(e, -ESRCH, "process %d of container %s has ended", (int)s->init.pid,
@@ -222,7 +285,7 @@ static int attach(struct run *run, struct setup *s, struct err *e)
 /* Give the sandbox back the limits of the containers that stay. */
 static void restore_limits(struct run *run, struct setup *s, const struct json_list *others)
 {
-    struct plan old = {0};
+    struct plan old = {.mode = run->plan.mode, .systemd = s->record.sandbox_unit != NULL};
 
     if (plan_sandbox(resources_of(run, others), others->count, run->request->hook, &run->facts,
                      s->record.sandbox_cgroup_only.value, run->a, &old, NULL) < 0)
@@ -242,7 +305,9 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
     other_containers(run, &others);
     if (s->attached)
         cg_restore(&run->host, s->init.pid, &s->origin);
-    watcher_abort(&s->watcher);
+    child_abort(&s->watcher);
+    child_abort(&s->runtime_placeholder);
+    child_abort(&s->sandbox_placeholder);
     cg_undo_create(&s->sandbox.overhead);
     if (others.count > 0)
         restore_limits(run, s, &others);
@@ -276,11 +341,6 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
     in.others = resources_of(run, &others);
     in.other_count = others.count;
     r = plan_make(&in, run->a, &run->plan, e);
-    if (r == 0 && run->plan.systemd)
-        r = err_set(e, -EOPNOTSUPP,
-                    "linux.cgroupsPath has systemd's form (slice:prefix:name), and this "
-                    "version manages cgroups through cgroupfs only; run the runtime "
-                    "with its cgroupfs manager");
     if (r == 0 && run->plan.layout == LAYOUT_NESTED)
         r = err_set(e, -EOPNOTSUPP,
                     "layout nested can be planned, but not be set up by this version; "
@@ -294,7 +354,13 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
                 run->plan.warnings[i]);
     build_record(run, s);
     sandbox_init(&s->sandbox, &run->host, &run->state.parents, &s->record);
-    r = ensure_watcher(run, s, e);
+    if (run->found == RECORD_VALID)
+        s->placed = sandbox_load(&s->sandbox, NULL) == 0 && is_placed(s);
+    if (!s->placed)
+        r = cg_origin_read(&run->host, s->init.pid, run->a, &s->origin, e);
+    if (r == 0)
+        r = ensure_children(run, s, e);
+    choose_first(run, s);
     /* From here on teardown and prune know of everything that may exist. */
     if (r == 0) {
         s->wrote_record = true;
@@ -302,13 +368,20 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
     }
     if (r == 0)
         r = record_write(&run->lock, run->a, &s->record, e);
+    s->attached = !s->placed;
+    /* Before init leaves the runtime's scope, or systemd might find that empty in between. */
+    if (r == 0 && s->runtime_placeholder.id.pid > 0)
+        r = cg_origin_enter(&run->host, s->runtime_placeholder.id.pid, &s->origin, e);
     if (r == 0)
         r = make_cgroups(run, s, e);
     if (r == 0)
         r = attach(run, s, e);
-    if (r == 0)
-        watcher_go(&s->watcher);
-    return r;
+    if (r < 0)
+        return r;
+    child_go(&s->runtime_placeholder);
+    child_go(&s->sandbox_placeholder);
+    child_go(&s->watcher);
+    return 0;
 }
 
 /* What poststart is for: place what is there now. The watcher goes on from there. */
@@ -319,7 +392,8 @@ static int place_now(struct run *run, struct setup *s, struct err *e)
         .sandbox = &s->sandbox,
         .config = run->request->hook,
         .kvm_dirfd = kvm,
-        .self = record_process_id(s->record.watcher).pid,
+        .own = {record_process_id(s->record.watcher).pid,
+                record_process_id(s->record.placeholder).pid},
     };
     struct watch_pass pass;
 
@@ -340,7 +414,11 @@ static int lock_fresh(struct run *run, struct err *e)
 static int set_up(struct run *run, struct err *e)
 {
     const struct oci_state *state = &run->input->state;
-    struct setup s = {.watcher = WATCHER_INIT};
+    struct setup s = {
+        .watcher = CHILD_INIT,
+        .runtime_placeholder = CHILD_INIT,
+        .sandbox_placeholder = CHILD_INIT,
+    };
     struct plan_input in = plan_input(run);
     int r;
 
@@ -385,16 +463,12 @@ static int set_up(struct run *run, struct err *e)
 static int remove_planned(struct run *run, struct err *e)
 {
     struct plan_input in = plan_input(run);
-    struct record r = {0};
+    struct record r;
     struct sandbox s;
 
-    if (!run->input->has_config || plan_place(&in, run->a, &run->plan, NULL) < 0 ||
-        run->plan.systemd)
+    if (!run->input->has_config || plan_place(&in, run->a, &run->plan, NULL) < 0)
         return 0;
-    r.sandbox_path = arena_strdup(run->a, run->plan.sandbox_path);
-    r.overhead_path =
-        run->plan.overhead_path ? arena_strdup(run->a, run->plan.overhead_path) : NULL;
-    r.sandbox_cgroup_only.value = run->plan.sandbox_cgroup_only;
+    r = planned_record(&run->plan, run->a);
     sandbox_init(&s, &run->host, &run->state.parents, &r);
     if (sandbox_load(&s, e) == 0) {
         if (s.has_overhead && cg_is_empty(&s.overhead))
@@ -415,19 +489,14 @@ static int remove_planned(struct run *run, struct err *e)
 static int destroy_planned(struct run *run, const char *sandbox_id, struct err *e)
 {
     struct plan_input in = plan_input(run);
-    struct record r = {0};
+    struct record r;
 
     if (!run->input->has_config || plan_place(&in, run->a, &run->plan, NULL) < 0 ||
-        !str_eq(run->plan.sandbox_id, sandbox_id) || run->plan.systemd)
+        !str_eq(run->plan.sandbox_id, sandbox_id))
         return e->code;
     err_reset(e);
-    r.sandbox_id = arena_strdup(run->a, sandbox_id);
-    r.parent_path = arena_strdup(run->a, run->plan.parent_path);
-    r.sandbox_path = arena_strdup(run->a, run->plan.sandbox_path);
-    r.overhead_path =
-        run->plan.overhead_path ? arena_strdup(run->a, run->plan.overhead_path) : NULL;
-    r.sandbox_cgroup_only.value = run->plan.sandbox_cgroup_only;
-    sandbox_end_watchers(&run->host, &r);
+    r = planned_record(&run->plan, run->a);
+    sandbox_end_children(&run->host, &r);
     record_unlink(&run->state, run->input->state.id);
     return sandbox_destroy(&run->state, &run->host, &r, run->request->hook, &run->lock, e);
 }
@@ -436,10 +505,13 @@ static int destroy_planned(struct run *run, const char *sandbox_id, struct err *
 static int shrink(struct run *run, struct err *e)
 {
     struct record after = run->before;
-    struct plan plan = {0};
+    struct plan plan = {.mode = run->host.mode, .systemd = after.sandbox_unit != NULL};
+    struct proc_id placeholder =
+        record_process_id(record_find(&run->before, run->input->state.id)->placeholder);
     struct sandbox s;
     int r;
 
+    (void)child_stop(&placeholder, NULL); /* its container's init is dead, so it ends anyway */
     other_containers(run, &after.containers);
     r = record_write(&run->lock, run->a, &after, e);
     if (r < 0)

@@ -47,6 +47,7 @@ static void place_systemd(const struct cg_cgroups_path *path, const char *base, 
                               path->prefix[0] ? "-" : "", cg_unit_escape(a, base));
 
     p->systemd = true;
+    p->slice = path->slice;
     p->parent_path = path->parent;
     p->sandbox_unit = unit;
     p->sandbox_path = cg_path_join(a, path->parent, unit);
@@ -57,15 +58,14 @@ static void place_overhead(const struct hook_config *hook, struct plan *p, struc
     const char *threads = p->sandbox_path;
 
     if (p->mode == CG_MODE_V2) {
-        /* systemd keeps the scope itself a plain domain, so the threaded tree starts below it. */
         if (p->systemd)
-            threads = cg_path_join(a, threads, "threads");
+            threads = cg_path_join(a, threads, PLAN_THREADS);
         p->vcpu_path = cg_path_join(a, threads, PLAN_VCPU_LEAF);
         p->overhead_path = cg_path_join(a, threads, PLAN_OVERHEAD_LEAF);
     } else if (p->systemd) {
         p->overhead_unit =
             arena_printf(a, "kata-overhead-%s.scope", cg_unit_escape(a, p->sandbox_id));
-        p->overhead_path = cg_path_join(a, "/kata.slice/kata-overhead.slice", p->overhead_unit);
+        p->overhead_path = cg_path_join(a, "/kata.slice/" PLAN_OVERHEAD_SLICE, p->overhead_unit);
     } else {
         p->overhead_path = cg_path_join(a, hook->overhead_parent, p->sandbox_id);
     }
@@ -141,6 +141,12 @@ static int unite_devices(const struct oci_resources *const *containers, size_t c
     return cg_dev_union(tables, count, a, ret, e);
 }
 
+/* Whether CPU limits are those of a threaded cgroup below the scope, which systemd does not see. */
+static bool cpu_is_leafs(const struct plan *p, bool sandbox_cgroup_only)
+{
+    return p->mode == CG_MODE_V2 && !sandbox_cgroup_only;
+}
+
 int plan_sandbox(const struct oci_resources *const *containers, size_t count,
                  const struct hook_config *hook, const struct facts *facts,
                  bool sandbox_cgroup_only, struct arena *a, struct plan *p, struct err *e)
@@ -158,6 +164,8 @@ int plan_sandbox(const struct oci_resources *const *containers, size_t count,
         resources_keep_cpuset(&limits);
     r = cg_limits_files(&limits, facts->mode == CG_MODE_V2, a, &p->sandbox_files, &p->warnings,
                         &p->warning_count, e);
+    if (r == 0 && p->systemd && !cpu_is_leafs(p, sandbox_cgroup_only))
+        cg_files_round_quota(&p->sandbox_files, p->mode == CG_MODE_V2, a);
     return r < 0 ? r
                  : unite_devices(containers, count, hook, facts, sandbox_cgroup_only, a,
                                  &p->device_table, e);
@@ -199,7 +207,27 @@ static int plan_overhead(const struct plan_input *in, struct arena *a, struct pl
     }
     if (p->mode == CG_MODE_V2)
         drop_domain_files(a, p);
+    else if (p->systemd)
+        cg_files_round_quota(&p->overhead_files, false, a);
     return 0;
+}
+
+/* What the scopes' properties will be: the same that controller.c derives when it sets them. */
+static int plan_properties(struct plan *p, struct arena *a, struct err *e)
+{
+    bool v2 = p->mode == CG_MODE_V2;
+    int r = cg_properties_limits(&p->sandbox_files, v2, cpu_is_leafs(p, p->sandbox_cgroup_only), a,
+                                 &p->sandbox_properties, e);
+
+    if (r == 0)
+        r = cg_properties_devices(&p->device_table, a, &p->sandbox_properties, e);
+    if (r == 0 && p->overhead_unit)
+        r = cg_properties_limits(&p->overhead_files, v2, false, a, &p->overhead_properties, e);
+    if (r == 0 && p->overhead_unit)
+        r = cg_properties_devices(&p->device_table, a, &p->overhead_properties, e);
+    if (r < 0 && e)
+        e->bad_input = true;
+    return r;
 }
 
 static void add_warnings(const struct plan_input *in, struct arena *a, struct plan *p)
@@ -263,6 +291,8 @@ int plan_make(const struct plan_input *in, struct arena *a, struct plan *p, stru
         r = check_device_table(p, a, e);
     if (r == 0 && !p->sandbox_cgroup_only)
         r = plan_overhead(in, a, p, e);
+    if (r == 0 && p->systemd)
+        r = plan_properties(p, a, e);
     if (r == 0)
         add_warnings(in, a, p);
     return r;

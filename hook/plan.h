@@ -11,6 +11,7 @@
 #include "cgroup/devices.h"
 #include "cgroup/limits.h"
 #include "cgroup/path.h"
+#include "cgroup/properties.h"
 #include "hook/config.h"
 #include "hook/facts.h"
 #include "hook/policy.h"
@@ -20,6 +21,11 @@
 /* The names of the threaded children of a v2 sandbox without sandbox_cgroup_only. */
 #define PLAN_VCPU_LEAF     "sandbox"
 #define PLAN_OVERHEAD_LEAF "overhead"
+/* Below a scope the threaded tree starts in a cgroup of its own: systemd keeps the scope a plain
+ * domain. */
+#define PLAN_THREADS "threads"
+/* Of the overhead scopes of cgroup v1. */
+#define PLAN_OVERHEAD_SLICE "kata-overhead.slice"
 
 struct plan_input {
     enum stage stage;
@@ -45,11 +51,14 @@ struct plan {
     const char *sandbox_path;
     const char *vcpu_path;                    /* where vCPU threads go */
     const char *overhead_path;                /* NULL with sandbox_cgroup_only */
-    const char *sandbox_unit, *overhead_unit; /* systemd; NULL otherwise */
+    const char *slice;                        /* systemd's, of the sandbox; NULL otherwise */
+    const char *sandbox_unit, *overhead_unit; /* systemd's; NULL otherwise */
     struct oci_resources *resources; /* this container's: spec rules and device nodes in one list */
     struct cg_dev_rules devices;     /* this container's whole device list */
     struct cg_dev_table device_table; /* of the sandbox: any container's list allows it */
     struct cg_files sandbox_files, overhead_files;
+    /* What is told to systemd besides. Empty without it. */
+    struct cg_properties sandbox_properties, overhead_properties;
     bool wants_pinning;  /* by annotation */
     const char *refused; /* the warning about a refused annotation, also in the list; or NULL */
     const char **warnings;
@@ -68,11 +77,15 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *ret, s
 
 /*
  * Limits and device rules of a sandbox with these containers, for when one comes or goes.
+ * @ret's mode and manager must be set.
  * 0; -EINVAL as plan_make().
  */
 int plan_sandbox(const struct oci_resources *const *containers, size_t count,
                  const struct hook_config *hook, const struct facts *facts,
                  bool sandbox_cgroup_only, struct arena *a, struct plan *ret, struct err *e);
+
+/* "cgroupfs", "systemd" */
+const char *plan_manager_name(const struct plan *plan);
 
 /* Print as text, or as the documented JSON. */
 void plan_print(const struct plan *plan, bool json);

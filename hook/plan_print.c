@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hook/plan.h"
 
+#include "base/arena.h"
 #include "base/str.h"
 #include "oci/json.h"
 
@@ -10,6 +11,11 @@
 /* Version of the JSON below. Other programs read it: members are added, never changed or removed.
  */
 #define PLAN_JSON_VERSION 1
+
+const char *plan_manager_name(const struct plan *plan)
+{
+    return plan->systemd ? "systemd" : "cgroupfs";
+}
 
 static void number_or_null(struct json_writer *w, const char *key, int64_t value)
 {
@@ -45,6 +51,29 @@ static void print_files(struct json_writer *w, const char *key, const struct cg_
     json_close_object(w);
 }
 
+/* Names may repeat: an empty DeviceAllow is sent before the list. The last one counts. */
+static bool is_last(const struct cg_properties *properties, size_t i)
+{
+    for (size_t k = i + 1; k < properties->count; k++) {
+        if (str_eq(properties->items[k].name, properties->items[i].name))
+            return false;
+    }
+    return true;
+}
+
+static void print_properties(struct json_writer *w, const char *key,
+                             const struct cg_properties *properties)
+{
+    autoarena a = ARENA_INIT;
+
+    json_open_object(w, key);
+    for (size_t i = 0; i < properties->count; i++) {
+        if (is_last(properties, i))
+            json_string(w, properties->items[i].name, cg_property_text(&properties->items[i], &a));
+    }
+    json_close_object(w);
+}
+
 static void print_json(const struct plan *p)
 {
     struct json_writer *w = json_writer_new(true);
@@ -58,7 +87,7 @@ static void print_json(const struct plan *p)
     json_bool(w, "sandbox_cgroup_only", p->sandbox_cgroup_only);
     json_string(w, "policy_source", policy_source_name(p->policy_source));
     json_string(w, "cgroup_mode", cg_mode_name(p->mode));
-    json_string(w, "manager", p->systemd ? "systemd" : "cgroupfs");
+    json_string(w, "manager", plan_manager_name(p));
     json_string(w, "layout", layout_name(p->layout));
     json_string(w, "sandbox_path", p->sandbox_path);
     json_string(w, "vcpu_path", p->vcpu_path);
@@ -68,6 +97,8 @@ static void print_json(const struct plan *p)
     print_devices(w, &p->devices);
     print_files(w, "sandbox_files", &p->sandbox_files);
     print_files(w, "overhead_files", &p->overhead_files);
+    print_properties(w, "sandbox_properties", &p->sandbox_properties);
+    print_properties(w, "overhead_properties", &p->overhead_properties);
     json_open_list(w, "warnings");
     for (size_t i = 0; i < p->warning_count; i++)
         json_string(w, NULL, p->warnings[i]);
@@ -95,6 +126,22 @@ static void print_text_files(const char *title, const struct cg_files *files)
     }
 }
 
+static void print_text_properties(const char *title, const struct cg_properties *properties)
+{
+    autoarena a = ARENA_INIT;
+    bool first = true;
+
+    for (size_t i = 0; i < properties->count; i++) {
+        char shown[4096];
+
+        if (!is_last(properties, i))
+            continue;
+        printf("%-22s%s=%s\n", first ? title : "", properties->items[i].name,
+               str_escape(cg_property_text(&properties->items[i], &a), shown, sizeof shown));
+        first = false;
+    }
+}
+
 static void print_text(const struct plan *p)
 {
     print_line("stage", stage_name(p->stage));
@@ -103,8 +150,8 @@ static void print_text(const struct plan *p)
     print_line("role", role_name(p->role));
     printf("%-22s%s (%s)\n", "sandbox_cgroup_only", p->sandbox_cgroup_only ? "true" : "false",
            policy_source_name(p->policy_source));
-    printf("%-22s%s, %s, %s\n", "cgroups", cg_mode_name(p->mode),
-           p->systemd ? "systemd" : "cgroupfs", layout_name(p->layout));
+    printf("%-22s%s, %s, %s\n", "cgroups", cg_mode_name(p->mode), plan_manager_name(p),
+           layout_name(p->layout));
     print_line("sandbox path", p->sandbox_path);
     print_line("vCPU path", p->vcpu_path);
     print_line("overhead path", p->overhead_path);
@@ -118,6 +165,8 @@ static void print_text(const struct plan *p)
     }
     print_text_files("sandbox files", &p->sandbox_files);
     print_text_files("overhead files", &p->overhead_files);
+    print_text_properties("sandbox properties", &p->sandbox_properties);
+    print_text_properties("overhead properties", &p->overhead_properties);
     for (size_t i = 0; i < p->warning_count; i++)
         print_line("warning", p->warnings[i]);
 }

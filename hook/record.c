@@ -31,6 +31,7 @@ static const struct json_field container_fields[] = {
     JSON_F_STRING("id", struct record_container, id),
     JSON_F_STRING("bundle", struct record_container, bundle),
     JSON_F_OBJECT("init", struct record_container, init, &process_table),
+    JSON_F_OBJECT("placeholder", struct record_container, placeholder, &process_table),
     JSON_F_OBJECT("resources", struct record_container, resources, &oci_resources_table),
 };
 static const struct json_table container_table = {
@@ -50,8 +51,13 @@ static const struct json_field record_fields[] = {
     JSON_F_STRING("layout", struct record, layout),
     JSON_F_STRING("parent_path", struct record, parent_path),
     JSON_F_STRING("sandbox_path", struct record, sandbox_path),
+    JSON_F_STRING("vcpu_path", struct record, vcpu_path),
     JSON_F_STRING("overhead_path", struct record, overhead_path),
+    JSON_F_STRING("slice", struct record, slice),
+    JSON_F_STRING("sandbox_unit", struct record, sandbox_unit),
+    JSON_F_STRING("overhead_unit", struct record, overhead_unit),
     JSON_F_OBJECT("watcher", struct record, watcher, &process_table),
+    JSON_F_OBJECT("placeholder", struct record, placeholder, &process_table),
     JSON_F_OBJECT_LIST("containers", struct record, containers, &container_table),
 };
 static const struct json_table record_table = {
@@ -249,8 +255,8 @@ static int read_boot_id(char *buf, size_t size, struct err *e)
 /* Members that every step relies on. */
 static bool is_complete(const struct record *r)
 {
-    if (!r->boot_id || !r->sandbox_id || !r->sandbox_path || !r->parent_path || !r->mode ||
-        !r->manager)
+    if (!r->boot_id || !r->sandbox_id || !r->sandbox_path || !r->vcpu_path || !r->parent_path ||
+        !r->mode || !r->manager || (r->sandbox_unit && !r->slice))
         return false;
     if (!r->sandbox_cgroup_only.set || (!r->sandbox_cgroup_only.value && !r->overhead_path))
         return false;

@@ -32,7 +32,8 @@ struct record_container {
     char *id;
     char *bundle;
     struct record_process *init;
-    struct oci_resources *resources; /* device nodes folded into its device rules */
+    struct record_process *placeholder; /* in the runtime's own scope; NULL without systemd */
+    struct oci_resources *resources;    /* device nodes folded into its device rules */
 };
 
 struct record {
@@ -46,9 +47,14 @@ struct record {
     char *layout;
     char *parent_path;
     char *sandbox_path;
+    char *vcpu_path;
     char *overhead_path; /* NULL with sandbox_cgroup_only */
+    char *slice;         /* the sandbox's; this and the units are NULL without systemd */
+    char *sandbox_unit;
+    char *overhead_unit; /* NULL on v2, where the overhead is in the sandbox's scope */
     struct record_process *watcher;
-    struct json_list containers; /* struct record_container */
+    struct record_process *placeholder; /* in the sandbox scope on v1 */
+    struct json_list containers;        /* struct record_container */
 };
 
 struct proc_id record_process_id(const struct record_process *p); /* pid 0 for NULL */

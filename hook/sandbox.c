@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "hook/child.h"
 #include "hook/plan.h"
 
 #include <errno.h>
@@ -12,20 +13,41 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DELETE_TIMEOUT_MS  5000
-#define WATCHER_TIMEOUT_MS 5000
+#define DELETE_TIMEOUT_MS 5000
 /* A process may fork while it is being moved out, or be born from one that was. */
 #define REMOVE_ROUNDS 5
+
+/* "/a/b/threads/sandbox" below "/a/b" is "threads/sandbox". NULL for a record that says nothing
+ * yet. */
+static const char *leaf_of(const char *domain, const char *path)
+{
+    return path && str_starts(path, domain) && path[strlen(domain)] == '/'
+               ? path + strlen(domain) + 1
+               : NULL;
+}
 
 void sandbox_init(struct sandbox *s, const struct cg_host *host, struct cg_parents *parents,
                   const struct record *r)
 {
-    bool split = !r->sandbox_cgroup_only.value, v2 = host->mode == CG_MODE_V2;
+    bool split = !r->sandbox_cgroup_only.value, in_domain = split && host->mode == CG_MODE_V2;
 
-    s->has_overhead = split;
-    cg_init(&s->vcpu, host, parents, r->sandbox_path, split && v2 ? PLAN_VCPU_LEAF : NULL, true);
-    cg_init(&s->overhead, host, parents, split && !v2 ? r->overhead_path : r->sandbox_path,
-            split && v2 ? PLAN_OVERHEAD_LEAF : NULL, false);
+    *s = (struct sandbox){.has_overhead = split};
+    cg_init(&s->vcpu, host, parents, r->sandbox_path,
+            in_domain ? leaf_of(r->sandbox_path, r->vcpu_path) : NULL, true);
+    cg_init(&s->overhead, host, parents, split && !in_domain ? r->overhead_path : r->sandbox_path,
+            in_domain ? leaf_of(r->sandbox_path, r->overhead_path) : NULL, false);
+    if (r->sandbox_unit) {
+        s->sandbox_unit = (struct cg_unit){.name = r->sandbox_unit, .slice = r->slice};
+        s->vcpu.unit = &s->sandbox_unit;
+    }
+    if (r->overhead_unit) {
+        s->overhead_unit = (struct cg_unit){
+            .name = r->overhead_unit,
+            .slice = PLAN_OVERHEAD_SLICE,
+            .own_slice = true,
+        };
+        s->overhead.unit = &s->overhead_unit;
+    }
 }
 
 int sandbox_load(struct sandbox *s, struct err *e)
@@ -101,22 +123,23 @@ int sandbox_remove(struct sandbox *s, const struct record *r, const struct hook_
     return first < 0 ? first : second;
 }
 
-int sandbox_stop_watcher(const struct record *r, struct err *e)
+static int stop(const struct record_process *p, int first, struct err *e)
 {
-    struct proc_id id = record_process_id(r->watcher);
-    int ret;
+    struct proc_id id = record_process_id(p);
+    int ret = child_stop(&id, e);
 
-    /* The watcher itself tears down a sandbox that died without poststop. */
-    if (id.pid <= 0 || id.pid == getpid())
-        return 0;
-    if (proc_signal(&id, SIGTERM) == -ESRCH)
-        return 0;
-    ret = proc_wait_gone(&id, WATCHER_TIMEOUT_MS);
-    if (ret == -ETIMEDOUT) {
-        proc_signal(&id, SIGKILL);
-        ret = proc_wait_gone(&id, WATCHER_TIMEOUT_MS);
-    }
-    return ret < 0 ? err_sys(e, ret, "cannot end the watcher, process %d", (int)id.pid) : 0;
+    return first < 0 ? first : ret;
+}
+
+/* The watcher and every placeholder. */
+static int stop_children(const struct record *r, struct err *e)
+{
+    int ret = stop(r->watcher, 0, e);
+
+    ret = stop(r->placeholder, ret, e);
+    for (size_t i = 0; i < r->containers.count; i++)
+        ret = stop(JSON_AT(r->containers, struct record_container, i).placeholder, ret, e);
+    return ret;
 }
 
 /* Whether a process runs the program that we are: the same file, whatever it is called. */
@@ -130,22 +153,29 @@ static bool is_our_program(pid_t pid)
            own.st_dev == other.st_dev && own.st_ino == other.st_ino;
 }
 
-void sandbox_end_watchers(const struct cg_host *host, const struct record *r)
+static void end_children_in(const struct cg_controller *c)
 {
     autoarena a = ARENA_INIT;
     struct cg_pids pids = {0};
-    struct sandbox s;
 
-    sandbox_init(&s, host, NULL, r);
-    if (s.has_overhead && sandbox_load(&s, NULL) == 0)
-        cg_processes(&s.overhead, &a, &pids, NULL);
+    cg_processes(c, &a, &pids, NULL);
     for (size_t i = 0; i < pids.count; i++) {
         struct proc_id id;
 
-        if (!is_our_program(pids.items[i]) || proc_identify(pids.items[i], &id) < 0)
-            continue;
-        proc_signal(&id, SIGTERM);
-        proc_wait_gone(&id, WATCHER_TIMEOUT_MS);
+        if (is_our_program(pids.items[i]) && proc_identify(pids.items[i], &id) == 0)
+            child_stop(&id, NULL);
+    }
+}
+
+void sandbox_end_children(const struct cg_host *host, const struct record *r)
+{
+    struct sandbox s;
+
+    sandbox_init(&s, host, NULL, r);
+    if (sandbox_load(&s, NULL) == 0) {
+        if (s.has_overhead)
+            end_children_in(&s.overhead);
+        end_children_in(&s.vcpu);
     }
     sandbox_close(&s);
 }
@@ -158,7 +188,7 @@ int sandbox_destroy(const struct state_dir *state, const struct cg_host *host,
     struct sandbox s;
     int first, ret;
 
-    first = sandbox_stop_watcher(r, e);
+    first = stop_children(r, e);
     sandbox_init(&s, host, &parents, r);
     ret = sandbox_remove(&s, r, config, e);
     sandbox_close(&s);

@@ -6,6 +6,7 @@
  */
 
 #include "cgroup/controller.h"
+#include "cgroup/systemd.h"
 #include "hook/config.h"
 #include "hook/record.h"
 
@@ -13,6 +14,7 @@ struct sandbox {
     struct cg_controller vcpu;     /* the sandbox cgroup; on v2 its leaf for vCPU threads */
     struct cg_controller overhead; /* not set up with sandbox_cgroup_only */
     bool has_overhead;
+    struct cg_unit sandbox_unit, overhead_unit; /* used where the record names units */
 };
 
 /* Set up the controllers for a record; touches nothing. Strings are borrowed from @r. */
@@ -31,16 +33,13 @@ void sandbox_close(struct sandbox *s);
 int sandbox_remove(struct sandbox *s, const struct record *r, const struct hook_config *config,
                    struct err *e);
 
-/* End the recorded watcher and wait until it is gone. 0; -ETIMEDOUT. */
-int sandbox_stop_watcher(const struct record *r, struct err *e);
-
-/* End every process in the overhead cgroup that runs this very program: watchers that no record
- * names. */
-void sandbox_end_watchers(const struct cg_host *host, const struct record *r);
+/* End every process in the cgroups that runs this very program: watchers and placeholders that no
+ * record names. */
+void sandbox_end_children(const struct cg_host *host, const struct record *r);
 
 /*
- * The whole removal of a locked sandbox: watcher, cgroups, links, record. On failure the record
- * stays, so that prune can go on. The lock is released when the record is gone.
+ * The whole removal of a locked sandbox: its processes of ours, cgroups, links, record. On failure
+ * the record stays, so that prune can go on. The lock is released when the record is gone.
  */
 int sandbox_destroy(const struct state_dir *state, const struct cg_host *host,
                     const struct record *r, const struct hook_config *config,

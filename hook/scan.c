@@ -34,6 +34,11 @@ static void mix(uint64_t *print, const void *data, size_t len)
         *print = (*print ^ p[i]) * UINT64_C(1099511628211);
 }
 
+static bool is_own(const struct watch_scan *scan, pid_t id)
+{
+    return id == scan->own[0] || id == scan->own[1];
+}
+
 static int look(const struct watch_scan *scan, const struct cg_controller *c,
                 const struct vcpu_kvm *kvm, struct arena *a, struct found *ret, uint64_t *print,
                 struct err *e)
@@ -48,7 +53,7 @@ static int look(const struct watch_scan *scan, const struct cg_controller *c,
         struct thread *t;
         int index;
 
-        if (tids.items[i] == scan->self || proc_stat_read(tids.items[i], &st) < 0)
+        if (is_own(scan, tids.items[i]) || proc_stat_read(tids.items[i], &st) < 0)
             continue;
         mix(print, &tids.items[i], sizeof tids.items[i]);
         mix(print, st.comm, strlen(st.comm));
@@ -92,7 +97,7 @@ static int release(struct watch_scan *scan, struct arena *a, struct err *e)
     int r = cg_processes(&scan->sandbox->vcpu, a, &pids, e);
 
     for (size_t i = 0; r == 0 && i < pids.count; i++) {
-        if (pids.items[i] == scan->self)
+        if (is_own(scan, pids.items[i]))
             continue;
         r = cg_add_process(&scan->sandbox->overhead, pids.items[i], e);
         if (r == -ESRCH) {

@@ -209,7 +209,8 @@ static void show_threads(struct json_writer *w, const struct cg_controller *c, c
                          const struct record *record, const struct hook_config *config,
                          const struct vcpu_kvm *kvm, struct arena *a)
 {
-    struct proc_id watcher = record_process_id(record->watcher);
+    pid_t watcher = record_process_id(record->watcher).pid;
+    pid_t placeholder = record_process_id(record->placeholder).pid;
     struct cg_pids tids;
 
     if (cg_threads(c, a, &tids, NULL) < 0)
@@ -226,9 +227,10 @@ static void show_threads(struct json_writer *w, const struct cg_controller *c, c
         if (!w) {
             printf("  %-8d %-18s %-10s %s\n", (int)tids.items[i],
                    str_escape(st.comm, shown, sizeof shown), place,
-                   tids.items[i] == watcher.pid ? "watcher"
-                   : source == VCPU_NONE        ? ""
-                                                : "vCPU");
+                   tids.items[i] == watcher       ? "watcher"
+                   : tids.items[i] == placeholder ? "placeholder"
+                   : source == VCPU_NONE          ? ""
+                                                  : "vCPU");
             continue;
         }
         json_open_object(w, NULL);

@@ -11,12 +11,8 @@
 #include "hook/vcpu.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define SCAN_MIN_MS 1
@@ -63,13 +59,6 @@ static void report(struct watch *w, int r, const struct err *e)
     if (r < 0 && r != w->last_error)
         log_msg(LEVEL_WARNING, "sandbox %s: %s", w->sandbox_id, e->text);
     w->last_error = r;
-}
-
-/* It lives under the sandbox's memory limit on v2 and must outlive the VMM. Needs CAP_SYS_RESOURCE;
- * without it the watcher is an ordinary victim, and prune is what is left. */
-static void survive_oom(void)
-{
-    (void)io_write_at(AT_FDCWD, "/proc/self/oom_score_adj", "-999");
 }
 
 /* Wait for the lock, but not for a teardown that holds it and waits for us. */
@@ -171,7 +160,7 @@ static void constrain(struct watch *w)
     int r = cg_processes(&w->sandbox.overhead, &a, &pids, &e);
 
     for (size_t i = 0; r == 0 && i < pids.count; i++) {
-        if (pids.items[i] == w->scan.self)
+        if (pids.items[i] == w->scan.own[0] || pids.items[i] == w->scan.own[1])
             continue;
         r = cg_add_process(&w->sandbox.vcpu, pids.items[i], &e);
         if (r == -ESRCH) {
@@ -264,7 +253,7 @@ static void run(struct watch *w)
         .sandbox = &w->sandbox,
         .config = w->config,
         .kvm_dirfd = vcpu_kvm_open(),
-        .self = getpid(),
+        .own = {getpid(), record_process_id(w->record.placeholder).pid},
     };
     w->interval_ms = SCAN_MIN_MS;
     w->started_us = w->changed_us = io_now_us();
@@ -291,97 +280,43 @@ static void run(struct watch *w)
     }
 }
 
-/* Nothing of the hook's environment: a runtime waits for every holder of the hook's pipes. */
-static void detach(int go_fd)
-{
-    int null_fd = open("/dev/null", O_RDWR);
+struct arguments {
+    const char *state_dir;
+    const char *sandbox_id;
+    const struct hook_config *config;
+};
 
-    for (int fd = 0; fd <= 2; fd++)
-        dup2(null_fd, fd);
-    dup2(go_fd, 3);
-    if (syscall(SYS_close_range, 4, ~0u, 0) < 0) { /* before Linux 5.9 */
-        for (int fd = 4; fd < 1024; fd++)
-            close(fd);
-    }
-    setsid();
-    if (chdir("/") < 0)
-        return;
-}
-
-static _Noreturn void child(const char *state_dir, const char *sandbox_id,
-                            const struct hook_config *config, int go_fd)
+static void watch(const void *arg)
 {
+    const struct arguments *arguments = arg;
     struct sigaction action = {.sa_handler = on_term};
     sigset_t term, unblocked;
     struct watch w;
-    char byte;
 
-    detach(go_fd);
-    prctl(PR_SET_NAME, "osc-watch");
+    /* Until here SIGTERM simply ends the process; from here on it ends the work in good order. */
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
     sigprocmask(SIG_BLOCK, &term, &unblocked);
     sigdelset(&unblocked, SIGTERM);
     sigaction(SIGTERM, &action, NULL);
-    if (read(3, &byte, 1) != 1)
-        _exit(0);
-    close(3);
-    survive_oom();
     log_about.stage = "watch";
-    log_about.sandbox_id = sandbox_id;
+    log_about.sandbox_id = arguments->sandbox_id;
     w = (struct watch){
-        .state_dir = state_dir,
-        .sandbox_id = sandbox_id,
-        .config = config,
+        .state_dir = arguments->state_dir,
+        .sandbox_id = arguments->sandbox_id,
+        .config = arguments->config,
         .unblocked = unblocked,
         .state = STATE_DIR_INIT,
         .init_pidfd = FD_NONE,
     };
     sandbox_init(&w.sandbox, &w.host, NULL, &w.record);
     run(&w);
-    _exit(0);
 }
 
 int watcher_fork(const char *state_dir, const char *sandbox_id, const struct hook_config *config,
-                 struct watcher *ret, struct err *e)
+                 struct child *ret, struct err *e)
 {
-    int pipe_fds[2];
-    pid_t pid;
-    int r;
+    const struct arguments arguments = {state_dir, sandbox_id, config};
 
-    *ret = (struct watcher)WATCHER_INIT;
-    if (pipe2(pipe_fds, O_CLOEXEC) < 0)
-        return err_sys(e, -errno, "cannot make a pipe for the watcher");
-    pid = fork();
-    if (pid == 0)
-        child(state_dir, sandbox_id, config, pipe_fds[0]);
-    r = pid < 0 ? -errno : 0;
-    close(pipe_fds[0]);
-    ret->go_fd = pipe_fds[1];
-    if (r == 0) {
-        ret->id.pid = pid;
-        r = proc_identify(pid, &ret->id);
-    }
-    if (r < 0) {
-        watcher_abort(ret);
-        return err_sys(e, r, "cannot start the watcher");
-    }
-    return 0;
-}
-
-void watcher_go(struct watcher *w)
-{
-    if (w->go_fd >= 0 && write(w->go_fd, "g", 1) < 0)
-        log_msg(LEVEL_WARNING, "the watcher of sandbox %s has ended early", log_about.sandbox_id);
-    fd_close(&w->go_fd);
-}
-
-void watcher_abort(struct watcher *w)
-{
-    fd_close(&w->go_fd);
-    if (w->id.pid > 0) {
-        while (waitpid(w->id.pid, NULL, 0) < 0 && errno == EINTR)
-            ;
-    }
-    w->id = (struct proc_id){0};
+    return child_fork("osc-watch", watch, &arguments, ret, e);
 }

@@ -14,33 +14,16 @@
  * container has died and no teardown has come: then it tears the sandbox down itself.
  */
 
+#include "hook/child.h"
 #include "hook/config.h"
 #include "hook/record.h"
 
-struct watcher {
-    struct proc_id id;
-    int go_fd; /* write end of the pipe that it waits on */
-};
-
-#define WATCHER_INIT                                                                               \
-    {                                                                                              \
-        {0}, FD_NONE                                                                               \
-    }
-
 /*
- * Fork a watcher that waits. Its stdin, stdout and stderr are /dev/null and nothing else is
- * inherited, so that a runtime that waits for the hook's pipes to close does not wait for it.
- * @state_dir, @sandbox_id, @config are copied with the process.
- * 0; -errno of fork or pipe.
+ * Fork a watcher that waits to be let go. @state_dir, @sandbox_id, @config are copied with the
+ * process. As child_fork().
  */
 int watcher_fork(const char *state_dir, const char *sandbox_id, const struct hook_config *config,
-                 struct watcher *ret, struct err *e);
-
-/* The cgroups exist and the watcher is in its place: let it work. */
-void watcher_go(struct watcher *w);
-
-/* The setup failed: end it, and wait. Nothing happens for one that was never forked or has gone. */
-void watcher_abort(struct watcher *w);
+                 struct child *ret, struct err *e);
 
 struct sandbox;
 
@@ -57,7 +40,7 @@ struct watch_scan {
     struct sandbox *sandbox;
     const struct hook_config *config;
     int kvm_dirfd;
-    pid_t self;       /* 0: the caller is no watcher */
+    pid_t own[2];     /* processes of ours that stay where they are; 0: none */
     bool constrained; /* no vCPU appeared in time: everything was moved into the sandbox cgroup */
 };
 

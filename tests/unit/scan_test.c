@@ -465,12 +465,12 @@ Test(scan, self_is_left_alone)
 
     start("CPU 0/TCG");
     add_thread(0, 1, "CPU 1/TCG");
-    f.scan.self = f.vmm;
+    f.scan.own[0] = f.vmm;
     got = pass();
     expect_pass(&got, 1, 1, 1, 1);
     expect_place(0, "overhead");
     expect_place(1, "sandbox");
-    f.scan.self = 0;
+    f.scan.own[0] = 0;
     got = pass();
     expect_pass(&got, 2, 1, 2, 2);
     expect_place(0, "sandbox");
@@ -651,7 +651,7 @@ Test(scan, release_leaves_the_watcher_alone)
     other = start_process("CPU 0/TCG");
     constrain();
     if (cg_add_process(&f.sandbox.vcpu, other, &e) == 0) {
-        f.scan.self = f.vmm;
+        f.scan.own[0] = f.vmm;
         pass();
     }
     cr_expect(e.code == 0 && !f.scan.constrained, "%s", e.text);

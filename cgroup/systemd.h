@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CGROUP_SYSTEMD_H
+#define CGROUP_SYSTEMD_H
+
+/*
+ * Scopes: cgroups that systemd makes and removes, and that are delegated to us in between.
+ *
+ * Over sd-bus to systemd's manager (org.freedesktop.systemd1(5)). Every call has a deadline, from
+ * connecting to the end of the job, and a manager that missed one is not asked again in this run:
+ * what has to be undone then must not wait a second time.
+ *
+ * Needed because systemd owns the tree: it would remove an unknown directory's processes from its
+ * accounts, and write its own idea of a unit's devices and limits again whenever it reloads.
+ */
+
+#include "cgroup/properties.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct err;
+
+struct cg_unit {
+    const char *name;  /* "crun-kata_c1.scope"; borrowed */
+    const char *slice; /* "system.slice"; borrowed */
+    /* The slice and the slices above it are ours: they go when their last scope has gone. */
+    bool own_slice;
+    /* A scope cannot be empty when it starts: the process that systemd puts into it. */
+    pid_t first;
+    bool expected; /* the sandbox's record says that the scope runs already */
+    bool started;  /* cg_unit_start() started it in this run */
+};
+
+/*
+ * Start the scope with these limits and device rules, and wait until it runs. One that runs already
+ * gets the properties instead, if it was expected. A failed one of the same name is reset and
+ * started anew. Delegated (Delegate=yes), accounted, and collected by systemd when it is empty,
+ * failed or not.
+ * 0; -EEXIST a unit of this name runs that is not ours; -ETIMEDOUT no answer in time; -EIO the job
+ * failed; other -errno of the bus, with what to do where we know it.
+ */
+int cg_unit_start(struct cg_unit *u, const struct cg_properties *properties, struct err *e);
+
+/* Change properties of a running scope; they are in force when this returns. 0; -ENOENT there is no
+ * such scope; other -errno as above. */
+int cg_unit_set(const struct cg_unit *u, const struct cg_properties *properties, struct err *e);
+
+/* Stop the scope and wait until it has gone. Processes in it are killed, so it must be empty.
+ * 0, also when there is none; other -errno as above. */
+int cg_unit_stop(const struct cg_unit *u, struct err *e);
+
+/* What answers: "252.39-1~deb12u2" in @version. 0; -errno with the reason. */
+int cg_systemd_probe(char *version, size_t size, struct err *e);
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/child.h"
+
+#include "base/err.h"
+#include "base/io.h"
+#include "hook/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define STOP_TIMEOUT_MS 5000
+
+/* It lives under somebody's memory limit and must outlive the VMM. Needs CAP_SYS_RESOURCE; without
+ * it the child is an ordinary victim, and prune is what is left. */
+static void survive_oom(void)
+{
+    (void)io_write_at(AT_FDCWD, "/proc/self/oom_score_adj", "-999");
+}
+
+/* Nothing of the hook's environment stays open but the pipe, which becomes descriptor 3. */
+static void detach(int go_fd)
+{
+    int null_fd = open("/dev/null", O_RDWR);
+
+    for (int fd = 0; fd <= 2; fd++)
+        dup2(null_fd, fd);
+    dup2(go_fd, 3);
+    if (syscall(SYS_close_range, 4, ~0u, 0) < 0) { /* before Linux 5.9 */
+        for (int fd = 4; fd < 1024; fd++)
+            close(fd);
+    }
+    setsid();
+    if (chdir("/") < 0)
+        return;
+}
+
+static _Noreturn void child(const char *name, void (*run)(const void *arg), const void *arg,
+                            int go_fd)
+{
+    char byte;
+
+    detach(go_fd);
+    prctl(PR_SET_NAME, name);
+    if (read(3, &byte, 1) != 1)
+        _exit(0);
+    close(3);
+    survive_oom();
+    run(arg);
+    _exit(0);
+}
+
+int child_fork(const char *name, void (*run)(const void *arg), const void *arg, struct child *ret,
+               struct err *e)
+{
+    int pipe_fds[2];
+    pid_t pid;
+    int r;
+
+    *ret = (struct child)CHILD_INIT;
+    if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+        return err_sys(e, -errno, "cannot make a pipe for %s", name);
+    pid = fork();
+    if (pid == 0)
+        child(name, run, arg, pipe_fds[0]);
+    r = pid < 0 ? -errno : 0;
+    close(pipe_fds[0]);
+    ret->go_fd = pipe_fds[1];
+    if (r == 0) {
+        ret->id.pid = pid;
+        r = proc_identify(pid, &ret->id);
+    }
+    if (r < 0) {
+        child_abort(ret);
+        return err_sys(e, r, "cannot start %s", name);
+    }
+    return 0;
+}
+
+void child_go(struct child *c)
+{
+    if (c->go_fd >= 0 && write(c->go_fd, "g", 1) < 0)
+        log_msg(LEVEL_WARNING, "a helper process of sandbox %s has ended early",
+                log_about.sandbox_id);
+    fd_close(&c->go_fd);
+}
+
+void child_abort(struct child *c)
+{
+    fd_close(&c->go_fd);
+    if (c->id.pid > 0) {
+        while (waitpid(c->id.pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+    }
+    c->id = (struct proc_id){0};
+}
+
+int child_stop(const struct proc_id *id, struct err *e)
+{
+    int r;
+
+    /* The watcher itself tears down a sandbox that died without poststop. */
+    if (id->pid <= 0 || id->pid == getpid() || proc_signal(id, SIGTERM) == -ESRCH)
+        return 0;
+    r = proc_wait_gone(id, STOP_TIMEOUT_MS);
+    if (r == -ETIMEDOUT) {
+        proc_signal(id, SIGKILL);
+        r = proc_wait_gone(id, STOP_TIMEOUT_MS);
+    }
+    return r < 0 ? err_sys(e, r, "cannot end process %d of ours", (int)id->pid) : 0;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_CHILD_H
+#define HOOK_CHILD_H
+
+/*
+ * A process of ours that outlives the stage which started it: the watcher, and placeholders.
+ *
+ * Forked early, so that its pid can be written into the record before anything is made; it waits on
+ * a pipe until it is let go, and ends by itself when the stage dies before that. It is this same
+ * program, without exec: nothing has to be found again, and its memory is shared.
+ */
+
+#include "base/cleanup.h"
+#include "base/proc.h"
+
+struct err;
+
+struct child {
+    struct proc_id id; /* pid 0: none was forked */
+    int go_fd;         /* write end of the pipe that it waits on */
+};
+
+#define CHILD_INIT                                                                                 \
+    {                                                                                              \
+        {0}, FD_NONE                                                                               \
+    }
+
+/*
+ * Fork a child that waits, and will then call @run(@arg) in its own session, with /dev/null as
+ * stdin, stdout and stderr and no other descriptor: a runtime waits for every holder of the hook's
+ * pipes. @name is what it is called in /proc, 15 characters. SIGTERM ends it.
+ * 0; -errno of fork or pipe.
+ */
+int child_fork(const char *name, void (*run)(const void *arg), const void *arg, struct child *ret,
+               struct err *e);
+
+/* Everything is in its place: let it work. */
+void child_go(struct child *c);
+
+/* The stage failed: end it, and wait. Nothing happens for one that was never forked or has gone. */
+void child_abort(struct child *c);
+
+/* End a recorded one, with force if it does not listen, and wait until it is gone. 0, also when
+ * there is none; -ETIMEDOUT. */
+int child_stop(const struct proc_id *id, struct err *e);
+
+#endif
