@@ -300,6 +300,13 @@ static void remove_leaf(const struct cg_controller *c)
     } while (slash);
 }
 
+/* Stopping a scope kills what is in it, so nothing may be assumed of one that was never opened. One
+ * that does not exist any more was collected. */
+static bool is_known_empty(struct cg_controller *c)
+{
+    return cg_load(c, NULL) == 0 && cg_is_empty(c);
+}
+
 void cg_undo_create(struct cg_controller *c)
 {
     for (size_t i = 0; i < c->host->count; i++) {
@@ -316,7 +323,7 @@ void cg_undo_create(struct cg_controller *c)
         remove_dir(c, 0);
     else if (c->leaf && c->owns_domain)
         cg_parents_remove(c->parents, &c->host->hierarchies[0], c->path);
-    if (c->unit && c->unit->started && cg_is_empty(c))
+    if (c->unit && c->unit->started && is_known_empty(c))
         (void)cg_unit_stop(c->unit, NULL);
     c->made = 0;
     c->made_domain = false;

@@ -97,7 +97,7 @@ static int enable_down(const struct cg_hierarchy *h, const char *path, unsigned 
     return 0;
 }
 
-/* Each directory of the leaf's name; the last one tells whether the leaf was made now. */
+/* Each directory of the leaf's name. */
 static int make_leaf_dirs(struct cg_controller *c, const struct cg_hierarchy *h, struct err *e)
 {
     char name[PATH_MAX], where[PATH_MAX];
@@ -107,7 +107,7 @@ static int make_leaf_dirs(struct cg_controller *c, const struct cg_hierarchy *h,
         end += strcspn(end, "/");
         snprintf(name, sizeof name, "%.*s", (int)(end - c->leaf), c->leaf);
         if (mkdirat(c->domain_fd, name, 0755) == 0)
-            c->made |= *end == '\0';
+            c->made |= 1;
         else if (errno != EEXIST)
             return err_sys(e, -errno, "cannot make %s",
                            cg_full_path(h, c->path, name, NULL, where, sizeof where));

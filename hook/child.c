@@ -39,12 +39,24 @@ static void detach(int go_fd)
         return;
 }
 
+/* A runtime may have started the hook with the signal ignored or blocked. */
+static void listen_to_sigterm(void)
+{
+    const struct sigaction action = {.sa_handler = SIG_DFL};
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigaction(SIGTERM, &action, NULL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 static _Noreturn void child(const char *name, void (*run)(const void *arg), const void *arg,
                             int go_fd)
 {
     char byte;
 
     detach(go_fd);
+    listen_to_sigterm();
     prctl(PR_SET_NAME, name);
     if (read(3, &byte, 1) != 1)
         _exit(0);

@@ -221,8 +221,11 @@ static int plan_properties(struct plan *p, struct arena *a, struct err *e)
 
     if (r == 0)
         r = cg_properties_devices(&p->device_table, a, &p->sandbox_properties, e);
-    if (r == 0 && p->overhead_unit)
+    if (r == 0 && p->overhead_unit) {
         r = cg_properties_limits(&p->overhead_files, v2, false, a, &p->overhead_properties, e);
+        if (r < 0)
+            err_wrap(e, "overhead_limits");
+    }
     if (r == 0 && p->overhead_unit)
         r = cg_properties_devices(&p->device_table, a, &p->overhead_properties, e);
     if (r < 0 && e)

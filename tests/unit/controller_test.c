@@ -16,8 +16,10 @@
 #include "base/str.h"
 #include "cgroup/controller.h"
 #include "cgroup/device_bpf.h"
+#include "cgroup/ops.h"
 #include "cgroup/parents.h"
 #include "cgroup/path.h"
+#include "cgroup/systemd.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -2481,7 +2483,7 @@ Test(controller, v2_split_stat)
     delete_ok(&s.sandbox);
 }
 
-/* --- v2: devices, limits, leftovers --- */
+/* --- v2: devices, limits --- */
 
 static int count_programs(const struct cg_hierarchy *h, const char *path)
 {
@@ -2673,6 +2675,381 @@ Test(controller, v2_controllers_are_passed_down)
     cr_expect_not(exists(h, "/z/y"));
     end_child(pid);
 }
+
+/* --- v2: the threaded tree below a scope, which stays a plain domain --- */
+
+static struct split create_deep(struct cg_parents *p, const char *path)
+{
+    struct split s;
+
+    s.sandbox = create(&v2host, p, path, "threads/sandbox", true, &none);
+    s.overhead = create(&v2host, p, path, "threads/overhead", false, &none);
+    return s;
+}
+
+Test(controller, v2_deep)
+{
+    const struct cg_hierarchy *h = need_v2();
+    struct split s = create_deep(NULL, "/d");
+    struct err e = ERR_INIT;
+    struct cg_pids pids;
+    pid_t tids[THREADS], pid = start_threads(tids), stranger = start_child();
+    char buf[32];
+
+    cr_expect_str_eq(read_value(h, "/d", "cgroup.type"), "domain");
+    cr_expect_str_eq(read_value(h, "/d/threads", "cgroup.type"), "domain threaded");
+    cr_expect_str_eq(read_value(h, "/d/threads/sandbox", "cgroup.type"), "threaded");
+    cr_expect_str_eq(read_value(h, "/d/threads/overhead", "cgroup.type"), "threaded");
+    cr_expect(s.sandbox.made == 1 && s.sandbox.made_domain && s.overhead.made == 1 &&
+                  !s.overhead.made_domain,
+              "made: sandbox %#x, domain %d; overhead %#x, domain %d", s.sandbox.made,
+              s.sandbox.made_domain, s.overhead.made, s.overhead.made_domain);
+    cr_expect_str_eq(cg_type(&s.sandbox, buf), "threaded");
+    cr_expect_str_eq(cg_id(&s.sandbox, &arena), "/d/threads/sandbox");
+    cr_expect_str_eq(cg_id(&s.overhead, &arena), "/d/threads/overhead");
+    cr_expect_str_eq(cg_parent(&s.sandbox, &arena), "/");
+    cr_expect_str_eq(cg_parent(&s.overhead, &arena), "/d/threads");
+    cr_expect(cg_is_empty(&s.sandbox) && cg_is_empty(&s.overhead));
+
+    /* the process to the overhead, one thread to the sandbox */
+    expect_ok(cg_add_process(&s.overhead, pid, &e), &e, "add process");
+    expect_ok(cg_add_thread(&s.sandbox, tids[1], &e), &e, "add thread");
+    cr_expect_str_eq(where(h, pid), seen_as(h, "/d/threads/overhead"));
+    cr_expect_str_eq(where(h, tids[1]), seen_as(h, "/d/threads/sandbox"));
+    cr_expect(cg_holds(&s.sandbox, tids[1]) == 1 && cg_holds(&s.overhead, tids[1]) == 0 &&
+              cg_holds(&s.sandbox, pid) == 0 && cg_holds(&s.overhead, pid) == 1 &&
+              cg_holds(&s.sandbox, stranger) == 0);
+    expect_ok(cg_threads(&s.sandbox, &arena, &pids, &e), &e, "threads");
+    cr_expect(pids.count == 1 && in_list(&pids, tids[1]), "got %zu", pids.count);
+    expect_ok(cg_threads(&s.overhead, &arena, &pids, &e), &e, "threads");
+    cr_expect(pids.count == THREADS && !in_list(&pids, tids[1]), "got %zu", pids.count);
+    expect_ok(cg_processes(&s.sandbox, &arena, &pids, &e), &e, "of the whole domain");
+    cr_expect(pids.count == 1 && in_list(&pids, pid), "got %zu", pids.count);
+    expect_ok(cg_processes(&s.overhead, &arena, &pids, &e), &e, "of the whole domain");
+    cr_expect(pids.count == 1 && in_list(&pids, pid), "got %zu", pids.count);
+    cr_expect_str_eq(read_value(h, "/d", "cgroup.procs"), "", "nobody is in the scope itself");
+    cr_expect(!cg_is_empty(&s.sandbox) && !cg_is_empty(&s.overhead), "though it is not empty");
+
+    expect_ok(cg_kill(&s.sandbox, SIGKILL, &e), &e, "kill the domain");
+    waitpid(pid, NULL, 0);
+    cr_expect(cg_is_empty(&s.sandbox) && cg_is_empty(&s.overhead));
+    delete_ok(&s.overhead);
+    cr_expect(!exists(h, "/d/threads/overhead") && exists(h, "/d/threads/sandbox"));
+    delete_ok(&s.sandbox);
+    cr_expect_not(exists(h, "/d"));
+    delete_ok(&s.overhead);
+    delete_ok(&s.sandbox);
+}
+
+/* Made once, found again: as it is for the next container of a pod. */
+Test(controller, v2_deep_again)
+{
+    const struct cg_hierarchy *h = need_v2();
+    struct split s = create_deep(NULL, "/d"), again = create_deep(NULL, "/d");
+    struct cg_controller loaded;
+    struct err e = ERR_INIT;
+    pid_t pid = start_child();
+
+    cr_expect(!again.sandbox.made && !again.sandbox.made_domain && !again.overhead.made);
+    cg_undo_create(&again.overhead);
+    cg_undo_create(&again.sandbox);
+    cr_expect(exists(h, "/d/threads/sandbox") && exists(h, "/d/threads/overhead"),
+              "not made by this run");
+    expect_ok(cg_add_process(&s.sandbox, pid, &e), &e, "add");
+    cg_init(&loaded, &v2host, NULL, "/d", "threads/sandbox", true);
+    expect_ok(cg_load(&loaded, &e), &e, "load");
+    cr_expect(cg_holds(&loaded, pid) == 1 && loaded.domain_fd >= 0);
+    end_child(pid);
+    cg_close(&s.sandbox);
+    cg_close(&s.overhead);
+    delete_ok(&loaded);
+    cr_expect_not(exists(h, "/d"), "with everything that is in it");
+}
+
+Test(controller, v2_deep_load)
+{
+    const struct cg_hierarchy *h = need_v2();
+    struct cg_controller c;
+    struct err e = ERR_INIT;
+
+    make_cgroup(h, "/d");
+    make_cgroup(h, "/d/threads");
+    cg_init(&c, &v2host, NULL, "/d", "threads/overhead", false);
+    cr_expect_eq(cg_load(&c, &e), -ENOENT, "what is above it is not ours");
+    cr_expect(strstr(e.text, "/d/threads/overhead does not exist"), "\"%s\"", e.text);
+    cg_close(&c);
+    err_reset(&e);
+    cg_init(&c, &v2host, NULL, "/d", "threads/sandbox", true);
+    expect_ok(cg_load(&c, &e), &e, "the domain alone is the owner's");
+    cr_expect(c.domain_fd >= 0 && c.fds[0] == FD_NONE);
+    delete_ok(&c);
+    cr_expect_not(exists(h, "/d"));
+}
+
+Test(controller, v2_deep_undo)
+{
+    const struct cg_hierarchy *h = need_v2();
+    struct cg_parents p = open_markers();
+    struct split s = create_deep(&p, "/p/d");
+    struct err e = ERR_INIT;
+    pid_t pid = start_child();
+
+    cr_expect_eq(count_markers(), 1);
+    cg_undo_create(&s.overhead);
+    cr_expect(!exists(h, "/p/d/threads/overhead") && exists(h, "/p/d/threads/sandbox"));
+    cg_undo_create(&s.sandbox);
+    cr_expect(!exists(h, "/p") && count_markers() == 0, "with the parent and its marker");
+    cg_undo_create(&s.sandbox);
+    cg_undo_create(&s.overhead);
+
+    /* somebody lives in the other leaf, and stays where it is */
+    s = create_deep(&p, "/p/d");
+    expect_ok(cg_add_process(&s.overhead, pid, &e), &e, "add");
+    cg_undo_create(&s.sandbox);
+    cr_expect(!exists(h, "/p/d/threads/sandbox") && exists(h, "/p/d/threads/overhead"));
+    cr_expect_str_eq(where(h, pid), seen_as(h, "/p/d/threads/overhead"));
+    end_child(pid);
+    cg_undo_create(&s.overhead);
+    cr_expect(exists(h, "/p/d") && !exists(h, "/p/d/threads"),
+              "the last leaf takes what is between it and the domain");
+    unlinkat(h->fd, "p/d", AT_REMOVEDIR);
+    close_markers(&p);
+}
+
+/* The domain was there before, as a scope is: undo leaves it, and what somebody else made. */
+Test(controller, v2_deep_undo_leaves_the_scope)
+{
+    const struct cg_hierarchy *h = need_v2();
+    struct cg_controller c;
+
+    make_cgroup(h, "/d");
+    c = create(&v2host, NULL, "/d", "threads/sandbox", true, &none);
+    cr_expect(c.made == 1 && !c.made_domain);
+    cg_undo_create(&c);
+    cr_expect(exists(h, "/d") && !exists(h, "/d/threads"));
+
+    make_cgroup(h, "/d/threads");
+    make_cgroup(h, "/d/threads/other");
+    c = create(&v2host, NULL, "/d", "threads/sandbox", true, &none);
+    cg_undo_create(&c);
+    cr_expect(!exists(h, "/d/threads/sandbox") && exists(h, "/d/threads/other"));
+}
+
+Test(controller, v2_deep_delete_order)
+{
+    const struct cg_hierarchy *h = need_v2();
+    struct split s = create_deep(NULL, "/d");
+    struct err e = ERR_INIT;
+    pid_t pid = start_child();
+    int r;
+
+    expect_ok(cg_add_process(&s.overhead, pid, &e), &e, "add");
+    r = cg_delete(&s.sandbox, 30, &e);
+    cr_expect(r == -EBUSY && strstr(e.text, arena_printf(&arena, "%s/d: EBUSY", h->mount_point)),
+              "expected %d, got %d \"%s\"", -EBUSY, r, e.text);
+    cr_expect_str_eq(where(h, pid), seen_as(h, "/d/threads/overhead"));
+    cr_expect_not(exists(h, "/d/threads/sandbox"), "the leaf was empty");
+    err_reset(&e);
+    r = cg_delete(&s.overhead, 30, &e);
+    cr_expect(r == -EBUSY && strstr(e.text, arena_printf(&arena, "%s/d/threads/overhead: EBUSY",
+                                                         h->mount_point)),
+              "expected %d, got %d \"%s\"", -EBUSY, r, e.text);
+    err_reset(&e);
+    end_child(pid);
+    expect_ok(cg_load(&s.sandbox, &e), &e, "the domain is there, its leaf is not");
+    expect_ok(cg_delete(&s.sandbox, 10000, &e), &e, "delete");
+    cr_expect_not(exists(h, "/d"));
+}
+
+/* Something in the way of the leaf, or of what is above it. */
+Test(controller, v2_deep_failed)
+{
+    static const struct {
+        const char *leaf, *shown;
+    } cases[] = {
+        {"cgroup.procs/sandbox", "/d/cgroup.procs/sandbox"},
+        {"threads/cgroup.procs", "/d/threads/cgroup.procs"},
+    };
+    const struct cg_hierarchy *h = need_v2();
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct cg_controller c;
+        struct err e = ERR_INIT;
+        int r;
+
+        cg_init(&c, &v2host, NULL, "/d", cases[i].leaf, true);
+        r = cg_create(&c, &none, NULL, &e);
+        cr_expect(r == -ENOTDIR && strstr(e.text, arena_printf(&arena, "%s%s: ENOTDIR",
+                                                               h->mount_point, cases[i].shown)),
+                  "%s: expected %d with %s, got %d \"%s\"", cases[i].leaf, -ENOTDIR, cases[i].shown,
+                  r, e.text);
+        cg_undo_create(&c);
+        remove_tree(h->fd, "d");
+    }
+}
+
+/* Limits of threads are passed on at each level down to the leaf; those of the domain are not. */
+Test(controller, v2_deep_controllers)
+{
+    static const enum cg_ctl threaded[] = {CG_CTL_PIDS, CG_CTL_CPU, CG_CTL_CPUSET};
+    const struct cg_hierarchy *h = need_v2();
+    enum cg_ctl ctl = available_controller(h);
+    unsigned tested = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(threaded); i++) {
+        struct cg_file file = {.ctl = threaded[i], .file = "none", .flags = CG_FILE_OPTIONAL};
+        const struct cg_files files = {.items = &file, .count = 1};
+        const char *name = cg_ctl_name(threaded[i], true);
+        struct cg_controller c;
+
+        if (!(h->controllers & CG_CTL_BIT(threaded[i])))
+            continue;
+        tested++;
+        file.text = "1";
+        c = create(&v2host, NULL, "/x/d", "threads/sandbox", true, &files);
+        cr_expect_str_eq(read_value(h, "/x/d", "cgroup.subtree_control"), name);
+        cr_expect_str_eq(read_value(h, "/x/d/threads", "cgroup.subtree_control"), name);
+        cr_expect_str_eq(read_value(h, "/x/d/threads/sandbox", "cgroup.subtree_control"), "");
+        delete_ok(&c);
+        remove_tree(h->fd, "x");
+    }
+    if (ctl != CG_CTL_COUNT) {
+        struct cg_file file = {.ctl = ctl, .file = "none", .text = "1", .flags = CG_FILE_OPTIONAL};
+        const struct cg_files files = {.items = &file, .count = 1};
+        struct cg_controller c;
+
+        tested++;
+        c = create(&v2host, NULL, "/x/d", "threads/sandbox", true, &files);
+        cr_expect_str_eq(read_value(h, "/x", "cgroup.subtree_control"), cg_ctl_name(ctl, true));
+        cr_expect_str_eq(read_value(h, "/x/d", "cgroup.subtree_control"), "");
+        delete_ok(&c);
+    }
+    if (tested == 0)
+        cr_skip_test("the root of the cgroup2 mount passes no controller on");
+}
+
+/* --- a scope, without asking systemd --- */
+
+/* The process that started the scope makes way for its controllers; one that was there stays. */
+Test(controller, v2_unit_first_process)
+{
+    const struct cg_hierarchy *h = need_v2();
+
+    for (int started = 0; started <= 1; started++) {
+        pid_t pid = start_child();
+        struct cg_unit unit = {.name = "osc-unit.scope", .first = pid, .started = started};
+        struct cg_controller c;
+        struct err e = ERR_INIT;
+
+        make_cgroup(h, "/d");
+        cr_assert_eq(write_pid(h, "/d", "cgroup.procs", pid), 0);
+        cg_init(&c, &v2host, NULL, "/d", "threads/sandbox", true);
+        c.unit = &unit;
+        expect_ok(c.ops->make(&c, &none, &e), &e, "make");
+        cr_expect_str_eq(where(h, pid), seen_as(h, started ? "/d/threads/sandbox" : "/d"),
+                         "started %d: got %s", started, where(h, pid));
+        cr_expect_str_eq(read_value(h, "/d", "cgroup.type"), "domain");
+        end_child(pid);
+        c.unit = NULL;
+        delete_ok(&c);
+    }
+}
+
+/* The number of tasks is the scope's, where systemd sets it; without one it is the leaf's. */
+Test(controller, v2_unit_files)
+{
+    static const struct {
+        enum cg_ctl ctl;
+        const char *file, *with, *without;
+    } cases[] = {
+        {CG_CTL_PIDS, "pids.none", "/d/pids.none", "/d/threads/sandbox/pids.none"},
+        {CG_CTL_CPU, "cpu.none", "/d/threads/sandbox/cpu.none", "/d/threads/sandbox/cpu.none"},
+        {CG_CTL_MEMORY, "memory.none", "/d/memory.none", "/d/memory.none"},
+    };
+    const struct cg_hierarchy *h = need_v2();
+    struct split s = create_deep(NULL, "/d");
+    struct cg_unit unit = {.name = "osc-unit.scope"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases) * 2; i++) {
+        struct cg_file file = {.ctl = cases[i / 2].ctl, .file = cases[i / 2].file, .text = "1"};
+        const struct cg_files files = {.items = &file, .count = 1};
+        const char *want = i % 2 ? cases[i / 2].with : cases[i / 2].without;
+        struct err e = ERR_INIT;
+        int r;
+
+        /* no property is changed by these files, so systemd is not asked */
+        s.sandbox.unit = i % 2 ? &unit : NULL;
+        r = cg_update(&s.sandbox, &files, &e);
+        cr_expect(
+            r == -ENOENT && strstr(e.text, arena_printf(&arena, "%s%s:", h->mount_point, want)),
+            "%s, with a scope %zu: expected %s, got %d \"%s\"", file.file, i % 2, want, r, e.text);
+    }
+    s.sandbox.unit = NULL;
+
+    /* the overhead is no scope, and a scope without a leaf has one directory only */
+    for (int plain = 0; plain <= 1; plain++) {
+        struct cg_file file = {.ctl = CG_CTL_PIDS, .file = "pids.none", .text = "1"};
+        const struct cg_files files = {.items = &file, .count = 1};
+        const char *want = plain ? "/only/pids.none" : "/d/threads/overhead/pids.none";
+        struct cg_controller only = create(&v2host, NULL, "/only", NULL, true, &none);
+        struct err e = ERR_INIT;
+        int r;
+
+        only.unit = &unit;
+        r = cg_update(plain ? &only : &s.overhead, &files, &e);
+        cr_expect(r == -ENOENT &&
+                      strstr(e.text, arena_printf(&arena, "%s%s:", h->mount_point, want)),
+                  "expected %s, got %d \"%s\"", want, r, e.text);
+        only.unit = NULL;
+        delete_ok(&only);
+    }
+    delete_ok(&s.overhead);
+    delete_ok(&s.sandbox);
+}
+
+static void check_busy_unit(struct cg_controller *c, const char *path)
+{
+    struct cg_unit unit = {.name = "osc-unit.scope"};
+    struct err e = ERR_INIT;
+    pid_t pid = start_child();
+    unsigned long long start;
+    int r;
+
+    expect_ok(cg_add_process(c, pid, &e), &e, "add");
+    c->unit = &unit;
+    start = io_now_us();
+    r = cg_delete(c, 50, &e);
+    cr_expect(r == -EBUSY && strstr(e.text, "osc-unit.scope") && strstr(e.text, "processes"),
+              "expected %d with the unit, got %d \"%s\"", -EBUSY, r, e.text);
+    cr_expect_geq(io_now_us() - start, 50000ull, "it did not wait");
+    cr_expect_str_eq(where(&c->host->hierarchies[0], pid), seen_as(&c->host->hierarchies[0], path),
+                     "it lives where it was");
+    cr_expect_eq(waitpid(pid, NULL, WNOHANG), 0, "it was killed");
+    end_child(pid);
+    c->unit = NULL;
+    err_reset(&e);
+    expect_ok(cg_load(c, &e), &e, "load");
+    delete_ok(c);
+}
+
+/* Stopping a scope kills what is in it, so one that holds somebody is not stopped. */
+Test(controller, busy_unit)
+{
+    need_v1();
+    struct cg_controller c = create(&real, NULL, sub("a"), NULL, false, &none);
+
+    check_busy_unit(&c, sub("a"));
+}
+
+Test(controller, v2_busy_unit)
+{
+    need_v2();
+    struct cg_controller c = create(&v2host, NULL, "/d", "threads/sandbox", true, &none);
+
+    check_busy_unit(&c, "/d/threads/sandbox");
+}
+
+/* --- v2: leftovers --- */
 
 /* Leftovers go up to the nearest place that takes processes. */
 Test(controller, v2_move_to_climbs)

@@ -631,6 +631,186 @@ Test(plan, overhead_files)
     }
 }
 
+/* --- what systemd is told --- */
+
+static const char *properties_text(struct arena *a, const struct cg_properties *properties)
+{
+    const char *all = "";
+
+    for (size_t i = 0; i < properties->count; i++)
+        all = arena_printf(a, "%s%s=%s; ", all, properties->items[i].name,
+                           cg_property_text(&properties->items[i], a));
+    return all;
+}
+
+/* A container under systemd with these resources, which allow every device. */
+#define SCOPE(r)                                                                                   \
+    "{'linux':{'cgroupsPath':'a.slice:p:n','resources':{'devices':[{'allow':true}]" r "}}}"
+#define ALL_DEVICES "DeviceAllow=; DevicePolicy=auto; "
+#define UNEVEN      ",'cpu':{'shares':1024,'quota':33333,'period':100000,'cpus':'0-1','mems':'0'}"
+#define UNEVEN_FULL                                                                                \
+    UNEVEN ",'memory':{'limit':1048576,'swap':3145728},'pids':{'limit':10},"                       \
+           "'hugepageLimits':[{'pageSize':'2MB','limit':4194304}]"
+#define V1_CPU_FILES(quota)                                                                        \
+    "cpu.shares=1024; cpu.cfs_period_us=100000; cpu.cfs_quota_us=" quota "; "                      \
+    "cpuset.cpus=0-1; cpuset.mems=0; "
+#define V1_OTHER_FILES                                                                             \
+    "memory.limit_in_bytes=1048576; memory.memsw.limit_in_bytes=3145728; pids.max=10; "            \
+    "hugetlb.2MB.limit_in_bytes=4194304; hugetlb.2MB.rsvd.limit_in_bytes=4194304; "
+#define V2_CPU_FILES(quota)                                                                        \
+    "cpu.weight=100; cpu.max=" quota " 100000; cpuset.cpus=0-1; cpuset.mems=0; "
+#define V2_OTHER_FILES                                                                             \
+    "memory.max=1048576; memory.swap.max=2097152; pids.max=10; hugetlb.2MB.max=4194304; "          \
+    "hugetlb.2MB.rsvd.max=4194304; "
+#define V1_ALL                                                                                     \
+    "CPUShares=1024; CPUQuotaPerSecUSec=340000; CPUQuotaPeriodUSec=100000; MemoryLimit=1048576; "  \
+    "TasksMax=10; " ALL_DEVICES
+#define UNEVEN_OVERHEAD                                                                            \
+    "{'overhead_limits':{'cpu':{'shares':512,'quota':20001,'cpus':'3'},'memory':{'limit':100},"    \
+    "'pids':{'limit':5}}}"
+
+struct told {
+    const char *sandbox_files, *sandbox, *overhead_files, *overhead;
+};
+
+/* Whatever is NULL is empty. */
+static const struct {
+    struct given given;
+    struct told v1, v2; /* v1 is hybrid, too */
+} scopes[] = {
+    /* without limits: systemd would have a default for the number of tasks */
+    {{.config = SCOPE("")},
+     {.sandbox = "TasksMax=infinity; " ALL_DEVICES, .overhead = "TasksMax=infinity; " ALL_DEVICES},
+     {.sandbox = "TasksMax=infinity; " ALL_DEVICES}},
+    {{.config = SCOPE(""), .argument = ONLY},
+     {.sandbox = "TasksMax=infinity; " ALL_DEVICES},
+     {.sandbox = "TasksMax=infinity; " ALL_DEVICES}},
+    /* below a split v2 scope CPUs are the leaf's: nothing to tell, nothing to round */
+    {{.config = SCOPE(UNEVEN_FULL)},
+     {.sandbox_files = V1_CPU_FILES("34000") V1_OTHER_FILES,
+      .sandbox = V1_ALL,
+      .overhead = "TasksMax=infinity; " ALL_DEVICES},
+     {.sandbox_files = V2_CPU_FILES("33333") V2_OTHER_FILES,
+      .sandbox = "MemoryMax=1048576; MemorySwapMax=2097152; TasksMax=10; " ALL_DEVICES}},
+    {{.config = SCOPE(UNEVEN_FULL), .argument = ONLY},
+     {.sandbox_files = V1_CPU_FILES("34000") V1_OTHER_FILES, .sandbox = V1_ALL},
+     {.sandbox_files = V2_CPU_FILES("34000") V2_OTHER_FILES,
+      .sandbox = "CPUWeight=100; CPUQuotaPerSecUSec=340000; CPUQuotaPeriodUSec=100000; "
+                 "AllowedCPUs=0-1; AllowedMemoryNodes=0; MemoryMax=1048576; "
+                 "MemorySwapMax=2097152; TasksMax=10; " ALL_DEVICES}},
+    /* without systemd nothing is told or rounded */
+    {{.config = RESOURCES("{'devices':[{'allow':true}]" UNEVEN "}"), .hook = UNEVEN_OVERHEAD},
+     {.sandbox_files = V1_CPU_FILES("33333"),
+      .overhead_files = "cpu.shares=512; cpu.cfs_quota_us=20001; cpuset.cpus=3; "
+                        "memory.limit_in_bytes=100; pids.max=5; "},
+     {.sandbox_files = V2_CPU_FILES("33333"),
+      .overhead_files = "cpu.weight=59; cpu.max=20001 100000; cpuset.cpus=3; pids.max=5; "}},
+    {{.config = RESOURCES("{'devices':[{'allow':true}]" UNEVEN "}"), .argument = ONLY},
+     {.sandbox_files = V1_CPU_FILES("33333")},
+     {.sandbox_files = V2_CPU_FILES("33333")}},
+    /* the overhead is a scope of its own on v1, and a leaf on v2 */
+    {{.config = SCOPE(""), .hook = UNEVEN_OVERHEAD},
+     {.sandbox = "TasksMax=infinity; " ALL_DEVICES,
+      .overhead_files = "cpu.shares=512; cpu.cfs_quota_us=21000; cpuset.cpus=3; "
+                        "memory.limit_in_bytes=100; pids.max=5; ",
+      .overhead = "CPUShares=512; CPUQuotaPerSecUSec=210000; CPUQuotaPeriodUSec=100000; "
+                  "MemoryLimit=100; TasksMax=5; " ALL_DEVICES},
+     {.sandbox = "TasksMax=infinity; " ALL_DEVICES,
+      .overhead_files = "cpu.weight=59; cpu.max=20001 100000; cpuset.cpus=3; pids.max=5; "}},
+    {{.config = SCOPE(""), .hook = UNEVEN_OVERHEAD, .argument = ONLY},
+     {.sandbox = "TasksMax=infinity; " ALL_DEVICES},
+     {.sandbox = "TasksMax=infinity; " ALL_DEVICES}},
+    /* the sum of a sandbox is rounded, not each of its parts */
+    {{.config = SCOPE(",'cpu':{'quota':10001,'period':100000}"),
+      .others = {"{'devices':[{'allow':true}],'cpu':{'quota':10001,'period':100000}}"},
+      .argument = ONLY},
+     {.sandbox_files = "cpu.cfs_period_us=100000; cpu.cfs_quota_us=21000; ",
+      .sandbox = "CPUQuotaPerSecUSec=210000; CPUQuotaPeriodUSec=100000; "
+                 "TasksMax=infinity; " ALL_DEVICES},
+     {.sandbox_files = "cpu.max=21000 100000; ",
+      .sandbox = "CPUQuotaPerSecUSec=210000; CPUQuotaPeriodUSec=100000; "
+                 "TasksMax=infinity; " ALL_DEVICES}},
+    /* what `resources` leaves out is not told either */
+    {{.config = SCOPE(UNEVEN_FULL), .hook = "{'resources':'kata'}", .argument = ONLY},
+     {.sandbox_files = "cpuset.cpus=0-1; cpuset.mems=0; ",
+      .sandbox = "TasksMax=infinity; " ALL_DEVICES},
+     {.sandbox_files = "cpuset.cpus=0-1; cpuset.mems=0; ",
+      .sandbox = "AllowedCPUs=0-1; AllowedMemoryNodes=0; TasksMax=infinity; " ALL_DEVICES}},
+    /* a device list: the empty one takes back what was there before */
+    {{.nodes = NO_NODES,
+      .config = "{'linux':{'cgroupsPath':'a.slice:p:n','resources':{'devices':[{'allow':false},"
+                "{'allow':true,'type':'b','major':8,'minor':1,'access':'r'}]}}}"},
+     {.sandbox = "TasksMax=infinity; DeviceAllow=; DeviceAllow=rm /dev/block/8:1, m block-*, "
+                 "rwm /dev/char/5:2, rwm /dev/char/10:200, rwm char-136, m char-*; "
+                 "DevicePolicy=strict; ",
+      .overhead = "TasksMax=infinity; DeviceAllow=; DeviceAllow=rm /dev/block/8:1, m block-*, "
+                  "rwm /dev/char/5:2, rwm /dev/char/10:200, rwm char-136, m char-*; "
+                  "DevicePolicy=strict; "},
+     {.sandbox = "TasksMax=infinity; DeviceAllow=; DeviceAllow=rm /dev/block/8:1, m block-*, "
+                 "rwm /dev/char/5:2, rwm /dev/char/10:200, rwm char-136, m char-*; "
+                 "DevicePolicy=strict; "}},
+};
+
+static void expect_told(const struct given *row, enum cg_mode mode, const struct told *want)
+{
+    static const char *const what[] = {"sandbox_files", "sandbox_properties", "overhead_files",
+                                       "overhead_properties"};
+    const char *const wanted[] = {want->sandbox_files, want->sandbox, want->overhead_files,
+                                  want->overhead};
+    struct given g = *row;
+    MADE m;
+
+    g.mode = mode;
+    make(&m, &g);
+    cr_expect_eq(m.r, 0, "input:    %s\nexpected: a plan\ngot:      %d, %s", show(&m, &g), m.r,
+                 m.e.text);
+    for (size_t i = 0; i < ARRAY_SIZE(what) && m.r == 0; i++) {
+        const char *text = wanted[i] ? wanted[i] : "";
+        const char *got = i == 0   ? files_text(&m.arena, &m.plan.sandbox_files)
+                          : i == 1 ? properties_text(&m.arena, &m.plan.sandbox_properties)
+                          : i == 2 ? files_text(&m.arena, &m.plan.overhead_files)
+                                   : properties_text(&m.arena, &m.plan.overhead_properties);
+
+        cr_expect_str_eq(got, text, "input:    %s\nexpected: %s %s\ngot:      %s", show(&m, &g),
+                         what[i], text, got);
+    }
+}
+
+Test(plan, properties)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(scopes); i++) {
+        expect_told(&scopes[i].given, CG_MODE_V1, &scopes[i].v1);
+        expect_told(&scopes[i].given, CG_MODE_HYBRID, &scopes[i].v1);
+        expect_told(&scopes[i].given, CG_MODE_V2, &scopes[i].v2);
+    }
+}
+
+/* The slice of the sandbox's scope, and none without systemd. */
+Test(plan, slices)
+{
+    static const struct {
+        const char *config, *want;
+    } rows[] = {
+        {CGROUPS_PATH("a-b.slice:p:n"), "a-b.slice"},
+        {CGROUPS_PATH(":p:n"), "system.slice"},
+        {CGROUPS_PATH("-.slice:p:n"), "-.slice"},
+        {CGROUPS_PATH("/a.slice/x"), NULL},
+        {CGROUPS_PATH("a/b"), NULL},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows) * 4; i++) {
+        const struct given g = {.mode = i & 1 ? CG_MODE_V2 : CG_MODE_V1,
+                                .argument = {i & 2, true},
+                                .config = rows[i / 4].config};
+        MADE m;
+
+        make(&m, &g);
+        cr_expect(m.r == 0 && str_eq_null(m.plan.slice, rows[i / 4].want),
+                  "input:    %s\nexpected: %s\ngot:      %s", show(&m, &g),
+                  or_null(rows[i / 4].want), m.r < 0 ? m.e.text : or_null(m.plan.slice));
+    }
+}
+
 /* --- warnings --- */
 
 #define LOOSEN "{'annotations':{'io.katacontainers.config.runtime.sandbox_cgroup_only':'false'}}"
@@ -881,6 +1061,131 @@ Test(plan, devices_that_v1_cannot_express)
     }
 }
 
+#define OWN_DEVICES(path, list)                                                                    \
+    "{'linux':{'cgroupsPath':'" path "','resources':{'devices':[" list "]}}}"
+#define ANY(path) OWN_DEVICES(path, "{'allow':true}")
+#define HOLE_IN_ALL(path)                                                                          \
+    OWN_DEVICES(path, "{'allow':true},{'allow':false,'type':'c','major':210,'minor':5}")
+#define HOLE_IN_MAJOR(path)                                                                        \
+    OWN_DEVICES(path, "{'allow':false},{'allow':true,'type':'c','major':210},"                     \
+                      "{'allow':false,'type':'c','major':210,'minor':5,'access':'rw'}")
+#define MINOR_OF_ANY(path)                                                                         \
+    OWN_DEVICES(path, "{'allow':false},{'allow':true,'type':'c','major':-1,'minor':210,"           \
+                      "'access':'rw'}")
+#define FILES  "/k/c"
+#define SCOPED "a.slice:p:n"
+
+/* A scope's device list can only add devices, and one minor of any major is no entry of it. */
+Test(plan, devices_that_systemd_cannot_express)
+{
+    static const struct {
+        const char *config;
+        bool v1, v2; /* whether it can be expressed */
+    } rows[] = {
+        {ANY(FILES), true, true},
+        {ANY(SCOPED), true, true},
+        {HOLE_IN_ALL(FILES), true, true},
+        {HOLE_IN_ALL(SCOPED), false, false},
+        {HOLE_IN_MAJOR(FILES), false, true},
+        {HOLE_IN_MAJOR(SCOPED), false, false},
+        {MINOR_OF_ANY(FILES), true, true},
+        {MINOR_OF_ANY(SCOPED), false, false},
+    };
+    static const enum cg_mode modes[] = {CG_MODE_V1, CG_MODE_HYBRID, CG_MODE_V2};
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows) * ARRAY_SIZE(modes) * 2; i++) {
+        const size_t k = i / 2 / ARRAY_SIZE(modes);
+        const struct given g = {.mode = modes[i / 2 % ARRAY_SIZE(modes)],
+                                .argument = {i % 2, true},
+                                .nodes = NO_NODES,
+                                .config = rows[k].config};
+        int want = (g.mode == CG_MODE_V2 ? rows[k].v2 : rows[k].v1) ? 0 : -ENOTSUP;
+        MADE m;
+
+        make(&m, &g);
+        cr_expect(m.r == want && m.e.bad_input == (want < 0) &&
+                      (want == 0 || strstr(m.e.text, "210")),
+                  "input:    %s\nexpected: %d\ngot:      %d, bad input %d, %s", show(&m, &g), want,
+                  m.r, m.e.bad_input, m.e.text);
+    }
+}
+
+/* A container that is fine alone, beside one that is not. */
+Test(plan, devices_of_others_that_systemd_cannot_express)
+{
+    struct given g = {.mode = CG_MODE_V2,
+                      .nodes = NO_NODES,
+                      .config = OWN_DEVICES(SCOPED, "{'allow':false}"),
+                      .others = {"{'devices':[{'allow':false},{'allow':true,'type':'c','major':-1,"
+                                 "'minor':210,'access':'rw'}]}"}};
+    MADE scope, files;
+
+    make(&scope, &g);
+    cr_expect(scope.r == -ENOTSUP && scope.e.bad_input && strstr(scope.e.text, "c *:210"), "%d, %s",
+              scope.r, scope.e.text);
+    g.config = OWN_DEVICES(FILES, "{'allow':false}");
+    make(&files, &g);
+    cr_expect_eq(files.r, 0, "%s", files.e.text);
+}
+
+#define UNIFIED(path, file, text)                                                                  \
+    "{'linux':{'cgroupsPath':'" path "','resources':{'unified':{'" file "':'" text "'}}}}"
+
+/* Texts that the kernel takes. What is the leaf's systemd does not get to see. */
+Test(plan, limits_that_systemd_cannot_express)
+{
+    static const struct {
+        struct given given;
+        const char *word; /* NULL: accepted */
+    } rows[] = {
+        {{.config = UNIFIED(SCOPED, "memory.high", "0")}, "memory.high: \"0\""},
+        {{.config = UNIFIED(SCOPED, "memory.high", "0"), .argument = ONLY}, "MemoryHigh"},
+        {{.config = UNIFIED(FILES, "memory.high", "0")}, NULL},
+        {{.config = UNIFIED(SCOPED, "memory.high", "1")}, NULL},
+        {{.config = UNIFIED(SCOPED, "cpu.max", "500 100000"), .argument = ONLY},
+         "cpu.max: \"500 100000\""},
+        {{.config = UNIFIED(SCOPED, "cpu.max", "500 100000")}, NULL},
+        {{.config = UNIFIED(FILES, "cpu.max", "500 100000"), .argument = ONLY}, NULL},
+        {{.config = UNIFIED(SCOPED, "cpu.max", "1000 100000"), .argument = ONLY}, NULL},
+        {{.config = UNIFIED(SCOPED, "cpuset.cpus", "x"), .argument = ONLY}, "cpuset.cpus: \"x\""},
+        {{.config = UNIFIED(SCOPED, "cpuset.cpus", "x")}, NULL},
+        {{.config = UNIFIED(SCOPED, "pids.max", "0x10")}, "pids.max: \"0x10\""},
+        {{.config = UNIFIED(FILES, "pids.max", "0x10")}, NULL},
+        {{.mode = CG_MODE_V1,
+          .config = CGROUPS_PATH(SCOPED),
+          .hook = "{'overhead_limits':{'cpu':{'quota':500}}}"},
+         "cpu.cfs_quota_us: \"500\""},
+        {{.mode = CG_MODE_V1,
+          .config = CGROUPS_PATH(FILES),
+          .hook = "{'overhead_limits':{'cpu':{'quota':500}}}"},
+         NULL},
+        {{.mode = CG_MODE_V1,
+          .config = CGROUPS_PATH(SCOPED),
+          .hook = "{'overhead_limits':{'cpu':{'quota':500}}}",
+          .argument = ONLY},
+         NULL},
+        {{.mode = CG_MODE_V2,
+          .config = CGROUPS_PATH(SCOPED),
+          .hook = "{'overhead_limits':{'cpu':{'quota':500}}}"},
+         NULL},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct given g = rows[i].given;
+        const char *word = rows[i].word;
+        MADE m;
+
+        g.nodes = NO_NODES;
+        g.mode = strstr(g.config, "unified") ? CG_MODE_V2 : g.mode;
+        make(&m, &g);
+        cr_expect(word ? m.r == -EINVAL && m.e.bad_input && strstr(m.e.text, word) &&
+                             strstr(m.e.text, "systemd")
+                       : m.r == 0,
+                  "input:    %s\nexpected: %s\ngot:      %d, bad input %d, %s", show(&m, &g),
+                  word ? word : "a plan", m.r, m.e.bad_input, m.e.text);
+    }
+}
+
 /* --- contradictions --- */
 
 static const char *const annotation_keys[] = {
@@ -984,6 +1289,44 @@ Test(plan, sandbox_as_planned)
     cr_expect_eq(p.device_table.count, m.plan.device_table.count);
 }
 
+/* As above, for a scope: the manager is the caller's to say, and the split is no business of v1. */
+Test(plan, sandbox_under_systemd)
+{
+    static const struct {
+        enum cg_mode mode;
+        bool systemd, only;
+        const char *want;
+    } rows[] = {
+        {CG_MODE_V1, true, false, "cpu.cfs_quota_us=61000; "},
+        {CG_MODE_V1, true, true, "cpu.cfs_quota_us=61000; "},
+        {CG_MODE_HYBRID, true, false, "cpu.cfs_quota_us=61000; "},
+        {CG_MODE_V1, false, false, "cpu.cfs_quota_us=60001; "},
+        {CG_MODE_V2, true, false, "cpu.max=60001 100000; "},
+        {CG_MODE_V2, true, true, "cpu.max=61000 100000; "},
+        {CG_MODE_V2, false, true, "cpu.max=60001 100000; "},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        autoarena a = ARENA_INIT;
+        const struct facts facts = facts_of(rows[i].mode, NO_NODES);
+        struct plan p = {.mode = rows[i].mode, .systemd = rows[i].systemd};
+        struct oci_resources r = {0};
+        const struct oci_resources *const containers[] = {&r};
+        struct hook_config hook;
+        struct err e = ERR_INIT;
+        const char *got;
+
+        read_hook(&a, "{}", &hook);
+        read_row(&a, "{'cpu':{'quota':60001}}", &oci_resources_table, &r);
+        cr_assert_eq(plan_sandbox(containers, 1, &hook, &facts, rows[i].only, &a, &p, &e), 0, "%s",
+                     e.text);
+        got = files_text(&a, &p.sandbox_files);
+        cr_expect_str_eq(got, rows[i].want, "%s, systemd %d, only %d:\nexpected: %s\ngot:      %s",
+                         cg_mode_name(rows[i].mode), rows[i].systemd, rows[i].only, rows[i].want,
+                         got);
+    }
+}
+
 /* --- what is printed --- */
 
 static char *print(struct arena *a, const struct plan *p, bool json)
@@ -1026,7 +1369,8 @@ struct plan_out {
     char *stage, *sandbox_id, *container_id, *role, *policy_source, *cgroup_mode, *manager, *layout;
     struct json_bool only;
     char *sandbox_path, *vcpu_path, *overhead_path, *sandbox_unit, *overhead_unit;
-    struct json_list devices, sandbox_files, overhead_files, warnings;
+    struct json_list devices, sandbox_files, overhead_files;
+    struct json_list sandbox_properties, overhead_properties, warnings;
 };
 
 /* In the documented order. */
@@ -1049,6 +1393,8 @@ static const struct json_field plan_out_fields[] = {
     JSON_F_OBJECT_LIST("devices", struct plan_out, devices, &device_out_table),
     JSON_F_STRING_MAP("sandbox_files", struct plan_out, sandbox_files),
     JSON_F_STRING_MAP("overhead_files", struct plan_out, overhead_files),
+    JSON_F_STRING_MAP("sandbox_properties", struct plan_out, sandbox_properties),
+    JSON_F_STRING_MAP("overhead_properties", struct plan_out, overhead_properties),
     JSON_F_STRING_LIST("warnings", struct plan_out, warnings),
 };
 static const struct json_table plan_out_table = {plan_out_fields, ARRAY_SIZE(plan_out_fields),
@@ -1069,6 +1415,11 @@ static char *compact(struct arena *a, const char *json)
     *end = '\0';
     return out;
 }
+
+#define NO_PROPERTIES "'sandbox_properties':{},'overhead_properties':{},"
+
+/* The rules of WILD_JSON as DeviceAllow. */
+#define WILD_ALLOW "m block-*, rwm /dev/char/5:2, rwm /dev/char/10:200, rwm char-136, m char-*"
 
 #define WILD_JSON                                                                                  \
     "{'allow':true,'type':'c','major':null,'minor':null,'access':'m'},"                            \
@@ -1095,7 +1446,8 @@ static const struct {
      "'sandbox_unit':null,'overhead_unit':null,"
      "'devices':[{'allow':false,'type':'a','major':null,'minor':null,'access':'rwm'},"
      "{'allow':true,'type':'c','major':1,'minor':3,'access':'rwm'}," WILD_JSON "],"
-     "'sandbox_files':{'memory.limit_in_bytes':'4096'},'overhead_files':{'pids.max':'9'},"
+     "'sandbox_files':{'memory.limit_in_bytes':'4096'},'overhead_files':{'pids.max':'9'}"
+     "," NO_PROPERTIES
      "'warnings':['cgroup v1 charges a VM\"s memory to its main thread, which is in the overhead "
      "cgroup: memory.limit_in_bytes of the sandbox will not hold it; use sandbox_cgroup_only or "
      "overhead_limits']}"},
@@ -1111,7 +1463,8 @@ static const struct {
      "'vcpu_path':'/vc/c1/kata_s1','overhead_path':null,"
      "'sandbox_unit':null,'overhead_unit':null,'devices':[" WILD_JSON
      ",{'allow':true,'type':'b','major':7,'minor':null,'access':'rwm'}],"
-     "'sandbox_files':{'cpu.max':'50000 100000'},'overhead_files':{},'warnings':[]}"},
+     "'sandbox_files':{'cpu.max':'50000 100000'},'overhead_files':{}," NO_PROPERTIES
+     "'warnings':[]}"},
     {{.mode = CG_MODE_V2,
       .nodes = NO_NODES,
       .stage = STAGE_POSTSTOP,
@@ -1125,7 +1478,9 @@ static const struct {
      "'vcpu_path':'/a.slice/a-b.slice/pre-kata_nm.scope/threads/sandbox',"
      "'overhead_path':'/a.slice/a-b.slice/pre-kata_nm.scope/threads/overhead',"
      "'sandbox_unit':'pre-kata_nm.scope','overhead_unit':null,'devices':[" WILD_JSON "],"
-     "'sandbox_files':{},'overhead_files':{},'warnings':[]}"},
+     "'sandbox_files':{},'overhead_files':{},'sandbox_properties':{'TasksMax':'infinity',"
+     "'DeviceAllow':'" WILD_ALLOW "','DevicePolicy':'strict'},'overhead_properties':{},"
+     "'warnings':[]}"},
     {{.mode = CG_MODE_HYBRID,
       .nodes = NO_NODES,
       .stage = STAGE_CREATE_RUNTIME,
@@ -1137,7 +1492,33 @@ static const struct {
      "'sandbox_path':'/a.slice/pre-kata_nm.scope','vcpu_path':'/a.slice/pre-kata_nm.scope',"
      "'overhead_path':'/kata.slice/kata-overhead.slice/kata-overhead-c1.scope',"
      "'sandbox_unit':'pre-kata_nm.scope','overhead_unit':'kata-overhead-c1.scope',"
-     "'devices':[" WILD_JSON "],'sandbox_files':{},'overhead_files':{},'warnings':[]}"},
+     "'devices':[" WILD_JSON "],'sandbox_files':{},'overhead_files':{},"
+     "'sandbox_properties':{'TasksMax':'infinity','DeviceAllow':'" WILD_ALLOW "',"
+     "'DevicePolicy':'strict'},"
+     "'overhead_properties':{'TasksMax':'infinity','DeviceAllow':'" WILD_ALLOW "',"
+     "'DevicePolicy':'strict'},'warnings':[]}"},
+    /* nothing but the empty DeviceAllow, which is the only one then */
+    {{.mode = CG_MODE_V1,
+      .nodes = NO_NODES,
+      .config = "{'linux':{'cgroupsPath':'a.slice:pre:nm','resources':{"
+                "'devices':[{'allow':true}],'memory':{'limit':4096},'cpu':{'cpus':'0'}}}}",
+      .hook = "{'virtualization_devices':false,'overhead_limits':{'pids':{'limit':9}}}",
+      .argument = {true, false}},
+     "{'version':1,'stage':'prestart','sandbox_id':'c1','container_id':'c1','role':'single',"
+     "'sandbox_cgroup_only':false,'policy_source':'argument','cgroup_mode':'v1',"
+     "'manager':'systemd','layout':'sibling','sandbox_path':'/a.slice/pre-kata_nm.scope',"
+     "'vcpu_path':'/a.slice/pre-kata_nm.scope',"
+     "'overhead_path':'/kata.slice/kata-overhead.slice/kata-overhead-c1.scope',"
+     "'sandbox_unit':'pre-kata_nm.scope','overhead_unit':'kata-overhead-c1.scope',"
+     "'devices':[{'allow':true,'type':'a','major':null,'minor':null,'access':'rwm'}," WILD_JSON
+     "],'sandbox_files':{'cpuset.cpus':'0','memory.limit_in_bytes':'4096'},"
+     "'overhead_files':{'pids.max':'9'},"
+     "'sandbox_properties':{'MemoryLimit':'4096','TasksMax':'infinity','DeviceAllow':'',"
+     "'DevicePolicy':'auto'},"
+     "'overhead_properties':{'TasksMax':'9','DeviceAllow':'','DevicePolicy':'auto'},"
+     "'warnings':['cgroup v1 charges a VM\"s memory to its main thread, which is in the overhead "
+     "cgroup: memory.limit_in_bytes of the sandbox will not hold it; use sandbox_cgroup_only or "
+     "overhead_limits']}"},
 };
 
 /* As make_json(), with " for an apostrophe. */
@@ -1163,6 +1544,20 @@ Test(plan, json)
         cr_expect_str_eq(got, want, "input:    %s\nexpected: %s\ngot:      %s",
                          show(&m, &printed[i].given), want, got);
     }
+}
+
+static size_t count_names(const struct cg_properties *properties)
+{
+    size_t names = 0;
+
+    for (size_t i = 0; i < properties->count; i++) {
+        size_t k = 0;
+
+        while (!str_eq(properties->items[k].name, properties->items[i].name))
+            k++;
+        names += k == i;
+    }
+    return names;
 }
 
 /* Other programs' view: every member is there in its place, and nothing else. */
@@ -1195,6 +1590,8 @@ Test(plan, json_members)
         cr_expect_eq(out.devices.count, m.plan.devices.count);
         cr_expect_eq(out.sandbox_files.count, m.plan.sandbox_files.count);
         cr_expect_eq(out.overhead_files.count, m.plan.overhead_files.count);
+        cr_expect_eq(out.sandbox_properties.count, count_names(&m.plan.sandbox_properties));
+        cr_expect_eq(out.overhead_properties.count, count_names(&m.plan.overhead_properties));
         cr_expect_eq(out.warnings.count, m.plan.warning_count);
         for (size_t k = 0; k < out.warnings.count; k++)
             cr_expect_str_eq(JSON_AT(out.warnings, char *, k), m.plan.warnings[k]);
@@ -1217,6 +1614,29 @@ Test(plan, json_files_once)
     first = strstr(json, "\"hugetlb.2MB.max\"");
     cr_expect(first && !strstr(first + 1, "\"hugetlb.2MB.max\""), "hugetlb.2MB.max once in: %s",
               json);
+}
+
+/* Nor one of two lists: the empty DeviceAllow is sent, but it is the last that counts. */
+Test(plan, json_properties_once)
+{
+    static const struct given g = {.mode = CG_MODE_V1, .config = CGROUPS_PATH("a.slice:p:n")};
+    const char *json, *text, *first, *second;
+    MADE m;
+
+    make(&m, &g);
+    cr_assert_eq(m.r, 0, "%s", m.e.text);
+    cr_assert_eq(count_names(&m.plan.sandbox_properties) + 1, m.plan.sandbox_properties.count);
+    json = print(&m.arena, &m.plan, true);
+    first = strstr(json, "\"DeviceAllow\"");
+    second = first ? strstr(first + 1, "\"DeviceAllow\"") : NULL;
+    cr_expect(second && first < strstr(json, "\"overhead_properties\"") &&
+                  second > strstr(json, "\"overhead_properties\"") &&
+                  !strstr(second + 1, "\"DeviceAllow\""),
+              "once in each object: %s", json);
+    text = print(&m.arena, &m.plan, false);
+    first = strstr(text, "DeviceAllow=");
+    second = first ? strstr(first + 1, "DeviceAllow=") : NULL;
+    cr_expect(second && !strstr(second + 1, "DeviceAllow="), "once for each scope: %s", text);
 }
 
 /* Text that is not ours arrives escaped, in the JSON and on the terminal. */
@@ -1290,7 +1710,41 @@ Test(plan, text)
          "                      allow b *:* m\n"
          "                      allow c 136:* rwm\n"
          "                      allow c 10:200 rwm\n"
-         "                      allow c 5:2 rwm\n"},
+         "                      allow c 5:2 rwm\n"
+         "sandbox properties    TasksMax=infinity\n"
+         "                      DeviceAllow=" WILD_ALLOW "\n"
+         "                      DevicePolicy=strict\n"
+         "overhead properties   TasksMax=infinity\n"
+         "                      DeviceAllow=" WILD_ALLOW "\n"
+         "                      DevicePolicy=strict\n"},
+        /* files first, then what is told besides */
+        {{.mode = CG_MODE_V2,
+          .nodes = NO_NODES,
+          .config = "{'linux':{'cgroupsPath':'a.slice:p:n','resources':{"
+                    "'devices':[{'allow':true}],'cpu':{'shares':1024}}}}",
+          .hook = "{'virtualization_devices':false}",
+          .argument = ONLY},
+         "stage                 prestart\n"
+         "sandbox               c1\n"
+         "container             c1\n"
+         "role                  single\n"
+         "sandbox_cgroup_only   true (argument)\n"
+         "cgroups               v2, systemd, sibling\n"
+         "sandbox path          /a.slice/p-kata_n.scope\n"
+         "vCPU path             /a.slice/p-kata_n.scope\n"
+         "sandbox unit          p-kata_n.scope\n"
+         "devices               allow a *:* rwm\n"
+         "                      allow c *:* m\n"
+         "                      allow b *:* m\n"
+         "                      allow c 136:* rwm\n"
+         "                      allow c 10:200 rwm\n"
+         "                      allow c 5:2 rwm\n"
+         "                      allow b 7:* rwm\n"
+         "sandbox files         cpu.weight = 100\n"
+         "sandbox properties    CPUWeight=100\n"
+         "                      TasksMax=infinity\n"
+         "                      DeviceAllow=\n"
+         "                      DevicePolicy=auto\n"},
         {{.mode = CG_MODE_V2,
           .nodes = NO_NODES,
           .hook = "{'virtualization_devices':false}",

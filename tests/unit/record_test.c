@@ -187,7 +187,8 @@ Test(record, state_dir_parts_are_directories)
 #define EVERYTHING                                                                                 \
     "'sandbox_id':'s1','sandbox_cgroup_only':false,'policy_source':'config','manager':'cgroupfs'," \
     "'mode':'v2','layout':'sibling','parent_path':'/p','sandbox_path':'/p/kata_s1',"               \
-    "'overhead_path':'/p/kata_s1/overhead','watcher':{'pid':12,'start_time':34},"                  \
+    "'vcpu_path':'/p/kata_s1/sandbox','overhead_path':'/p/kata_s1/overhead',"                      \
+    "'watcher':{'pid':12,'start_time':34},"                                                        \
     "'containers':[{'id':'s1','bundle':'/b\\n\xc3\xa4','init':{'pid':56,'start_time':"             \
     "18446744073709551615},'resources':{'devices':[{'allow':false,'access':'rwm'},"                \
     "{'allow':true,'type':'c','major':-1,'minor':7,'access':'r'}],"                                \
@@ -202,7 +203,20 @@ Test(record, state_dir_parts_are_directories)
 
 #define MINIMUM                                                                                    \
     "'sandbox_id':'s1','sandbox_cgroup_only':true,'manager':'cgroupfs','mode':'v1',"               \
-    "'parent_path':'/p','sandbox_path':'/p/kata_s1'"
+    "'parent_path':'/p','sandbox_path':'/p/kata_s1','vcpu_path':'/p/kata_s1'"
+
+/* With scopes, and the processes that keep them. */
+#define SCOPES                                                                                     \
+    "'sandbox_id':'s1','sandbox_cgroup_only':false,'manager':'systemd','mode':'v1',"               \
+    "'parent_path':'/a.slice','sandbox_path':'/a.slice/p-kata_s1.scope',"                          \
+    "'vcpu_path':'/a.slice/p-kata_s1.scope',"                                                      \
+    "'overhead_path':'/kata.slice/kata-overhead.slice/kata-overhead-s1.scope',"                    \
+    "'slice':'a.slice','sandbox_unit':'p-kata_s1.scope',"                                          \
+    "'overhead_unit':'kata-overhead-s1.scope','watcher':{'pid':12,'start_time':34},"               \
+    "'placeholder':{'pid':13,'start_time':35},"                                                    \
+    "'containers':[{'id':'s1','init':{'pid':56,'start_time':1},"                                   \
+    "'placeholder':{'pid':57,'start_time':2}},{'id':'c2','init':{'pid':78,'start_time':90}},"      \
+    "{'id':'c3','init':{'pid':58,'start_time':3},'placeholder':{'pid':59,'start_time':4}}]"
 
 /* JSON with ' for the double quote. */
 static char *make_json(struct arena *a, const char *text)
@@ -252,7 +266,7 @@ static const char *json_of(struct arena *a, const struct record *r)
 
 Test(record, round_trip)
 {
-    static const char *const members[] = {EVERYTHING, MINIMUM};
+    static const char *const members[] = {EVERYTHING, MINIMUM, SCOPES};
 
     for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
         autoarena a = ARENA_INIT;
@@ -282,6 +296,56 @@ Test(record, round_trip)
     }
 }
 
+/* Every member of a scope's record is where the program looks for it. */
+Test(record, scopes)
+{
+    autoarena a = ARENA_INIT;
+    FIXTURE f;
+    struct record_lock lock;
+    struct record r;
+    struct record_container *c;
+    enum record_state state = RECORD_NONE;
+    struct err e = ERR_INIT;
+    char *file = make_file(&a, "1", boot_id(), SCOPES);
+
+    begin(&f);
+    lock = lock_or_fail(&f, "s1", true);
+    put_record(&lock, file, strlen(file));
+    cr_assert_eq(record_read(&lock, &a, &r, &state, &e), 0, "%s", e.text);
+    cr_expect_str_eq(r.vcpu_path, "/a.slice/p-kata_s1.scope");
+    cr_expect_str_eq(r.slice, "a.slice");
+    cr_expect_str_eq(r.sandbox_unit, "p-kata_s1.scope");
+    cr_expect_str_eq(r.overhead_unit, "kata-overhead-s1.scope");
+    cr_expect(record_process_id(r.placeholder).pid == 13 &&
+              record_process_id(r.placeholder).start_time == 35);
+    /* each container has its own, or none */
+    c = record_find(&r, "s1");
+    cr_assert(c && c->placeholder);
+    cr_expect(record_process_id(c->placeholder).pid == 57 &&
+              record_process_id(c->placeholder).start_time == 2 &&
+              record_process_id(c->init).pid == 56);
+    c = record_find(&r, "c2");
+    cr_expect(c && !c->placeholder && record_process_id(c->placeholder).pid == 0);
+    c = record_find(&r, "c3");
+    cr_expect(c && record_process_id(c->placeholder).pid == 59);
+    record_unlock(&lock);
+}
+
+/* A placeholder is no sign of life: it may be the last to go. */
+Test(record, placeholders_are_not_alive)
+{
+    autoarena a = ARENA_INIT;
+    struct record_container container = {.id = make_json(&a, "c1")};
+    struct record r = {.containers = {&container, 1}};
+    struct proc_id self;
+
+    cr_assert_eq(proc_identify(getpid(), &self), 0);
+    container.placeholder = r.placeholder = r.watcher = record_process_new(&a, &self);
+    cr_expect_not(record_is_alive(&r));
+    container.init = container.placeholder;
+    cr_expect(record_is_alive(&r));
+}
+
 Test(record, file_mode_and_nothing_temporary)
 {
     autoarena a = ARENA_INIT;
@@ -295,6 +359,7 @@ Test(record, file_mode_and_nothing_temporary)
         .mode = make_json(&a, "v1"),
         .parent_path = make_json(&a, "/p"),
         .sandbox_path = make_json(&a, "/p/s"),
+        .vcpu_path = make_json(&a, "/p/s"),
     };
 
     umask(0);
@@ -340,6 +405,9 @@ static const struct {
     {"1", HERE, MINIMUM ",'later_member':{'x':[1]}", RECORD_VALID},
     {"1", HERE, MINIMUM ",'containers':[]", RECORD_VALID},
     {"1", HERE, MINIMUM ",'overhead_path':'/o'", RECORD_VALID},
+    {"1", HERE, MINIMUM ",'slice':'a.slice'", RECORD_VALID},
+    {"1", HERE, MINIMUM ",'slice':'a.slice','sandbox_unit':'p-kata_s1.scope'", RECORD_VALID},
+    {"1", HERE, SCOPES, RECORD_VALID},
     {"1", "00000000-0000-0000-0000-000000000000", MINIMUM, RECORD_OTHER_BOOT},
     {"1", "", EVERYTHING, RECORD_OTHER_BOOT},
 };
@@ -380,32 +448,41 @@ static const struct {
     /* each member that later steps rely on */
     {"1",
      "'sandbox_cgroup_only':true,'manager':'cgroupfs','mode':'v1','parent_path':'/p',"
-     "'sandbox_path':'/p/s'",
+     "'sandbox_path':'/p/s','vcpu_path':'/p/s'",
      "missing"},
     {"1",
      "'sandbox_id':'s1','manager':'cgroupfs','mode':'v1','parent_path':'/p',"
-     "'sandbox_path':'/p/s','overhead_path':'/o'",
+     "'sandbox_path':'/p/s','vcpu_path':'/p/s','overhead_path':'/o'",
      "missing"},
     {"1",
      "'sandbox_id':'s1','sandbox_cgroup_only':true,'mode':'v1','parent_path':'/p',"
-     "'sandbox_path':'/p/s'",
+     "'sandbox_path':'/p/s','vcpu_path':'/p/s'",
      "missing"},
     {"1",
      "'sandbox_id':'s1','sandbox_cgroup_only':true,'manager':'cgroupfs','parent_path':'/p',"
-     "'sandbox_path':'/p/s'",
+     "'sandbox_path':'/p/s','vcpu_path':'/p/s'",
      "missing"},
     {"1",
      "'sandbox_id':'s1','sandbox_cgroup_only':true,'manager':'cgroupfs','mode':'v1',"
-     "'sandbox_path':'/p/s'",
+     "'sandbox_path':'/p/s','vcpu_path':'/p/s'",
      "missing"},
     {"1",
      "'sandbox_id':'s1','sandbox_cgroup_only':true,'manager':'cgroupfs','mode':'v1',"
-     "'parent_path':'/p'",
+     "'parent_path':'/p','vcpu_path':'/p/s'",
      "missing"},
     {"1",
      "'sandbox_id':'s1','sandbox_cgroup_only':false,'manager':'cgroupfs','mode':'v1',"
+     "'parent_path':'/p','sandbox_path':'/p/s','vcpu_path':'/p/s'",
+     "missing"},
+    {"1",
+     "'sandbox_id':'s1','sandbox_cgroup_only':true,'manager':'cgroupfs','mode':'v1',"
      "'parent_path':'/p','sandbox_path':'/p/s'",
      "missing"},
+    {"1", MINIMUM ",'sandbox_unit':'p-kata_s1.scope'", "missing"},
+    {"1", MINIMUM ",'sandbox_unit':'p-kata_s1.scope','slice':null", "missing"},
+    {"1", MINIMUM ",'slice':5", "slice"},
+    {"1", MINIMUM ",'placeholder':'x'", "placeholder"},
+    {"1", MINIMUM ",'containers':[{'id':'c','init':{'pid':1},'placeholder':{'pid':-1}}]", "pid"},
     {"1", MINIMUM ",'containers':[{'init':{'pid':1,'start_time':2}}]", "missing"},
     {"1", MINIMUM ",'containers':[{'id':'c'}]", "missing"},
     {"1", MINIMUM ",'containers':[{'id':'c','init':{'pid':1}},{'id':'d'}]", "missing"},

@@ -204,6 +204,9 @@ static void begin(void)
         return;
     }
     f.record.sandbox_path = arena_printf(&f.arena, "%s/sandbox", f.top);
+    f.record.vcpu_path = f.host.mode == CG_MODE_V2
+                             ? arena_printf(&f.arena, "%s/sandbox/sandbox", f.top)
+                             : f.record.sandbox_path;
     f.record.overhead_path = f.host.mode == CG_MODE_V2
                                  ? arena_printf(&f.arena, "%s/sandbox/overhead", f.top)
                                  : arena_printf(&f.arena, "%s/overhead", f.top);
@@ -256,9 +259,6 @@ static const char *place_of(pid_t tid)
 {
     char path[64], text[8192], *cursor = text, *line;
     unsigned sandbox = 0, overhead = 0, elsewhere = 0;
-    const char *vcpus = f.host.mode == CG_MODE_V2
-                            ? arena_printf(&f.arena, "%s/sandbox", f.record.sandbox_path)
-                            : f.record.sandbox_path;
 
     snprintf(path, sizeof path, "/proc/%d/cgroup", (int)tid);
     if (io_read_at(AT_FDCWD, path, text, sizeof text) < 0)
@@ -268,7 +268,7 @@ static const char *place_of(pid_t tid)
 
         if ((f.host.mode == CG_MODE_V2) != str_starts(line, "0::"))
             continue;
-        if (str_ends(rest, vcpus))
+        if (str_ends(rest, f.record.vcpu_path))
             sandbox++;
         else if (str_ends(rest, f.record.overhead_path))
             overhead++;
@@ -458,22 +458,53 @@ Test(scan, configured_pattern)
     expect_place(1, "sandbox");
 }
 
-/* The watcher lives in the overhead cgroup and is neither counted nor moved. */
-Test(scan, self_is_left_alone)
+/* The watcher lives in the overhead cgroup, a placeholder in the sandbox cgroup: neither is counted
+ * or moved. */
+static void check_self(size_t slot)
 {
     struct watch_pass got;
 
     start("CPU 0/TCG");
     add_thread(0, 1, "CPU 1/TCG");
-    f.scan.own[0] = f.vmm;
+    f.scan.own[slot] = f.vmm;
     got = pass();
     expect_pass(&got, 1, 1, 1, 1);
     expect_place(0, "overhead");
     expect_place(1, "sandbox");
-    f.scan.own[0] = 0;
+    f.scan.own[slot] = 0;
     got = pass();
     expect_pass(&got, 2, 1, 2, 2);
     expect_place(0, "sandbox");
+}
+
+Test(scan, watcher_is_left_alone)
+{
+    check_self(0);
+}
+
+Test(scan, placeholder_is_left_alone)
+{
+    check_self(1);
+}
+
+/* In its usual place, where it would be sent to the overhead. */
+Test(scan, placeholder_stays_in_the_sandbox)
+{
+    struct watch_pass got;
+    struct err e = ERR_INIT;
+
+    start("osc-hold");
+    cr_assert_eq(cg_add_process(&f.sandbox.vcpu, f.vmm, &e), 0, "%s", e.text);
+    f.scan.own[1] = f.vmm;
+    for (int i = 0; i < 2; i++) {
+        got = pass();
+        expect_pass(&got, 0, 0, 0, 0);
+        expect_place(0, "sandbox");
+    }
+    f.scan.own[1] = 0;
+    got = pass();
+    expect_pass(&got, 1, 0, 0, 0);
+    expect_place(0, "overhead");
 }
 
 /* --- threads that end --- */
@@ -640,7 +671,7 @@ Test(scan, constrained_and_released_from_the_overhead)
     expect_place(2, "sandbox");
 }
 
-Test(scan, release_leaves_the_watcher_alone)
+static void check_release(size_t slot)
 {
     struct vmm *first;
     struct err e = ERR_INIT;
@@ -651,7 +682,7 @@ Test(scan, release_leaves_the_watcher_alone)
     other = start_process("CPU 0/TCG");
     constrain();
     if (cg_add_process(&f.sandbox.vcpu, other, &e) == 0) {
-        f.scan.own[0] = f.vmm;
+        f.scan.own[slot] = f.vmm;
         pass();
     }
     cr_expect(e.code == 0 && !f.scan.constrained, "%s", e.text);
@@ -660,6 +691,16 @@ Test(scan, release_leaves_the_watcher_alone)
     expect_place(0, "sandbox"); /* the one that is not to be touched */
     kill(other, SIGKILL);
     waitpid(other, NULL, 0);
+}
+
+Test(scan, release_leaves_the_watcher_alone)
+{
+    check_release(0);
+}
+
+Test(scan, release_leaves_the_placeholder_alone)
+{
+    check_release(1);
 }
 
 /* --- failures --- */
