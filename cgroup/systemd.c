@@ -316,10 +316,12 @@ static int append_scope(sd_bus_message *m, const struct cg_unit *u)
     if (r >= 0)
         r = lib.sd_bus_message_append(m, "(sv)(sv)", "DefaultDependencies", "b", 0, "CollectMode",
                                       "s", "inactive-or-failed");
-    /* Accounting is what makes systemd put the scope into a v1 hierarchy at all. */
+    /* Accounting is what makes systemd put the scope into a v1 hierarchy at all; and into blkio it
+     * must, or it would empty our cgroup there as soon as some other unit has an IO property. */
     return r < 0 ? r
-                 : lib.sd_bus_message_append(m, "(sv)(sv)(sv)", "CPUAccounting", "b", 1,
-                                             "MemoryAccounting", "b", 1, "TasksAccounting", "b", 1);
+                 : lib.sd_bus_message_append(m, "(sv)(sv)(sv)(sv)", "CPUAccounting", "b", 1,
+                                             "MemoryAccounting", "b", 1, "TasksAccounting", "b", 1,
+                                             "IOAccounting", "b", 1);
 }
 
 /* The slice and those above it ("a-b.slice" lies in "a.slice"), each to be stopped by systemd when

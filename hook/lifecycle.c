@@ -89,6 +89,7 @@ struct setup {
     struct child runtime_placeholder; /* for the scope that init leaves */
     struct child sandbox_placeholder; /* for a scope that would have no process */
     bool placed;                      /* init is where it belongs, since an earlier stage */
+    bool begun; /* the plan was accepted: from here on there may be something to undo */
     bool wrote_record, attached;
 };
 
@@ -302,6 +303,8 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
 {
     struct json_list others;
 
+    if (!s->begun)
+        return;
     other_containers(run, &others);
     if (s->attached)
         cg_restore(&run->host, s->init.pid, &s->origin);
@@ -352,6 +355,7 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
     for (size_t i = 0; i < run->plan.warning_count; i++)
         log_msg(run->plan.warnings[i] == run->plan.refused ? LEVEL_WARNING : LEVEL_INFO, "%s",
                 run->plan.warnings[i]);
+    s->begun = true;
     build_record(run, s);
     sandbox_init(&s->sandbox, &run->host, &run->state.parents, &s->record);
     if (run->found == RECORD_VALID)

@@ -121,6 +121,38 @@ check_match "neither in the stream nor in the bundle: says so" "config.json" "$E
 check_eq "neither in the stream nor in the bundle: nothing is touched" "$WAS" "$(cat "/proc/$PID/cgroup")"
 mv "$WORK/forms.config" "$WORK/$C/config.json"
 
+# --- what setup refuses ---
+
+# refused NAME EXPECTED_EXIT REGEX FILE - one line, no crash, nothing touched
+refused() {
+	capture osc prestart <"$4"
+	check_exit "refused: $1" "$2"
+	check_match "refused: $1: says why" "$3" "$ERR"
+	check_eq "refused: $1: in one line" 1 "$(wc -l <<<"$ERR")"
+	check_eq "refused: $1: nothing is touched" "$WAS" "$(cat "/proc/$PID/cgroup")"
+	check "refused: $1: no record" no_record_left
+}
+configure '.layout = "nested" | .sandbox_cgroup_only = true'
+refused "layout nested" 1 "layout nested" "$WORK/$C/created"
+configure .
+jq '.linux.resources.pids.limit = 1 | .linux.resources.unified = {"pids.max/x": "1"}' "$WORK/$C/config.json" >"$WORK/config.new"
+cat "$WORK/$C/created" "$WORK/config.new" >"$WORK/both"
+refused "a limit that is none" 2 "unified" "$WORK/both"
+# A second container that wants another policy: the first one is not harmed.
+capture osc prestart <"$WORK/$C/created"
+is_set_up "before a conflict"
+jq '.annotations = {"io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.sandbox-id": $id,
+	"io.katacontainers.config.runtime.sandbox_cgroup_only": "true"}' --arg id "$C" "$WORK/$C/config.json" >"$WORK/config.new"
+jq '.id = "second"' "$WORK/$C/created" | cat - "$WORK/config.new" >"$WORK/both"
+capture osc prestart <"$WORK/both"
+check_exit "refused: another policy" 1
+check_match "refused: another policy: says why" "same policy" "$ERR"
+check "after a conflict: the first container stays" placed "$PID" rest
+check "after a conflict: its watcher, too" has_watcher "$C"
+capture osc poststop <"$WORK/$C/stopped"
+is_torn_down "after a conflict"
+back
+
 # --- environments ------------------------------------------------------------
 
 bare() {
