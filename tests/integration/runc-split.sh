@@ -28,7 +28,7 @@ scenario() {
 	fi
 	ok "$name: the runtime starts the container"
 	check_threads "$name" "$PID" "$vcpus"
-	check "$name: the runtime's own cgroup is empty" cg_is_empty "$OWN"
+	check "$name: the runtime's own cgroup holds none of them" only_placeholder "$OWN"
 
 	check_wait "$name: a watcher runs" 5 has_watcher "$TAG-$name"
 	watcher=$(watcher_pid "$TAG-$name")
@@ -41,7 +41,7 @@ scenario() {
 
 	check_limits "$name" "$SANDBOX" "$VCPU"
 	check_no_limits "$name" "$OVERHEAD"
-	check_devices "$name" "$SANDBOX" false
+	check_devices "$name" "$DOMAIN" false
 
 	check "$name: exec into the container" oci exec "$TAG-$name" /busybox true
 	check "$name: pause" oci pause "$TAG-$name"
@@ -53,7 +53,9 @@ scenario() {
 
 check_probe
 scenario tcg2 tcg,thread=multi 2
-scenario tcg4 tcg,thread=multi 4
+if [[ $MANAGER != systemd ]]; then
+	scenario tcg4 tcg,thread=multi 4
+fi
 if kvm_works; then
 	scenario kvm2 kvm 2 "$KVM_DEVICE"
 else

@@ -10,15 +10,17 @@
 #
 #   OSC_BIN      the oci-sandbox-cgroup to test (required)
 #   OSC_RUNTIME  the OCI runtime, default runc
+#   OSC_MANAGER  who manages its cgroups: cgroupfs (default) or systemd
 #   OSC_HELPERS  directory with the built test programs (device_probe, fake_vmm,
 #                peak_rss); without it they are compiled here
 #   OSC_PROBE    device_probe, if it is elsewhere
 #   OSC_SNAPSHOT_IGNORE  extended regular expression: cgroup directories which
 #                others make and remove while the tests run
 #
-# Every cgroup of a script lies under /$TAG or has $TAG in its name, every
-# process of ours runs the copy of the binary in $WORK: so scripts can run side
-# by side, and whatever is left can be told from what others own.
+# Every cgroup of a script lies under $BASE or has $TAG in its name, and every
+# unit has $TAG in its name; every process of ours runs the copy of the binary in
+# $WORK: so scripts can run side by side, and whatever is left can be told from
+# what others own.
 
 # Variables for the scripts that source this; $name in single quotes is jq's.
 # shellcheck disable=SC2034,SC2016
@@ -29,8 +31,19 @@ export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 
 TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 SCRIPT=${0##*/}
-TAG=osc-test-$$
 RUNTIME=${OSC_RUNTIME:-runc}
+MANAGER=${OSC_MANAGER:-cgroupfs}
+# BASE holds the script's cgroups. For systemd it is that of a slice; a dash in
+# its name would make it a child of another.
+if [[ $MANAGER == systemd ]]; then
+	TAG=osctest$$
+	SLICE=$TAG.slice
+	BASE=/$SLICE
+else
+	TAG=osc-test-$$
+	SLICE=
+	BASE=/$TAG
+fi
 WORK=
 FINISHED=
 PASSED=0
@@ -307,8 +320,17 @@ cg_tagged() {
 # business: systemd's units, test scripts beside this one, and what started us
 FOREIGN=
 find_foreign() {
-	local name parent
-	FOREIGN='/osc-|\.(service|scope|slice|mount|socket|swap)(/|$)'
+	local name parent units='\.(service|scope|slice|mount|socket|swap)(/|$)'
+	FOREIGN='/osc-'
+	if [[ $MANAGER == systemd && $MODE != v2 ]]; then
+		# In hierarchies of which systemd knows nothing, directories with the names
+		# of units are ours.
+		for name in "${HIERARCHIES[@]}"; do
+			! systemd_manages "$name" || FOREIGN+="|^${CG_DIR[$name]}/.*$units"
+		done
+	else
+		FOREIGN+="|$units"
+	fi
 	cgroups_of self
 	for name in "${HIERARCHIES[@]}"; do
 		[[ ${CG[$name]-/} != / ]] || continue
@@ -318,10 +340,39 @@ find_foreign() {
 	FOREIGN+=${OSC_SNAPSHOT_IGNORE:+|$OSC_SNAPSHOT_IGNORE}
 }
 
-# snapshot - every cgroup directory and every mount that has to do with cgroups
+# systemd_manages HIERARCHY - and makes and removes a slice's directory there
+systemd_manages() {
+	[[ ! ,$1, =~ ,(cpuset|freezer|hugetlb|perf_event|net_cls|net_prio|rdma|misc), ]]
+}
+
+# units - those of this script with their states, and whatever has failed
+units() {
+	[[ $MANAGER == systemd ]] || return 0
+	systemctl list-units --all --plain --no-legend --no-pager --full | TAG=$TAG awk '
+		$3 == "failed" { print "failed unit: " $1 }
+		index($1, ENVIRON["TAG"]) && $1 ~ /[.](scope|service)$/ { print "unit: " $1, $2, $3, $4 }'
+}
+
+# directories - all cgroups
+directories() {
+	local slices=()
+	if [[ $MANAGER == systemd ]]; then
+		# Slices are systemd's business.
+		local name
+		for name in "${HIERARCHIES[@]}"; do
+			! systemd_manages "$name" || slices+=(-o -path "${CG_DIR[$name]}/*.slice")
+		done
+		slices=(! "(" -false "${slices[@]}" ")")
+	fi
+	find "${HIERARCHY_DIRS[@]}" -type d "${slices[@]}" 2>/dev/null || :
+}
+
+# snapshot - every cgroup directory, every mount that has to do with cgroups, and
+# with systemd every unit of ours
 snapshot() {
-	{ find "${HIERARCHY_DIRS[@]}" -type d 2>/dev/null || :; } |
-		TAG=$TAG FOREIGN=$FOREIGN awk '
+	{
+		units
+		directories | TAG=$TAG FOREIGN=$FOREIGN awk '
 			FILENAME != "-" {
 				if (/ - cgroup2? / || index($0, ENVIRON["TAG"])) lines[n++] = "mount: " $0
 				next
@@ -334,8 +385,8 @@ snapshot() {
 				}
 				lines[n++] = $0
 			}
-			END { for (i = 0; i < n; i++) if (!(lines[i] in shared)) print lines[i] }' - /proc/self/mountinfo |
-		sort
+			END { for (i = 0; i < n; i++) if (!(lines[i] in shared)) print lines[i] }' - /proc/self/mountinfo
+	} | sort
 }
 
 # same_as SNAPSHOT - compares with now and prints the differences
@@ -389,19 +440,29 @@ check_nothing_left() {
 
 # force_clean SNAPSHOT - after a failure, so that what follows is not blamed for it
 force_clean() {
-	local pid dir
+	local pid dir unit
 	for pid in $(our_processes); do
 		kill -KILL "$pid" 2>/dev/null || :
 	done
+	for unit in $(units | sed -E 's/^(failed )?unit: ([^ ]*).*/\2/'); do
+		[[ $1 == *"unit: $unit"* ]] || end_unit "$unit"
+	done
 	for dir in $(cg_tagged); do
-		if [[ $'\n'$1$'\n' != *$'\n'$dir$'\n'* ]]; then
+		if [[ $'\n'$1$'\n' != *$'\n'$dir$'\n'* && $dir != *.slice ]]; then
 			while read -r pid; do
-				echo "$pid" >"${dir%/"$TAG"/*}/$TAG/cgroup.procs" 2>/dev/null || :
+				echo "$pid" >"${dir%"$BASE"/*}$BASE/cgroup.procs" 2>/dev/null || :
 			done < <(cat "$dir/cgroup.procs" 2>/dev/null)
 			wait_for 5 rmdir_gone "$dir" || :
 		fi
 	done
 	rm -rf "$STATE"
+}
+
+# end_unit UNIT - whatever is in it
+end_unit() {
+	systemctl kill --signal=KILL -- "$1" 2>/dev/null || :
+	timeout 120 systemctl stop -- "$1" >/dev/null 2>&1 || :
+	systemctl reset-failed -- "$1" 2>/dev/null || :
 }
 
 # nothing_left SNAPSHOT - the same as one condition, for loops
@@ -411,22 +472,103 @@ nothing_left() {
 
 # --- where threads belong ----------------------------------------------------
 
-# set_layout NAME [SANDBOX_ID] [ONLY] - what the contract says for a container
-# with the cgroupsPath /$TAG/NAME; a sandbox of one container has its id
+# slice_cgroup SLICE - a-b.slice is /a.slice/a-b.slice, none is system.slice
+slice_cgroup() {
+	local stem=${1:-system.slice} path='' i
+	stem=${stem%.slice}
+	for ((i = 1; i <= ${#stem}; i++)); do
+		if ((i == ${#stem})) || [[ ${stem:i:1} == - ]]; then
+			path+=/${stem:0:i}.slice
+		fi
+	done
+	echo "$path"
+}
+
+# unit_escape TEXT - what systemd does not take in a unit's name
+unit_escape() {
+	local char i out=
+	for ((i = 0; i < ${#1}; i++)); do
+		char=${1:i:1}
+		case $char in
+		/) out+=- ;;
+		[A-Za-z0-9:_\\-]) out+=$char ;;
+		.) if ((i > 0)); then out+=.; else out+='\x2e'; fi ;;
+		*) out+=$(printf '\\x%02x' "'$char") ;;
+		esac
+	done
+	echo "$out"
+}
+
+# cgroups_path NAME - for config.json
+cgroups_path() {
+	if [[ $MANAGER == systemd ]]; then
+		echo "$SLICE:$TAG:$1"
+	else
+		echo "$BASE/$1"
+	fi
+}
+
+# own_cgroup NAME - the cgroup which a runtime makes of that
+own_cgroup() {
+	if [[ $MANAGER == systemd ]]; then
+		echo "$(slice_cgroup "$SLICE")/$TAG-$1.scope"
+	else
+		echo "$BASE/$1"
+	fi
+}
+
+# set_layout NAME [SANDBOX_ID] [ONLY] - what the contract says for a
+# container with that cgroups_path; a sandbox of one container has its id.
+# DOMAIN is what processes can join that are to have the sandbox's devices.
 set_layout() {
-	local name=$1 id=${2-$1}
+	local name=$1 id=${2-$1} threads
 	ONLY=${3-false}
-	OWN=/$TAG/$name
-	SANDBOX=/$TAG/kata_$name
+	OWN=$(own_cgroup "$name")
+	if [[ $MANAGER == systemd ]]; then
+		SANDBOX=$(slice_cgroup "$SLICE")/$TAG-kata_$(unit_escape "$name").scope
+	else
+		SANDBOX=$BASE/kata_$name
+	fi
+	threads=$SANDBOX
+	if [[ $MANAGER == systemd && $MODE == v2 ]]; then
+		threads+=/threads
+	fi
+	DOMAIN=$SANDBOX
 	if [[ $ONLY == true ]]; then
 		VCPU=$SANDBOX
 		OVERHEAD=
 	elif [[ $MODE == v2 ]]; then
-		VCPU=$SANDBOX/sandbox
-		OVERHEAD=$SANDBOX/overhead
+		DOMAIN=$threads
+		VCPU=$threads/sandbox
+		OVERHEAD=$threads/overhead
+	elif [[ $MANAGER == systemd ]]; then
+		VCPU=$SANDBOX
+		OVERHEAD=/kata.slice/kata-overhead.slice/kata-overhead-$(unit_escape "$id").scope
 	else
 		VCPU=$SANDBOX
-		OVERHEAD=${OVERHEAD_PARENT-/$TAG/overhead}/$id
+		OVERHEAD=${OVERHEAD_PARENT-$BASE/overhead}/$id
+	fi
+}
+
+# only_placeholder CGROUP - nobody is in it, or below, but with systemd one
+# process of ours, without which systemd would remove it
+only_placeholder() {
+	local name pids result=0
+	if [[ $MANAGER != systemd ]]; then
+		cg_is_empty "$1"
+		return
+	fi
+	pids=$(for name in "${HIERARCHIES[@]}"; do
+		# crun makes a cgroup of its own in it.
+		find "${CG_DIR[$name]}$1" -name cgroup.procs -exec cat {} + 2>/dev/null || :
+	done | sort -un)
+	if [[ $(wc -w <<<"$pids") != 1 ]]; then
+		echo "$1: expected one process, got: ${pids//$'\n'/ }"
+		return 1
+	fi
+	if [[ $(readlink "/proc/$pids/exe") != "$OSC" || $(<"/proc/$pids/comm") != osc-hold ]]; then
+		echo "$1: expected osc-hold, got process $pids: $(tr '\0' ' ' <"/proc/$pids/cmdline")"
+		return 1
 	fi
 }
 
@@ -536,7 +678,7 @@ osc() {
 
 # configure JQ_FILTER - writes the configuration file
 configure() {
-	jq -n --arg parent "${OVERHEAD_PARENT-/$TAG/overhead}" "{overhead_parent: \$parent} | $1" >"$CONF"
+	jq -n --arg parent "${OVERHEAD_PARENT-$BASE/overhead}" "{overhead_parent: \$parent} | $1" >"$CONF"
 }
 
 # helper NAME - path of a test program, compiled if nobody did
@@ -557,9 +699,9 @@ CONTAINERS=()
 
 # make_bundle NAME ARGS_JSON [JQ_FILTER] - $WORK/NAME with the host's /usr and
 # /etc inside, so that the host's own QEMU runs in it, and a busybox at
-# /busybox. The container's cgroup is /$TAG/NAME.
+# /busybox. Its cgroup is in $BASE.
 make_bundle() {
-	local bundle=$WORK/$1 dir binds=[]
+	local bundle=$WORK/$1 dir binds=
 	mkdir -p "$bundle/rootfs"
 	install -m 0755 "$(type -P busybox)" "$bundle/rootfs/busybox"
 	for dir in /usr /etc /bin /sbin /lib /lib32 /lib64 /libx32; do
@@ -567,16 +709,15 @@ make_bundle() {
 			ln -sfn "$(readlink "$dir")" "$bundle/rootfs$dir"
 		elif [[ -d $dir ]]; then
 			mkdir -p "$bundle/rootfs$dir"
-			binds=$(jq -c --arg d "$dir" '. + [{destination: $d, type: "bind", source: $d, options: ["rbind", "ro"]}]' <<<"$binds")
+			binds+=",{\"destination\": \"$dir\", \"type\": \"bind\", \"source\": \"$dir\", \"options\": [\"rbind\", \"ro\"]}"
 		fi
 	done
 	rm -f "$bundle/config.json"
 	(cd "$bundle" && "$RUNTIME" spec)
 	edit_config "$1" '.process.terminal = false | .process.args = $args | del(.process.rlimits)
 		| .root = {path: "rootfs", readonly: false}
-		| .mounts += $binds | .linux.cgroupsPath = $path' \
-		--argjson args "$2" --argjson binds "$binds" --arg path "/$TAG/$1"
-	[[ -z ${3-} ]] || edit_config "$1" "$3"
+		| .mounts += $binds | .linux.cgroupsPath = $path | '"${3:-.}" \
+		--argjson args "$2" --argjson binds "[${binds:1}]" --arg path "$(cgroups_path "$1")"
 }
 
 # edit_config NAME JQ_FILTER [JQ_ARGS...]
@@ -587,24 +728,31 @@ edit_config() {
 	mv "$config.new" "$config"
 }
 
-# json_list STRING... - jq's --args takes no strings that look like options
+# json_list STRING... - without control characters; starting jq takes long where
+# the CPU is emulated
 json_list() {
-	printf '%s\n' "$@" | jq -R . | jq -sc .
+	local string list=
+	for string; do
+		string=${string//\\/\\\\}
+		list+=,\"${string//\"/\\\"}\"
+	done
+	echo "[${list:1}]"
 }
 
 # add_hooks NAME "STAGE..." [OPTIONS...] - registers our binary for each stage
 add_hooks() {
-	local name=$1 stages=$2 stage
+	local name=$1 stages=$2
 	shift 2
-	for stage in $stages; do
-		edit_config "$name" '.hooks[$stage] = [{path: $bin, timeout: 60, args: $args}]' \
-			--arg stage "$stage" --arg bin "$OSC" --argjson args \
-			"$(json_list oci-sandbox-cgroup --state-dir "$STATE" --config "$CONF" "$@" "$stage")"
-	done
+	edit_config "$name" 'reduce ($stages | split(" "))[] as $stage (.;
+		.hooks[$stage] = [{path: $bin, timeout: 60, args: ($args + [$stage])}])' \
+		--arg stages "$stages" --arg bin "$OSC" --argjson args \
+		"$(json_list oci-sandbox-cgroup --state-dir "$STATE" --config "$CONF" "$@")"
 }
 
 oci() {
-	"$RUNTIME" --root "$WORK/runtime" "$@"
+	local options=(--root "$WORK/runtime")
+	[[ $MANAGER != systemd ]] || options+=(--systemd-cgroup)
+	"$RUNTIME" "${options[@]}" "$@"
 }
 
 # run_container NAME - detached; sets PID
@@ -617,7 +765,7 @@ run_container() {
 }
 
 container_stopped() {
-	[[ $(oci state "$1" | jq -r .status) == stopped ]]
+	[[ $(oci state "$1") =~ \"status\":\ ?\"stopped\" ]]
 }
 
 # stop_container NAME - and fails if poststop did: runtimes only warn of that
@@ -647,12 +795,12 @@ kvm_works() {
 
 # --- playing the runtime -----------------------------------------------------
 
-# fake_container NAME [JQ_FILTER] [ID] - a sleeping process in a cgroup /$TAG/NAME
-# of its own, a bundle, and state documents to feed the hook with. Sets PID.
+# fake_container NAME [JQ_FILTER] [ID] - a sleeping process in a cgroup of its
+# own in $BASE, a bundle, and state documents to feed the hook with. Sets PID.
 fake_container() {
 	mkdir -p "$WORK/$1"
-	cg_make "/$TAG/$1"
-	jq -n --arg path "/$TAG/$1" \
+	[[ $MANAGER == systemd ]] || cg_make "$(own_cgroup "$1")"
+	jq -n --arg path "$(cgroups_path "$1")" \
 		"{ociVersion: \"1.0.2\", process: {args: [\"sleep\", \"1000\"], cwd: \"/\"}, root: {path: \"rootfs\"},
 		linux: {cgroupsPath: \$path}} | ${2-.}" >"$WORK/$1/config.json"
 	fake_process "$1" "${3-$1}"
@@ -661,18 +809,38 @@ fake_container() {
 # fake_process NAME [ID] - only the process and the state documents, for a
 # container that has been there before. Sets PID.
 fake_process() {
-	local state='{"ociVersion": "1.0.2", "id": "%s", "status": "%s", "pid": %s, "bundle": "%s"}\n'
-	sleep 1000 >/dev/null 2>&1 &
+	local state='{"ociVersion": "1.0.2", "id": "%s", "status": "%s", "pid": %s, "bundle": "%s"}\n' own unit
+	own=$(own_cgroup "$1")
+	if [[ $MANAGER == systemd ]]; then
+		# As the runtimes do, which also join it in every hierarchy that systemd does
+		# not manage. systemd-run becomes the process.
+		unit=${own##*/}
+		systemd-run --quiet --scope --collect --unit="$unit" --slice="${SLICE:-system.slice}" \
+			--property=Delegate=yes -- sleep 1000 >/dev/null 2>"$WORK/$1/log" &
+	else
+		sleep 1000 >/dev/null 2>&1 &
+	fi
 	PID=$!
 	disown
 	STARTED+=("$PID")
-	cg_enter "/$TAG/$1" "$PID"
+	if [[ $MANAGER == systemd ]]; then
+		wait_for 20 runs_sleep "$PID" || {
+			echo "$SCRIPT: systemd-run failed: $(<"$WORK/$1/log")" >&2
+			return 1
+		}
+		cg_make "$own"
+	fi
+	cg_enter "$own" "$PID"
 	# shellcheck disable=SC2059 # that is the format
 	{
 		printf "$state" "${2-$1}" created "$PID" "$WORK/$1" >"$WORK/$1/created"
 		printf "$state" "${2-$1}" running "$PID" "$WORK/$1" >"$WORK/$1/running"
 		printf "$state" "${2-$1}" stopped 0 "$WORK/$1" >"$WORK/$1/stopped"
 	}
+}
+
+runs_sleep() {
+	[[ $(cat "/proc/$1/comm" 2>/dev/null) == sleep ]]
 }
 
 # end_process PID - one of ours, and wait for it
@@ -684,7 +852,7 @@ end_process() {
 # drop_fake NAME PID - its process and the runtime's own cgroup
 drop_fake() {
 	end_process "$2"
-	cg_remove "/$TAG/$1"
+	cg_remove "$(own_cgroup "$1")"
 }
 
 # cg_remove CGROUP - as a runtime would, retrying while the kernel lets go
@@ -721,6 +889,12 @@ cleanup() {
 		done < <(cat "$dir/cgroup.procs" 2>/dev/null)
 	done
 	wait 2>/dev/null
+	if [[ $MANAGER == systemd ]]; then
+		for dir in $(units | sed -n 's/^unit: \([^ ]*\) .*/\1/p'); do
+			end_unit "$dir"
+		done
+		systemctl stop "$TAG*.slice" 2>/dev/null
+	fi
 	for dir in $(cg_tagged); do
 		wait_for 5 rmdir_gone "$dir"
 	done
@@ -747,6 +921,10 @@ setup() {
 		echo "$SCRIPT: set OSC_BIN to the oci-sandbox-cgroup to test" >&2
 		exit 1
 	fi
+	if [[ $MANAGER == systemd && ! -d /run/systemd/system ]]; then
+		skip "$SCRIPT" "systemd does not run here"
+		report
+	fi
 	find_hierarchies
 	WORK=$(mktemp -d "${TMPDIR:-/tmp}/$TAG.XXXXXX")
 	chmod 0755 "$WORK"
@@ -763,7 +941,8 @@ setup() {
 	find_foreign
 	# Runtimes leave the parents which they create, so make ours before the first
 	# snapshot.
-	cg_make "/$TAG"
+	[[ $MANAGER != systemd ]] || systemctl start "$SLICE"
+	cg_make "$BASE"
 }
 
 if [[ -z $OSC_LIB_ONLY ]]; then

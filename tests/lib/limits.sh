@@ -71,21 +71,25 @@ check_file() {
 	check_eq "$1: $4 in $3" "$5" "$(cat "$file" 2>&1)"
 }
 
-# check_limits NAME DOMAIN VCPU - memory is the domain's, the rest is the vCPUs'
+# check_limits NAME DOMAIN VCPU - memory is the domain's, the rest is the vCPUs',
+# but pids are the scope's where there is one
 check_limits() {
-	local cpus mems
+	local cpus mems pids_of=$3
+	if [[ $MANAGER == systemd ]]; then
+		pids_of=$2
+	fi
 	has_controllers "$1: limits" || return 0
 	if [[ $MODE == v2 ]]; then
 		check_file "$1" cpu "$3" cpu.max "$LIMIT_QUOTA $LIMIT_PERIOD"
 		# 512 shares, with the conversion of the runtimes since 2025 (59) or before (20).
 		check_file "$1" cpu "$3" cpu.weight 59
-		check_file "$1" pids "$3" pids.max "$LIMIT_PIDS"
+		check_file "$1" pids "$pids_of" pids.max "$LIMIT_PIDS"
 		check_file "$1" memory "$2" memory.max "$LIMIT_MEMORY"
 	else
 		check_file "$1" cpu "$3" cpu.cfs_quota_us "$LIMIT_QUOTA"
 		check_file "$1" cpu "$3" cpu.cfs_period_us "$LIMIT_PERIOD"
 		check_file "$1" cpu "$3" cpu.shares "$LIMIT_SHARES"
-		check_file "$1" pids "$3" pids.max "$LIMIT_PIDS"
+		check_file "$1" pids "$pids_of" pids.max "$LIMIT_PIDS"
 		check_file "$1" memory "$2" memory.limit_in_bytes "$LIMIT_MEMORY"
 	fi
 	if available cpuset; then
@@ -121,7 +125,7 @@ unlimited_memory() {
 }
 
 # check_devices NAME CGROUP ONLY - what a process in the sandbox may open and
-# make. config.json denies everything, as `runc spec` writes it, so whatever is
+# make; CGROUP must be one that processes can join. config.json denies everything, as `runc spec` writes it, so whatever is
 # allowed comes from the sandbox's own list. 240 is a major without a driver.
 check_devices() {
 	local probe device expected got file rules

@@ -1,0 +1,323 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# podman with a hooks directory and a real VMM, with its cgroupfs and its systemd
+# manager: both policies, the limits of podman's options, exec, each way in which
+# a container ends, and nothing left afterwards.
+#
+# An entry of a hooks directory has no arguments. So the program runs with its
+# default state directory and configuration file, which belong to whoever uses
+# the machine: this script is for throw-away guests only.
+
+# shellcheck disable=SC2016 # $name in single quotes is jq's
+# shellcheck disable=SC2034,SC2317 # common.sh uses and calls these
+OSC_LIB_ONLY=yes
+OVERHEAD_PARENT=/kata_overhead
+# shellcheck source=../lib/common.sh
+. "$(dirname "$0")/../lib/common.sh"
+# shellcheck source=../lib/limits.sh
+. "$TESTS/lib/limits.sh"
+
+DEFAULT_STATE=/run/oci-sandbox-cgroup
+DEFAULT_CONF=/etc/oci-sandbox-cgroup/config.json
+# The one in use; common.sh and limits.sh look at it, too.
+MANAGER=cgroupfs
+# What podman itself takes where it is installed.
+RUNTIME=${OSC_RUNTIME:-crun}
+HOOKS=
+ACCELERATOR=kvm
+VCPUS=2
+# Of the last container.
+ID=
+
+# not_here REASON - ends the script
+not_here() {
+	skip podman "$1"
+	report
+}
+
+# pod ARGS... - podman, as one who types it at a shell would have it: with the
+# variable, which systemd sets for its services, it leaves conmon where it is
+pod() {
+	env -u INVOCATION_ID timeout -k 5 120 podman --log-level=error --cgroup-manager="$MANAGER" \
+		--runtime="$(type -P "$RUNTIME")" --hooks-dir="$HOOKS" "$@"
+}
+
+# pod_ps - the containers of this script
+pod_ps() {
+	pod ps --all --quiet --no-trunc --filter "name=^$TAG-"
+}
+
+# end_podman STATUS - the containers, then what the other scripts clean up, too
+end_podman() {
+	local id
+	set +e
+	for id in $(pod_ps 2>/dev/null); do
+		pod rm --force --time 0 "$id" >/dev/null 2>&1
+	done
+	rm -rf "$DEFAULT_CONF" "$DEFAULT_STATE"
+	rmdir "${DEFAULT_CONF%/*}" 2>/dev/null
+	MANAGER=cgroupfs
+	(exit "$1")
+	cleanup
+}
+
+# write_hooks - one object for all stages: which one it is comes from the state
+write_hooks() {
+	HOOKS=$WORK/hooks.d
+	mkdir -p "$HOOKS" "$WORK/no-hooks"
+	jq -n --arg bin "$OSC" '{version: "1.0.0", hook: {path: $bin, timeout: 60}, when: {always: true},
+		stages: ["prestart", "createRuntime", "poststop"]}' >"$HOOKS/oci-sandbox-cgroup.json"
+}
+
+# make_rootfs - sets ROOTFS, podman's options for it and for a VMM in it
+make_rootfs() {
+	make_bundle rootfs '["none"]'
+	ROOTFS=$WORK/rootfs/rootfs
+	mapfile -t VMM_OPTIONS < <(jq -r '.mounts[] | select(.options == ["rbind", "ro"])
+		| "--volume=\(.source):\(.destination):ro"' "$WORK/rootfs/config.json")
+	[[ $ACCELERATOR != kvm ]] || VMM_OPTIONS+=(--device=/dev/kvm)
+	mapfile -t VMM < <(qemu_args "$ACCELERATOR" "$VCPUS" | jq -r '.[]')
+}
+
+# limit_options - what limits.sh expects to find, as podman's options
+limit_options() {
+	LIMITS=()
+	if available cpu; then
+		LIMITS+=(--cpu-quota="$LIMIT_QUOTA" --cpu-period="$LIMIT_PERIOD" --cpu-shares="$LIMIT_SHARES")
+	fi
+	if available cpuset; then
+		LIMITS+=(--cpuset-cpus="$(first_of "$(cpuset_of "" cpus)")" --cpuset-mems="$(first_of "$(cpuset_of "" mems)")")
+	fi
+	if available pids; then LIMITS+=(--pids-limit="$LIMIT_PIDS"); fi
+	if available memory; then LIMITS+=(--memory="$LIMIT_MEMORY"); fi
+}
+
+# layout ONLY - where podman's paths and the contract put
+# container ID: OWN is podman's cgroup, DOMAIN one of the sandbox that processes
+# can join
+layout() {
+	local parent=/libpod_parent
+	ONLY=$1
+	OWN=$parent/libpod-$ID SANDBOX=$parent/kata_libpod-$ID
+	if [[ $MANAGER == systemd ]]; then
+		parent=/machine.slice
+		OWN=$parent/libpod-$ID.scope SANDBOX=$parent/libpod-kata_$ID.scope
+	fi
+	DOMAIN=$SANDBOX VCPU=$SANDBOX OVERHEAD=
+	[[ $ONLY != true ]] || return 0
+	if [[ $MODE == v2 ]]; then
+		# systemd keeps a scope a plain domain; the threaded tree is below it.
+		[[ $MANAGER != systemd ]] || DOMAIN=$SANDBOX/threads
+		VCPU=$DOMAIN/sandbox OVERHEAD=$DOMAIN/overhead
+	elif [[ $MANAGER == systemd ]]; then
+		OVERHEAD=/kata.slice/kata-overhead.slice/kata-overhead-$ID.scope
+	else
+		OVERHEAD=$OVERHEAD_PARENT/$ID
+	fi
+}
+
+# own_pids - the processes below podman's own cgroup; crun has a child there
+own_pids() {
+	local name
+	for name in "${HIERARCHIES[@]}"; do
+		find "${CG_DIR[$name]}$OWN" -name cgroup.procs -exec cat {} + 2>/dev/null || :
+	done | sort -un
+}
+
+# own_is_left - nobody is there but a placeholder of ours
+own_is_left() {
+	local pid result=0
+	for pid in $(own_pids); do
+		if [[ $(readlink "/proc/$pid/exe") != "$OSC"* ]]; then
+			echo "in $OWN: $pid ($(tr '\0' ' ' <"/proc/$pid/cmdline"))"
+			result=1
+		fi
+	done
+	return "$result"
+}
+
+# no_unit_left - of the container, in systemd; it forgets units a moment later
+no_unit_left() {
+	local units
+	units=$(systemctl list-units --all --plain --no-legend "*$ID*")
+	[[ -z $units ]] || {
+		echo "$units"
+		return 1
+	}
+}
+
+# gone NAME SNAPSHOT - what is left in the slices is not in the snapshots
+gone() {
+	check_wait "$1: the VMM has ended" 10 is_dead "$PID"
+	check_wait "$1: no cgroup of the container left" 15 cg_gone "$OWN" "$SANDBOX" "$OVERHEAD"
+	check_wait "$1: no unit of the container left" 15 no_unit_left
+	check_nothing_left "$1" "$2"
+}
+
+# run_podman NAME [OPTIONS...] -- COMMAND... - sets ID and PID
+run_podman() {
+	local name=$1 options=()
+	shift
+	while [[ $1 != -- ]]; do
+		options+=("$1")
+		shift
+	done
+	shift
+	capture pod run --detach --name "$TAG-$name" --network=none "${options[@]}" --rootfs "$ROOTFS" "$@"
+	if [[ $RC != 0 ]]; then
+		fail "$name: podman starts the container" "exit status $RC" "$ERR"
+		pod rm --force --time 0 "$TAG-$name" >/dev/null 2>&1 || :
+		return 1
+	fi
+	ok "$name: podman starts the container"
+	ID=$OUT
+	PID=$(pod inspect --format '{{.State.Pid}}' "$ID")
+}
+
+# run_vmm NAME ONLY - with limits, and every check of a sandbox that runs
+run_vmm() {
+	local name=$1
+	rm -f "$DEFAULT_CONF"
+	if [[ $2 == true ]]; then configure '{sandbox_cgroup_only: true}'; fi
+	run_podman "$name" "${VMM_OPTIONS[@]}" "${LIMITS[@]}" -- "${VMM[@]}" || return
+	layout "$2"
+	check_threads "$name" "$PID" "$VCPUS"
+	check_sandbox "$name"
+	check "$name: nobody else is in podman's own cgroup" own_is_left
+	check_eq "$name: the sandbox is listed" "$ID" \
+		"$("$OSC" list --json | jq -r '.. | .sandbox_id? // empty')"
+	check "$name: exec into the container" pod exec "$ID" /busybox true
+}
+
+# check_sandbox NAME - limits and devices
+check_sandbox() {
+	check_limits "$1" "$SANDBOX" "$VCPU"
+	if [[ $ONLY == false ]]; then check_no_limits "$1" "$OVERHEAD"; fi
+	check_devices "$1" "$DOMAIN" "$ONLY"
+}
+
+# check_stop NAME SNAPSHOT - podman stop and podman rm
+check_stop() {
+	capture pod stop --time 20 "$ID"
+	check_exit "$1: podman stop" 0
+	check_eq "$1: podman stop has nothing to complain of" "" "$ERR"
+	capture pod rm "$ID"
+	check_exit "$1: podman rm" 0
+	gone "$1" "$2"
+}
+
+# split_and_stop NAME - podman run, exec, stop, rm
+split_and_stop() {
+	local name=$1 before watcher
+	before=$(snapshot)
+	run_vmm "$name" false || return 0
+	check_wait "$name: a watcher runs" 5 has_watcher "$ID"
+	watcher=$(watcher_pid "$ID")
+	check "$name: it lives in the overhead cgroup" placed "$watcher" rest
+	if [[ $MANAGER == systemd ]]; then
+		check "$name: podman's own scope lives" systemctl is-active "libpod-$ID.scope"
+		check "$name: systemd reloads" systemctl daemon-reload
+		check_threads "$name after the reload" "$PID" "$VCPUS"
+		check_sandbox "$name after the reload"
+		check "$name: podman's own scope lives on" systemctl is-active "libpod-$ID.scope"
+		check "$name: exec after the reload" pod exec "$ID" /busybox true
+	fi
+	# A process of podman exec that is still there when the container stops.
+	check "$name: exec what stays" pod exec --detach "$ID" /busybox sleep 1000
+	check_stop "$name" "$before"
+	check "$name: the watcher has ended" is_dead "$watcher"
+}
+
+# split_and_rm NAME - podman rm --force alone
+split_and_rm() {
+	local name=$1 before
+	before=$(snapshot)
+	run_podman "$name" "${VMM_OPTIONS[@]}" -- "${VMM[@]}" || return 0
+	layout false
+	check_threads "$name" "$PID" "$VCPUS"
+	capture pod rm --force --time 0 "$ID"
+	check_exit "$name: podman rm --force" 0
+	gone "$name" "$before"
+}
+
+# split_and_die NAME - the VMM dies, conmon has podman clean up and remove
+split_and_die() {
+	local name=$1 before
+	before=$(snapshot)
+	run_podman "$name" --rm "${VMM_OPTIONS[@]}" -- "${VMM[@]}" || return 0
+	layout false
+	check_threads "$name" "$PID" "$VCPUS"
+	kill -KILL "$PID"
+	check_wait "$name: podman has removed the container" 30 no_container "$ID"
+	gone "$name" "$before"
+}
+
+no_container() {
+	! pod container exists "$1"
+}
+
+# only_and_stop NAME - sandbox_cgroup_only from the configuration file
+only_and_stop() {
+	local name=$1 before
+	before=$(snapshot)
+	if run_vmm "$name" true; then
+		if [[ $MANAGER == systemd ]]; then
+			check "$name: podman's own scope lives" systemctl is-active "libpod-$ID.scope"
+		fi
+		check_stop "$name" "$before"
+	fi
+	rm -f "$DEFAULT_CONF"
+}
+
+# short NAME - a container that has ended before anybody looks
+short() {
+	local name=$1 before
+	before=$(snapshot)
+	capture pod run --rm --name "$TAG-$name" --network=none --rootfs "$ROOTFS" /busybox true
+	check_exit "$name: podman run --rm of a command that ends at once" 0
+	check_nothing_left "$name" "$before"
+}
+
+# podman_works - without the hook; also makes the parents which podman leaves
+podman_works() {
+	local HOOKS=$WORK/no-hooks
+	capture pod run --rm --name "$TAG-warm-up" --network=none \
+		"${LIMITS[@]}" --rootfs "$ROOTFS" /busybox true
+	[[ $RC == 0 ]] || pod rm --force "$TAG-warm-up" >/dev/null 2>&1 || :
+	return "$RC"
+}
+
+if [[ -z ${OSC_VM_MODE-} ]]; then
+	not_here "it uses the program's default state directory and configuration, so it runs in a test guest only"
+fi
+type -P podman >/dev/null || not_here "there is no podman"
+[[ ! -e $DEFAULT_CONF && ! -e $DEFAULT_STATE ]] ||
+	not_here "$DEFAULT_CONF or $DEFAULT_STATE is in use"
+
+setup
+trap 'end_podman $?' EXIT
+STATE=$DEFAULT_STATE
+CONF=$DEFAULT_CONF
+mkdir -p "${CONF%/*}"
+write_hooks
+if ! kvm_works; then
+	skip "KVM guest" "QEMU cannot use /dev/kvm on this host"
+	ACCELERATOR=tcg,thread=multi
+fi
+make_rootfs
+limit_options
+
+for MANAGER in cgroupfs systemd; do
+	if ! podman_works; then
+		skip "podman's $MANAGER manager" "podman with $RUNTIME does not run here without the hook, either: $(tail -n 1 <<<"$ERR")"
+		continue
+	fi
+	split_and_stop "$MANAGER-split"
+	only_and_stop "$MANAGER-only"
+	split_and_rm "$MANAGER-rm"
+	split_and_die "$MANAGER-die"
+	short "$MANAGER-short"
+done
+
+finish
