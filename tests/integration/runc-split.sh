@@ -53,7 +53,7 @@ scenario() {
 
 check_probe
 scenario tcg2 tcg,thread=multi 2
-if [[ $MANAGER != systemd ]]; then
+if [[ -z ${OSC_VM_MODE-} ]]; then
 	scenario tcg4 tcg,thread=multi 4
 fi
 if kvm_works; then
