@@ -218,6 +218,13 @@ static int call(sd_bus_message *m, unsigned long long deadline, sd_bus_message *
     return r;
 }
 
+/* A call that could not be put together. Releases it. */
+static int not_made(sd_bus_message *m, int r, const char *what, const char *unit, struct err *e)
+{
+    lib.sd_bus_message_unref(m);
+    return err_sys(e, r, "cannot make the call to %s %s", what, unit);
+}
+
 static int new_call(sd_bus_message **ret, const char *method)
 {
     return lib.sd_bus_message_new_method_call(conn.bus, ret, MANAGER, MANAGER_PATH,
@@ -368,10 +375,8 @@ static int start_once(const struct cg_unit *u, const struct cg_properties *prope
     if (r >= 0)
         r = slices == SLICES_MADE ? append_slices(m, u->slice)
                                   : lib.sd_bus_message_append(m, "a(sa(sv))", 0);
-    if (r < 0) {
-        lib.sd_bus_message_unref(m);
-        return err_sys(e, r, "cannot make the call that starts %s", u->name);
-    }
+    if (r < 0)
+        return not_made(m, r, "start", u->name, e);
     r = call(m, deadline, &reply, "start", u->name, e);
     return r < 0 ? r : wait_job(reply, deadline, "start", u->name, e);
 }
@@ -385,10 +390,8 @@ static int call_by_name(const char *method, const char *unit, unsigned long long
 
     if (r >= 0)
         r = lib.sd_bus_message_append(m, "s", unit);
-    if (r < 0) {
-        lib.sd_bus_message_unref(m);
-        return err_sys(e, r, "cannot make the call %s", method);
-    }
+    if (r < 0)
+        return not_made(m, r, what, unit, e);
     return call(m, deadline, ret, what, unit, e);
 }
 
@@ -413,10 +416,8 @@ static int read_state(const char *unit, unsigned long long deadline, char *state
         r = lib.sd_bus_message_append(m, "ss", "org.freedesktop.systemd1.Unit", "ActiveState");
     lib.sd_bus_message_unref(reply);
     reply = NULL;
-    if (r < 0) {
-        lib.sd_bus_message_unref(m);
-        return err_sys(e, r, "cannot ask for the state of %s", unit);
-    }
+    if (r < 0)
+        return not_made(m, r, "tell the state of", unit, e);
     r = call(m, deadline, &reply, "tell the state of", unit, e);
     if (r == 0 && lib.sd_bus_message_read(reply, "v", "s", &text) >= 0)
         snprintf(state, size, "%s", text);
@@ -501,10 +502,8 @@ int cg_unit_set(const struct cg_unit *u, const struct cg_properties *properties,
         r = append_properties(m, properties);
     if (r >= 0)
         r = lib.sd_bus_message_close_container(m);
-    if (r < 0) {
-        lib.sd_bus_message_unref(m);
-        return err_sys(e, r, "cannot make the call that changes %s", u->name);
-    }
+    if (r < 0)
+        return not_made(m, r, "change", u->name, e);
     r = call(m, deadline, NULL, "change", u->name, e);
     return r == -ENOENT ? err_sys(e, r, "cannot change the limits of %s", u->name) : r;
 }
@@ -520,10 +519,8 @@ int cg_unit_stop(const struct cg_unit *u, struct err *e)
     r = new_call(&m, "StopUnit");
     if (r >= 0)
         r = lib.sd_bus_message_append(m, "ss", u->name, "replace");
-    if (r < 0) {
-        lib.sd_bus_message_unref(m);
-        return err_sys(e, r, "cannot make the call that stops %s", u->name);
-    }
+    if (r < 0)
+        return not_made(m, r, "stop", u->name, e);
     r = call(m, deadline, &reply, "stop", u->name, e);
     if (r == -ENOENT) /* collected already */
         return 0;
@@ -543,11 +540,9 @@ int cg_systemd_probe(char *version, size_t size, struct err *e)
                                            "org.freedesktop.DBus.Properties", "Get");
     if (r >= 0)
         r = lib.sd_bus_message_append(m, "ss", MANAGER_INTERFACE, "Version");
-    if (r < 0) {
-        lib.sd_bus_message_unref(m);
-        return err_sys(e, r, "cannot ask for the version of systemd");
-    }
-    r = call(m, deadline, &reply, "tell its version", "", e);
+    if (r < 0)
+        return not_made(m, r, "tell the version of", "systemd", e);
+    r = call(m, deadline, &reply, "tell the version of", "systemd", e);
     if (r == 0 && lib.sd_bus_message_read(reply, "v", "s", &text) >= 0)
         snprintf(version, size, "%s", text);
     lib.sd_bus_message_unref(reply);
