@@ -248,7 +248,11 @@ cg_make "$(slice_cgroup "$TAG-nested.slice")"
 cg_make "$(slice_cgroup "")"
 before=$(snapshot)
 SLICE=$TAG-nested.slice placement nested false nested
-SLICE='' placement no-slice false no-slice
+if [[ $RUNTIME == runc ]]; then
+	SLICE='' placement no-slice false no-slice
+else
+	skip "no-slice" "crun asks systemd for a unit without a name"
+fi
 # An id may have a "+", which no unit's name has; a backslash stays as it is.
 placement plus+id false 'back\x2bslash'
 
