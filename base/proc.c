@@ -30,7 +30,10 @@ int proc_stat_parse(const char *text, struct proc_stat *ret)
     memcpy(ret->comm, open + 1, len);
     for (p = close + 2; field <= 43; field++) {
         size_t width = strcspn(p, " \n");
-        uint64_t *value = field == 22 ? &ret->start_time : field == 43 ? &ret->guest_time : NULL;
+        uint64_t *value = field == 20   ? &ret->threads
+                          : field == 22 ? &ret->start_time
+                          : field == 43 ? &ret->guest_time
+                                        : NULL;
 
         if (width == 0 || (value && str_to_u64(p, width, value) < 0))
             return -EINVAL;
@@ -65,7 +68,8 @@ int proc_identify(pid_t pid, struct proc_id *ret)
 
     if (r < 0)
         return r;
-    if (st.state == 'Z' || st.state == 'X')
+    /* A main thread that has ended is a zombie as long as others of its process run. */
+    if (st.state == 'X' || (st.state == 'Z' && st.threads <= 1))
         return -ESRCH;
     *ret = (struct proc_id){.pid = pid, .start_time = st.start_time};
     return 0;

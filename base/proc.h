@@ -21,6 +21,7 @@ struct proc_id {
 struct proc_stat {
     char comm[80];       /* field 2, without the parentheses; may hold any byte but NUL */
     char state;          /* field 3; 'Z' and 'X' are dead */
+    uint64_t threads;    /* field 20, of its process; a main thread that has ended counts */
     uint64_t start_time; /* field 22 */
     uint64_t guest_time; /* field 43, clock ticks spent running a guest */
 };
@@ -31,7 +32,8 @@ int proc_stat_parse(const char *text, struct proc_stat *ret);
 /* Of one thread; a process's id names its main thread. 0; -ESRCH no such thread; other -errno. */
 int proc_stat_read(pid_t pid, struct proc_stat *ret);
 
-/* The identity of a live process. 0; -ESRCH gone or a zombie; other -errno. */
+/* The identity of a live process, which may have lost its main thread. 0; -ESRCH gone or a zombie;
+ * other -errno. */
 int proc_identify(pid_t pid, struct proc_id *ret);
 
 /* True while exactly this process lives (zombies do not). */

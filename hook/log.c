@@ -55,3 +55,10 @@ void log_msg(enum log_level level, const char *fmt, ...)
     if (log_about.to_journal)
         journal_send(level, text);
 }
+
+void log_once(int *last, int code, const struct err *e)
+{
+    if (code < 0 && code != *last)
+        log_msg(LEVEL_WARNING, "sandbox %s: %s", log_about.sandbox_id, e->text);
+    *last = code;
+}

@@ -28,6 +28,12 @@ int log_level_parse(const char *name, enum log_level *ret);
 void log_set_level(enum log_level level);
 void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+struct err;
+
+/* Warn of a failure that may come back with each try: once, until it changes. @last: the code of
+ * the last try. @code: of this one, 0 for success. */
+void log_once(int *last, int code, const struct err *e);
+
 /* Give one finished line to the journal with the fields of log_about, or to syslog. */
 void journal_send(enum log_level level, const char *text);
 

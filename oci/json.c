@@ -410,6 +410,8 @@ static void write_list(struct json_writer *w, const struct json_field *field,
     for (size_t i = 0; i < list->count; i++) {
         if (field->kind == JSON_STRING_LIST)
             json_string(w, NULL, JSON_AT(*list, char *, i));
+        else if (field->kind == JSON_I64_LIST)
+            json_i64(w, NULL, JSON_AT(*list, int64_t, i));
         else
             json_write_table(w, NULL, field->sub, (const char *)list->items + i * field->sub->size);
     }
@@ -465,6 +467,7 @@ static void write_field(struct json_writer *w, const struct json_field *field, u
         break;
     case JSON_OBJECT_LIST:
     case JSON_STRING_LIST:
+    case JSON_I64_LIST:
         write_list(w, field, m.list);
         break;
     case JSON_STRING_MAP:

@@ -35,6 +35,7 @@ enum json_kind {
     JSON_OBJECT,      /* pointer to the sub-table's struct, in the arena; NULL when absent */
     JSON_OBJECT_LIST, /* struct json_list of the sub-table's structs */
     JSON_STRING_LIST, /* struct json_list of char * */
+    JSON_I64_LIST,    /* struct json_list of int64_t, each min..max of the field */
     JSON_STRING_MAP,  /* struct json_list of struct json_pair; every key is used */
 };
 
@@ -67,8 +68,8 @@ struct json_field {
     enum json_kind kind;
     size_t offset;                /* of the member in the table's struct */
     const struct json_table *sub; /* JSON_OBJECT, JSON_OBJECT_LIST */
-    int64_t min;                  /* JSON_I64 */
-    uint64_t max;                 /* JSON_I64, JSON_U64 */
+    int64_t min;                  /* JSON_I64, JSON_I64_LIST */
+    uint64_t max;                 /* JSON_I64, JSON_I64_LIST, JSON_U64 */
     bool document;                /* JSON_OBJECT: paths in messages begin at this key */
 };
 
@@ -92,6 +93,8 @@ struct json_table {
 #define JSON_F_OBJECT_LIST(k, s, m, t) \
     {.key = k, .kind = JSON_OBJECT_LIST, .offset = offsetof(s, m), .sub = t}
 #define JSON_F_STRING_LIST(k, s, m) {.key = k, .kind = JSON_STRING_LIST, .offset = offsetof(s, m)}
+#define JSON_F_I64_LIST(k, s, m, lo, hi) \
+    {.key = k, .kind = JSON_I64_LIST, .offset = offsetof(s, m), .min = lo, .max = hi}
 #define JSON_F_STRING_MAP(k, s, m)  {.key = k, .kind = JSON_STRING_MAP, .offset = offsetof(s, m)}
 /* clang-format on */
 

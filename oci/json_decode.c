@@ -63,6 +63,7 @@ static const char *path_text(const struct json_decoder *p, char *buf, size_t siz
             break;
         case IN_OBJECT_LIST:
         case IN_STRING_LIST:
+        case IN_I64_LIST:
             /* an element that is open was counted when it began */
             sbuf_addf(&path, "[%zu]", f->list->count - (i + 1 < p->depth));
             break;
@@ -94,6 +95,8 @@ static const char *expected(const struct json_decoder *p)
     f = &p->frames[p->depth - 1];
     if (f->place == IN_OBJECT_LIST)
         return "an object";
+    if (f->place == IN_I64_LIST)
+        return "an integer";
     if (f->place != IN_OBJECT)
         return "a string";
     switch (f->field->kind) {
@@ -109,6 +112,7 @@ static const char *expected(const struct json_decoder *p)
         return "an object";
     case JSON_OBJECT_LIST:
     case JSON_STRING_LIST:
+    case JSON_I64_LIST:
         break;
     }
     return "a list";
@@ -210,6 +214,12 @@ static int store_i64(struct json_decoder *p, const struct json_field *field, con
         (value >= 0 && (uint64_t)value > max))
         return json_decode_refuse(p, "%s is out of range %" PRId64 "..%" PRIu64,
                                   escape_part(text, len, shown, sizeof shown), field->min, max);
+    if (field->kind == JSON_I64_LIST) {
+        struct json_list *list = top(p)->list;
+
+        *(int64_t *)arena_push(p->arena, &list->items, &list->count, sizeof value) = value;
+        return value_done(p);
+    }
     *(struct json_i64 *)(void *)(top(p)->object + field->offset) =
         (struct json_i64){.set = true, .value = value};
     return value_done(p);
@@ -236,7 +246,7 @@ int json_decode_number(struct json_decoder *p, const char *text, size_t len)
 
     if (is_unused(p))
         return value_done(p);
-    i64 = field_of(p, JSON_I64);
+    i64 = p->depth > 0 && top(p)->place == IN_I64_LIST ? top(p)->field : field_of(p, JSON_I64);
     u64 = field_of(p, JSON_U64);
     if (!i64 && !u64)
         return mismatch(p, "a number");
@@ -277,6 +287,7 @@ int json_decode_string(struct json_decoder *p, const unsigned char *string, size
         return value_done(p);
     case IN_OBJECT:
     case IN_OBJECT_LIST:
+    case IN_I64_LIST:
         break;
     }
     return mismatch(p, "a string");
@@ -356,7 +367,8 @@ static int push_list(struct json_decoder *p, enum place place, const struct json
 {
     struct json_list *list = (struct json_list *)(void *)(top(p)->object + field->offset);
 
-    p->frames[p->depth++] = (struct frame){.place = place, .table = field->sub, .list = list};
+    p->frames[p->depth++] =
+        (struct frame){.place = place, .table = field->sub, .field = field, .list = list};
     return 1;
 }
 
@@ -405,6 +417,9 @@ int json_decode_start_array(struct json_decoder *p)
     field = field_of(p, JSON_OBJECT_LIST);
     if (field)
         return push_list(p, IN_OBJECT_LIST, field);
+    field = field_of(p, JSON_I64_LIST);
+    if (field)
+        return push_list(p, IN_I64_LIST, field);
     field = field_of(p, JSON_STRING_LIST);
     return field ? push_list(p, IN_STRING_LIST, field) : mismatch(p, "a list");
 }

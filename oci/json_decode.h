@@ -12,14 +12,14 @@
 
 #include "oci/json.h"
 
-enum place { IN_OBJECT, IN_OBJECT_LIST, IN_STRING_LIST, IN_STRING_MAP };
+enum place { IN_OBJECT, IN_OBJECT_LIST, IN_STRING_LIST, IN_I64_LIST, IN_STRING_MAP };
 
 /* One open object or list that is used. */
 struct frame {
     enum place place;
     const char *key;                /* objects and maps: whose value comes; NULL between members */
     const struct json_table *table; /* IN_OBJECT; IN_OBJECT_LIST: of the elements */
-    const struct json_field *field; /* IN_OBJECT: of the key; NULL: the key is unused */
+    const struct json_field *field; /* IN_OBJECT: of the key, NULL if it is unused; of the list */
     uint64_t seen;                  /* IN_OBJECT: bit i for fields[i] */
     char *object;                   /* IN_OBJECT: what is filled */
     struct json_list *list;         /* the other places: what is filled */

@@ -1154,7 +1154,7 @@ Test(base, stat_malformed)
                         "34 35 36 37 38 39 40 41 42 77\n",
                         &st),
         0);
-    cr_expect(st.start_time == UINT64_MAX && st.guest_time == 77);
+    cr_expect(st.start_time == UINT64_MAX && st.guest_time == 77 && st.threads == 20);
 }
 
 /* A process that does nothing until it is killed, and never outlives the test. */
@@ -1232,6 +1232,45 @@ Test(base, proc_life)
     cr_expect_eq(proc_wait_gone(&none, 0), 0);
     cr_expect_eq(proc_stat_read(0, &st), -ESRCH);
     cr_expect_eq(proc_stat_read(-1, &st), -ESRCH);
+}
+
+static void *wait_for_end(void *arg)
+{
+    for (;;)
+        pause();
+    return arg;
+}
+
+/* Its main thread has ended, another runs on: Go programs and VMMs do that. */
+Test(base, proc_without_main_thread)
+{
+    pid_t pid = fork();
+    struct proc_stat st = {0};
+    struct proc_id id;
+
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        pthread_t thread;
+
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (pthread_create(&thread, NULL, wait_for_end, NULL) != 0)
+            _exit(1);
+        pthread_exit(NULL);
+    }
+    for (int i = 0; i < 5000 && st.state != 'Z'; i++) {
+        io_sleep_ms(1);
+        cr_assert_eq(proc_stat_read(pid, &st), 0);
+    }
+    cr_assert_eq(st.state, 'Z');
+    cr_expect_eq(st.threads, 2);
+    cr_assert_eq(proc_identify(pid, &id), 0);
+    cr_expect(proc_alive(&id));
+    cr_expect_eq(proc_wait_gone(&id, 0), -ETIMEDOUT);
+    cr_expect_eq(proc_signal(&id, SIGKILL), 0);
+    cr_expect_eq(proc_wait_gone(&id, 60000), 0);
+    wait_zombie(pid);
+    cr_expect_not(proc_alive(&id));
+    cr_expect_eq(waitpid(pid, NULL, 0), pid);
 }
 
 Test(base, proc_signal_arrives)

@@ -18,6 +18,7 @@ struct sample {
     struct sample *one;     /* "o" */
     struct json_list many;  /* "m", struct sample */
     struct json_list names; /* char * */
+    struct json_list nums;  /* int64_t */
     struct json_list map;   /* struct json_pair */
     struct sample *tight;   /* "strict" */
 };
@@ -44,6 +45,7 @@ static const struct json_field sample_fields[] = {
     JSON_F_OBJECT("o", struct sample, one, &sample_table),
     JSON_F_OBJECT_LIST("m", struct sample, many, &sample_table),
     JSON_F_STRING_LIST("names", struct sample, names),
+    JSON_F_I64_LIST("nums", struct sample, nums, -5, 10),
     JSON_F_STRING_MAP("map", struct sample, map),
     JSON_F_OBJECT("strict", struct sample, tight, &strict_table),
 };
@@ -133,7 +135,7 @@ Test(json, stores_every_kind)
     static const char input[] =
         "{\"text\":\"t\",\"flag\":true,\"num\":-5,\"any\":7,\"size\":100,\"huge\":8,"
         "\"o\":{\"num\":1},\"m\":[{\"num\":2},{\"flag\":false}],\"names\":[\"x\",\"\"],"
-        "\"map\":{\"k.1\":\"v1\",\"\":\"v2\"}}";
+        "\"nums\":[10,-5],\"map\":{\"k.1\":\"v1\",\"\":\"v2\"}}";
     autoarena a = ARENA_INIT;
     struct sample s = {0}, *second;
     struct err e = ERR_INIT;
@@ -154,6 +156,9 @@ Test(json, stores_every_kind)
     cr_assert_eq(s.names.count, 2);
     cr_expect_str_eq(JSON_AT(s.names, char *, 0), "x");
     cr_expect_str_eq(JSON_AT(s.names, char *, 1), "");
+    cr_assert_eq(s.nums.count, 2);
+    cr_expect_eq(JSON_AT(s.nums, int64_t, 0), 10);
+    cr_expect_eq(JSON_AT(s.nums, int64_t, 1), -5);
     cr_assert_eq(s.map.count, 2);
     cr_expect_str_eq(JSON_AT(s.map, struct json_pair, 0).key, "k.1");
     cr_expect_str_eq(JSON_AT(s.map, struct json_pair, 0).value, "v1");
@@ -180,7 +185,8 @@ Test(json, accepts)
         {INPUT("{\"flag\":false}"), NULL},
         {INPUT("{\"o\":{}}"), NULL},
         {INPUT("{\"m\":[{},{\"m\":[{}]},{}]}"), NULL},
-        {INPUT("{\"m\":[],\"names\":[],\"map\":{}}"), "{}"},
+        {INPUT("{\"m\":[],\"names\":[],\"map\":{},\"nums\":[]}"), "{}"},
+        {INPUT("{\"nums\":[-5,0,10]}"), NULL},
         {INPUT("{\"map\":{\"b\":\"1\",\"a\":\"2\",\"c.d\":\"\"}}"), NULL},
         /* unused members of every kind, and what would be refused were they used */
         {INPUT("{\"x\":1.5,\"y\":[1e400,-0,[{\"id\":[]}],null,true,false],\"z\":{\"num\":\"s\"}}"),
@@ -226,8 +232,9 @@ Test(json, refuses_other_types)
     static const struct {
         const char *key, *want;
     } fields[] = {
-        {"text", "a string"}, {"flag", "a boolean"}, {"num", "an integer"}, {"size", "an integer"},
-        {"o", "an object"},   {"m", "a list"},       {"names", "a list"},   {"map", "an object"},
+        {"text", "a string"},   {"flag", "a boolean"}, {"num", "an integer"},
+        {"size", "an integer"}, {"o", "an object"},    {"m", "a list"},
+        {"names", "a list"},    {"map", "an object"},  {"nums", "a list"},
     };
     static const struct {
         const char *json, *name, *accepted; /* by which expectation */
@@ -269,6 +276,14 @@ Test(json, refuses_other_types_of_elements)
         {INPUT("{\"names\":[[]]}"), "in: doc.names[0]: expected a string, found a list"},
         {INPUT("{\"names\":[\"a\",\"b\",2]}"),
          "in: doc.names[2]: expected a string, found a number"},
+        {INPUT("{\"nums\":[1,\"2\"]}"), "in: doc.nums[1]: expected an integer, found a string"},
+        {INPUT("{\"nums\":[{}]}"), "in: doc.nums[0]: expected an integer, found an object"},
+        {INPUT("{\"nums\":[1,2,[]]}"), "in: doc.nums[2]: expected an integer, found a list"},
+        {INPUT("{\"nums\":[true]}"), "in: doc.nums[0]: expected an integer, found a boolean"},
+        {INPUT("{\"nums\":[null]}"), "in: doc.nums[0]: expected an integer, found null"},
+        {INPUT("{\"nums\":[0,1.5]}"), "in: doc.nums[1]: expected an integer, found 1.5"},
+        {INPUT("{\"nums\":[10,11]}"), "in: doc.nums[1]: 11 is out of range -5..10"},
+        {INPUT("{\"nums\":[-6]}"), "in: doc.nums[0]: -6 is out of range -5..10"},
         {INPUT("{\"names\":[false]}"), "in: doc.names[0]: expected a string, found a boolean"},
         {INPUT("{\"map\":{\"a.b\":{}}}"), "in: doc.map.a.b: expected a string, found an object"},
         {INPUT("{\"map\":{\"a\":[]}}"), "in: doc.map.a: expected a string, found a list"},
@@ -1146,11 +1161,11 @@ Test(json, what_a_table_writes_reads_back_equal)
 {
     static const struct text_case cases[] = {
         {INPUT("{}"), NULL},
-        {INPUT(
-             "{\"text\":\"a\\\"\\\\\\u0001\xc3\xa9\",\"flag\":false,\"num\":-5,"
-             "\"any\":-9223372036854775808,\"size\":0,\"huge\":18446744073709551615,"
-             "\"o\":{\"o\":{\"flag\":true}},\"m\":[{\"m\":[{\"text\":\"\"}]},{}],"
-             "\"names\":[\"\",\"b\"],\"map\":{\"\":\"\",\"k\\n\":\"v\"},\"strict\":{\"num\":10}}"),
+        {INPUT("{\"text\":\"a\\\"\\\\\\u0001\xc3\xa9\",\"flag\":false,\"num\":-5,"
+               "\"any\":-9223372036854775808,\"size\":0,\"huge\":18446744073709551615,"
+               "\"o\":{\"o\":{\"flag\":true}},\"m\":[{\"m\":[{\"text\":\"\"}]},{}],"
+               "\"names\":[\"\",\"b\"],\"nums\":[0,-5],\"map\":{\"\":\"\",\"k\\n\":\"v\"},"
+               "\"strict\":{\"num\":10}}"),
          NULL},
     };
 
