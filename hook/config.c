@@ -30,10 +30,12 @@ struct file {
     char *no_vcpu;
     struct json_list vcpu_thread_patterns;
     struct json_bool enable_vcpus_pinning;
+    struct json_list vcpu_numa_nodes;
     char *leftovers;
     char *log_level;
 };
 
+#define NODE_MAX        1023 /* the largest NODES_SHIFT a kernel can be built with is 10 */
 #define INTERVAL_MAX_MS (24u * 3600 * 1000)
 
 static const struct json_field fields[] = {
@@ -52,6 +54,7 @@ static const struct json_field fields[] = {
     JSON_F_STRING("no_vcpu", struct file, no_vcpu),
     JSON_F_STRING_LIST("vcpu_thread_patterns", struct file, vcpu_thread_patterns),
     JSON_F_BOOL("enable_vcpus_pinning", struct file, enable_vcpus_pinning),
+    JSON_F_I64_LIST("vcpu_numa_nodes", struct file, vcpu_numa_nodes, -1, NODE_MAX),
     JSON_F_STRING("leftovers", struct file, leftovers),
     JSON_F_STRING("log_level", struct file, log_level),
 };
@@ -158,6 +161,7 @@ static int resolve(const char *path, const struct file *f, struct arena *a, stru
         .no_vcpu = no_vcpu ? NO_VCPU_KEEP : NO_VCPU_CONSTRAIN,
         .vcpu_thread_patterns = f->vcpu_thread_patterns,
         .enable_vcpus_pinning = f->enable_vcpus_pinning.value,
+        .vcpu_numa_nodes = f->vcpu_numa_nodes,
         .leftovers = leftovers ? LEFTOVERS_KILL : LEFTOVERS_MOVE,
         .log_level = LEVEL_WARNING,
     };

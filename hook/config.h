@@ -37,6 +37,7 @@ struct hook_config {
     enum no_vcpu no_vcpu;
     struct json_list vcpu_thread_patterns; /* char *, as in vcpu.h */
     bool enable_vcpus_pinning;
+    struct json_list vcpu_numa_nodes; /* int64_t: the node of vCPU n, or -1; see pinning.h */
     enum leftovers leftovers;
     enum log_level log_level;
 };

@@ -35,6 +35,15 @@ static const char *list_text(struct arena *a, const struct json_list *list)
     return text;
 }
 
+static const char *numbers_text(struct arena *a, const struct json_list *list)
+{
+    const char *text = "";
+
+    for (size_t i = 0; i < list->count; i++)
+        text = arena_printf(a, "%s[%" PRId64 "]", text, JSON_AT(*list, int64_t, i));
+    return text;
+}
+
 static const char *bool_text(bool value)
 {
     return value ? "true" : "false";
@@ -62,16 +71,16 @@ static const char *config_text(struct arena *a, const struct hook_config *c)
         "sandbox_cgroup_only=%s\nresources=%s\nlayout=%s\nprefix=%s\noverhead_parent=%s\n"
         "overhead_limits=%s\nmemory_overhead_bytes=%" PRId64 "\nvirtualization_devices=%s\n"
         "extra_devices=%s\nallowed_annotations=%s\nvcpu_timeout_ms=%u\nhotplug_interval_ms=%u\n"
-        "no_vcpu=%s\nvcpu_thread_patterns=%s\nenable_vcpus_pinning=%s\nleftovers=%s\n"
-        "log_level=%s\n",
+        "no_vcpu=%s\nvcpu_thread_patterns=%s\nenable_vcpus_pinning=%s\n"
+        "vcpu_numa_nodes=%s\nleftovers=%s\nlog_level=%s\n",
         c->sandbox_cgroup_only.set ? bool_text(c->sandbox_cgroup_only.value) : "not set",
         c->resources == RESOURCES_KATA ? "kata" : "aggregate", layout_name(c->layout), c->prefix,
         c->overhead_parent, limits_text(a, c->overhead_limits), c->memory_overhead_bytes,
         bool_text(c->virtualization_devices), list_text(a, &c->extra_devices),
         list_text(a, &c->allowed_annotations), c->vcpu_timeout_ms, c->hotplug_interval_ms,
         c->no_vcpu == NO_VCPU_KEEP ? "keep" : "constrain", list_text(a, &c->vcpu_thread_patterns),
-        bool_text(c->enable_vcpus_pinning), c->leftovers == LEFTOVERS_KILL ? "kill" : "move",
-        levels[c->log_level]);
+        bool_text(c->enable_vcpus_pinning), numbers_text(a, &c->vcpu_numa_nodes),
+        c->leftovers == LEFTOVERS_KILL ? "kill" : "move", levels[c->log_level]);
 }
 
 static const struct {
@@ -92,6 +101,7 @@ static const struct {
     {"no_vcpu", "constrain"},
     {"vcpu_thread_patterns", ""},
     {"enable_vcpus_pinning", "false"},
+    {"vcpu_numa_nodes", ""},
     {"leftovers", "move"},
     {"log_level", "warning"},
 };
@@ -112,13 +122,14 @@ static const char *expected_text(struct arena *a, const char *key, const char *v
     "'overhead_parent':'/o','overhead_limits':{'cpu':{'quota':1}},'memory_overhead_bytes':2,"      \
     "'virtualization_devices':false,'extra_devices':['/dev/x'],'allowed_annotations':['y'],"       \
     "'vcpu_timeout_ms':3,'hotplug_interval_ms':4,'no_vcpu':'keep','vcpu_thread_patterns':['z%u']," \
-    "'enable_vcpus_pinning':true,'leftovers':'kill','log_level':'debug'}"
+    "'enable_vcpus_pinning':true,'vcpu_numa_nodes':[1,0],'leftovers':'kill','log_level':'debug'}"
 
 #define MANY_KEYS_TEXT                                                                             \
     "sandbox_cgroup_only=true\nresources=kata\nlayout=nested\nprefix=p-\noverhead_parent=/o\n"     \
     "overhead_limits=quota 1\nmemory_overhead_bytes=2\nvirtualization_devices=false\n"             \
     "extra_devices=[/dev/x]\nallowed_annotations=[y]\nvcpu_timeout_ms=3\nhotplug_interval_ms=4\n"  \
-    "no_vcpu=keep\nvcpu_thread_patterns=[z%u]\nenable_vcpus_pinning=true\nleftovers=kill\n"        \
+    "no_vcpu=keep\nvcpu_thread_patterns=[z%u]\nenable_vcpus_pinning=true\nvcpu_numa_nodes=[1][0]"  \
+    "\nleftovers=kill\n"                                                                           \
     "log_level=debug\n"
 
 static const struct {
@@ -156,6 +167,10 @@ static const struct {
     {"vcpu_thread_patterns", "['123456789012345']", "[123456789012345]"},
     {"enable_vcpus_pinning", "true", "true"},
     {"enable_vcpus_pinning", "false", "false"},
+    {"vcpu_numa_nodes", "[]", ""},
+    {"vcpu_numa_nodes", "null", ""},
+    {"vcpu_numa_nodes", "[0,0,1,1023]", "[0][0][1][1023]"},
+    {"vcpu_numa_nodes", "[-1,2]", "[-1][2]"},
     {"leftovers", "'move'", "move"},
     {"leftovers", "'kill'", "kill"},
     {"log_level", "'error'", "error"},
@@ -226,6 +241,14 @@ static const struct {
     {"{'no_vcpu':false}", {"no_vcpu", "string"}},
     {"{'vcpu_thread_patterns':'a'}", {"vcpu_thread_patterns", "list"}},
     {"{'enable_vcpus_pinning':'yes'}", {"enable_vcpus_pinning", "boolean"}},
+    {"{'vcpu_numa_nodes':0}", {"vcpu_numa_nodes", "list"}},
+    {"{'vcpu_numa_nodes':{}}", {"vcpu_numa_nodes", "list"}},
+    {"{'vcpu_numa_nodes':[0,'1']}", {"vcpu_numa_nodes[1]", "integer"}},
+    {"{'vcpu_numa_nodes':[null]}", {"vcpu_numa_nodes[0]", "integer"}},
+    {"{'vcpu_numa_nodes':[[0]]}", {"vcpu_numa_nodes[0]", "integer"}},
+    {"{'vcpu_numa_nodes':[{}]}", {"vcpu_numa_nodes[0]", "integer"}},
+    {"{'vcpu_numa_nodes':[true]}", {"vcpu_numa_nodes[0]", "integer"}},
+    {"{'vcpu_numa_nodes':[0,0,1.5]}", {"vcpu_numa_nodes[2]", "1.5"}},
     {"{'leftovers':[]}", {"leftovers", "string"}},
     {"{'log_level':3}", {"log_level", "string"}},
     /* numbers out of range */
@@ -235,6 +258,9 @@ static const struct {
     {"{'vcpu_timeout_ms':-1}", {"vcpu_timeout_ms", "-1"}},
     {"{'vcpu_timeout_ms':86400001}", {"vcpu_timeout_ms", "86400001"}},
     {"{'hotplug_interval_ms':86400001}", {"hotplug_interval_ms", "86400001"}},
+    {"{'vcpu_numa_nodes':[0,-2]}", {"vcpu_numa_nodes[1]", "-2"}},
+    {"{'vcpu_numa_nodes':[1024]}", {"vcpu_numa_nodes[0]", "-1..1023"}},
+    {"{'vcpu_numa_nodes':[9223372036854775808]}", {"vcpu_numa_nodes[0]", "9223372036854775808"}},
     /* nothing at all: half-written, not a wish for defaults */
     {"", {"is empty", "{}"}},
     {" \n", {"is empty", "{}"}},
