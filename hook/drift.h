@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_DRIFT_H
+#define HOOK_DRIFT_H
+
+/*
+ * CPU limits that are changed while containers run: a runtime's `update`, the kubelet's CPU manager
+ * and `systemctl set-property` write them to the runtime's own cgroup, which our sandbox cgroup is
+ * beside of. Here that cgroup is watched, and what has changed there since the container's setup
+ * takes the place of what its config.json says.
+ *
+ *   cpuset.cpus, cpuset.mems                 v1 and v2; empty on v2: those of the parent
+ *   cpu.cfs_quota_us, cpu.cfs_period_us      v1; a quota of -1: no limit
+ *   cpu.max                                  v2; a quota of "max": no limit
+ *
+ * Events are inotify's IN_MODIFY: writes to cgroup files go through the VFS, so whoever writes
+ * makes one; what the kernel changes by itself (an ancestor's cpuset, CPUs that go offline) makes
+ * none and holds for our cgroup anyway. The removal of a cgroup makes none either.
+ */
+
+#include "oci/resources.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct arena;
+struct cg_host;
+struct err;
+
+/* A container, as the caller knows it. */
+struct drift_source {
+    const char *id;
+    const char *runtime_path; /* the runtime's own cgroup: clean, from the mount root */
+};
+
+struct drift_bandwidth {
+    int64_t quota_us; /* per period; -1: no limit */
+    uint64_t period_us;
+};
+
+struct drift_values {
+    char *cpus, *mems; /* lists, "" none of its own; NULL: not known yet. malloc()ed */
+    struct drift_bandwidth cpu;
+    bool cpu_known;
+};
+
+#define DRIFT_FILES 4
+
+struct drift_container {
+    char *id, *path;
+    struct drift_values now;
+    bool cpus, mems, cpu;     /* has changed since the first time that it was read */
+    int watches[DRIFT_FILES]; /* below zero: none */
+    bool watched;             /* events come for all of its files */
+};
+
+struct drift {
+    const struct cg_host *host; /* borrowed */
+    int fd;                     /* inotify */
+    struct drift_container *items;
+    size_t count;
+};
+
+/*
+ * Begin, with no container. drift_close() afterwards in any case.
+ * Returns the descriptor, for poll(2), which stays the struct's; -EMFILE, -ENFILE no more inotify
+ * instances (fs.inotify.max_user_instances, often 128 for all of root's): everything works without,
+ * but drift_read() has to be called now and then instead, and reads all files each time.
+ */
+int drift_open(struct drift *d, const struct cg_host *host);
+
+/*
+ * Which containers there are from now on. What a new one has at this moment is taken for what it
+ * had at its setup; of those that stay everything is kept. The list is copied.
+ */
+void drift_set(struct drift *d, const struct drift_source *list, size_t count);
+
+/*
+ * Look for changes. Without an event this is one system call, and a few more for a container whose
+ * files cannot all be watched: a cgroup that the runtime has not made yet or has removed, and on v2
+ * a controller that is not enabled there (yet).
+ * 1 some value is another than it was at the last call: drift_resources() of its container has
+ * changed; 0 none. Never fails: what cannot be read has not changed.
+ */
+int drift_read(struct drift *d);
+
+/*
+ * A container's resources with what has changed since its setup. What has once changed is always
+ * taken from the runtime's cgroup, also when it is back to what it was; so what this returns may be
+ * kept as the container's resources, and given as @r the next time.
+ * @r  the container's resources so far, NULL for none; is returned itself when nothing has changed.
+ * Otherwise a copy in @a that shares what is the same, for plan_sandbox(). Entries of "unified" for
+ * the same files are left out of it.
+ */
+const struct oci_resources *drift_resources(const struct drift *d, const char *id,
+                                            const struct oci_resources *r, struct arena *a);
+
+void drift_close(struct drift *d);
+
+#endif
