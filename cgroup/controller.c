@@ -419,6 +419,13 @@ int cg_set_devices(struct cg_controller *c, const struct cg_dev_table *devices, 
     return c->unit ? change_unit(c, NULL, devices, e) : c->ops->set_devices(c, devices, e);
 }
 
+void cg_keep_warm(struct cg_controller *c, pid_t pid)
+{
+    /* One lock for all hierarchies. */
+    if (c->fds[0] >= 0)
+        (void)io_write_id_at(c->fds[0], "cgroup.procs", pid);
+}
+
 static int change_device(struct cg_controller *c, struct cg_dev_rules *rules,
                          struct cg_dev_rule device, struct arena *a, struct err *e)
 {

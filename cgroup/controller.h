@@ -127,6 +127,14 @@ int cg_stat(const struct cg_controller *c, struct cg_stat *ret, struct err *e);
 int cg_add_process(struct cg_controller *c, pid_t pid, struct err *e);
 int cg_add_thread(struct cg_controller *c, pid_t tid, struct err *e);
 
+/*
+ * Keep moves fast for the next milliseconds: @pid, which is in the cgroup, is moved to where it is.
+ * The first move after a pause of some 10 ms waits for an RCU grace period (8 to 30 ms and more),
+ * later ones take microseconds; meanwhile every fork and exit of the host is a little slower. Never
+ * fails. Kernel: cgroup_threadgroup_rwsem, a percpu_rw_semaphore.
+ */
+void cg_keep_warm(struct cg_controller *c, pid_t pid);
+
 /* Write limits. 0; other -errno; values written before the failing one stay. */
 int cg_update(struct cg_controller *c, const struct cg_files *files, struct err *e);
 

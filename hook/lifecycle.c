@@ -8,6 +8,7 @@
 #include "hook/placeholder.h"
 #include "hook/prune.h"
 #include "hook/sandbox.h"
+#include "hook/scan.h"
 #include "hook/vcpu.h"
 #include "hook/watcher.h"
 
@@ -155,6 +156,7 @@ static struct record planned_record(const struct plan *p, struct arena *a)
         .manager = copy(a, plan_manager_name(p)),
         .mode = copy(a, cg_mode_name(p->mode)),
         .layout = copy(a, layout_name(p->layout)),
+        .enable_vcpus_pinning = {true, p->pinning},
         .parent_path = copy(a, p->parent_path),
         .sandbox_path = copy(a, p->sandbox_path),
         .vcpu_path = copy(a, p->vcpu_path),
@@ -180,6 +182,7 @@ static void build_record(const struct run *run, struct setup *s)
         .bundle = run->input->state.bundle,
         .init = record_process_new(run->a, &s->init),
         .placeholder = before ? before->placeholder : NULL,
+        .runtime_path = copy(run->a, p->runtime_path),
         .resources = p->resources,
     };
 }
@@ -392,16 +395,19 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
 static int place_now(struct run *run, struct setup *s, struct err *e)
 {
     autofd kvm = vcpu_kvm_open();
-    struct watch_scan scan = {
+    struct scan scan = {
         .sandbox = &s->sandbox,
         .config = run->request->hook,
+        .cautious = true,
         .kvm_dirfd = kvm,
         .own = {record_process_id(s->record.watcher).pid,
                 record_process_id(s->record.placeholder).pid},
     };
-    struct watch_pass pass;
+    struct scan_result result;
+    int r = s->sandbox.has_overhead ? scan_pass(&scan, SCAN_ALL, &result, e) : 0;
 
-    return s->sandbox.has_overhead ? watch_scan(&scan, &pass, e) : 0;
+    scan_free(&scan);
+    return r;
 }
 
 /* Lock the sandbox; what a dead one of the same id left goes first. */

@@ -39,9 +39,9 @@ static int run(const struct options *o, struct arena *a, struct err *e)
 {
     static int (*const verbs[])(const struct options *, const struct hook_config *, struct arena *,
                                 struct err *) = {
-        [VERB_HOOK] = run_stage,   [VERB_PLAN] = verb_plan, [VERB_CHECK] = verb_check,
-        [VERB_LIST] = verb_list,   [VERB_SHOW] = verb_show, [VERB_DELETE] = verb_delete,
-        [VERB_PRUNE] = verb_prune,
+        [VERB_HOOK] = run_stage,   [VERB_PLAN] = verb_plan,     [VERB_CHECK] = verb_check,
+        [VERB_LIST] = verb_list,   [VERB_SHOW] = verb_show,     [VERB_DELETE] = verb_delete,
+        [VERB_PRUNE] = verb_prune, [VERB_UPDATE] = verb_update,
     };
     struct hook_config config;
     int r = hook_config_read(o->config_path ? o->config_path : HOOK_CONFIG_DEFAULT_PATH,

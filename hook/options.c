@@ -44,15 +44,17 @@ static const struct {
     enum verb verb;
     bool takes_id;
 } verbs[] = {
-    {"plan", VERB_PLAN, false}, {"check", VERB_CHECK, false},  {"list", VERB_LIST, false},
-    {"show", VERB_SHOW, true},  {"delete", VERB_DELETE, true}, {"prune", VERB_PRUNE, false},
+    {"plan", VERB_PLAN, false},    {"check", VERB_CHECK, false},  {"list", VERB_LIST, false},
+    {"show", VERB_SHOW, true},     {"delete", VERB_DELETE, true}, {"prune", VERB_PRUNE, false},
+    {"update", VERB_UPDATE, true},
 };
 
 void options_usage(void)
 {
     fputs("usage: oci-sandbox-cgroup [OPTIONS] [prestart|createRuntime|poststart|poststop]\n"
           "       oci-sandbox-cgroup [OPTIONS] plan [--cgroup-mode v1|hybrid|v2] [--stage STAGE]\n"
-          "       oci-sandbox-cgroup [OPTIONS] check | list | show ID | delete ID | prune\n"
+          "       oci-sandbox-cgroup [OPTIONS] check | list | show ID | update ID | delete ID |\n"
+          "                                    prune\n"
           "\n"
           "A stage and plan read the OCI state, and config.json behind it or in its bundle, from\n"
           "standard input.\n"

@@ -14,6 +14,7 @@ enum verb {
     VERB_CHECK,
     VERB_LIST,
     VERB_SHOW,
+    VERB_UPDATE,
     VERB_DELETE,
     VERB_PRUNE,
     VERB_HELP,

@@ -35,6 +35,7 @@ static void place_cgroupfs(const struct cg_cgroups_path *path, const char *base,
 {
     char *own = cg_path_join(a, path->parent, path->name);
 
+    p->runtime_path = own;
     p->parent_path = p->layout == LAYOUT_NESTED ? own : path->parent;
     p->sandbox_path = cg_path_join(a, p->parent_path, base);
 }
@@ -43,12 +44,16 @@ static void place_cgroupfs(const struct cg_cgroups_path *path, const char *base,
 static void place_systemd(const struct cg_cgroups_path *path, const char *base, struct plan *p,
                           struct arena *a)
 {
-    char *unit = arena_printf(a, "%s%s%s.scope", cg_unit_escape(a, path->prefix),
-                              path->prefix[0] ? "-" : "", cg_unit_escape(a, base));
+    const char *prefix = cg_unit_escape(a, path->prefix);
+    const char *dash = path->prefix[0] ? "-" : "";
+    char *unit = arena_printf(a, "%s%s%s.scope", prefix, dash, cg_unit_escape(a, base));
 
     p->systemd = true;
     p->slice = path->slice;
     p->parent_path = path->parent;
+    /* Runtimes do not escape. */
+    p->runtime_path = cg_path_join(a, path->parent,
+                                   arena_printf(a, "%s%s%s.scope", path->prefix, dash, path->name));
     p->sandbox_unit = unit;
     p->sandbox_path = cg_path_join(a, path->parent, unit);
 }
@@ -99,7 +104,9 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
         return r;
     p->sandbox_cgroup_only = policy.sandbox_cgroup_only;
     p->policy_source = policy.source;
-    p->wants_pinning = annotations.enable_vcpus_pinning != NULL;
+    r = policy_pinning(in->hook, &annotations, &p->pinning, e);
+    if (r < 0)
+        return r;
     p->refused = policy.warning;
     if (policy.warning)
         warn(a, p, policy.warning);
@@ -255,8 +262,10 @@ static void add_warnings(const struct plan_input *in, struct arena *a, struct pl
              "cgroup v1 charges a VM's memory to its main thread, which is in the overhead cgroup: "
              "memory.limit_in_bytes of the sandbox will not hold it; use sandbox_cgroup_only or "
              "overhead_limits");
-    if (in->hook->enable_vcpus_pinning || p->wants_pinning)
-        warn(a, p, "enable_vcpus_pinning is not available in this version and has no effect");
+    if (p->pinning && p->sandbox_cgroup_only)
+        warn(a, p,
+             "enable_vcpus_pinning has no effect with sandbox_cgroup_only: without the split there "
+             "is no watcher that knows the vCPUs");
     if (p->layout == LAYOUT_NESTED && !p->sandbox_cgroup_only)
         warn(a, p, "layout nested is meant for sandbox_cgroup_only");
 }

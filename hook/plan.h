@@ -47,7 +47,8 @@ struct plan {
     enum cg_mode mode;
     bool systemd;
     enum layout layout;
-    const char *parent_path; /* where leftovers go */
+    const char *parent_path;  /* where leftovers go */
+    const char *runtime_path; /* the runtime's own cgroup of this container */
     const char *sandbox_path;
     const char *vcpu_path;                    /* where vCPU threads go */
     const char *overhead_path;                /* NULL with sandbox_cgroup_only */
@@ -59,7 +60,7 @@ struct plan {
     struct cg_files sandbox_files, overhead_files;
     /* What is told to systemd besides. Empty without it. */
     struct cg_properties sandbox_properties, overhead_properties;
-    bool wants_pinning;  /* by annotation */
+    bool pinning;        /* enable_vcpus_pinning, of the configuration or the annotation */
     const char *refused; /* the warning about a refused annotation, also in the list; or NULL */
     const char **warnings;
     size_t warning_count;

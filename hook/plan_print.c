@@ -99,6 +99,7 @@ static void print_json(const struct plan *p)
     print_files(w, "overhead_files", &p->overhead_files);
     print_properties(w, "sandbox_properties", &p->sandbox_properties);
     print_properties(w, "overhead_properties", &p->overhead_properties);
+    json_bool(w, "enable_vcpus_pinning", p->pinning);
     json_open_list(w, "warnings");
     for (size_t i = 0; i < p->warning_count; i++)
         json_string(w, NULL, p->warnings[i]);

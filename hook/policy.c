@@ -8,7 +8,8 @@
 
 #include <errno.h>
 
-#define ONLY_ANNOTATION "io.katacontainers.config.runtime.sandbox_cgroup_only"
+#define ONLY_ANNOTATION    "io.katacontainers.config.runtime.sandbox_cgroup_only"
+#define PINNING_ANNOTATION "io.katacontainers.config.runtime.enable_vcpus_pinning"
 
 const char *role_name(enum role role)
 {
@@ -143,5 +144,18 @@ int policy_sandbox_cgroup_only(const struct hook_config *config, struct json_boo
         return 0;
     }
     *ret = (struct policy){wanted, POLICY_ANNOTATION, NULL};
+    return 0;
+}
+
+int policy_pinning(const struct hook_config *config, const struct oci_annotations *annotations,
+                   bool *ret, struct err *e)
+{
+    const char *text = annotations->enable_vcpus_pinning;
+    char shown[64];
+
+    *ret = config->enable_vcpus_pinning;
+    if (text && policy_parse_bool(text, ret) < 0)
+        return err_input(e, "annotation " PINNING_ANNOTATION ": \"%s\" is neither true nor false",
+                         str_escape(text, shown, sizeof shown));
     return 0;
 }

@@ -49,4 +49,12 @@ int policy_sandbox_cgroup_only(const struct hook_config *config, struct json_boo
  */
 int policy_parse_bool(const char *text, bool *ret);
 
+/*
+ * Whether vCPUs are pinned. The annotation of a pod's author counts: it takes nothing from anybody
+ * that the sandbox's cpuset does not give.
+ * 0; -EINVAL the annotation is no boolean.
+ */
+int policy_pinning(const struct hook_config *config, const struct oci_annotations *annotations,
+                   bool *ret, struct err *e);
+
 #endif

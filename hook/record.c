@@ -13,8 +13,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-#define RECORD_FILE      "record.json"
 #define LOCK_FILE        "lock"
+#define REPORT_FILE      "placement.json" /* see placement.h */
 #define RECORD_MAX_BYTES ((size_t)64 << 20)
 
 static const struct json_field process_fields[] = {
@@ -32,6 +32,7 @@ static const struct json_field container_fields[] = {
     JSON_F_STRING("bundle", struct record_container, bundle),
     JSON_F_OBJECT("init", struct record_container, init, &process_table),
     JSON_F_OBJECT("placeholder", struct record_container, placeholder, &process_table),
+    JSON_F_STRING("runtime_path", struct record_container, runtime_path),
     JSON_F_OBJECT("resources", struct record_container, resources, &oci_resources_table),
 };
 static const struct json_table container_table = {
@@ -49,6 +50,7 @@ static const struct json_field record_fields[] = {
     JSON_F_STRING("manager", struct record, manager),
     JSON_F_STRING("mode", struct record, mode),
     JSON_F_STRING("layout", struct record, layout),
+    JSON_F_BOOL("enable_vcpus_pinning", struct record, enable_vcpus_pinning),
     JSON_F_STRING("parent_path", struct record, parent_path),
     JSON_F_STRING("sandbox_path", struct record, sandbox_path),
     JSON_F_STRING("vcpu_path", struct record, vcpu_path),
@@ -334,6 +336,8 @@ void record_remove(const struct state_dir *s, const char *sandbox_id, struct rec
 {
     unlinkat(lock->dirfd, RECORD_FILE, 0);
     unlinkat(lock->dirfd, RECORD_FILE ".tmp", 0);
+    unlinkat(lock->dirfd, REPORT_FILE, 0);
+    unlinkat(lock->dirfd, REPORT_FILE ".tmp", 0);
     unlinkat(lock->dirfd, LOCK_FILE, 0);
     unlinkat(s->sandboxes, sandbox_id, AT_REMOVEDIR);
     record_unlock(lock);

@@ -8,6 +8,7 @@
  *
  *   <state dir>/sandboxes/<sandbox id>/record.json   replaced by temporary file, fsync, rename
  *   <state dir>/sandboxes/<sandbox id>/lock          held while a stage changes the sandbox
+ *   <state dir>/sandboxes/<sandbox id>/placement.json  the watcher's, see placement.h
  *   <state dir>/containers/<container id>            symbolic link to the sandbox's id, for
  * containers of a pod: poststop may come without annotations <state dir>/parents/ see
  * cgroup/parents.h
@@ -21,6 +22,7 @@
 #include <stdbool.h>
 
 #define RECORD_SCHEMA            1
+#define RECORD_FILE              "record.json"
 #define RECORD_DEFAULT_STATE_DIR "/run/oci-sandbox-cgroup"
 
 struct record_process {
@@ -33,6 +35,7 @@ struct record_container {
     char *bundle;
     struct record_process *init;
     struct record_process *placeholder; /* in the runtime's own scope; NULL without systemd */
+    char *runtime_path;                 /* the runtime's own cgroup */
     struct oci_resources *resources;    /* device nodes folded into its device rules */
 };
 
@@ -45,6 +48,7 @@ struct record {
     char *manager; /* "cgroupfs", "systemd" */
     char *mode;    /* "v1", "hybrid", "v2" */
     char *layout;
+    struct json_bool enable_vcpus_pinning;
     char *parent_path;
     char *sandbox_path;
     char *vcpu_path;

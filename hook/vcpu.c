@@ -27,10 +27,8 @@ static const char *const patterns_known[] = {
 const char *vcpu_source_name(enum vcpu_source source)
 {
     static const char *const names[] = {
-        [VCPU_NONE] = "none",
-        [VCPU_DEBUGFS] = "debugfs",
-        [VCPU_NAME] = "name",
-        [VCPU_GUEST_TIME] = "guest_time",
+        [VCPU_NONE] = "none", [VCPU_DEBUGFS] = "debugfs",       [VCPU_NAME] = "name",
+        [VCPU_QMP] = "qmp",   [VCPU_GUEST_TIME] = "guest_time",
     };
 
     return names[source];
@@ -87,10 +85,12 @@ enum vcpu_source vcpu_classify(pid_t tid, const struct proc_stat *st, const stru
                                const struct json_list *patterns, int *ret_index)
 {
     for (size_t i = 0; i < kvm->count; i++) {
-        if (kvm->items[i].tid == tid) {
+        if (kvm->items[i].tid != tid)
+            continue;
+        /* KVM's number is the APIC id on x86, which has gaps; a name has the VMM's own. */
+        if (!match_name(st->comm, patterns, ret_index) || *ret_index == VCPU_NO_INDEX)
             *ret_index = kvm->items[i].index;
-            return VCPU_DEBUGFS;
-        }
+        return VCPU_DEBUGFS;
     }
     if (match_name(st->comm, patterns, ret_index))
         return VCPU_NAME;
@@ -159,17 +159,21 @@ static void read_vm(int vm_dirfd, struct arena *a, struct vcpu_kvm *ret)
     }
 }
 
-void vcpu_kvm_read(int kvm_dirfd, struct arena *a, struct vcpu_kvm *ret)
+void vcpu_kvm_read(int kvm_dirfd, vcpu_kvm_wanted *wanted, const void *arg, struct arena *a,
+                   struct vcpu_kvm *ret)
 {
     autodir kvm = kvm_dirfd >= 0 ? open_dir(kvm_dirfd, ".") : NULL;
     struct dirent *entry;
 
     *ret = (struct vcpu_kvm){0};
     while (kvm && (entry = readdir(kvm))) {
+        size_t digits = strspn(entry->d_name, "0123456789");
         autofd vm = FD_NONE;
+        uint64_t creator;
 
         /* "<pid>-<fd>": the pid is that of whoever made the VM, which need not be the VMM's now. */
-        if (entry->d_name[0] < '0' || entry->d_name[0] > '9' || !strchr(entry->d_name, '-'))
+        if (entry->d_name[digits] != '-' || str_to_u64(entry->d_name, digits, &creator) < 0 ||
+            creator > INT_MAX || (wanted && !wanted((pid_t)creator, arg)))
             continue;
         vm = openat(dirfd(kvm), entry->d_name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (vm >= 0)

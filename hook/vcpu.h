@@ -20,7 +20,7 @@
 
 #define VCPU_NO_INDEX (-1)
 
-enum vcpu_source { VCPU_NONE, VCPU_DEBUGFS, VCPU_NAME, VCPU_GUEST_TIME };
+enum vcpu_source { VCPU_NONE, VCPU_DEBUGFS, VCPU_NAME, VCPU_QMP, VCPU_GUEST_TIME };
 
 const char *vcpu_source_name(enum vcpu_source source);
 
@@ -33,10 +33,10 @@ bool vcpu_pattern_valid(const char *pattern);
 /* @ret_index  the number, VCPU_NO_INDEX for a pattern without one. */
 bool vcpu_pattern_match(const char *pattern, const char *comm, int *ret_index);
 
-/* The threads that KVM's debugfs names. */
+/* Threads that some source names as vCPUs. */
 struct vcpu_kvm_thread {
-    pid_t tid;
-    int index;
+    pid_t tid; /* as we see it, in our pid namespace */
+    int index; /* as the source counts; VCPU_NO_INDEX: it does not */
 };
 struct vcpu_kvm {
     struct vcpu_kvm_thread *items; /* in an arena */
@@ -47,13 +47,18 @@ struct vcpu_kvm {
  * -ENOENT no debugfs, or KVM is not there (yet), or lockdown. */
 int vcpu_kvm_open(void);
 
-/* Read all VMs of the host. Never fails: what vanishes meanwhile is not in the list. */
-void vcpu_kvm_read(int kvm_dirfd, struct arena *a, struct vcpu_kvm *ret);
+/* Whether a VM is worth reading, by the process that made it. */
+typedef bool vcpu_kvm_wanted(pid_t creator, const void *arg);
+
+/* Read the VMs of the host; @wanted NULL: all of them. Never fails: what vanishes meanwhile is not
+ * in the list. */
+void vcpu_kvm_read(int kvm_dirfd, vcpu_kvm_wanted *wanted, const void *arg, struct arena *a,
+                   struct vcpu_kvm *ret);
 
 /*
  * Classify one thread.
  * @st        its /proc/TID/stat.
- * @kvm       may be empty.
+ * @kvm       what vcpu_kvm_read() found; may be empty.
  * @patterns  of the configuration, char *.
  * @ret_index the vCPU's number or VCPU_NO_INDEX.
  */

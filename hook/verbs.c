@@ -7,10 +7,12 @@
 #include "base/str.h"
 #include "cgroup/path.h"
 #include "hook/lifecycle.h"
+#include "hook/placement.h"
 #include "hook/plan.h"
 #include "hook/prune.h"
 #include "hook/record.h"
 #include "hook/sandbox.h"
+#include "hook/scan.h"
 #include "hook/vcpu.h"
 
 #include <errno.h>
@@ -247,6 +249,30 @@ static void show_threads(struct json_writer *w, const struct cg_controller *c, c
     }
 }
 
+/* Which vCPUs there are, and whether all of them are in their place. */
+static void show_placement(struct json_writer *w, struct sandbox *s, const struct view *v,
+                           const struct hook_config *config, int kvm_dirfd, struct arena *a)
+{
+    struct scan scan = {
+        .sandbox = s,
+        .config = config,
+        .kvm_dirfd = kvm_dirfd,
+        .own = {record_process_id(v->record.watcher).pid,
+                record_process_id(v->record.placeholder).pid},
+    };
+    struct placement_report report;
+    struct scan_result result;
+
+    if (scan_pass(&scan, SCAN_LOOK, &result, NULL) == 0) {
+        placement_look(&scan, v->lock.dirfd, a, &report);
+        if (w)
+            placement_write_json(w, "placement", &report);
+        else
+            printf("  placement: %s, %s\n", report.state, report.why);
+    }
+    scan_free(&scan);
+}
+
 int verb_show(const struct options *o, const struct hook_config *config, struct arena *a,
               struct err *e)
 {
@@ -265,7 +291,7 @@ int verb_show(const struct options *o, const struct hook_config *config, struct 
     r = sandbox_load(&s,
                      NULL); /* a dead sandbox has no cgroups: its record is shown all the same */
     kvm_dir = vcpu_kvm_open();
-    vcpu_kvm_read(kvm_dir, a, &kvm);
+    vcpu_kvm_read(kvm_dir, NULL, NULL, a, &kvm);
     if (o->json) {
         w = json_writer_new(true);
         json_open_object(w, NULL);
@@ -279,14 +305,43 @@ int verb_show(const struct options *o, const struct hook_config *config, struct 
         show_threads(w, &s.vcpu, "sandbox", &v.record, config, &kvm, a);
     if (r == 0 && s.has_overhead)
         show_threads(w, &s.overhead, "overhead", &v.record, config, &kvm, a);
-    if (w) {
+    if (w)
         json_close_list(w);
+    if (r == 0)
+        show_placement(w, &s, &v, config, kvm_dir, a);
+    if (w) {
         json_close_object(w);
         print_writer(w);
     }
     sandbox_close(&s);
     close_view(&v);
     return 0;
+}
+
+int verb_update(const struct options *o, const struct hook_config *config, struct arena *a,
+                struct err *e)
+{
+    struct view v = VIEW_INIT;
+    struct scan_result result;
+    struct sandbox s;
+    struct scan scan = {.sandbox = &s, .config = config, .kvm_dirfd = FD_NONE, .cautious = true};
+    autofd kvm_dir = FD_NONE;
+    int r = open_sandbox(o, a, &v, e);
+
+    if (r == 0 && !v.record.sandbox_cgroup_only.value) {
+        sandbox_init(&s, &v.host, NULL, &v.record);
+        kvm_dir = vcpu_kvm_open();
+        scan.kvm_dirfd = kvm_dir;
+        scan.own[0] = record_process_id(v.record.watcher).pid;
+        scan.own[1] = record_process_id(v.record.placeholder).pid;
+        r = sandbox_load(&s, e);
+        if (r == 0)
+            r = scan_pass(&scan, SCAN_ALL, &result, e);
+        scan_free(&scan);
+        sandbox_close(&s);
+    }
+    close_view(&v);
+    return r;
 }
 
 int verb_delete(const struct options *o, const struct hook_config *config, struct arena *a,

@@ -18,6 +18,9 @@ int verb_list(const struct options *o, const struct hook_config *config, struct 
               struct err *e);
 int verb_show(const struct options *o, const struct hook_config *config, struct arena *a,
               struct err *e);
+/* One placement pass now: for a sandbox whose watcher has left, and for who cannot wait. */
+int verb_update(const struct options *o, const struct hook_config *config, struct arena *a,
+                struct err *e);
 int verb_delete(const struct options *o, const struct hook_config *config, struct arena *a,
                 struct err *e);
 int verb_prune(const struct options *o, const struct hook_config *config, struct arena *a,

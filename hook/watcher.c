@@ -7,20 +7,47 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "cgroup/host.h"
+#include "hook/drift.h"
+#include "hook/placement.h"
+#include "hook/plan.h"
 #include "hook/sandbox.h"
+#include "hook/scan.h"
+#include "hook/tend.h"
 #include "hook/vcpu.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SCAN_MIN_MS 1
 #define SCAN_MAX_MS 50
+/* While vCPUs are awaited, the interval grows no further than this: a vCPU must not run unlimited
+ * for longer than 5 ms. */
+#define SCAN_AWAIT_MS 3
+/* For this long after the last change; a VMM that takes longer to come up is looked at less often.
+ */
+#define AWAIT_MS 10000
 /* A sandbox is settled when its vCPUs are placed and nothing has changed for this long. */
 #define SETTLE_MS 2000
+/* ... or, when some vCPU could not be found, for this long. */
+#define GIVE_UP_MS 60000
 /* Between scans of a sandbox that has no vCPU, where the configuration names no interval. */
 #define IDLE_MS 1000
+/* Once settled every fourth pass looks at everything, or fewer if that would cost more than a
+ * thousandth of a CPU: threads may be renamed, or moved by others. */
+#define ALL_EVERY 4
+#define ALL_COST  1000
+/* While vCPUs are awaited, all VMs of the host are read this often, or less often if that would
+ * cost more than a twentieth of a CPU. */
+#define EVERY_VM_US   100000
+#define EVERY_VM_COST 20
+/* What takes longer than a pass is done when threads have been quiet for this long. */
+#define TEND_QUIET_US 20000
 /* How long a poststop hook may take to come after the last process has gone. */
 #define GRACE_MS 2000
 
@@ -32,15 +59,21 @@ struct watch {
     struct state_dir state;
     struct record record;
     struct sandbox sandbox;
-    struct watch_scan scan;
+    struct scan scan;
+    struct placement placement;
+    struct tend tend;
+    struct drift drift;
+    struct stat record_file; /* as it was when it was read */
     struct arena host_arena, record_arena;
     sigset_t unblocked; /* the signal mask while sleeping */
     int init_pidfd;     /* of a container that lives, to wake up when it does not any more */
     unsigned long long started_us, changed_us, empty_since_us;
+    unsigned long long next_all_us; /* the next pass that looks at more than what has changed */
     uint64_t print;
     unsigned interval_ms;
-    bool timed_out;
-    int last_error;
+    bool timed_out, settled;
+    bool tend_due; /* threads have changed since helpers and CPUs were seen to */
+    int last_error, last_limit_error;
 };
 
 static volatile sig_atomic_t terminated;
@@ -49,16 +82,6 @@ static void on_term(int signo)
 {
     (void)signo;
     terminated = 1;
-}
-
-/*
- * Lines of a scan's failure go out once, not with every pass.
- */
-static void report(struct watch *w, int r, const struct err *e)
-{
-    if (r < 0 && r != w->last_error)
-        log_msg(LEVEL_WARNING, "sandbox %s: %s", w->sandbox_id, e->text);
-    w->last_error = r;
 }
 
 /* Wait for the lock, but not for a teardown that holds it and waits for us. */
@@ -112,18 +135,114 @@ static void follow_init(struct watch *w)
     }
 }
 
+/* Whose CPU limits may be changed under us. */
+static void follow_limits(struct watch *w)
+{
+    autoarena a = ARENA_INIT;
+    size_t count = w->record.containers.count;
+    struct drift_source *sources = arena_alloc(&a, (count + 1) * sizeof *sources);
+    size_t known = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct record_container *c =
+            &JSON_AT(w->record.containers, struct record_container, i);
+
+        if (c->runtime_path)
+            sources[known++] = (struct drift_source){c->id, c->runtime_path};
+    }
+    drift_set(&w->drift, sources, known);
+}
+
+/* The cgroups and processes of a record that was just read. Releases the lock. */
+static int adopt(struct watch *w, struct record_lock *lock)
+{
+    int r = sandbox_load(&w->sandbox, NULL);
+
+    if (fstatat(lock->dirfd, RECORD_FILE, &w->record_file, AT_SYMLINK_NOFOLLOW) < 0)
+        w->record_file = (struct stat){0};
+    record_unlock(lock);
+    if (r == 0) {
+        follow_init(w);
+        follow_limits(w);
+    }
+    return r;
+}
+
 static int load(struct watch *w)
 {
     struct record_lock lock;
     int r = reload(w, &lock);
 
+    return r < 0 ? r : adopt(w, &lock);
+}
+
+/* A stage has written the record again: containers came or went. */
+static void notice_record(struct watch *w)
+{
+    char name[NAME_MAX + sizeof RECORD_FILE + 2];
+    struct stat now;
+
+    snprintf(name, sizeof name, "%s/" RECORD_FILE, w->sandbox_id);
+    if (fstatat(w->state.sandboxes, name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+        (now.st_ino != w->record_file.st_ino ||
+         now.st_mtim.tv_sec != w->record_file.st_mtim.tv_sec ||
+         now.st_mtim.tv_nsec != w->record_file.st_mtim.tv_nsec))
+        load(w);
+}
+
+/* Limits of all containers together, as setup makes them; and what is missing of the sandbox
+ * cgroup: on v2 a controller that no limit needed before, on v1 a directory that somebody has
+ * removed. */
+static int apply_limits(struct watch *w, struct err *e)
+{
+    autoarena a = ARENA_INIT;
+    size_t count = w->record.containers.count;
+    const struct oci_resources **all =
+        arena_alloc(&a, (count + 1) * sizeof(const struct oci_resources *));
+    struct plan plan = {.mode = w->host.mode, .systemd = w->record.sandbox_unit != NULL};
+    struct facts facts;
+    int r;
+
+    for (size_t i = 0; i < count; i++)
+        all[i] = JSON_AT(w->record.containers, struct record_container, i).resources;
+    facts_gather(w->host.mode, w->config, &a, &facts);
+    r = plan_sandbox(all, count, w->config, &facts, false, &a, &plan, e);
     if (r < 0)
         return r;
-    r = sandbox_load(&w->sandbox, NULL);
-    record_unlock(&lock);
+    w->sandbox.sandbox_unit.expected = w->sandbox.overhead_unit.expected = true;
+    return cg_create(&w->sandbox.vcpu, &plan.sandbox_files, &plan.device_table, e);
+}
+
+/* The runtime's own cgroup got other CPU limits: carry them over, and remember them for the next
+ * stage. */
+static void carry_over(struct watch *w)
+{
+    struct err e = ERR_INIT;
+    struct record_lock lock;
+    int r;
+
+    if (drift_read(&w->drift) == 0 || reload(w, &lock) < 0)
+        return;
+    for (size_t i = 0; i < w->record.containers.count; i++) {
+        struct record_container *c = &JSON_AT(w->record.containers, struct record_container, i);
+        const struct oci_resources *now =
+            drift_resources(&w->drift, c->id, c->resources, &w->record_arena);
+
+        if (now && now != c->resources) {
+            struct oci_resources *copy = arena_alloc(&w->record_arena, sizeof *copy);
+
+            *copy = *now;
+            c->resources = copy;
+        }
+    }
+    r = record_write(&lock, &w->record_arena, &w->record, &e);
     if (r == 0)
-        follow_init(w);
-    return r;
+        r = sandbox_load(&w->sandbox, &e);
+    if (r == 0)
+        r = apply_limits(w, &e);
+    log_once(&w->last_limit_error, r, &e);
+    adopt(w, &lock);
+    w->tend_due = true; /* the kernel forgets affinities when a cpuset changes */
 }
 
 /* Nobody lives in the cgroups and no teardown has come. Returns true when the sandbox is gone. */
@@ -138,15 +257,13 @@ static bool tear_down(struct watch *w)
         return true;
     /* A container that was added meanwhile. */
     if (record_is_alive(&w->record)) {
-        sandbox_load(&w->sandbox, NULL);
-        record_unlock(&lock);
-        follow_init(w);
+        adopt(w, &lock);
         return false;
     }
     /* Only the watcher itself is in there, and killing that would end the work in the middle. */
     config.leftovers = LEFTOVERS_MOVE;
     r = sandbox_destroy(&w->state, &w->host, &w->record, &config, &lock, &e);
-    report(w, r, &e);
+    log_once(&w->last_error, r, &e);
     record_unlock(&lock);
     return true;
 }
@@ -160,7 +277,7 @@ static void constrain(struct watch *w)
     int r = cg_processes(&w->sandbox.overhead, &a, &pids, &e);
 
     for (size_t i = 0; r == 0 && i < pids.count; i++) {
-        if (pids.items[i] == w->scan.own[0] || pids.items[i] == w->scan.own[1])
+        if (scan_is_own(&w->scan, pids.items[i]))
             continue;
         r = cg_add_process(&w->sandbox.vcpu, pids.items[i], &e);
         if (r == -ESRCH) {
@@ -168,11 +285,11 @@ static void constrain(struct watch *w)
             r = 0;
         }
     }
-    report(w, r, &e);
+    log_once(&w->last_error, r, &e);
     w->scan.constrained = true;
 }
 
-static void check_timeout(struct watch *w, const struct watch_pass *pass, unsigned long long now)
+static void check_timeout(struct watch *w, const struct scan_result *pass, unsigned long long now)
 {
     if (pass->vcpus > 0 ||
         now - w->started_us < (unsigned long long)w->config->vcpu_timeout_ms * 1000)
@@ -189,32 +306,45 @@ static void check_timeout(struct watch *w, const struct watch_pass *pass, unsign
         constrain(w);
 }
 
-/* Fast while things move, slower and slower while they do not, at the hot-plug interval once
- * settled. Returns false when the watcher is to leave. */
-static bool pace(struct watch *w, const struct watch_pass *pass, unsigned long long now)
+static enum scan_depth choose_depth(const struct watch *w, unsigned long long now)
 {
-    bool found = pass->vcpus > 0 ? pass->placed == pass->vcpus : w->timed_out;
+    if (!w->settled)
+        return SCAN_CHANGES;
+    return now >= w->next_all_us ? SCAN_ALL : SCAN_QUICK;
+}
+
+/* Fast while things move or vCPUs are awaited, slower and slower while they do not, at the hot-plug
+ * interval once settled. Returns false when the watcher is to leave. */
+static bool pace(struct watch *w, const struct scan_result *pass, unsigned long long now)
+{
+    bool found = pass->vcpus > 0 ? placement_is_complete(&w->placement) : w->timed_out;
+    unsigned long long quiet_ms;
+    unsigned most;
 
     if (pass->print != w->print) {
         w->print = pass->print;
         w->changed_us = now;
         w->interval_ms = SCAN_MIN_MS;
+        w->settled = false;
         return true;
     }
-    if (found && now - w->changed_us >= (unsigned long long)SETTLE_MS * 1000) {
+    quiet_ms = (now - w->changed_us) / 1000;
+    if (quiet_ms >= (found ? SETTLE_MS : GIVE_UP_MS)) {
         if (w->config->hotplug_interval_ms == 0 && pass->vcpus > 0)
             return false;
         w->interval_ms = w->config->hotplug_interval_ms ? w->config->hotplug_interval_ms : IDLE_MS;
+        w->settled = true;
         return true;
     }
+    most = !found && quiet_ms < AWAIT_MS ? SCAN_AWAIT_MS : SCAN_MAX_MS;
     w->interval_ms += 1 + w->interval_ms / 8;
-    if (w->interval_ms > SCAN_MAX_MS)
-        w->interval_ms = SCAN_MAX_MS;
+    if (w->interval_ms > most)
+        w->interval_ms = most;
     return true;
 }
 
 /* The end of the sandbox, noticed without a poststop. Returns true when the watcher is to leave. */
-static bool check_end(struct watch *w, const struct watch_pass *pass, unsigned long long now)
+static bool check_end(struct watch *w, const struct scan_result *pass, unsigned long long now)
 {
     if (pass->threads > 0) {
         w->empty_since_us = 0;
@@ -235,21 +365,111 @@ static void sleep_until_next(struct watch *w)
 {
     struct timespec ts = {.tv_sec = w->interval_ms / 1000,
                           .tv_nsec = (long)(w->interval_ms % 1000) * 1000000};
-    struct pollfd pfd = {.fd = w->init_pidfd, .events = POLLIN};
+    struct pollfd pfds[] = {
+        {.fd = w->init_pidfd, .events = POLLIN},
+        {.fd = w->drift.fd, .events = POLLIN},
+    };
 
+    if (ppoll(pfds, 2, &ts, &w->unblocked) < 0)
+        return;
     /* A dead init wakes us once; what follows from it is seen in the cgroups. */
-    if (ppoll(&pfd, 1, &ts, &w->unblocked) > 0) {
+    if (pfds[0].revents) {
         fd_close(&w->init_pidfd);
         w->interval_ms = SCAN_MIN_MS;
     }
+    /* Without inotify, or of a cgroup that is not there yet, the files themselves tell. */
+    if (pfds[1].revents || w->settled)
+        carry_over(w);
+}
+
+static unsigned long long cpu_time_us(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+    return (unsigned long long)ts.tv_sec * 1000000 + (unsigned long long)ts.tv_nsec / 1000;
+}
+
+/*
+ * A directory of ours has vanished: systemd 252 removes empty cgroups of the blkio hierarchy when
+ * it reloads, also those of others, and a sandbox cgroup without vCPUs is empty. Made again, with
+ * all that belongs to it. Nothing happens when the sandbox is going.
+ */
+static void mend(struct watch *w)
+{
+    struct err e = ERR_INIT;
+    struct record_lock lock;
+    int r;
+
+    if (reload(w, &lock) < 0)
+        return;
+    r = record_is_alive(&w->record) ? apply_limits(w, &e) : 0;
+    log_once(&w->last_limit_error, r, &e);
+    adopt(w, &lock);
+}
+
+/* The dearer a thorough pass, the longer until the next one. */
+static unsigned long long next_all(const struct watch *w, unsigned long long cost_us)
+{
+    unsigned long long usual =
+        w->settled ? (unsigned long long)w->interval_ms * 1000 * ALL_EVERY : EVERY_VM_US;
+
+    cost_us *= w->settled ? ALL_COST : EVERY_VM_COST;
+    return io_now_us() + (cost_us > usual ? cost_us : usual);
+}
+
+/* One pass and what follows from it. Returns false when the watcher is to leave. */
+static bool look_around(struct watch *w)
+{
+    unsigned long long cost = cpu_time_us(), now = io_now_us();
+    enum scan_depth depth = choose_depth(w, now);
+    struct err e = ERR_INIT;
+    struct scan_result pass;
+    int r;
+
+    if (!w->settled && w->interval_ms <= SCAN_AWAIT_MS)
+        cg_keep_warm(&w->sandbox.overhead, w->scan.own[0]);
+    w->scan.every_vm =
+        !w->settled && !placement_is_complete(&w->placement) && now >= w->next_all_us;
+    r = scan_pass(&w->scan, depth, &pass, &e);
+    log_once(&w->last_error, r, &e);
+    if (r == -ENOENT || r == -ENODEV)
+        mend(w);
+    if (r < 0)
+        return true;
+    now = io_now_us();
+    check_timeout(w, &pass, now);
+    /* A list that is the same as before says nothing new. */
+    if (!pass.quick)
+        placement_update(&w->placement, &w->scan, w->timed_out, pass.print != w->print);
+    w->tend_due = w->tend_due || pass.print != w->print;
+    if (depth == SCAN_ALL ||
+        (w->tend_due && now - w->changed_us >= TEND_QUIET_US && pass.print == w->print)) {
+        tend_vm(&w->tend, &w->scan, &w->record, depth == SCAN_ALL);
+        w->tend_due = false;
+    }
+    if (!pace(w, &pass, now) || check_end(w, &pass, now))
+        return false;
+    if (depth == SCAN_ALL || w->scan.every_vm)
+        w->next_all_us = next_all(w, cpu_time_us() - cost);
+    if (depth == SCAN_ALL)
+        notice_record(w);
+    return true;
 }
 
 static void run(struct watch *w)
 {
+    autofd dir = FD_NONE;
+
     if (cg_host_open(&w->host_arena, &w->host, NULL) < 0 ||
-        state_dir_open(w->state_dir, false, &w->state, NULL) < 0 || load(w) < 0)
+        state_dir_open(w->state_dir, false, &w->state, NULL) < 0)
         return;
-    w->scan = (struct watch_scan){
+    drift_open(&w->drift, &w->host);
+    if (load(w) < 0)
+        return;
+    tend_init(&w->tend, w->config);
+    dir = openat(w->state.sandboxes, w->sandbox_id, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    w->scan = (struct scan){
         .sandbox = &w->sandbox,
         .config = w->config,
         .kvm_dirfd = vcpu_kvm_open(),
@@ -257,25 +477,12 @@ static void run(struct watch *w)
     };
     w->interval_ms = SCAN_MIN_MS;
     w->started_us = w->changed_us = io_now_us();
-    for (;;) {
-        struct err e = ERR_INIT;
-        struct watch_pass pass;
-        unsigned long long now;
-        int r = watch_scan(&w->scan, &pass, &e);
-
-        report(w, r, &e);
-        now = io_now_us();
-        if (r == 0) {
-            check_timeout(w, &pass, now);
-            if (!pace(w, &pass, now) || check_end(w, &pass, now))
-                return;
-        }
-        if (terminated)
-            return;
+    w->placement = (struct placement){.dirfd = dir, .changed_us = w->started_us};
+    while (look_around(w) && !terminated) {
         sleep_until_next(w);
         if (terminated)
-            return;
-        if (w->scan.kvm_dirfd < 0 && w->interval_ms >= SCAN_MAX_MS)
+            break;
+        if (w->scan.kvm_dirfd < 0 && w->interval_ms >= SCAN_AWAIT_MS)
             w->scan.kvm_dirfd = vcpu_kvm_open(); /* the kvm module may be loaded later */
     }
 }

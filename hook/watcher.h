@@ -25,29 +25,4 @@
 int watcher_fork(const char *state_dir, const char *sandbox_id, const struct hook_config *config,
                  struct child *ret, struct err *e);
 
-struct sandbox;
-
-/* One pass over the sandbox's threads. */
-struct watch_pass {
-    size_t threads;          /* in both cgroups, the watcher left out */
-    size_t overhead_threads; /* of them in the overhead cgroup when the pass began */
-    size_t placed;           /* vCPU threads that are in the sandbox cgroup now */
-    size_t vcpus;            /* vCPU threads seen */
-    uint64_t print;          /* changes when threads come, go or are renamed */
-};
-
-struct watch_scan {
-    struct sandbox *sandbox;
-    const struct hook_config *config;
-    int kvm_dirfd;
-    pid_t own[2];     /* processes of ours that stay where they are; 0: none */
-    bool constrained; /* no vCPU appeared in time: everything was moved into the sandbox cgroup */
-};
-
-/*
- * Place every vCPU thread in the sandbox cgroup and every other thread in the overhead cgroup.
- * Threads that end meanwhile are no error. Idempotent. 0; -errno of a move that the kernel refused.
- */
-int watch_scan(struct watch_scan *scan, struct watch_pass *ret, struct err *e);
-
 #endif

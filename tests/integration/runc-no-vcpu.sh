@@ -9,22 +9,6 @@
 # shellcheck source=../lib/common.sh
 . "$(dirname "$0")/../lib/common.sh"
 
-# in_sandbox PID - every thread of it, in every hierarchy that can split
-in_sandbox() {
-	local tid name hierarchy result=0
-	while read -r tid name; do
-		cgroups_of "$tid" || return 1
-		for hierarchy in "${HIERARCHIES[@]}"; do
-			[[ $MODE != hybrid || $hierarchy != unified ]] || continue
-			[[ ${CG[$hierarchy]-} == "$VCPU" ]] || {
-				echo "thread '$name' in $hierarchy: expected $VCPU, got ${CG[$hierarchy]-nothing}"
-				result=1
-			}
-		done
-	done < <(threads "$1")
-	return "$result"
-}
-
 # start NAME ARGS_JSON CONFIG_FILTER
 start() {
 	set_layout "$1" "$TAG-$1"
@@ -47,7 +31,7 @@ VMM=$(helper fake_vmm)
 before=$(snapshot)
 
 if start constrain '["/busybox", "sleep", "1000"]' '.vcpu_timeout_ms = 300'; then
-	check_wait "constrain: everything is moved into the sandbox cgroup" 15 in_sandbox "$PID"
+	check_wait "constrain: everything is moved into the sandbox cgroup" 15 constrained "$PID"
 	check "constrain: a watcher keeps looking" has_watcher "$TAG-constrain"
 	stop constrain
 fi
@@ -61,7 +45,7 @@ if start keep '["/busybox", "sleep", "1000"]' '.vcpu_timeout_ms = 300 | .no_vcpu
 fi
 
 if start late '["/fake_vmm", "--wait", "/go", "CPU 0/KVM", "CPU 1/KVM", "worker"]' '.vcpu_timeout_ms = 300'; then
-	check_wait "late: everything is moved into the sandbox cgroup at first" 15 in_sandbox "$PID"
+	check_wait "late: everything is moved into the sandbox cgroup at first" 15 constrained "$PID"
 	check_eq "late: without any vCPU thread" 0 "$(threads "$PID" | cut -d' ' -f2- | grep -cE "$VCPU_RE" || :)"
 	touch "$WORK/late/rootfs/go"
 	check_threads "late, split after all" "$PID" 2

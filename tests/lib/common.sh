@@ -625,6 +625,23 @@ settled() {
 	[[ $count == "$2" ]]
 }
 
+# constrained PID - every thread of it is in the sandbox cgroup, in every hierarchy
+# that can split a process
+constrained() {
+	local tid name hierarchy result=0
+	while read -r tid name; do
+		cgroups_of "$tid" || return 1
+		for hierarchy in "${HIERARCHIES[@]}"; do
+			[[ $MODE != hybrid || $hierarchy != unified ]] || continue
+			[[ ${CG[$hierarchy]-} == "$VCPU" ]] || {
+				echo "thread '$name' in $hierarchy: expected $VCPU, got ${CG[$hierarchy]-nothing}"
+				result=1
+			}
+		done
+	done < <(threads "$1")
+	return "$result"
+}
+
 # check_threads NAME PID VCPUS - waits, then one result for each thread
 check_threads() {
 	local tid name role problems count=0 seen=0

@@ -1015,8 +1015,11 @@ Test(controller, add_process)
         cr_expect_eq(cg_holds(&c, pid), 1);
     }
     cr_expect_not(cg_is_empty(&c));
+    cg_keep_warm(&c, pid);
+    expect_where(&real, pid, c.path, "keeping moves fast moves nothing");
     gone = start_child();
     end_child(gone);
+    cg_keep_warm(&c, gone);
     cr_expect_eq(cg_add_process(&c, gone, &e), -ESRCH);
     cr_expect(strstr(e.text, arena_printf(&arena, "process %d to %s%s/cgroup.procs", gone,
                                           real.hierarchies[0].mount_point, c.path)),

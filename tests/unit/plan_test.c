@@ -868,12 +868,16 @@ static const struct {
     {{.mode = CG_MODE_V1, .config = MEMORY, .argument = ONLY}, {NULL}},
     {{.mode = CG_MODE_V1, .config = MEMORY, .hook = "{'resources':'kata'}"}, {NULL}},
     {{.mode = CG_MODE_V1, .config = RESOURCES("{'pids':{'limit':1}}")}, {NULL}},
-    /* what this version cannot do */
-    {{.hook = "{'enable_vcpus_pinning':true}"}, {"enable_vcpus_pinning is not available"}},
-    {{.hook = "{'enable_vcpus_pinning':false}"}, {NULL}},
-    {{.state = PINNING("true")}, {"enable_vcpus_pinning is not available"}},
-    {{.config = "{" PINNING("true") "}", .hook = "{'enable_vcpus_pinning':true}"},
-     {"enable_vcpus_pinning is not available"}},
+    /* pinning is the watcher's, and that is not there with sandbox_cgroup_only */
+    {{.hook = "{'enable_vcpus_pinning':true}"}, {NULL}},
+    {{.hook = "{'enable_vcpus_pinning':true}", .argument = ONLY}, {"enable_vcpus_pinning"}},
+    {{.hook = "{'enable_vcpus_pinning':false}", .argument = ONLY}, {NULL}},
+    {{.state = PINNING("true"), .argument = ONLY}, {"enable_vcpus_pinning"}},
+    {{.config = "{" PINNING("true") "}", .argument = ONLY}, {"enable_vcpus_pinning"}},
+    {{.config = "{" PINNING("false") "}",
+      .hook = "{'enable_vcpus_pinning':true}",
+      .argument = ONLY},
+     {NULL}},
     {{.hook = "{'layout':'nested'}"}, {"layout nested"}},
     {{.hook = "{'layout':'nested'}", .argument = ONLY}, {NULL}},
     /* several at once */
@@ -881,7 +885,7 @@ static const struct {
       .nodes = NO_NODES,
       .config = MEMORY,
       .hook = "{'layout':'nested','enable_vcpus_pinning':true,'extra_devices':['/dev/x']}"},
-     {"neither", "/dev/x", "memory.limit_in_bytes", "enable_vcpus_pinning", "nested"}},
+     {"neither", "/dev/x", "memory.limit_in_bytes", "nested"}},
 };
 
 static bool all_warnings(const struct plan *p, const char *const *want, size_t count)
@@ -1367,7 +1371,7 @@ static const struct json_table device_out_table = {device_out_fields, ARRAY_SIZE
 struct plan_out {
     struct json_i64 version;
     char *stage, *sandbox_id, *container_id, *role, *policy_source, *cgroup_mode, *manager, *layout;
-    struct json_bool only;
+    struct json_bool only, pinning;
     char *sandbox_path, *vcpu_path, *overhead_path, *sandbox_unit, *overhead_unit;
     struct json_list devices, sandbox_files, overhead_files;
     struct json_list sandbox_properties, overhead_properties, warnings;
@@ -1395,6 +1399,7 @@ static const struct json_field plan_out_fields[] = {
     JSON_F_STRING_MAP("overhead_files", struct plan_out, overhead_files),
     JSON_F_STRING_MAP("sandbox_properties", struct plan_out, sandbox_properties),
     JSON_F_STRING_MAP("overhead_properties", struct plan_out, overhead_properties),
+    JSON_F_BOOL("enable_vcpus_pinning", struct plan_out, pinning),
     JSON_F_STRING_LIST("warnings", struct plan_out, warnings),
 };
 static const struct json_table plan_out_table = {plan_out_fields, ARRAY_SIZE(plan_out_fields),
@@ -1447,8 +1452,8 @@ static const struct {
      "'devices':[{'allow':false,'type':'a','major':null,'minor':null,'access':'rwm'},"
      "{'allow':true,'type':'c','major':1,'minor':3,'access':'rwm'}," WILD_JSON "],"
      "'sandbox_files':{'memory.limit_in_bytes':'4096'},'overhead_files':{'pids.max':'9'}"
-     "," NO_PROPERTIES
-     "'warnings':['cgroup v1 charges a VM\"s memory to its main thread, which is in the overhead "
+     "," NO_PROPERTIES "'enable_vcpus_pinning':false,'warnings':['cgroup v1 charges a VM\"s memory "
+     "to its main thread, which is in the overhead "
      "cgroup: memory.limit_in_bytes of the sandbox will not hold it; use sandbox_cgroup_only or "
      "overhead_limits']}"},
     {{.mode = CG_MODE_V2,
@@ -1464,7 +1469,7 @@ static const struct {
      "'sandbox_unit':null,'overhead_unit':null,'devices':[" WILD_JSON
      ",{'allow':true,'type':'b','major':7,'minor':null,'access':'rwm'}],"
      "'sandbox_files':{'cpu.max':'50000 100000'},'overhead_files':{}," NO_PROPERTIES
-     "'warnings':[]}"},
+     "'enable_vcpus_pinning':false,'warnings':[]}"},
     {{.mode = CG_MODE_V2,
       .nodes = NO_NODES,
       .stage = STAGE_POSTSTOP,
@@ -1480,7 +1485,7 @@ static const struct {
      "'sandbox_unit':'pre-kata_nm.scope','overhead_unit':null,'devices':[" WILD_JSON "],"
      "'sandbox_files':{},'overhead_files':{},'sandbox_properties':{'TasksMax':'infinity',"
      "'DeviceAllow':'" WILD_ALLOW "','DevicePolicy':'strict'},'overhead_properties':{},"
-     "'warnings':[]}"},
+     "'enable_vcpus_pinning':false,'warnings':[]}"},
     {{.mode = CG_MODE_HYBRID,
       .nodes = NO_NODES,
       .stage = STAGE_CREATE_RUNTIME,
@@ -1496,7 +1501,7 @@ static const struct {
      "'sandbox_properties':{'TasksMax':'infinity','DeviceAllow':'" WILD_ALLOW "',"
      "'DevicePolicy':'strict'},"
      "'overhead_properties':{'TasksMax':'infinity','DeviceAllow':'" WILD_ALLOW "',"
-     "'DevicePolicy':'strict'},'warnings':[]}"},
+     "'DevicePolicy':'strict'},'enable_vcpus_pinning':false,'warnings':[]}"},
     /* nothing but the empty DeviceAllow, which is the only one then */
     {{.mode = CG_MODE_V1,
       .nodes = NO_NODES,
@@ -1516,7 +1521,8 @@ static const struct {
      "'sandbox_properties':{'MemoryLimit':'4096','TasksMax':'infinity','DeviceAllow':'',"
      "'DevicePolicy':'auto'},"
      "'overhead_properties':{'TasksMax':'9','DeviceAllow':'','DevicePolicy':'auto'},"
-     "'warnings':['cgroup v1 charges a VM\"s memory to its main thread, which is in the overhead "
+     "'enable_vcpus_pinning':false,'warnings':['cgroup v1 charges a VM\"s memory to its main "
+     "thread, which is in the overhead "
      "cgroup: memory.limit_in_bytes of the sandbox will not hold it; use sandbox_cgroup_only or "
      "overhead_limits']}"},
 };

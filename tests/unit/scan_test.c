@@ -2,7 +2,7 @@
 
 /* One pass of the watcher, against this host's cgroups and a process with named threads. */
 
-#include "hook/watcher.h"
+#include "hook/scan.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
@@ -181,7 +181,7 @@ static struct fixture {
     struct record record;
     struct sandbox sandbox;
     struct hook_config config;
-    struct watch_scan scan;
+    struct scan scan;
     char top[64];
     pid_t vmm;
     bool made;
@@ -215,7 +215,7 @@ static void begin(void)
     if (cg_create(&f.sandbox.vcpu, &none, NULL, &e) < 0 ||
         cg_create(&f.sandbox.overhead, &none, NULL, &e) < 0)
         snprintf(f.reason, sizeof f.reason, "%s", e.text);
-    f.scan = (struct watch_scan){.sandbox = &f.sandbox, .config = &f.config, .kvm_dirfd = FD_NONE};
+    f.scan = (struct scan){.sandbox = &f.sandbox, .config = &f.config, .kvm_dirfd = FD_NONE};
 }
 
 static void end(void)
@@ -228,6 +228,7 @@ static void end(void)
         cg_delete(&f.sandbox.overhead, 5000, NULL);
         cg_delete(&f.sandbox.vcpu, 5000, NULL);
         sandbox_close(&f.sandbox);
+        scan_free(&f.scan);
         for (size_t i = 0; i < f.host.count; i++) {
             unlinkat(f.host.hierarchies[i].fd, cg_path_relative(f.top), AT_REMOVEDIR);
             cr_expect(faccessat(f.host.hierarchies[i].fd, cg_path_relative(f.top), F_OK, 0) < 0,
@@ -289,17 +290,22 @@ static void expect_place(int index, const char *want)
                      shared->slots[index].name, want, got);
 }
 
-static struct watch_pass pass(void)
+static struct scan_result pass_of(enum scan_depth depth)
 {
-    struct watch_pass ret = {0};
+    struct scan_result ret = {0};
     struct err e = ERR_INIT;
-    int r = watch_scan(&f.scan, &ret, &e);
+    int r = scan_pass(&f.scan, depth, &ret, &e);
 
-    cr_assert(r == 0 && e.code == 0, "watch_scan: %d, %s", r, e.text);
+    cr_assert(r == 0 && e.code == 0, "scan_pass: %d, %s", r, e.text);
     return ret;
 }
 
-static void expect_pass(const struct watch_pass *got, size_t threads, size_t overhead_threads,
+static struct scan_result pass(void)
+{
+    return pass_of(SCAN_CHANGES);
+}
+
+static void expect_pass(const struct scan_result *got, size_t threads, size_t overhead_threads,
                         size_t vcpus, size_t placed)
 {
     cr_expect(got->threads == threads && got->overhead_threads == overhead_threads &&
@@ -336,7 +342,7 @@ static void start_all_threads(void)
 Test(scan, places_by_name)
 {
     const size_t count = ARRAY_SIZE(threads), vcpus = 4;
-    struct watch_pass got;
+    struct scan_result got;
 
     start_all_threads();
     for (int i = 0; i < (int)count; i++)
@@ -354,7 +360,7 @@ Test(scan, places_by_name)
 
 Test(scan, empty)
 {
-    struct watch_pass got;
+    struct scan_result got;
 
     if (*f.reason)
         cr_skip_test("%s", f.reason);
@@ -365,7 +371,7 @@ Test(scan, empty)
 /* A vCPU thread's children are born in the sandbox cgroup: workers go back, vCPUs stay. */
 Test(scan, born_inside)
 {
-    struct watch_pass got;
+    struct scan_result got;
 
     start("vmm");
     add_thread(0, 1, "CPU 0/TCG");
@@ -386,7 +392,7 @@ Test(scan, born_inside)
 /* QEMU names a thread after it has started it. */
 Test(scan, renamed)
 {
-    struct watch_pass got;
+    struct scan_result got;
 
     start("vmm");
     add_thread(0, 1, "vmm");
@@ -400,9 +406,17 @@ Test(scan, renamed)
     expect_place(2, "overhead");
     rename_thread(1, "retired");
     rename_thread(2, "CPU 0/TCG");
-    got = pass();
+    /* While it is young: it may have had the name of the thread that started it. */
+    got = pass_of(SCAN_ALL);
     expect_pass(&got, 3, 2, 1, 1);
     expect_place(1, "overhead");
+    expect_place(2, "sandbox");
+    /* Later a vCPU that takes another name is one all the same. */
+    for (size_t i = 0; i < f.scan.count; i++)
+        f.scan.threads[i].seen_us -= 3000000;
+    rename_thread(2, "hidden");
+    got = pass_of(SCAN_ALL);
+    expect_pass(&got, 3, 2, 1, 1);
     expect_place(2, "sandbox");
 }
 
@@ -414,39 +428,109 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     return remove(path);
 }
 
-/* Whatever its name: KVM says so, or the configuration does. */
-Test(scan, kvm_list)
+/* A directory as KVM makes it in debugfs: a VM made by @creator, whose vCPU 0 is @tid. */
+static int fake_kvm(char top[static 32], pid_t creator, pid_t tid)
 {
-    char top[] = "/tmp/osc-unit-scan-XXXXXX", text[16];
-    struct watch_pass got;
-    int fd, vm, file;
+    char path[64], text[16];
+    autofd vm = FD_NONE, file = FD_NONE;
+    int fd;
 
+    snprintf(top, 32, "/tmp/osc-unit-scan-XXXXXX");
+    cr_assert(mkdtemp(top));
+    fd = open(top, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    snprintf(path, sizeof path, "%d-2/vcpu0", (int)creator);
+    vm = io_mkdirs(fd, path, 0700);
+    file = openat(vm, "pid", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    snprintf(text, sizeof text, "%d\n", (int)tid);
+    cr_assert_eq(write(file, text, strlen(text)), (ssize_t)strlen(text));
+    return fd;
+}
+
+/* A process that lives somewhere else, or did. */
+static pid_t stranger(bool alive)
+{
+    pid_t pid = fork();
+
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        while (alive)
+            pause();
+        _exit(0);
+    }
+    if (!alive)
+        waitpid(pid, NULL, 0);
+    return pid;
+}
+
+/* What KVM says counts whatever the thread's name; but who made the VM decides when it is asked. */
+static void check_kvm(pid_t creator, enum scan_depth depth, bool every_vm, bool found)
+{
+    char top[32];
+    struct scan_result got;
+    autofd fd = fake_kvm(top, creator, tid_of(2));
+
+    f.scan.kvm_dirfd = fd;
+    f.scan.every_vm = every_vm;
+    got = pass_of(depth);
+    f.scan.kvm_dirfd = FD_NONE;
+    nftw(top, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    cr_expect_eq(got.vcpus, found, "made by %d, depth %d, every %d: expected %d vCPUs, got %zu",
+                 (int)creator, depth, every_vm, found, got.vcpus);
+    expect_place(0, "overhead");
+    expect_place(1, "overhead");
+    expect_place(2, found ? "sandbox" : "overhead");
+}
+
+static void start_for_kvm(void)
+{
     start("vmm");
     add_thread(0, 1, "a");
     add_thread(0, 2, "b");
-    cr_assert(mkdtemp(top));
-    fd = open(top, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    vm = io_mkdirs(fd, "1-2/vcpu0", 0700);
-    file = openat(vm, "pid", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-    snprintf(text, sizeof text, "%d\n", (int)tid_of(2));
-    cr_expect_eq(write(file, text, strlen(text)), (ssize_t)strlen(text));
-    close(file);
-    close(vm);
-    f.scan.kvm_dirfd = fd;
-    got = pass();
-    close(fd);
-    nftw(top, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-    expect_pass(&got, 3, 3, 1, 1);
-    expect_place(0, "overhead");
-    expect_place(1, "overhead");
-    expect_place(2, "sandbox");
 }
 
+Test(scan, kvm_of_own_process)
+{
+    start_for_kvm();
+    check_kvm(f.vmm, SCAN_CHANGES, false, true);
+}
+
+Test(scan, kvm_of_dead_process)
+{
+    start_for_kvm();
+    check_kvm(stranger(false), SCAN_CHANGES, false, true);
+}
+
+Test(scan, kvm_of_stranger)
+{
+    pid_t pid;
+
+    start_for_kvm();
+    pid = stranger(true);
+    check_kvm(pid, SCAN_CHANGES, false, false);
+    check_kvm(pid, SCAN_CHANGES, true, true);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+Test(scan, kvm_of_stranger_found_by_all)
+{
+    pid_t pid;
+
+    start_for_kvm();
+    pid = stranger(true);
+    check_kvm(pid, SCAN_CHANGES, false, false);
+    check_kvm(pid, SCAN_ALL, false, true);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+/* Whatever its name: the configuration says so. */
 Test(scan, configured_pattern)
 {
     static char pattern[] = "guest %u";
     static char *patterns[] = {pattern};
-    struct watch_pass got;
+    struct scan_result got;
 
     start("vmm");
     add_thread(0, 1, "guest 0");
@@ -462,7 +546,7 @@ Test(scan, configured_pattern)
  * or moved. */
 static void check_self(size_t slot)
 {
-    struct watch_pass got;
+    struct scan_result got;
 
     start("CPU 0/TCG");
     add_thread(0, 1, "CPU 1/TCG");
@@ -490,7 +574,7 @@ Test(scan, placeholder_is_left_alone)
 /* In its usual place, where it would be sent to the overhead. */
 Test(scan, placeholder_stays_in_the_sandbox)
 {
-    struct watch_pass got;
+    struct scan_result got;
     struct err e = ERR_INIT;
 
     start("osc-hold");
@@ -521,7 +605,7 @@ Test(scan, threads_that_end_meanwhile)
     pass();
     give(3, ORDER_CHURN);
     for (int i = 0; i < 300; i++) {
-        struct watch_pass got = pass();
+        struct scan_result got = pass();
 
         cr_assert(got.threads >= 4 && got.vcpus >= 2 && got.placed >= 2 && got.placed <= got.vcpus,
                   "pass %d: %zu threads, %zu vCPUs, %zu placed", i, got.threads, got.vcpus,
@@ -537,7 +621,7 @@ Test(scan, threads_that_end_meanwhile)
 
 Test(scan, ended)
 {
-    struct watch_pass got;
+    struct scan_result got;
 
     start_all_threads();
     got = pass();
@@ -578,12 +662,121 @@ Test(scan, print)
     cr_expect_eq(after, before, "it has ended again");
     /* in the sandbox cgroup, too */
     rename_thread(1, "CPU 8/TCG");
-    after = pass().print;
+    after = pass_of(SCAN_ALL).print;
     cr_expect_neq(after, before, "a vCPU was renamed");
     rename_thread(1, threads[1].name);
     end_thread(7);
     after = pass().print;
     cr_expect_neq(after, before, "a vCPU ended");
+}
+
+/* --- passes that do less --- */
+
+Test(scan, quick)
+{
+    struct scan_result got;
+
+    start("CPU 0/TCG");
+    add_thread(0, 1, "CPU 1/TCG");
+    add_thread(0, 2, "worker");
+    pass();
+    got = pass_of(SCAN_QUICK);
+    cr_expect(got.quick, "nothing changed, but more than one list was read");
+    expect_pass(&got, 3, 1, 2, 2);
+    add_thread(2, 3, "CPU 2/TCG");
+    got = pass_of(SCAN_QUICK);
+    cr_expect_not(got.quick, "a thread came, but nobody looked");
+    expect_pass(&got, 4, 2, 3, 3);
+    expect_place(3, "sandbox");
+    got = pass_of(SCAN_QUICK);
+    cr_expect(got.quick, "what the pass before has moved counts as a change");
+    end_thread(2);
+    got = pass_of(SCAN_QUICK);
+    cr_expect_not(got.quick, "a thread went, but nobody looked");
+    expect_pass(&got, 3, 0, 3, 3);
+}
+
+/* What happens inside the sandbox cgroup is for a thorough pass. */
+Test(scan, quick_misses_the_sandbox)
+{
+    struct scan_result got;
+
+    start("vmm");
+    add_thread(0, 1, "CPU 0/TCG");
+    pass();
+    add_thread(1, 2, "worker");
+    got = pass_of(SCAN_QUICK);
+    cr_expect(got.quick);
+    expect_place(2, "sandbox");
+    got = pass_of(SCAN_ALL);
+    expect_pass(&got, 3, 1, 1, 1);
+    expect_place(2, "overhead");
+}
+
+Test(scan, look_moves_nothing)
+{
+    struct scan_result got;
+
+    start("vmm");
+    add_thread(0, 1, "CPU 0/TCG");
+    got = pass_of(SCAN_LOOK);
+    expect_pass(&got, 2, 2, 1, 0);
+    expect_place(1, "overhead");
+    pass();
+    got = pass_of(SCAN_LOOK);
+    expect_pass(&got, 2, 1, 1, 1);
+    cr_expect_eq(f.scan.count, 2);
+}
+
+/* Whoever is not the watcher must not set free what the watcher has constrained. */
+Test(scan, cautious)
+{
+    struct scan_result got;
+
+    start("payload");
+    add_thread(0, 1, "worker");
+    cr_assert_eq(cg_add_process(&f.sandbox.vcpu, f.vmm, NULL), 0);
+    f.scan.cautious = true;
+    got = pass_of(SCAN_ALL);
+    expect_pass(&got, 2, 0, 0, 0);
+    expect_place(0, "sandbox");
+    expect_place(1, "sandbox");
+    add_thread(0, 2, "CPU 0/TCG");
+    got = pass_of(SCAN_ALL);
+    expect_pass(&got, 3, 0, 1, 1);
+    expect_place(0, "overhead");
+    expect_place(1, "overhead");
+    expect_place(2, "sandbox");
+}
+
+/* --- what another source says --- */
+
+Test(scan, told)
+{
+    struct vcpu_kvm_thread item = {.index = 5};
+    const struct vcpu_kvm told = {&item, 1};
+    struct scan_result got;
+    size_t found = 0;
+
+    start("vmm");
+    add_thread(0, 1, "secret");
+    pass();
+    item.tid = shared->slots[1].tid;
+    f.scan.told = &told;
+    got = pass();
+    expect_pass(&got, 2, 2, 1, 1);
+    expect_place(1, "sandbox");
+    for (size_t i = 0; i < f.scan.count; i++) {
+        const struct scan_thread *t = &f.scan.threads[i];
+
+        if (t->tid != item.tid)
+            continue;
+        found++;
+        cr_expect_eq(t->source, VCPU_QMP);
+        cr_expect_eq(t->index, 5);
+        cr_expect(t->inside && t->placed_us >= t->seen_us && t->seen_us > 0);
+    }
+    cr_expect_eq(found, 1);
 }
 
 /* --- everything was constrained --- */
@@ -611,7 +804,7 @@ static const char *unified_place(pid_t pid)
 
 Test(scan, constrained_without_vcpus)
 {
-    struct watch_pass got;
+    struct scan_result got;
 
     start("vmm");
     add_thread(0, 1, "worker");
@@ -629,7 +822,7 @@ Test(scan, constrained_without_vcpus)
 Test(scan, constrained_and_released)
 {
     const char *unified;
-    struct watch_pass got;
+    struct scan_result got;
 
     start("vmm");
     add_thread(0, 1, "worker");
@@ -655,7 +848,7 @@ Test(scan, constrained_and_released)
 /* Born in the overhead after the constraint: a vCPU there releases, too. */
 Test(scan, constrained_and_released_from_the_overhead)
 {
-    struct watch_pass got;
+    struct scan_result got;
     struct err e = ERR_INIT;
 
     start("vmm");
@@ -719,9 +912,9 @@ static void remove_under(const char *path)
 
 static void expect_failure(const char *path)
 {
-    struct watch_pass got;
+    struct scan_result got;
     struct err e = ERR_INIT;
-    int r = watch_scan(&f.scan, &got, &e);
+    int r = scan_pass(&f.scan, SCAN_CHANGES, &got, &e);
 
     cr_expect(r < 0 && strstr(e.text, path), "expected: a failure with %s\ngot:      %d, %s", path,
               r, e.text);

@@ -199,7 +199,7 @@ Test(vcpu, configured_patterns)
     }
 }
 
-/* debugfs before name before guest time. */
+/* debugfs before name before guest time; but the number is the name's where it has one. */
 Test(vcpu, precedence)
 {
     static struct vcpu_kvm_thread threads[] = {{101, 4}, {102, 5}};
@@ -213,7 +213,7 @@ Test(vcpu, precedence)
         {100, "worker", 0, "none -1"},          {100, "worker", 1, "guest_time -1"},
         {100, "CPU 7/KVM", 0, "name 7"},        {100, "CPU 7/KVM", 1, "name 7"},
         {101, "worker", 0, "debugfs 4"},        {101, "worker", 1, "debugfs 4"},
-        {101, "CPU 7/KVM", 0, "debugfs 4"},     {102, "CPU 7/KVM", 1, "debugfs 5"},
+        {101, "CPU 7/KVM", 0, "debugfs 7"},     {102, "CPU 7/KVM", 1, "debugfs 7"},
         {103, "CPU x/KVM", 1, "guest_time -1"},
     };
 
@@ -234,6 +234,7 @@ Test(vcpu, source_names)
     cr_expect_str_eq(vcpu_source_name(VCPU_NONE), "none");
     cr_expect_str_eq(vcpu_source_name(VCPU_DEBUGFS), "debugfs");
     cr_expect_str_eq(vcpu_source_name(VCPU_NAME), "name");
+    cr_expect_str_eq(vcpu_source_name(VCPU_QMP), "qmp");
     cr_expect_str_eq(vcpu_source_name(VCPU_GUEST_TIME), "guest_time");
 }
 
@@ -351,7 +352,7 @@ Test(vcpu, kvm_read)
     for (size_t i = 0; i < ARRAY_SIZE(kvm_tree); i++)
         put(fd, kvm_tree[i].path, kvm_tree[i].text);
     memset(&kvm, 0x5a, sizeof kvm);
-    vcpu_kvm_read(fd, &a, &kvm);
+    vcpu_kvm_read(fd, NULL, NULL, &a, &kvm);
     close(fd);
     remove_tree(top);
     qsort(kvm.items, kvm.count, sizeof *kvm.items, by_tid);
@@ -371,13 +372,13 @@ Test(vcpu, kvm_read_nothing)
     int fd;
 
     memset(&kvm, 0x5a, sizeof kvm);
-    vcpu_kvm_read(FD_NONE, &a, &kvm);
+    vcpu_kvm_read(FD_NONE, NULL, NULL, &a, &kvm);
     cr_expect(kvm.count == 0 && kvm.items == NULL, "no directory: %zu threads", kvm.count);
     cr_assert(mkdtemp(top));
     fd = open(top, O_PATH | O_DIRECTORY | O_CLOEXEC);
     remove_tree(top);
     memset(&kvm, 0x5a, sizeof kvm);
-    vcpu_kvm_read(fd, &a, &kvm);
+    vcpu_kvm_read(fd, NULL, NULL, &a, &kvm);
     cr_expect(kvm.count == 0 && kvm.items == NULL, "a removed directory: %zu threads", kvm.count);
     close(fd);
 }

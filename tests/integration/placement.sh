@@ -1,0 +1,379 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Whatever a VMM does with its processes, its threads and their names: a vCPU
+# thread is in the sandbox cgroup and every other thread in the overhead cgroup;
+# and what a watcher does that is told to end, or has nothing to do any more. The
+# script plays the runtime, fake_vmm the VMM.
+
+# shellcheck disable=SC2317 # functions are called by name
+# shellcheck source=../lib/common.sh
+. "$(dirname "$0")/../lib/common.sh"
+
+INTERVAL_MS=200
+VMM=$(helper fake_vmm)
+
+# start NAME FAKE_VMM_ARGUMENT... - a container of it after its prestart, still
+# waiting for `go`. Sets PID, C and FILES, where it looks for files.
+start() {
+	C=$1
+	shift
+	fake_container "$C"
+	set_layout "$C"
+	end_process "$PID"
+	"$VMM" "$@" >/dev/null 2>&1 </dev/null &
+	PID=$!
+	disown
+	STARTED+=("$PID")
+	cg_enter "$OWN" "$PID"
+	jq --argjson pid "$PID" '.pid = $pid' "$WORK/$C/created" >"$WORK/json"
+	mv "$WORK/json" "$WORK/$C/created"
+	jq --argjson pid "$PID" '.pid = $pid' "$WORK/$C/running" >"$WORK/json"
+	mv "$WORK/json" "$WORK/$C/running"
+	capture osc prestart <"$WORK/$C/created"
+	check_exit "$C: setup" 0
+}
+
+# file NAME - where fake_vmm looks for it, told before there is a container
+file() {
+	echo "$WORK/file-$1"
+}
+
+now() {
+	touch "$(file "$1")"
+}
+
+stop() {
+	end_process "$PID"
+	capture osc poststop <"$WORK/$C/stopped"
+	check_exit "$C: poststop" 0
+	gone
+}
+
+gone() {
+	drop_fake "$C" "$PID"
+	check_nothing_left "$C" "$before"
+	rm -f "$WORK"/file-*
+}
+
+# child PID [N] - the N-th child of a process
+child() {
+	pgrep -P "$1" | sed -n "${2-1}p"
+}
+
+has_child() {
+	[[ -n $(child "$@") ]]
+}
+
+# thread PID NAME - its id
+thread() {
+	local line
+	while IFS= read -r line; do
+		[[ ${line#* } != "$2" ]] || echo "${line%% *}"
+	done < <(threads "$1")
+}
+
+has_thread() {
+	[[ -n $(thread "$@") ]]
+}
+
+# check_thread NAME PID THREAD_NAME vcpu|rest - within the slack of a busy host
+check_thread() {
+	wait_for 10 has_thread "$2" "$3" || :
+	check_wait "$1: thread '$3' is where a $4 thread belongs" 10 placed "$(thread "$2" "$3")" "$4"
+}
+
+# placement FILTER - what show says of it
+placement() {
+	osc show "$C" --json | jq -c ".placement | $1"
+}
+
+placement_is() {
+	local got
+	got=$(placement "$1")
+	[[ $got == "$2" ]] || {
+		echo "expected $2, got $got"
+		return 1
+	}
+}
+
+# settle - the watcher takes two seconds without news for that
+settle() {
+	sleep 3
+}
+
+before=$(snapshot)
+configure ".hotplug_interval_ms = $INTERVAL_MS"
+
+# --- which process the VMM is ------------------------------------------------
+
+start child --wait "$(file go)" --generations 1 'CPU 0/KVM' 'CPU 1/KVM' worker
+now go
+check_wait "$C: init has a child" 5 has_child "$PID"
+check_threads "$C" "$(child "$PID")" 2
+check_threads "$C: init" "$PID" 0
+stop
+
+start grandchild --wait "$(file go)" --generations 2 'CPU 0/KVM' 'CPU 1/KVM' worker
+now go
+check_wait "$C: init has a child" 5 has_child "$PID"
+check_wait "$C: which has a child" 5 has_child "$(child "$PID")"
+check_threads "$C" "$(child "$(child "$PID")")" 2
+stop
+
+# The process that a runtime makes executes the VMM, and some of those themselves.
+start executed --wait "$(file go)" --exec "$(file exec)" 'CPU 0/KVM' 'CPU 1/KVM' 'CPU 2/KVM'
+now go
+check_threads "$C, at first" "$PID" 3
+old=$(thread "$PID" 'CPU 2/KVM')
+now exec
+check_wait "$C: it executes itself" 10 test ! -e "/proc/$PID/task/$old"
+check_threads "$C, anew" "$PID" 3
+stop
+
+start two --wait "$(file go)" --vmms 2 'CPU 0/KVM' 'CPU 1/KVM' worker
+now go
+check_wait "$C: init has two children" 5 has_child "$PID" 2
+check_threads "$C, the first" "$(child "$PID" 1)" 2
+check_threads "$C, the second" "$(child "$PID" 2)" 2
+first=$(child "$PID" 1)
+end_process "$first"
+settle
+check_threads "$C, the second, alone" "$(child "$PID")" 2
+check "$C: the watcher goes on" has_watcher "$C"
+stop
+
+# Init has ended, its child is the VMM: the sandbox is alive as long as that is.
+start orphan --wait "$(file go)" --outlive --generations 1 --late 'CPU 1/KVM' "$(file late)" 'CPU 0/KVM' worker
+now go
+check_wait "$C: init has a child" 5 has_child "$PID"
+vmm=$(child "$PID")
+STARTED+=("$vmm")
+check_threads "$C" "$vmm" 1
+end_process "$PID"
+settle
+check "$C: the watcher outlives init" has_watcher "$C"
+now late
+wait_for 5 has_thread "$vmm" 'CPU 1/KVM' || :
+check_threads "$C, without init" "$vmm" 2
+end_process "$vmm"
+gone
+
+# --- threads that come, go and are renamed -----------------------------------
+
+start threads --wait "$(file go)" --late 'CPU 1/KVM' "$(file late)" --late 'another worker' "$(file late)" \
+	--exit 'CPU 2/KVM' "$(file exit)" --rename worker 'CPU 3/KVM' "$(file rename)" 'CPU 0/KVM' 'IO io0'
+check_eq "$C: show, before there is a VMM" '["none","no vCPU thread has appeared yet",null,[]]' \
+	"$(placement '[.state, .why, .expected, .vcpus]')"
+now go
+check_threads "$C" "$PID" 2
+check_wait "$C: show says that the placement is complete" 5 placement_is .state '"complete"'
+check_eq "$C: and how that is known" \
+	'["all that were recognised; there are no KVM descriptors to count them by",null]' \
+	"$(placement '[.why, .expected]')"
+check_eq "$C: show says of each vCPU what, where and whence" \
+	"[[0,$(thread "$PID" 'CPU 0/KVM'),\"name\",\"$VCPU\"],[2,$(thread "$PID" 'CPU 2/KVM'),\"name\",\"$VCPU\"]]" \
+	"$(placement '[.vcpus[] | [.index, .tid, .source, .cgroup]]')"
+check_eq "$C: and when" '["number","number"]' "$(placement '[.vcpus[].placed_ms | type]')"
+check_match "$C: show says it to people" "placement: complete, all that were recognised" "$(osc show "$C")"
+settle
+now late
+wait_for 5 has_thread "$PID" 'CPU 1/KVM' || :
+check_threads "$C, more of them" "$PID" 3
+check_thread "$C" "$PID" 'another worker' rest
+settle
+now rename
+wait_for 5 has_thread "$PID" 'CPU 3/KVM' || :
+check_threads "$C, one is a vCPU by its new name" "$PID" 4
+ended=$(thread "$PID" 'CPU 2/KVM')
+now exit
+check_wait "$C: one ends" 5 test ! -e "/proc/$PID/task/$ended"
+capture osc show "$C" --json
+check_exit "$C: show" 0
+check_eq "$C: show does not name it" "" "$(jq --argjson tid "$ended" '.. | objects | select(.tid? == $tid)' <<<"$OUT")"
+check_eq "$C: show names the others" 3 "$(jq '[.threads[] | select(.vcpu)] | length' <<<"$OUT")"
+check_wait "$C: the others are all" 5 placement_is '[.state, [.vcpus[].index]]' '["complete",[0,1,3]]'
+
+# Somebody moves a vCPU thread by hand.
+settle
+tid=$(thread "$PID" 'CPU 0/KVM')
+for hierarchy in "${HIERARCHIES[@]}"; do
+	if [[ $hierarchy != unified ]]; then
+		echo "$tid" >"${CG_DIR[$hierarchy]}$OVERHEAD/tasks"
+	elif [[ $MODE == v2 ]]; then
+		echo "$tid" >"${CG_DIR[unified]}$OVERHEAD/cgroup.threads"
+	fi
+done
+began=$EPOCHREALTIME
+check_wait "$C: a vCPU thread that was moved away is moved back" 10 placed "$tid" vcpu
+took=$(((${EPOCHREALTIME/[.,]/} - ${began/[.,]/}) / 1000))
+# With slack for a machine that is busy with other tests.
+if ((took <= 5 * INTERVAL_MS)); then
+	ok "$C: in time, after $took ms, with an interval of $INTERVAL_MS ms"
+else
+	fail "$C: in time, with an interval of $INTERVAL_MS ms" "it took $took ms"
+fi
+# Only in one hierarchy, and not the one that the watcher reads its list from.
+if [[ $MODE != v2 ]]; then
+	settle
+	echo "$tid" >"$(cg_file memory "$OVERHEAD" tasks)"
+	check_wait "$C: also one that was moved in one hierarchy only" 10 placed "$tid" vcpu
+fi
+check_threads "$C, in the end" "$PID" 3
+stop
+
+# --- names that lie ----------------------------------------------------------
+
+# A payload that calls its threads vCPUs limits these and nobody else; names that
+# only look alike, and one that tries to break whoever parses its stat, do not.
+start lies --wait "$(file go)" 'CPU 0/KVM' 'CPU 99/KVM' vcpu7 'CPU x/KVM' 'CPU 0/KVMs' ' CPU 0/KVM' 'CPU -1/KVM' \
+	'a) R 1 (CPU 0/K' 'CPU 99999999999' vcpu ')' $'CPU\n0/KVM' worker
+now go
+wait_for 10 has_thread "$PID" worker || :
+for name in 'CPU 0/KVM' 'CPU 99/KVM' vcpu7; do
+	check_thread "$C" "$PID" "$name" vcpu
+done
+for name in 'CPU x/KVM' 'CPU 0/KVMs' ' CPU 0/KVM' 'CPU -1/KVM' 'a) R 1 (CPU 0/K' vcpu ')' worker; do
+	check_thread "$C" "$PID" "$name" rest
+done
+check "$C: init is where a rest thread belongs" placed "$PID" rest
+# Whatever this one is taken for, it must be in one of the two.
+stop
+
+# A vCPU thread that hides behind another name must not get away from its limits.
+configure ".hotplug_interval_ms = $INTERVAL_MS | .vcpu_timeout_ms = 300"
+start hides --wait "$(file go)" --rename 'CPU 0/KVM' worker "$(file rename)" 'IO io0'
+now go
+check_threads "$C" "$PID" 1
+# For 3 s its name might be that of the thread which started it.
+sleep 3.5
+now rename
+wait_for 5 has_thread "$PID" worker || :
+settle
+check "$C: it stays in the sandbox cgroup" placed "$(threads "$PID" | sed -n 's/ worker$//p')" vcpu
+stop
+
+# A VMM whose threads have no names that anybody knows.
+start nameless --wait "$(file go)" --generations 1 --late 'CPU 0/KVM' "$(file late)" a b c
+now go
+check_wait "$C: init has a child" 5 has_child "$PID"
+check_wait "$C: the VMM is constrained after the timeout" 10 constrained "$(child "$PID")"
+check_wait "$C: init is, too" 10 constrained "$PID"
+now late
+wait_for 5 has_thread "$(child "$PID")" 'CPU 0/KVM' || :
+check_threads "$C, split after all" "$(child "$PID")" 1
+check_threads "$C, split after all: init" "$PID" 0
+stop
+
+configure ".hotplug_interval_ms = $INTERVAL_MS | .vcpu_timeout_ms = 300 | .no_vcpu = \"keep\""
+start kept --wait "$(file go)" 'CPU 0/KVM' worker
+# That nothing happens can only be seen by waiting.
+sleep 1
+check_threads "$C, no vCPU in time" "$PID" 0
+now go
+wait_for 5 has_thread "$PID" 'CPU 0/KVM' || :
+check_threads "$C, vCPUs that come later" "$PID" 1
+stop
+
+# --- a watcher that ends -----------------------------------------------------
+
+configure ".hotplug_interval_ms = $INTERVAL_MS"
+start told --wait "$(file go)" --late 'CPU 1/KVM' "$(file late)" 'CPU 0/KVM' worker
+now go
+check_threads "$C" "$PID" 1
+check_wait "$C: there is a watcher" 5 has_watcher "$C"
+watcher=$(watcher_pid "$C")
+kill -TERM "$watcher"
+check_wait "$C: SIGTERM ends it" 5 is_dead "$watcher"
+check_wait "$C: nothing of ours runs" 5 no_process_left
+check_match "$C: the sandbox stays" "exists in" "$(cg_exists "$SANDBOX" || :)"
+check_threads "$C, without a watcher" "$PID" 1
+capture osc prune
+check_exit "$C: prune" 0
+check_match "$C: the sandbox stays after prune" "exists in" "$(cg_exists "$SANDBOX" || :)"
+now late
+wait_for 5 has_thread "$PID" 'CPU 1/KVM' || :
+capture osc poststart <"$WORK/$C/running"
+check_exit "$C: poststart" 0
+# Not waited for: the stage itself places what is there.
+check "$C: poststart has placed the new thread" placed "$(thread "$PID" 'CPU 1/KVM')" vcpu
+check_wait "$C: and started a watcher" 5 has_watcher "$C"
+check_eq "$C: just one" 1 "$(our_processes | wc -l)"
+check_threads "$C, with a new watcher" "$PID" 2
+stop
+
+# A prestart that comes again does the same for a watcher that was killed.
+start killed --wait "$(file go)" 'CPU 0/KVM' worker
+watcher=$(watcher_pid "$C")
+kill -KILL "$watcher" || :
+check_wait "$C: the watcher is dead" 5 is_dead "$watcher"
+capture osc prestart <"$WORK/$C/created"
+check_exit "$C: prestart again" 0
+check_wait "$C: there is a watcher again" 5 has_watcher "$C"
+now go
+check_threads "$C" "$PID" 1
+stop
+
+configure '.hotplug_interval_ms = 0'
+start leaves --wait "$(file go)" --late 'CPU 1/KVM' "$(file late)" 'CPU 0/KVM' worker
+now go
+check_threads "$C" "$PID" 1
+check_wait "$C: the watcher leaves once settled" 15 no_process_left
+check_match "$C: the sandbox stays" "exists in" "$(cg_exists "$SANDBOX" || :)"
+now late
+wait_for 5 has_thread "$PID" 'CPU 1/KVM' || :
+check "$C: nobody has seen the new thread" placed "$(thread "$PID" 'CPU 1/KVM')" rest
+check_eq "$C: show knows that it is not placed" '["partial",[["number"],["null"]]]' \
+	"$(placement '[.state, [.vcpus[] | [.placed_ms | type]]]')"
+capture osc update "$C"
+check_exit "$C: update" 0
+check "$C: update has placed the new thread" placed "$(thread "$PID" 'CPU 1/KVM')" vcpu
+check_threads "$C, rescanned" "$PID" 2
+check "$C: update leaves no process" no_process_left
+capture osc poststart <"$WORK/$C/running"
+check_exit "$C: poststart" 0
+check_wait "$C: the watcher of another stage leaves, too" 15 no_process_left
+stop
+
+# --- whose child it is -------------------------------------------------------
+
+configure ".hotplug_interval_ms = $INTERVAL_MS"
+C=session
+fake_container "$C"
+set_layout "$C"
+# A runtime whose whole process group is killed right after prestart.
+# shellcheck disable=SC2016 # that shell's own
+setsid bash -c 'echo $$ >"$4.pid"; "$1" --state-dir "$2" --config "$3" prestart; echo $? >"$4"; exec sleep 1000' \
+	bash "$OSC" "$STATE" "$CONF" "$WORK/rc" <"$WORK/$C/created" >/dev/null 2>&1 &
+disown
+wait_for 20 test -s "$WORK/rc" || :
+STARTED+=("$(<"$WORK/rc.pid")")
+check_eq "$C: setup" 0 "$(cat "$WORK/rc" 2>&1)"
+check_wait "$C: there is a watcher" 5 has_watcher "$C"
+watcher=$(watcher_pid "$C")
+kill -HUP -- "-$(<"$WORK/rc.pid")"
+kill -KILL -- "-$(<"$WORK/rc.pid")" 2>/dev/null || :
+wait_for 5 is_dead "$(<"$WORK/rc.pid")" || :
+check "$C: the watcher outlives the runtime" has_watcher "$C"
+check_eq "$C: it has a session of its own" "$watcher" "$(ps -o sid= -p "$watcher" | tr -d ' ')"
+check_eq "$C: nothing of the hook's stdin, stdout and stderr" "/dev/null /dev/null /dev/null" \
+	"$(readlink "/proc/$watcher/fd/0" "/proc/$watcher/fd/1" "/proc/$watcher/fd/2" | xargs)"
+check_eq "$C: nor of its directory" / "$(readlink "/proc/$watcher/cwd")"
+# In a shell of its own, as there is no way back.
+if (echo -999 >/proc/self/oom_score_adj) 2>/dev/null; then
+	check_eq "$C: it is the last to be killed for memory" -999 "$(<"/proc/$watcher/oom_score_adj")"
+else
+	skip "$C: it is the last to be killed for memory" "nobody may ask for that here"
+fi
+vmm_pid=$PID
+"$VMM" 'CPU 0/KVM' worker >/dev/null 2>&1 </dev/null &
+child=$!
+disown
+STARTED+=("$child")
+cg_enter "$OVERHEAD" "$child"
+check_threads "$C: it still places threads" "$child" 1
+end_process "$child"
+PID=$vmm_pid
+stop
+
+finish

@@ -1,0 +1,175 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# What the watcher does besides placing threads: CPU limits that the runtime's
+# `update` changes reach the sandbox cgroup, vCPUs are pinned and unpinned, a VM's
+# kernel threads are in the overhead cgroup, and a directory that somebody else has
+# removed is made again.
+
+# shellcheck disable=SC2016 # $name in single quotes is jq's
+# shellcheck disable=SC2317 # functions are called by name
+# shellcheck source=../lib/common.sh
+. "$(dirname "$0")/../lib/common.sh"
+
+VMM=$(helper fake_vmm)
+
+# start NAME ARGS_JSON CONFIG_FILTER JQ_FILTER - under the real runtime
+start() {
+	C=$1
+	set_layout "$C" "$TAG-$C"
+	configure ".hotplug_interval_ms = 200 | $3"
+	make_bundle "$C" "$2" "$4"
+	install -m 0755 "$VMM" "$WORK/$C/rootfs/fake_vmm"
+	add_hooks "$C" "prestart poststop"
+	before=$(snapshot)
+	if ! run_container "$C"; then
+		fail "$C: the runtime starts the container" "$(cat "$WORK/$C/log")"
+		return 1
+	fi
+}
+
+stop() {
+	check "$C: kill and delete" stop_container "$C"
+	check_nothing_left "$C" "$before"
+}
+
+# file_is CONTROLLER CGROUP FILE TEXT
+file_is() {
+	local got
+	got=$(cat "$(cg_file "$1" "$2" "$3")" 2>&1) || :
+	[[ $got == "$4" ]] || {
+		echo "expected $4, got $got"
+		return 1
+	}
+}
+
+cpus_are() {
+	file_is cpuset "$VCPU" cpuset.cpus "$1"
+}
+
+# quota_is US
+quota_is() {
+	if [[ $MODE == v2 ]]; then
+		file_is cpu "$VCPU" cpu.max "$1 100000"
+	else
+		file_is cpu "$VCPU" cpu.cfs_quota_us "$1"
+	fi
+}
+
+# allowed NAME LIST - the CPUs of the thread of that name
+allowed() {
+	local tid got
+	tid=$(threads "$PID" | sed -n "s,^\([0-9]*\) $1\$,\1,p")
+	got=$(sed -n 's/^Cpus_allowed_list:\t//p' "/proc/$tid/status" 2>&1)
+	[[ $got == "$2" ]] || {
+		echo "thread '$1' ($tid): expected $2, got $got"
+		return 1
+	}
+}
+
+TWO='["/fake_vmm", "CPU 0/KVM", "CPU 1/KVM", "worker"]'
+
+# --- the runtime's update ----------------------------------------------------
+
+if (($(nproc) < 2)) || ! hierarchy_of cpuset >/dev/null || ! hierarchy_of cpu >/dev/null; then
+	skip "update, pinning" "it takes two CPUs, and the cpu and cpuset controllers"
+else
+	if start update "$TWO" . '.linux.resources.cpu = {quota: 50000, period: 100000, cpus: "0-1"}'; then
+		check_threads "$C" "$PID" 2
+		check "$C: the cpuset of config.json" cpus_are 0-1
+		check "$C: the quota of config.json" quota_is 50000
+		check "$C: runtime's update of the cpuset" oci update --cpuset-cpus 1 "$TAG-$C"
+		check_wait "$C: the sandbox has the new cpuset" 5 cpus_are 1
+		check "$C: and the old quota" quota_is 50000
+		check "$C: runtime's update of the quota" oci update --cpu-quota 30000 "$TAG-$C"
+		check_wait "$C: the sandbox has the new quota" 5 quota_is 30000
+		check "$C: and the new cpuset" cpus_are 1
+		check "$C: back again" oci update --cpuset-cpus 0-1 "$TAG-$C"
+		check_wait "$C: the sandbox has the first cpuset" 5 cpus_are 0-1
+		check_threads "$C, at the end" "$PID" 2
+		# The next stage must not bring the old limits back.
+		capture osc poststart < <(jq -n --arg id "$TAG-$C" --arg b "$WORK/$C" --argjson pid "$PID" \
+			'{ociVersion: "1.0.2", id: $id, status: "running", pid: $pid, bundle: $b}')
+		check_exit "$C: another stage" 0
+		stop
+	fi
+	if start unlimited "$TWO" . .; then
+		check_threads "$C" "$PID" 2
+		check "$C: runtime's update of what had no limit" oci update --cpu-quota 40000 --cpuset-cpus 0 "$TAG-$C"
+		check_wait "$C: the sandbox has the quota" 5 quota_is 40000
+		check_wait "$C: the sandbox has the cpuset" 5 cpus_are 0
+		stop
+	fi
+
+	# --- pinning ---------------------------------------------------------------
+
+	if start pinned "$TWO" '.enable_vcpus_pinning = true' '.linux.resources.cpu = {cpus: "0-1"}'; then
+		check_threads "$C" "$PID" 2
+		check_wait "$C: vCPU 0 is pinned" 5 allowed "CPU 0/KVM" 0
+		check_wait "$C: vCPU 1 is pinned" 5 allowed "CPU 1/KVM" 1
+		check "$C: runtime's update to one CPU" oci update --cpuset-cpus 1 "$TAG-$C"
+		check_wait "$C: vCPU 0 has what there is" 5 allowed "CPU 0/KVM" 1
+		check_wait "$C: vCPU 1 has what there is" 5 allowed "CPU 1/KVM" 1
+		check "$C: runtime's update to two CPUs" oci update --cpuset-cpus 0-1 "$TAG-$C"
+		check_wait "$C: vCPU 0 is pinned again" 5 allowed "CPU 0/KVM" 0
+		check_wait "$C: vCPU 1 is pinned again" 5 allowed "CPU 1/KVM" 1
+		stop
+	fi
+	if start mismatch "$TWO" '.enable_vcpus_pinning = true' '.linux.resources.cpu = {cpus: "1"}'; then
+		check_threads "$C" "$PID" 2
+		check "$C: vCPU 0 is not pinned" allowed "CPU 0/KVM" 1
+		stop
+	fi
+	if start by_annotation "$TWO" . '.linux.resources.cpu = {cpus: "0-1"}
+		| .annotations = {"io.katacontainers.config.runtime.enable_vcpus_pinning": "true"}'; then
+		check_threads "$C" "$PID" 2
+		check_wait "$C: vCPU 1 is pinned" 5 allowed "CPU 1/KVM" 1
+		stop
+	fi
+fi
+
+# --- the VM's kernel threads -------------------------------------------------
+
+# pit_in CGROUP - a timer thread of some VM is there, in every hierarchy
+pit_in() {
+	local name pid found
+	for name in "${HIERARCHIES[@]}"; do
+		found=
+		while read -r pid; do
+			[[ $(cat "/proc/$pid/comm" 2>/dev/null) != kvm-pit/* ]] || found=yes
+		done <"${CG_DIR[$name]}$1/cgroup.procs" 2>/dev/null || :
+		[[ $found ]] || {
+			echo "$name: no kvm-pit thread in $1"
+			return 1
+		}
+	done
+}
+
+if kvm_works; then
+	if start pit "$(qemu_args kvm 1)" . '.linux.devices = [{path: "/dev/kvm", type: "c", major: 10, minor: 232, fileMode: 438}]
+		| .linux.resources.devices += [{allow: true, type: "c", major: 10, minor: 232, access: "rwm"}]'; then
+		check_threads "$C" "$PID" 1
+		where=$OVERHEAD
+		# A threaded cgroup's processes are listed by its domain.
+		[[ $MODE != v2 ]] || where=${OVERHEAD%/*}
+		check_wait "$C: the timer's thread is in the overhead" 10 pit_in "$where"
+		stop
+	fi
+else
+	skip "kvm-pit" "QEMU cannot use /dev/kvm on this host"
+fi
+
+# --- a directory that others remove ------------------------------------------
+
+if [[ $MODE == v2 || $MANAGER == systemd ]]; then
+	skip "a removed directory" "with cgroupfs on v1 and hybrid only"
+elif start removed '["/fake_vmm", "--wait", "/go", "CPU 0/KVM", "worker"]' . .; then
+	name=$(hierarchy_of blkio)
+	check "$C: somebody removes the empty cgroup" rmdir "${CG_DIR[$name]}$SANDBOX"
+	touch "$WORK/$C/rootfs/go"
+	wait_for 5 settled "$PID" 1 || :
+	check_threads "$C" "$PID" 1
+	stop
+fi
+
+finish
