@@ -88,9 +88,8 @@ static void allow_nodes(struct arena *a, struct cg_dev_rules *rules, const struc
         allow_node(a, rules, facts, paths[i]);
 }
 
-int device_list_make(const struct oci_resources *resources, const struct hook_config *hook,
-                     const struct facts *facts, bool sandbox_cgroup_only, struct arena *a,
-                     struct cg_dev_rules *ret, struct err *e)
+int device_list_own(const struct oci_resources *resources, struct arena *a,
+                    struct cg_dev_rules *ret, struct err *e)
 {
     *ret = (struct cg_dev_rules){0};
     for (size_t i = 0; resources && i < resources->devices.count; i++) {
@@ -101,6 +100,17 @@ int device_list_make(const struct oci_resources *resources, const struct hook_co
             return r;
         cg_dev_rules_add(a, ret, rule);
     }
+    return 0;
+}
+
+int device_list_make(const struct oci_resources *resources, const struct hook_config *hook,
+                     const struct facts *facts, bool sandbox_cgroup_only, struct arena *a,
+                     struct cg_dev_rules *ret, struct err *e)
+{
+    int r = device_list_own(resources, a, ret, e);
+
+    if (r < 0)
+        return r;
     allow_nodes(a, ret, facts, facts_default_devices, facts_default_device_count);
     if (hook->virtualization_devices) {
         allow_nodes(a, ret, facts, facts_hypervisor_devices, facts_hypervisor_device_count);

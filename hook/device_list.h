@@ -16,6 +16,10 @@ struct oci_linux;
  */
 struct oci_resources *device_list_fold(const struct oci_linux *spec, struct arena *a);
 
+/* The rules that device_list_fold() left, and nothing else. Errors as device_list_make(). */
+int device_list_own(const struct oci_resources *resources, struct arena *a,
+                    struct cg_dev_rules *ret, struct err *e);
+
 /*
  * The whole list: @resources' own rules, then the default devices, virtualisation devices unless
  * turned off, the wildcards that a VMM needs, extra devices; with @sandbox_cgroup_only loop devices

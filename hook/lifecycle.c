@@ -29,6 +29,7 @@ struct run {
     struct record_lock lock;
     struct record before; /* the record as it was found */
     enum record_state found;
+    const char *process_path; /* for plan_input */
     struct plan plan;
 };
 
@@ -69,6 +70,7 @@ static struct plan_input plan_input(const struct run *run)
         .hook = run->request->hook,
         .only_argument = run->request->only_argument,
         .facts = &run->facts,
+        .process_path = run->process_path,
     };
 }
 
@@ -138,6 +140,11 @@ static int check_conflicts(const struct run *run, const struct proc_id *init, st
                        "all containers of a sandbox need the same policy",
                        p->sandbox_id, run->before.sandbox_cgroup_only.value ? "true" : "false",
                        p->container_id, p->sandbox_cgroup_only ? "true" : "false");
+    if (run->found == RECORD_VALID && run->before.layout &&
+        !str_eq(run->before.layout, layout_name(p->layout)))
+        return err_set(e, -EINVAL,
+                       "sandbox %s was made with layout %s, and the configuration says %s by now",
+                       p->sandbox_id, run->before.layout, layout_name(p->layout));
     return 0;
 }
 
@@ -258,7 +265,9 @@ static bool is_placed(struct setup *s)
 
 static int make_cgroups(struct run *run, struct setup *s, struct err *e)
 {
-    int r = cg_create(&s->sandbox.vcpu, &run->plan.sandbox_files, &run->plan.device_table, e);
+    bool nested = run->plan.layout == LAYOUT_NESTED;
+    int r = cg_create(&s->sandbox.vcpu, &run->plan.sandbox_files,
+                      nested ? NULL : &run->plan.device_table, e);
 
     if (r == 0 && s->sandbox.has_overhead)
         r = cg_create(&s->sandbox.overhead, &run->plan.overhead_files,
@@ -347,10 +356,6 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
     in.others = resources_of(run, &others);
     in.other_count = others.count;
     r = plan_make(&in, run->a, &run->plan, e);
-    if (r == 0 && run->plan.layout == LAYOUT_NESTED)
-        r = err_set(e, -EOPNOTSUPP,
-                    "layout nested can be planned, but not be set up by this version; "
-                    "use layout sibling");
     if (r == 0)
         r = check_conflicts(run, &s->init, e);
     if (r < 0)
@@ -421,6 +426,21 @@ static int lock_fresh(struct run *run, struct err *e)
     return r < 0 ? r : lock_sandbox(run, run->plan.sandbox_id, true, e);
 }
 
+/* Place again, now that the process is known: layout nested goes by where it really is. */
+static int place_at_process(struct run *run, const struct proc_id *init, struct err *e)
+{
+    const struct cg_hierarchy *h = cg_host_find(&run->host, CG_CTL_MEMORY);
+    struct plan_input in;
+    struct cg_origin origin;
+    int r = cg_origin_read(&run->host, init->pid, run->a, &origin, e);
+
+    if (r < 0)
+        return r;
+    run->process_path = origin.paths[h ? h - run->host.hierarchies : 0];
+    in = plan_input(run);
+    return plan_place(&in, run->a, &run->plan, e);
+}
+
 static int set_up(struct run *run, struct err *e)
 {
     const struct oci_state *state = &run->input->state;
@@ -443,6 +463,10 @@ static int set_up(struct run *run, struct err *e)
         return err_input(e, "state.pid: there is no process %lld", (long long)state->pid.value);
     if (r < 0)
         return err_sys(e, r, "cannot read /proc/%lld/stat", (long long)state->pid.value);
+    if (run->plan.layout == LAYOUT_NESTED)
+        r = place_at_process(run, &s.init, e);
+    if (r < 0)
+        return r;
     log_about.sandbox_id = run->plan.sandbox_id;
     log_about.cgroup = run->plan.sandbox_path;
     r = state_dir_open(run->request->state_dir, true, &run->state, e);

@@ -33,11 +33,9 @@ static int merge_annotations(const struct plan_input *in, struct oci_annotations
 static void place_cgroupfs(const struct cg_cgroups_path *path, const char *base, struct plan *p,
                            struct arena *a)
 {
-    char *own = cg_path_join(a, path->parent, path->name);
-
-    p->runtime_path = own;
-    p->parent_path = p->layout == LAYOUT_NESTED ? own : path->parent;
-    p->sandbox_path = cg_path_join(a, p->parent_path, base);
+    p->runtime_path = cg_path_join(a, path->parent, path->name);
+    p->parent_path = path->parent;
+    p->sandbox_path = cg_path_join(a, path->parent, base);
 }
 
 /* The runtime owns PREFIX-NAME.scope; ours is beside it, in the same slice. */
@@ -56,6 +54,39 @@ static void place_systemd(const struct cg_cgroups_path *path, const char *base, 
                                    arena_printf(a, "%s%s%s.scope", path->prefix, dash, path->name));
     p->sandbox_unit = unit;
     p->sandbox_path = cg_path_join(a, path->parent, unit);
+}
+
+/* A scope that it may be in is the runtime's and delegated to it: what is made below is made as
+ * without systemd. */
+static void place_nested(const char *process_path, const char *base, struct plan *p,
+                         struct arena *a)
+{
+    size_t own = process_path ? strlen(process_path) : 0, len = strlen(base);
+
+    p->systemd = false;
+    p->slice = p->sandbox_unit = NULL;
+    /* An earlier stage may have put it into the sandbox already. */
+    if (own > len + 1 && process_path[own - len - 1] == '/' && str_ends(process_path, base))
+        own -= len + 1;
+    p->parent_path = own > 0 ? arena_printf(a, "%.*s", (int)own, process_path) : p->runtime_path;
+    p->sandbox_path = cg_path_join(a, p->parent_path, base);
+}
+
+static int check_nested(const struct plan *p, struct err *e)
+{
+    if (p->layout != LAYOUT_NESTED)
+        return 0;
+    if (!p->sandbox_cgroup_only)
+        return err_input(e,
+                         "layout nested needs sandbox_cgroup_only, which is false by %s; set it, "
+                         "or use layout sibling",
+                         policy_source_name(p->policy_source));
+    if (p->role != ROLE_SINGLE)
+        return err_input(e,
+                         "layout nested is for containers that are their own sandbox, and %s "
+                         "belongs to sandbox %s; use layout sibling",
+                         p->container_id, p->sandbox_id);
+    return 0;
 }
 
 static void place_overhead(const struct hook_config *hook, struct plan *p, struct arena *a)
@@ -105,6 +136,8 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
     p->sandbox_cgroup_only = policy.sandbox_cgroup_only;
     p->policy_source = policy.source;
     r = policy_pinning(in->hook, &annotations, &p->pinning, e);
+    if (r == 0)
+        r = check_nested(p, e);
     if (r < 0)
         return r;
     p->refused = policy.warning;
@@ -119,6 +152,8 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
         place_systemd(&path, base, p, a);
     else
         place_cgroupfs(&path, base, p, a);
+    if (p->layout == LAYOUT_NESTED)
+        place_nested(in->process_path, base, p, a);
     p->vcpu_path = p->sandbox_path;
     if (!p->sandbox_cgroup_only)
         place_overhead(in->hook, p, a);
@@ -266,8 +301,55 @@ static void add_warnings(const struct plan_input *in, struct arena *a, struct pl
         warn(a, p,
              "enable_vcpus_pinning has no effect with sandbox_cgroup_only: without the split there "
              "is no watcher that knows the vCPUs");
-    if (p->layout == LAYOUT_NESTED && !p->sandbox_cgroup_only)
-        warn(a, p, "layout nested is meant for sandbox_cgroup_only");
+}
+
+/* ---- layout nested ---- */
+
+static void warn_denied(const struct cg_dev_rules *own, const struct device_node *node,
+                        struct arena *a, struct plan *p)
+{
+    if (node && !cg_dev_rules_allow(own, node->type, node->major, node->minor, CG_DEV_R | CG_DEV_W))
+        warn(a, p,
+             arena_printf(a,
+                          "layout nested: linux.resources.devices of config.json does not allow "
+                          "%s (%c %u:%u rw), so the VMM cannot open it",
+                          node->path, node->type, node->major, node->minor));
+}
+
+static void warn_denied_nodes(const struct cg_dev_rules *own, const struct facts *facts,
+                              const char *const *paths, size_t count, struct arena *a,
+                              struct plan *p)
+{
+    for (size_t i = 0; i < count; i++)
+        warn_denied(own, facts_device(facts, paths[i]), a, p);
+}
+
+/*
+ * The runtime's own limits and device rules hold everything below its cgroup, and a child could
+ * only be given less. So nothing is written; but what we would have allowed and the runtime does
+ * not is worth a word. (What runtimes allow by themselves, such as /dev/null, needs none.)
+ */
+static int plan_nested(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
+{
+    const struct hook_config *hook = in->hook;
+    struct cg_dev_rules own = {0};
+    int r = device_list_own(p->resources, a, &own, e);
+
+    if (r < 0)
+        return r;
+    if (hook->virtualization_devices) {
+        warn_denied_nodes(&own, in->facts, facts_hypervisor_devices, facts_hypervisor_device_count,
+                          a, p);
+        warn_denied_nodes(&own, in->facts, facts_virtualization_devices,
+                          facts_virtualization_device_count, a, p);
+    }
+    for (size_t i = 0; i < hook->extra_devices.count; i++)
+        warn_denied(&own, facts_device(in->facts, JSON_AT(hook->extra_devices, char *, i)), a, p);
+    if (hook->memory_overhead_bytes > 0)
+        warn(a, p,
+             "memory_overhead_bytes has no effect with layout nested: the memory limit is the "
+             "runtime's own");
+    return 0;
 }
 
 /* What the v1 backend will need; asked here, so that it is refused before anything is touched. */
@@ -289,6 +371,12 @@ int plan_make(const struct plan_input *in, struct arena *a, struct plan *p, stru
     if (r < 0)
         return r;
     p->resources = device_list_fold(in->config ? in->config->linux_ : NULL, a);
+    if (p->layout == LAYOUT_NESTED) {
+        r = plan_nested(in, a, p, e);
+        if (r == 0)
+            add_warnings(in, a, p);
+        return r;
+    }
     r = device_list_make(p->resources, in->hook, in->facts, p->sandbox_cgroup_only, a, &p->devices,
                          e);
     if (r < 0)

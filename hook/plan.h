@@ -34,6 +34,9 @@ struct plan_input {
     const struct hook_config *hook;
     struct json_bool only_argument; /* --sandbox-cgroup-only */
     const struct facts *facts;
+    /* Where the container's process is, for layout nested: some runtimes put it below the cgroup
+     * that config.json names. NULL: not known, as config.json has it. */
+    const char *process_path;
     const struct oci_resources *const *others; /* of the sandbox's other containers */
     size_t other_count;
 };
@@ -55,7 +58,7 @@ struct plan {
     const char *slice;                        /* systemd's, of the sandbox; NULL otherwise */
     const char *sandbox_unit, *overhead_unit; /* systemd's; NULL otherwise */
     struct oci_resources *resources; /* this container's: spec rules and device nodes in one list */
-    struct cg_dev_rules devices;     /* this container's whole device list */
+    struct cg_dev_rules devices;     /* this container's whole device list; nested: none */
     struct cg_dev_table device_table; /* of the sandbox: any container's list allows it */
     struct cg_files sandbox_files, overhead_files;
     /* What is told to systemd besides. Empty without it. */

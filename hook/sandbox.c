@@ -26,12 +26,32 @@ static const char *leaf_of(const char *domain, const char *path)
                : NULL;
 }
 
+/*
+ * Layout nested stays out of v1's cpuset and devices: what the runtime narrows there in its own
+ * cgroup is refused while a child has more (cpuset), or gone from the child for ever when it is
+ * widened again (devices, which systemd also rewrites whenever it reloads).
+ */
+static void leave_out_inherited(const struct cg_host *host, struct cg_host *ret)
+{
+    const unsigned inherited = CG_CTL_BIT(CG_CTL_CPUSET) | CG_CTL_BIT(CG_CTL_DEVICES);
+
+    *ret = (struct cg_host){.mode = host->mode};
+    for (size_t i = 0; i < host->count; i++) {
+        if (host->hierarchies[i].v2 || !(host->hierarchies[i].controllers & inherited))
+            ret->hierarchies[ret->count++] = host->hierarchies[i];
+    }
+}
+
 void sandbox_init(struct sandbox *s, const struct cg_host *host, struct cg_parents *parents,
                   const struct record *r)
 {
     bool split = !r->sandbox_cgroup_only.value, in_domain = split && host->mode == CG_MODE_V2;
 
     *s = (struct sandbox){.has_overhead = split};
+    if (r->layout && str_eq(r->layout, layout_name(LAYOUT_NESTED))) {
+        leave_out_inherited(host, &s->nested);
+        host = &s->nested;
+    }
     cg_init(&s->vcpu, host, parents, r->sandbox_path,
             in_domain ? leaf_of(r->sandbox_path, r->vcpu_path) : NULL, true);
     cg_init(&s->overhead, host, parents, split && !in_domain ? r->overhead_path : r->sandbox_path,

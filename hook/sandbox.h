@@ -15,6 +15,7 @@ struct sandbox {
     struct cg_controller overhead; /* not set up with sandbox_cgroup_only */
     bool has_overhead;
     struct cg_unit sandbox_unit, overhead_unit; /* used where the record names units */
+    struct cg_host nested;                      /* the hierarchies of layout nested on v1 */
 };
 
 /* Set up the controllers for a record; touches nothing. Strings are borrowed from @r. */

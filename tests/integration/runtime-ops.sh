@@ -12,131 +12,11 @@
 . "$(dirname "$0")/../lib/common.sh"
 # shellcheck source=../lib/limits.sh
 . "$TESTS/lib/limits.sh"
+# shellcheck source=../lib/observe.sh
+. "$TESTS/lib/observe.sh"
 
 KVM_DEVICE='.linux.devices = [{path: "/dev/kvm", type: "c", major: 10, minor: 232, fileMode: 438}]
 	| .linux.resources.devices += [{allow: true, type: "c", major: 10, minor: 232, access: "rwm"}]'
-NEW_QUOTA=30000
-NEW_MEMORY=$((256 << 20))
-
-read -r VERSION < <("$RUNTIME" --version)
-KIND=runc
-[[ $VERSION != crun* ]] || KIND=crun
-
-# --- what a user would look at -----------------------------------------------
-
-# status NAME - as the runtime says
-status() {
-	oci state "$TAG-$1" 2>&1 | jq -r .status 2>&1
-}
-
-# cpu_ticks PID - of all its threads
-cpu_ticks() {
-	local stat
-	stat=$(<"/proc/$1/stat")
-	# shellcheck disable=SC2086 # words
-	set -- ${stat##*) }
-	echo $((${12} + ${13}))
-}
-
-# used PID TICKS - at least that much CPU time in its life
-used() {
-	(($(cpu_ticks "$1") >= $2))
-}
-
-# rests PID - uses no CPU time for a while
-rests() {
-	local was now
-	was=$(cpu_ticks "$1")
-	sleep 0.3
-	now=$(cpu_ticks "$1")
-	[[ $now == "$was" ]] || {
-		echo "process $1 used $((now - was)) ticks"
-		return 1
-	}
-}
-
-# check_rests NAME PID
-check_rests() {
-	if wait_for 10 rests "$2" >"$WORK/rests"; then
-		ok "$1"
-	else
-		fail "$1" "$(tail -n 1 "$WORK/rests")"
-	fi
-}
-
-# check_runs NAME PID - it uses CPU time from now on
-check_runs() {
-	check_wait "$1" 15 used "$2" $(($(cpu_ticks "$2") + 10))
-}
-
-# cpu_usage CGROUP - in its own unit
-cpu_usage() {
-	if [[ $MODE == v2 ]]; then
-		awk '$1 == "usage_usec" { print $2 }' "${CG_DIR[unified]}$1/cpu.stat"
-	else
-		cat "$(cg_file cpuacct "$1" cpuacct.usage)"
-	fi
-}
-
-cpu_usage_above() {
-	(($(cpu_usage "$1") > $2))
-}
-
-# memory_usage CGROUP - in bytes
-memory_usage() {
-	local file=memory.usage_in_bytes
-	[[ $MODE != v2 ]] || file=memory.current
-	cat "$(cg_file memory "$1" $file)"
-}
-
-# check_between NAME LOW HIGH GOT
-check_between() {
-	if [[ $4 =~ ^[0-9]+$ ]] && (($4 >= $2 && $4 <= $3)); then
-		ok "$1"
-	else
-		fail "$1" "expected: a number from $2 to $3" "got:      $4"
-	fi
-}
-
-# is_in PID CGROUP - or below it, in each hierarchy which has that cgroup
-is_in() {
-	local name result=0 seen=0
-	cgroups_of "$1" || return 1
-	for name in "${HIERARCHIES[@]}"; do
-		[[ -d ${CG_DIR[$name]}$2 ]] || continue
-		seen=$((seen + 1))
-		[[ ${CG[$name]-}/ == "$2"/* ]] || {
-			echo "$name: expected $2, got ${CG[$name]-nothing}"
-			result=1
-		}
-	done
-	((seen > 0)) && return "$result"
-}
-
-# pids_listed NAME - by the runtime's ps
-pids_listed() {
-	oci ps --format json "$TAG-$1" 2>&1 | jq '. // [] | sort[]' 2>&1
-}
-
-# check_limit NAME CGROUP_OF_CPU CGROUP_OF_MEMORY QUOTA MEMORY
-check_limit() {
-	if [[ $MODE == v2 ]]; then
-		check_file "$1" cpu "$2" cpu.max "$4 $LIMIT_PERIOD"
-		check_file "$1" memory "$3" memory.max "$5"
-	else
-		check_file "$1" cpu "$2" cpu.cfs_quota_us "$4"
-		check_file "$1" memory "$3" memory.limit_in_bytes "$5"
-	fi
-}
-
-# quota_is CGROUP US
-quota_is() {
-	if [[ $MODE == v2 ]]; then
-		[[ $(<"$(cg_file cpu "$1" cpu.max)") == "$2 $LIMIT_PERIOD" ]]
-	else
-		[[ $(<"$(cg_file cpu "$1" cpu.cfs_quota_us)") == "$2" ]]
-	fi
-}
 
 # freeze 0|1 - every cgroup of the sandbox, by hand
 freeze() {
@@ -265,6 +145,9 @@ operations() {
 		[[ $MODE == v2 || -z $OVERHEAD ]] || other=$OVERHEAD
 		check_between "stats, $p: memory of the runtime's cgroup" 0 $((4 << 20)) "$(memory_usage "$own")"
 		check_between "stats, $p: memory of $other" $((8 << 20)) $((LIMIT_MEMORY)) "$(memory_usage "$other")"
+		if [[ $other == "$SANDBOX" ]]; then
+			check_between "stats, $p: memory of the cgroup that both are in" $((8 << 20)) $((2 * LIMIT_MEMORY)) "$(memory_usage "${SANDBOX%/*}")"
+		fi
 	else
 		skip "stats, $p: memory" "no hierarchy has the controller memory here"
 	fi

@@ -132,8 +132,8 @@ refused() {
 	check_eq "refused: $1: nothing is touched" "$WAS" "$(cat "/proc/$PID/cgroup")"
 	check "refused: $1: no record" no_record_left
 }
-configure '.layout = "nested" | .sandbox_cgroup_only = true'
-refused "layout nested" 1 "layout nested" "$WORK/$C/created"
+configure '.layout = "nested"'
+refused "layout nested" 2 "layout nested needs sandbox_cgroup_only" "$WORK/$C/created"
 configure .
 jq '.linux.resources.pids.limit = 1 | .linux.resources.unified = {"pids.max/x": "1"}' "$WORK/$C/config.json" >"$WORK/config.new"
 cat "$WORK/$C/created" "$WORK/config.new" >"$WORK/both"

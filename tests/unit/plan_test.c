@@ -78,7 +78,9 @@ static struct device_node mshv_nodes[] = {
     {"/dev/iommu", true, 'c', 10, 121},
 };
 
-enum nodes { USUAL, FEW, MSHV, NO_NODES };
+static struct device_node kvm_node[] = {{"/dev/kvm", true, 'c', 10, 232}};
+
+enum nodes { USUAL, FEW, MSHV, KVM_ALONE, NO_NODES };
 
 struct given {
     enum stage stage; /* STAGE_NONE: prestart */
@@ -122,6 +124,7 @@ static struct facts facts_of(enum cg_mode mode, enum nodes nodes)
         [USUAL] = {usual_nodes, ARRAY_SIZE(usual_nodes)},
         [FEW] = {few_nodes, ARRAY_SIZE(few_nodes)},
         [MSHV] = {mshv_nodes, ARRAY_SIZE(mshv_nodes)},
+        [KVM_ALONE] = {kvm_node, ARRAY_SIZE(kvm_node)},
         [NO_NODES] = {NULL, 0},
     };
 
@@ -177,6 +180,8 @@ static const char *or_null(const char *text)
 }
 
 #define ONLY ((struct json_bool){true, true})
+
+#define NESTED "{'layout':'nested'}"
 
 /* --- paths --- */
 
@@ -250,13 +255,6 @@ static const struct {
     {SINGLE, CGROUPS_PATH("x.slice:p:n"), "{'prefix':'p-','overhead_parent':'/x/y'}",
      "/x.slice/p-p-n.scope", "/x.slice", "p-p-n.scope",
      "/kata.slice/kata-overhead.slice/kata-overhead-c1.scope", "kata-overhead-c1.scope"},
-    /* nested */
-    {SINGLE, CGROUPS_PATH("/k/c"), "{'layout':'nested'}", "/k/c/kata_c", "/k/c", NULL,
-     "/kata_overhead/c1", NULL},
-    {CONTAINER, CGROUPS_PATH("/k/c"), "{'layout':'nested'}", "/k/c/kata_s1", "/k/c", NULL,
-     "/kata_overhead/s1", NULL},
-    {SINGLE, NULL, "{'layout':'nested'}", "/vc/c1/kata_c1", "/vc/c1", NULL, "/kata_overhead/c1",
-     NULL},
 };
 
 static void expect_place(const struct given *g, const char *const *want)
@@ -285,8 +283,7 @@ static void expect_place(const struct given *g, const char *const *want)
                      p->systemd);
         cr_expect_eq(p->sandbox_cgroup_only, g->argument.set);
         cr_expect_eq(p->mode, g->mode);
-        cr_expect_eq(p->layout,
-                     g->hook && strstr(g->hook, "nested") ? LAYOUT_NESTED : LAYOUT_SIBLING);
+        cr_expect_eq(p->layout, LAYOUT_SIBLING);
     }
 }
 
@@ -878,14 +875,29 @@ static const struct {
       .hook = "{'enable_vcpus_pinning':true}",
       .argument = ONLY},
      {NULL}},
-    {{.hook = "{'layout':'nested'}"}, {"layout nested"}},
-    {{.hook = "{'layout':'nested'}", .argument = ONLY}, {NULL}},
+    /* the runtime's own device rules, with layout nested */
+    {{.hook = NESTED, .argument = ONLY, .config = RESOURCES("{'devices':[{'allow':true}]}")},
+     {NULL}},
+    {{.hook = NESTED, .argument = ONLY},
+     {"not allow /dev/kvm (c 10:232 rw)", "/dev/vhost-net", "/dev/vfio/vfio", "/dev/vhost-vsock"}},
+    {{.hook = NESTED, .argument = ONLY, .nodes = MSHV}, {"/dev/mshv", "/dev/iommu"}},
+    {{.hook = "{'layout':'nested','virtualization_devices':false,'extra_devices':['/dev/sda']}",
+      .argument = ONLY},
+     {"/dev/sda (b 8:0 rw)"}},
+    {{.hook = NESTED,
+      .argument = ONLY,
+      .nodes = KVM_ALONE,
+      .config = "{'linux':{'devices':[{'type':'c','path':'/dev/kvm','major':10,'minor':232}]}}"},
+     {NULL}},
+    {{.hook = "{'layout':'nested','virtualization_devices':false,'memory_overhead_bytes':4096}",
+      .argument = ONLY},
+     {"memory_overhead_bytes"}},
     /* several at once */
     {{.mode = CG_MODE_V1,
       .nodes = NO_NODES,
       .config = MEMORY,
-      .hook = "{'layout':'nested','enable_vcpus_pinning':true,'extra_devices':['/dev/x']}"},
-     {"neither", "/dev/x", "memory.limit_in_bytes", "nested"}},
+      .hook = "{'enable_vcpus_pinning':true,'extra_devices':['/dev/x']}"},
+     {"neither", "/dev/x", "memory.limit_in_bytes"}},
 };
 
 static bool all_warnings(const struct plan *p, const char *const *want, size_t count)
@@ -915,6 +927,84 @@ Test(plan, warnings)
         cr_expect(all_warnings(&m.plan, warned[i].want, count),
                   "input:    %s\nexpected: %s\ngot:      %s", show(&m, &warned[i].given), want,
                   got);
+    }
+}
+
+/* --- layout nested --- */
+
+/* Where the process is decides, not what config.json says of the runtime's cgroup. */
+Test(plan, nested_places)
+{
+    static const struct {
+        const char *config, *process, *sandbox, *parent;
+    } rows[] = {
+        {CGROUPS_PATH("/k/c"), NULL, "/k/c/kata_c", "/k/c"},
+        {NULL, NULL, "/vc/c1/kata_c1", "/vc/c1"},
+        {CGROUPS_PATH("a-b.slice:pre:nm"), NULL, "/a.slice/a-b.slice/pre-nm.scope/kata_nm",
+         "/a.slice/a-b.slice/pre-nm.scope"},
+        {CGROUPS_PATH("/k/c"), "/k/c", "/k/c/kata_c", "/k/c"},
+        {CGROUPS_PATH("/k/c"), "/else/where", "/else/where/kata_c", "/else/where"},
+        {CGROUPS_PATH("s.slice:pre:nm"), "/s.slice/pre-nm.scope/container",
+         "/s.slice/pre-nm.scope/container/kata_nm", "/s.slice/pre-nm.scope/container"},
+        /* it has been moved there by an earlier stage */
+        {CGROUPS_PATH("/k/c"), "/k/c/kata_c", "/k/c/kata_c", "/k/c"},
+        {CGROUPS_PATH("/k/c"), "/k/xkata_c", "/k/xkata_c/kata_c", "/k/xkata_c"},
+        {CGROUPS_PATH("/k/c"), "/kata_c", "/kata_c/kata_c", "/kata_c"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const struct given g = {.config = rows[i].config, .hook = NESTED, .argument = ONLY};
+        MADE m;
+
+        prepare(&m, &g);
+        m.in.process_path = rows[i].process;
+        m.r = plan_make(&m.in, &m.arena, &m.plan, &m.e);
+        cr_assert_eq(m.r, 0, "%s: %s", show(&m, &g), m.e.text);
+        cr_expect(str_eq(m.plan.sandbox_path, rows[i].sandbox) &&
+                      str_eq(m.plan.vcpu_path, rows[i].sandbox) &&
+                      str_eq(m.plan.parent_path, rows[i].parent) && !m.plan.overhead_path &&
+                      !m.plan.sandbox_unit && !m.plan.systemd,
+                  "input:    %s, process %s\nexpected: %s in %s\ngot:      %s in %s", show(&m, &g),
+                  or_null(rows[i].process), rows[i].sandbox, rows[i].parent, m.plan.sandbox_path,
+                  m.plan.parent_path);
+    }
+}
+
+Test(plan, nested_writes_nothing)
+{
+    static const struct given g = {
+        .hook = NESTED,
+        .argument = ONLY,
+        .config = RESOURCES("{'memory':{'limit':4096},'devices':[{'allow':true}]}"),
+    };
+    MADE m;
+
+    make(&m, &g);
+    cr_assert_eq(m.r, 0, "%s", m.e.text);
+    cr_expect_eq(m.plan.sandbox_files.count, 0);
+    cr_expect_eq(m.plan.devices.count, 0);
+    cr_expect_eq(m.plan.layout, LAYOUT_NESTED);
+}
+
+Test(plan, nested_refused)
+{
+    static const struct {
+        struct given given;
+        const char *want;
+    } rows[] = {
+        {{.hook = NESTED}, "layout nested needs sandbox_cgroup_only, which is false by default"},
+        {{.hook = NESTED, .argument = {true, false}}, "which is false by argument"},
+        {{.hook = NESTED, .argument = ONLY, .state = CONTAINER}, "c1 belongs to sandbox s1"},
+        {{.hook = NESTED, .argument = ONLY, .state = SANDBOX}, "c1 belongs to sandbox s1"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        MADE m;
+
+        make(&m, &rows[i].given);
+        cr_expect(m.r == -EINVAL && m.e.bad_input && strstr(m.e.text, rows[i].want),
+                  "input:    %s\nexpected: \"%s\"\ngot:      %d, %s", show(&m, &rows[i].given),
+                  rows[i].want, m.r, m.e.text);
     }
 }
 
@@ -1461,14 +1551,25 @@ static const struct {
       .stage = STAGE_POSTSTART,
       .state = SANDBOX,
       .config = RESOURCES("{'cpu':{'quota':50000}}"),
-      .hook = "{'virtualization_devices':false,'sandbox_cgroup_only':true,'layout':'nested'}"},
+      .hook = "{'virtualization_devices':false,'sandbox_cgroup_only':true}"},
      "{'version':1,'stage':'poststart','sandbox_id':'s1','container_id':'c1','role':'sandbox',"
      "'sandbox_cgroup_only':true,'policy_source':'config','cgroup_mode':'v2',"
-     "'manager':'cgroupfs','layout':'nested','sandbox_path':'/vc/c1/kata_s1',"
-     "'vcpu_path':'/vc/c1/kata_s1','overhead_path':null,"
+     "'manager':'cgroupfs','layout':'sibling','sandbox_path':'/vc/kata_s1',"
+     "'vcpu_path':'/vc/kata_s1','overhead_path':null,"
      "'sandbox_unit':null,'overhead_unit':null,'devices':[" WILD_JSON
      ",{'allow':true,'type':'b','major':7,'minor':null,'access':'rwm'}],"
      "'sandbox_files':{'cpu.max':'50000 100000'},'overhead_files':{}," NO_PROPERTIES
+     "'enable_vcpus_pinning':false,'warnings':[]}"},
+    {{.mode = CG_MODE_V2,
+      .nodes = NO_NODES,
+      .config = RESOURCES("{'cpu':{'quota':50000}}"),
+      .hook = "{'virtualization_devices':false,'sandbox_cgroup_only':true,'layout':'nested'}"},
+     "{'version':1,'stage':'prestart','sandbox_id':'c1','container_id':'c1','role':'single',"
+     "'sandbox_cgroup_only':true,'policy_source':'config','cgroup_mode':'v2',"
+     "'manager':'cgroupfs','layout':'nested','sandbox_path':'/vc/c1/kata_c1',"
+     "'vcpu_path':'/vc/c1/kata_c1','overhead_path':null,"
+     "'sandbox_unit':null,'overhead_unit':null,'devices':[],"
+     "'sandbox_files':{},'overhead_files':{}," NO_PROPERTIES
      "'enable_vcpus_pinning':false,'warnings':[]}"},
     {{.mode = CG_MODE_V2,
       .nodes = NO_NODES,
