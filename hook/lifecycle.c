@@ -189,7 +189,7 @@ static void build_record(const struct run *run, struct setup *s)
         .bundle = run->input->state.bundle,
         .init = record_process_new(run->a, &s->init),
         .placeholder = before ? before->placeholder : NULL,
-        .runtime_path = copy(run->a, p->runtime_path),
+        .runtime_path = before ? before->runtime_path : copy(run->a, p->runtime_path),
         .resources = p->resources,
     };
 }
@@ -346,6 +346,25 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
     }
 }
 
+/* Where the runtime has put the process. crun makes a cgroup of its own in a scope, and that is what
+ * its `update` changes. */
+static const char *origin_path(const struct run *run, const struct cg_origin *origin)
+{
+    const struct cg_hierarchy *h = cg_host_find(&run->host, CG_CTL_CPU);
+
+    return origin->paths[h ? h - run->host.hierarchies : 0];
+}
+
+static int find_origin(struct run *run, struct setup *s, struct err *e)
+{
+    struct record_container *mine = record_find(&s->record, run->plan.container_id);
+    int r = cg_origin_read(&run->host, s->init.pid, run->a, &s->origin, e);
+
+    if (r == 0 && origin_path(run, &s->origin))
+        mine->runtime_path = copy(run->a, origin_path(run, &s->origin));
+    return r;
+}
+
 static int setup_locked(struct run *run, struct setup *s, struct err *e)
 {
     struct plan_input in = plan_input(run);
@@ -369,7 +388,7 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
     if (run->found == RECORD_VALID)
         s->placed = sandbox_load(&s->sandbox, NULL) == 0 && is_placed(s);
     if (!s->placed)
-        r = cg_origin_read(&run->host, s->init.pid, run->a, &s->origin, e);
+        r = find_origin(run, s, e);
     if (r == 0)
         r = ensure_children(run, s, e);
     choose_first(run, s);
@@ -429,14 +448,13 @@ static int lock_fresh(struct run *run, struct err *e)
 /* Place again, now that the process is known: layout nested goes by where it really is. */
 static int place_at_process(struct run *run, const struct proc_id *init, struct err *e)
 {
-    const struct cg_hierarchy *h = cg_host_find(&run->host, CG_CTL_MEMORY);
     struct plan_input in;
     struct cg_origin origin;
     int r = cg_origin_read(&run->host, init->pid, run->a, &origin, e);
 
     if (r < 0)
         return r;
-    run->process_path = origin.paths[h ? h - run->host.hierarchies : 0];
+    run->process_path = origin_path(run, &origin);
     in = plan_input(run);
     return plan_place(&in, run->a, &run->plan, e);
 }
