@@ -10,6 +10,7 @@
 #include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -234,16 +235,25 @@ static int write_full(int fd, const char *data, size_t len)
     return 0;
 }
 
-int io_replace_at(int dirfd, const char *name, const char *data, size_t len)
+/* The owner first: changing it takes bits from the mode. */
+static int be_like(int fd, const struct stat *like)
 {
-    char temp[NAME_MAX + 1];
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if ((st.st_uid != like->st_uid || st.st_gid != like->st_gid) &&
+        fchown(fd, like->st_uid, like->st_gid) < 0)
+        return -errno;
+    return fchmod(fd, like->st_mode & 07777) < 0 ? -errno : 0;
+}
+
+static int replace(int dirfd, const char *name, const char *temp, const char *data, size_t len,
+                   const struct stat *like)
+{
     autofd fd = FD_NONE;
     int r;
 
-    if (strlen(name) + 5 > sizeof temp)
-        return -ENAMETOOLONG;
-    strcpy(temp, name);
-    strcat(temp, ".tmp");
     fd = openat(dirfd, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0 && errno == EEXIST &&
         unlinkat(dirfd, temp, 0) == 0) /* of a writer that was killed */
@@ -251,6 +261,8 @@ int io_replace_at(int dirfd, const char *name, const char *data, size_t len)
     if (fd < 0)
         return -errno;
     r = write_full(fd, data, len);
+    if (r == 0 && like)
+        r = be_like(fd, like);
     if (r == 0 && fsync(fd) < 0)
         r = -errno;
     if (r == 0 && renameat(dirfd, temp, dirfd, name) < 0)
@@ -268,6 +280,25 @@ int io_replace_at(int dirfd, const char *name, const char *data, size_t len)
     if (fsync(fd) < 0 && errno != EINVAL)
         return -errno;
     return 0;
+}
+
+int io_replace_at(int dirfd, const char *name, const char *data, size_t len)
+{
+    char temp[NAME_MAX + 1];
+
+    if ((size_t)snprintf(temp, sizeof temp, "%s.tmp", name) >= sizeof temp)
+        return -ENAMETOOLONG;
+    return replace(dirfd, name, temp, data, len, NULL);
+}
+
+int io_replace_like_at(int dirfd, const char *name, const char *data, size_t len,
+                       const struct stat *like)
+{
+    char temp[NAME_MAX + 1];
+
+    if ((size_t)snprintf(temp, sizeof temp, ".%s.oci-sandbox-cgroup", name) >= sizeof temp)
+        return -ENAMETOOLONG;
+    return replace(dirfd, name, temp, data, len, like);
 }
 
 int io_mkdirs(int dirfd, const char *path, mode_t mode)

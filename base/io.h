@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 struct err;
+struct stat;
 
 /*
  * Open @path beneath @dirfd. No component may be a symbolic link or "..", and mount points are not
@@ -58,6 +59,14 @@ int io_write_id_at(int dirfd, const char *name, pid_t id);
  * The directory is fsynced too. Mode 0600. One writer at a time: the temporary name is fixed.
  */
 int io_replace_at(int dirfd, const char *name, const char *data, size_t len);
+
+/*
+ * The same for a file that others own: the new one has mode and owner of @like. The temporary name
+ * is .NAME.oci-sandbox-cgroup. Nothing was changed if it fails, unless only the last fsync did.
+ * -EPERM: the owner cannot be kept.
+ */
+int io_replace_like_at(int dirfd, const char *name, const char *data, size_t len,
+                       const struct stat *like);
 
 /* mkdir for each missing component of @path beneath @dirfd, then open the last. */
 int io_mkdirs(int dirfd, const char *path, mode_t mode);

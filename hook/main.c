@@ -44,9 +44,12 @@ static int run(const struct options *o, struct arena *a, struct err *e)
         [VERB_PRUNE] = verb_prune, [VERB_UPDATE] = verb_update,
     };
     struct hook_config config;
-    int r = hook_config_read(o->config_path ? o->config_path : HOOK_CONFIG_DEFAULT_PATH,
-                             o->config_path != NULL, a, &config, e);
+    int r;
 
+    if (o->verb == VERB_REGISTER)
+        return verb_register(o, NULL, a, e);
+    r = hook_config_read(o->config_path ? o->config_path : HOOK_CONFIG_DEFAULT_PATH,
+                         o->config_path != NULL, a, &config, e);
     if (r < 0)
         return r;
     if (o->log_level && log_level_parse(o->log_level, &config.log_level) < 0)

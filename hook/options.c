@@ -19,6 +19,8 @@ enum option_id {
     OPT_JSON,
     OPT_DRY_RUN,
     OPT_FORCE,
+    OPT_PATH,
+    OPT_REMOVE,
     OPT_LOG_LEVEL,
     OPT_HELP,
     OPT_VERSION,
@@ -33,6 +35,8 @@ static const struct option long_options[] = {
     {"json", no_argument, NULL, OPT_JSON},
     {"dry-run", no_argument, NULL, OPT_DRY_RUN},
     {"force", no_argument, NULL, OPT_FORCE},
+    {"path", required_argument, NULL, OPT_PATH},
+    {"remove", no_argument, NULL, OPT_REMOVE},
     {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
@@ -42,11 +46,12 @@ static const struct option long_options[] = {
 static const struct {
     const char *name;
     enum verb verb;
-    bool takes_id;
+    enum operand { NOTHING, AN_ID, A_FILE } operand;
 } verbs[] = {
-    {"plan", VERB_PLAN, false},    {"check", VERB_CHECK, false},  {"list", VERB_LIST, false},
-    {"show", VERB_SHOW, true},     {"delete", VERB_DELETE, true}, {"prune", VERB_PRUNE, false},
-    {"update", VERB_UPDATE, true},
+    {"plan", VERB_PLAN, NOTHING},   {"check", VERB_CHECK, NOTHING},
+    {"list", VERB_LIST, NOTHING},   {"show", VERB_SHOW, AN_ID},
+    {"delete", VERB_DELETE, AN_ID}, {"prune", VERB_PRUNE, NOTHING},
+    {"update", VERB_UPDATE, AN_ID}, {"register", VERB_REGISTER, A_FILE},
 };
 
 void options_usage(void)
@@ -55,6 +60,7 @@ void options_usage(void)
           "       oci-sandbox-cgroup [OPTIONS] plan [--cgroup-mode v1|hybrid|v2] [--stage STAGE]\n"
           "       oci-sandbox-cgroup [OPTIONS] check | list | show ID | update ID | delete ID |\n"
           "                                    prune\n"
+          "       oci-sandbox-cgroup [OPTIONS] register [--path PATH] [--remove] CONFIG.json\n"
           "\n"
           "A stage and plan read the OCI state, and config.json behind it or in its bundle, from\n"
           "standard input.\n"
@@ -66,6 +72,8 @@ void options_usage(void)
           "  --json                         verbs print JSON\n"
           "  --dry-run                      prune: only say what would be removed\n"
           "  --force                        delete: also while a container of the sandbox runs\n"
+          "  --path PATH                    register: of the program, default this one\n"
+          "  --remove                       register: take the entries out\n"
           "  --help, --version\n",
           stdout);
 }
@@ -122,6 +130,12 @@ static int take_option(int id, struct options *ret, struct err *e)
     case OPT_FORCE:
         ret->force = true;
         return 0;
+    case OPT_PATH:
+        ret->program = optarg;
+        return optarg[0] == '/' ? 0 : bad(e, "--path is not an absolute path", optarg);
+    case OPT_REMOVE:
+        ret->remove = true;
+        return 0;
     case OPT_LOG_LEVEL:
         ret->log_level = optarg;
         return 0;
@@ -139,7 +153,7 @@ static int take_option(int id, struct options *ret, struct err *e)
 static int take_word(int argc, char **argv, struct options *ret, struct err *e)
 {
     const char *word = argv[optind++];
-    bool takes_id = false;
+    enum operand operand = NOTHING;
 
     if (stage_parse(word, &ret->stage) == 0) {
         ret->verb = VERB_HOOK;
@@ -151,12 +165,17 @@ static int take_word(int argc, char **argv, struct options *ret, struct err *e)
         if (i == ARRAY_SIZE(verbs))
             return bad(e, "neither a stage nor a verb", word);
         ret->verb = verbs[i].verb;
-        takes_id = verbs[i].takes_id;
+        operand = verbs[i].operand;
     }
-    if (takes_id && optind == argc)
-        return bad(e, "a sandbox's id is missing behind", word);
-    if (takes_id)
+    if (operand != NOTHING && optind == argc)
+        return bad(e,
+                   operand == AN_ID ? "a sandbox's id is missing behind"
+                                    : "the path of a config.json is missing behind",
+                   word);
+    if (operand == AN_ID)
         ret->id = argv[optind++];
+    else if (operand == A_FILE)
+        ret->file = argv[optind++];
     return optind < argc ? bad(e, "one argument too many", argv[optind]) : 0;
 }
 
@@ -170,6 +189,12 @@ static int check_combination(const struct options *o, struct err *e)
         return bad(e, "only prune takes an option of this name", "--dry-run");
     if (o->force && o->verb != VERB_DELETE)
         return bad(e, "only delete takes an option of this name", "--force");
+    if (o->program && o->verb != VERB_REGISTER)
+        return bad(e, "only register takes an option of this name", "--path");
+    if (o->remove && o->verb != VERB_REGISTER)
+        return bad(e, "only register takes an option of this name", "--remove");
+    if (o->remove && o->program)
+        return bad(e, "what is to be removed is found without it", "--path");
     return 0;
 }
 

@@ -17,6 +17,7 @@ enum verb {
     VERB_UPDATE,
     VERB_DELETE,
     VERB_PRUNE,
+    VERB_REGISTER,
     VERB_HELP,
     VERB_VERSION,
 };
@@ -24,7 +25,9 @@ enum verb {
 struct options {
     enum verb verb;
     enum stage stage;        /* STAGE_NONE: derive from the state */
-    const char *id;          /* show, delete */
+    const char *id;          /* show, update, delete */
+    const char *file;        /* register */
+    const char *program;     /* --path, register only; NULL: the running one */
     const char *config_path; /* NULL: the default, which need not exist */
     const char *state_dir;
     const char *log_level; /* NULL: the configuration's */
@@ -32,7 +35,7 @@ struct options {
     bool has_stage;        /* --stage was given, plan only */
     bool has_mode;         /* --cgroup-mode was given, plan only */
     enum cg_mode mode;
-    bool json, dry_run, force;
+    bool json, dry_run, force, remove;
 };
 
 /* 0; -EINVAL with one line in @e that says what is wrong and where help is. */

@@ -25,5 +25,12 @@ int verb_delete(const struct options *o, const struct hook_config *config, struc
                 struct err *e);
 int verb_prune(const struct options *o, const struct hook_config *config, struct arena *a,
                struct err *e);
+/*
+ * Put our entries into the hooks of o->file, or take them out, see register.h. The file is replaced
+ * by rename, or, when it already is as it should be, not touched at all. @config is not used, and
+ * may be NULL: a broken configuration file must not keep anybody from taking the hook out.
+ */
+int verb_register(const struct options *o, const struct hook_config *config, struct arena *a,
+                  struct err *e);
 
 #endif

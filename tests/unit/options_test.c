@@ -13,9 +13,10 @@
 #define MAX_WORDS 8
 
 static const char *const verb_names[] = {
-    [VERB_HOOK] = "hook",   [VERB_PLAN] = "plan", [VERB_CHECK] = "check",
-    [VERB_LIST] = "list",   [VERB_SHOW] = "show", [VERB_DELETE] = "delete",
-    [VERB_PRUNE] = "prune", [VERB_HELP] = "help", [VERB_VERSION] = "version",
+    [VERB_HOOK] = "hook",         [VERB_PLAN] = "plan", [VERB_CHECK] = "check",
+    [VERB_LIST] = "list",         [VERB_SHOW] = "show", [VERB_DELETE] = "delete",
+    [VERB_PRUNE] = "prune",       [VERB_HELP] = "help", [VERB_VERSION] = "version",
+    [VERB_REGISTER] = "register",
 };
 
 /* Parse the words, which NULL ends. getopt keeps its state in globals. */
@@ -52,14 +53,15 @@ static const char *options_text(struct arena *a, const struct options *o)
     const char *only = !o->only.set ? NULL : o->only.value ? "true" : "false";
     bool default_dir = str_eq(o->state_dir, "/run/oci-sandbox-cgroup");
 
-    return arena_printf(a, "%s%s%s%s%s%s%s%s%s%s%s", verb_names[o->verb],
+    return arena_printf(a, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s", verb_names[o->verb],
                         show_text(a, "stage", o->stage == STAGE_NONE ? NULL : stage_name(o->stage)),
                         show_text(a, "id", o->id), show_text(a, "config", o->config_path),
                         show_text(a, "state_dir", default_dir ? NULL : o->state_dir),
                         show_text(a, "log_level", o->log_level), show_text(a, "only", only),
                         show_text(a, "mode", o->has_mode ? cg_mode_name(o->mode) : NULL),
                         o->json ? " json" : "", o->dry_run ? " dry_run" : "",
-                        o->force ? " force" : "");
+                        o->force ? " force" : "", show_text(a, "file", o->file),
+                        show_text(a, "program", o->program), o->remove ? " remove" : "");
 }
 
 static const struct {
@@ -112,6 +114,11 @@ static const struct {
     {{"--dry-run", "prune", "--json"}, "prune json dry_run"},
     {{"delete", "a", "--force"}, "delete id=a force"},
     {{"--force", "delete", "a"}, "delete id=a force"},
+    {{"register", "c.json"}, "register file=c.json"},
+    {{"register", "c.json", "--path", "/p"}, "register file=c.json program=/p"},
+    {{"register", "--remove", "c.json"}, "register file=c.json remove"},
+    {{"--config=/c", "--state-dir=/s", "--sandbox-cgroup-only", "register", "c.json", "--json"},
+     "register config=/c state_dir=/s only=true json file=c.json"},
     /* an id may look like a stage, a verb, an option */
     {{"show", "prestart"}, "show id=prestart"},
     {{"delete", "list"}, "delete id=list"},
@@ -159,6 +166,14 @@ static const struct {
     {{"show", "--json"}, {"\"show\"", "id is missing"}},
     {{"delete", "--force"}, {"\"delete\"", "id is missing"}},
     {{"show", "a", "b"}, {"\"b\"", "too many"}},
+    {{"register"}, {"\"register\"", "config.json is missing"}},
+    {{"register", "--remove"}, {"\"register\"", "config.json is missing"}},
+    {{"register", "a", "b"}, {"\"b\"", "too many"}},
+    {{"register", "--path", "p", "a"}, {"\"p\"", "absolute path"}},
+    {{"register", "--path"}, {"--path", "without its value"}},
+    {{"register", "--remove", "--path", "/p", "a"}, {"--path", "found without it"}},
+    {{"--path", "/p"}, {"--path", "only register"}},
+    {{"delete", "a", "--remove"}, {"--remove", "only register"}},
     {{"delete", "a", "b"}, {"\"b\"", "too many"}},
     {{"list", "a"}, {"\"a\"", "too many"}},
     {{"plan", "prestart"}, {"\"prestart\"", "too many"}},
@@ -258,6 +273,9 @@ Test(options, usage_names_everything)
         "--json",
         "--dry-run",
         "--force",
+        "register",
+        "--path PATH",
+        "--remove",
         "--help",
         "--version",
     };

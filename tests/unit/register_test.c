@@ -1,0 +1,587 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/register.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/str.h"
+#include "hook/stage.h"
+#include "oci/json_span.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+/* --- where values stand --- */
+
+static const struct {
+    const char *string, *want;
+    bool is;
+} names[] = {
+    {"\"hooks\"", "hooks", true},
+    {"\"hook\"", "hooks", false},
+    {"\"hookss\"", "hooks", false},
+    {"\"Hooks\"", "hooks", false},
+    {"\"\"", "hooks", false},
+    {"\"\"", "", true},
+    {"\"hoo\\u006bs\"", "hooks", true},
+    {"\"hoo\\u006Bs\"", "hooKs", false},
+    {"\"hoo\\u006Bs\"", "hooks", true},
+    {"\"\\u0068\\u006f\\u006f\\u006b\\u0073\"", "hooks", true},
+    {"\"hoo\\u016bs\"", "hooks", false},
+    {"\"hoo\\\\ks\"", "hooks", false},
+    {"\"\\/\\\"\\n\\t\\b\\f\\r\\\\\"", "/\"\n\t\b\f\r\\", true},
+};
+
+Test(register, names_with_escapes)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        struct json_span span = {0, strlen(names[i].string)};
+
+        cr_expect(json_span_is(names[i].string, span, names[i].want) == names[i].is,
+                  "input:    %s\nexpected: %s %s", names[i].string, names[i].is ? "is" : "is not",
+                  names[i].want);
+    }
+}
+
+/* The parts of an object or a list, with '|' between them; a key and its value with '='. */
+static const char *parts(const char *text, struct arena *a)
+{
+    struct json_span whole = json_span_document(text, strlen(text)), *items;
+    struct json_member *members;
+    const char *all = arena_printf(a, "%zu-%zu", whole.begin, whole.end);
+
+    if (text[whole.begin] == '{') {
+        size_t count = json_span_members(text, whole, a, &members);
+
+        for (size_t i = 0; i < count; i++) {
+            struct json_span k = members[i].key, v = members[i].value;
+
+            all = arena_printf(a, "%s|%.*s=%.*s", all, (int)(k.end - k.begin), text + k.begin,
+                               (int)(v.end - v.begin), text + v.begin);
+        }
+    } else if (text[whole.begin] == '[') {
+        size_t count = json_span_elements(text, whole, a, &items);
+
+        for (size_t i = 0; i < count; i++)
+            all = arena_printf(a, "%s|%.*s", all, (int)(items[i].end - items[i].begin),
+                               text + items[i].begin);
+    }
+    return all;
+}
+
+static const struct {
+    const char *text, *want;
+} texts[] = {
+    {"{}", "0-2"},
+    {" { } \n", "1-4"},
+    {"[]", "0-2"},
+    {"{\"a\":1}", "0-7|\"a\"=1"},
+    {"{ \"a\" : 1e3 , \"b\":[ ] }", "0-23|\"a\"=1e3|\"b\"=[ ]"},
+    {"[1,-2.5E+7,true,null,\"x\"]", "0-25|1|-2.5E+7|true|null|\"x\""},
+    {"[\"]\",\"}\",\"\\\"]\",\"\\\\\"]", "0-20|\"]\"|\"}\"|\"\\\"]\"|\"\\\\\""},
+    {"[[[]],{\"a\":[{}]},\"{\"]", "0-21|[[]]|{\"a\":[{}]}|\"{\""},
+    {"{\"a,b:c\":{\"d\":\"e\\\"}\"},\"f\":[]}", "0-29|\"a,b:c\"={\"d\":\"e\\\"}\"}|\"f\"=[]"},
+    {"[1\t,\n2\r\n]", "0-9|1|2"},
+};
+
+Test(register, parts_of_values)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        autoarena a = ARENA_INIT;
+        const char *got = parts(texts[i].text, &a);
+
+        cr_expect(str_eq(got, texts[i].want), "input:    %s\nexpected: %s\ngot:      %s",
+                  texts[i].text, texts[i].want, got);
+    }
+}
+
+/* --- putting in and taking out --- */
+
+static char only_option[] = "--sandbox-cgroup-only=true";
+
+/* What `register` of /p/oci-sandbox-cgroup does, with one option if asked. */
+static int put_in(const char *text, bool option, struct arena *a, struct register_result *ret,
+                  struct err *e)
+{
+    static char *options[] = {only_option};
+    const struct register_request request = {.program = "/p/oci-sandbox-cgroup",
+                                             .options = {options, option ? 1 : 0}};
+
+    return register_edit(text, strlen(text), "c.json", &request, a, ret, e);
+}
+
+static int take_out(const char *text, struct arena *a, struct register_result *ret, struct err *e)
+{
+    static const struct register_request request = {0};
+
+    return register_edit(text, strlen(text), "c.json", &request, a, ret, e);
+}
+
+static const char *actions_text(const struct register_result *r, struct arena *a)
+{
+    const char *all = "";
+
+    for (size_t i = 0; i < REGISTER_STAGES; i++)
+        all = arena_printf(a, "%s%s%s", all, i > 0 ? " " : "", register_action_name(r->actions[i]));
+    return all;
+}
+
+/* What our entries look like. */
+#define ENTRY(stage)                                                                               \
+    "{\"path\":\"/p/oci-sandbox-cgroup\",\"args\":[\"oci-sandbox-cgroup\",\"" stage                \
+    "\"],\"timeout\":30}"
+#define PRE  ENTRY("prestart")
+#define POST ENTRY("poststop")
+
+/* "absent" stands for createRuntime and poststart. */
+static const struct {
+    const char *before, *after, *actions;
+} added[] = {
+    {"{}", "{\"hooks\":{ \"prestart\":[ " PRE "], \"poststop\":[ " POST "]}}",
+     "added absent absent added"},
+    {"{ }\n", "{\"hooks\":{ \"prestart\":[ " PRE "], \"poststop\":[ " POST "]} }\n",
+     "added absent absent added"},
+    {"{\"a\":1e3,\"b\":18446744073709551615}",
+     "{\"a\":1e3,\"b\":18446744073709551615,\"hooks\":{ \"prestart\":[ " PRE
+     "], \"poststop\":[ " POST "]}}",
+     "added absent absent added"},
+    {"{\n\t\"a\": 1\n}\n",
+     "{\n\t\"a\": 1,\n\t\"hooks\": {\n\t\t\"prestart\": [\n\t\t\t" PRE
+     "\n\t\t],\n\t\t\"poststop\": [\n\t\t\t" POST "\n\t\t]\n\t}\n}\n",
+     "added absent absent added"},
+    {"{\r\n  \"a\": 1\r\n}",
+     "{\r\n  \"a\": 1,\r\n  \"hooks\": {\r\n    \"prestart\": [\r\n      " PRE
+     "\r\n    ],\r\n    \"poststop\": [\r\n      " POST "\r\n    ]\r\n  }\r\n}",
+     "added absent absent added"},
+    /* hooks that are there, in every degree of emptiness */
+    {"{\"hooks\":{}}", "{\"hooks\":{\"prestart\":[ " PRE "],\"poststop\":[ " POST "]}}",
+     "added absent absent added"},
+    {"{\"hooks\":{ \n}}", "{\"hooks\":{\"prestart\":[ " PRE "],\"poststop\":[ " POST "] \n}}",
+     "added absent absent added"},
+    {"{\"hooks\":{\"prestart\":[ ]}}",
+     "{\"hooks\":{\"prestart\":[" PRE " ],\"poststop\":[ " POST "]}}", "added absent absent added"},
+    {"{\"hooks\":{\"poststop\":[],\"prestart\":[]},\"z\":[]}",
+     "{\"hooks\":{\"poststop\":[" POST "],\"prestart\":[" PRE "]},\"z\":[]}",
+     "added absent absent added"},
+    /* other people's */
+    {"{\"hooks\":{\"startContainer\":[{\"path\":\"/x\"}]}}",
+     "{\"hooks\":{\"startContainer\":[{\"path\":\"/x\"}],\"prestart\":[ " PRE
+     "],\"poststop\":[ " POST "]}}",
+     "added absent absent added"},
+    {"{\"hooks\":{\"prestart\":[{\"path\":\"/x\"}],\"poststop\":[ {\"path\":\"/y\"},{}]}}",
+     "{\"hooks\":{\"prestart\":[{\"path\":\"/x\"}," PRE "],\"poststop\":[ " POST
+     ", {\"path\":\"/y\"},{}]}}",
+     "added absent absent added"},
+    {"{\n \"hooks\": {\n  \"prestart\": [\n   {\"path\": \"/x\", \"timeout\": 0}\n  ]\n }\n}",
+     "{\n \"hooks\": {\n  \"prestart\": [\n   {\"path\": \"/x\", \"timeout\": 0},\n   " PRE
+     "\n  ],\n  \"poststop\": [\n   " POST "\n  ]\n }\n}",
+     "added absent absent added"},
+    /* names that only look like ours */
+    {"{\"hooks\":{\"prestart\":[{\"path\":\"/oci-sandbox-cgroup/x\",\"args\":[\"x\","
+     "\"oci-sandbox-cgroup\"]}],\"poststop\":[{\"path\":\"my-oci-sandbox-cgroup\"}]}}",
+     "{\"hooks\":{\"prestart\":[{\"path\":\"/oci-sandbox-cgroup/x\",\"args\":[\"x\","
+     "\"oci-sandbox-cgroup\"]}," PRE "],\"poststop\":[" POST
+     ",{\"path\":\"my-oci-sandbox-cgroup\"}]}}",
+     "added absent absent added"},
+    /* what stands elsewhere is not looked at */
+    {"{\"linux\":{\"hooks\":[1.5]},\"x\":\"\\u00e9\\/\\\"{\",\"hoo\\u006bs\":{}}",
+     "{\"linux\":{\"hooks\":[1.5]},\"x\":\"\\u00e9\\/\\\"{\",\"hoo\\u006bs\":{\"prestart\":[ " PRE
+     "],\"poststop\":[ " POST "]}}",
+     "added absent absent added"},
+};
+
+/* Put in: as expected. Again: nothing is changed. Taken out: as it was. */
+Test(register, put_in_and_taken_out)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(added); i++) {
+        autoarena a = ARENA_INIT;
+        struct err e = ERR_INIT;
+        struct register_result in, again, out;
+        int r = put_in(added[i].before, false, &a, &in, &e);
+
+        cr_assert(r == 0, "input:    %s\ngot:      %d, %s", added[i].before, r, e.text);
+        cr_expect(in.changed && str_eq(in.text, added[i].after) && in.len == strlen(in.text),
+                  "input:    %s\nexpected: %s\ngot:      %s", added[i].before, added[i].after,
+                  in.text);
+        cr_expect(str_eq(actions_text(&in, &a), added[i].actions), "input:    %s\ngot:      %s",
+                  added[i].before, actions_text(&in, &a));
+        r = put_in(in.text, false, &a, &again, &e);
+        cr_expect(r == 0 && !again.changed && again.text == in.text, "again:    %s\ngot:      %s",
+                  in.text, again.text);
+        cr_expect(str_eq(actions_text(&again, &a), "kept absent absent kept"),
+                  "again:    %s\ngot:      %s", in.text, actions_text(&again, &a));
+        r = take_out(in.text, &a, &out, &e);
+        cr_expect(r == 0 && out.changed && str_eq(out.text, added[i].before),
+                  "input:    %s\nexpected: %s\ngot:      %s", in.text, added[i].before, out.text);
+        r = take_out(out.text, &a, &again, &e);
+        cr_expect(r == 0 && !again.changed &&
+                      str_eq(actions_text(&again, &a), "absent absent absent absent"),
+                  "twice:    %s\ngot:      %s", out.text, again.text);
+    }
+}
+
+/* null is the same as absent, so it does not come back. */
+static const struct {
+    const char *before, *after, *removed;
+} nulls[] = {
+    {"{\"hooks\":null,\"a\":1}",
+     "{\"hooks\":{ \"prestart\":[ " PRE "], \"poststop\":[ " POST "]},\"a\":1}", "{\"a\":1}"},
+    {"{\"hooks\": null}", "{\"hooks\": { \"prestart\":[ " PRE "], \"poststop\":[ " POST "]}}",
+     "{}"},
+    {"{\"hooks\":{\"prestart\":null,\"poststop\":null,\"poststart\":null}}",
+     "{\"hooks\":{\"prestart\":[ " PRE "],\"poststop\":[ " POST "],\"poststart\":null}}",
+     "{\"hooks\":{\"poststart\":null}}"},
+};
+
+Test(register, null_is_absent)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(nulls); i++) {
+        autoarena a = ARENA_INIT;
+        struct err e = ERR_INIT;
+        struct register_result in, out;
+
+        cr_assert(put_in(nulls[i].before, false, &a, &in, &e) == 0, "%s", e.text);
+        cr_expect(str_eq(in.text, nulls[i].after), "input:    %s\nexpected: %s\ngot:      %s",
+                  nulls[i].before, nulls[i].after, in.text);
+        cr_assert(take_out(in.text, &a, &out, &e) == 0, "%s", e.text);
+        cr_expect(str_eq(out.text, nulls[i].removed), "input:    %s\nexpected: %s\ngot:      %s",
+                  in.text, nulls[i].removed, out.text);
+    }
+}
+
+/* Entries of ours, of another day: brought up to date in their place, with their timeout. */
+static const struct {
+    const char *before, *after, *actions;
+} replaced[] = {
+    /* another path, other arguments, more than one */
+    {"{\"hooks\":{\"prestart\":[{\"path\":\"/old/oci-sandbox-cgroup\"}],\"poststop\":[" POST "]}}",
+     "{\"hooks\":{\"prestart\":[" PRE "],\"poststop\":[" POST "]}}", "replaced absent absent kept"},
+    {"{\"hooks\":{\"prestart\":[{\"path\":\"/wrapper\",\"args\":[\"oci-sandbox-cgroup\"]}],"
+     "\"poststop\":[" POST "]}}",
+     "{\"hooks\":{\"prestart\":[" PRE "],\"poststop\":[" POST "]}}", "replaced absent absent kept"},
+    {"{\"hooks\":{\"prestart\":[" PRE ", " PRE ",{\"path\":\"/x\"}," PRE "],\"poststop\":[" POST
+     "]}}",
+     "{\"hooks\":{\"prestart\":[" PRE ",{\"path\":\"/x\"}],\"poststop\":[" POST "]}}",
+     "replaced absent absent kept"},
+    {"{\"hooks\":{\"prestart\":[{\"path\":\"/x\"}, " POST " , " PRE "],\"poststop\":[" POST "]}}",
+     "{\"hooks\":{\"prestart\":[{\"path\":\"/x\"}, " PRE "],\"poststop\":[" POST "]}}",
+     "replaced absent absent kept"},
+    /* optional stages are not added, but not left behind either */
+    {"{\"hooks\":{\"prestart\":[" PRE "],\"poststop\":[" POST
+     "],\"poststart\":[{\"path\":\"/old/oci-sandbox-cgroup\",\"timeout\":7}],"
+     "\"createRuntime\":[{\"path\":\"/x\"}]}}",
+     "{\"hooks\":{\"prestart\":[" PRE "],\"poststop\":[" POST
+     "],\"poststart\":[{\"path\":\"/p/oci-sandbox-cgroup\",\"args\":[\"oci-sandbox-cgroup\","
+     "\"poststart\"],\"timeout\":7}],\"createRuntime\":[{\"path\":\"/x\"}]}}",
+     "kept absent replaced kept"},
+    /* timeouts with which runc or crun cannot work */
+    {"{\"hooks\":{\"prestart\":[{\"path\":\"/p/oci-sandbox-cgroup\",\"args\":[\"oci-sandbox-"
+     "cgroup\",\"prestart\"],\"timeout\":0}],\"poststop\":[{\"path\":\"/p/oci-sandbox-cgroup\","
+     "\"args\":[\"oci-sandbox-cgroup\",\"poststop\"]}]}}",
+     "{\"hooks\":{\"prestart\":[" PRE "],\"poststop\":[" POST "]}}",
+     "replaced absent absent replaced"},
+    /* one that works, in another form, is as it should be */
+    {"{\"hooks\":{\"prestart\":[{ \"timeout\":5,\"args\":[\"oci-sandbox-cgroup\",\"prestart\"],"
+     "\"env\":[\"A=b\"],\"path\":\"\\/p/oci-sandbox-cgroup\"}],\"poststop\":[" POST "]}}",
+     NULL, "kept absent absent kept"},
+};
+
+Test(register, brought_up_to_date)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(replaced); i++) {
+        autoarena a = ARENA_INIT;
+        struct err e = ERR_INIT;
+        struct register_result in, again;
+        const char *want = replaced[i].after ? replaced[i].after : replaced[i].before;
+
+        cr_assert(put_in(replaced[i].before, false, &a, &in, &e) == 0, "%s", e.text);
+        cr_expect(str_eq(in.text, want), "input:    %s\nexpected: %s\ngot:      %s",
+                  replaced[i].before, want, in.text);
+        cr_expect(in.changed == (replaced[i].after != NULL));
+        cr_expect(str_eq(actions_text(&in, &a), replaced[i].actions),
+                  "input:    %s\nexpected: %s\ngot:      %s", replaced[i].before,
+                  replaced[i].actions, actions_text(&in, &a));
+        cr_expect(put_in(in.text, false, &a, &again, &e) == 0 && !again.changed, "again:    %s",
+                  in.text);
+    }
+}
+
+Test(register, options_are_arguments)
+{
+    autoarena a = ARENA_INIT;
+    struct err e = ERR_INIT;
+    struct register_result with, again, without;
+
+    cr_assert(put_in("{\"hooks\":{\"poststop\":[]}}", true, &a, &with, &e) == 0);
+    cr_expect(
+        str_eq(with.text,
+               "{\"hooks\":{\"poststop\":[{\"path\":\"/p/oci-sandbox-cgroup\",\"args\":["
+               "\"oci-sandbox-cgroup\",\"--sandbox-cgroup-only=true\",\"poststop\"],\"timeout\":"
+               "30}],\"prestart\":[ {\"path\":\"/p/oci-sandbox-cgroup\",\"args\":["
+               "\"oci-sandbox-cgroup\",\"--sandbox-cgroup-only=true\",\"prestart\"],\"timeout\":"
+               "30}]}}"),
+        "got: %s", with.text);
+    cr_expect(put_in(with.text, true, &a, &again, &e) == 0 && !again.changed);
+    cr_assert(put_in(with.text, false, &a, &without, &e) == 0);
+    cr_expect(str_eq(without.text, "{\"hooks\":{\"poststop\":[" POST "],\"prestart\":[ " PRE "]}}"),
+              "got: %s", without.text);
+}
+
+/* What is left where entries of ours stand among others, or did when others were there. */
+static const struct {
+    const char *before, *after;
+} removed[] = {
+    {"{\"hooks\":{\"prestart\":[" PRE " , " PRE ", {} , " PRE ",{}," PRE "]}}",
+     "{\"hooks\":{\"prestart\":[{},{}]}}"},
+    {"{\"hooks\":{\"prestart\":[" PRE "," PRE "]}}", "{\"hooks\":{\"prestart\":[]}}"},
+    {"{\"hooks\":{\"prestart\":[ " PRE "],\"x\":1}}", "{\"hooks\":{\"x\":1}}"},
+    {"{\"hooks\":{ \"createRuntime\":[ " PRE "] , \"poststart\":[\n" PRE "]},\"a\":[]}",
+     "{\"a\":[]}"},
+    {"{\"hooks\":{\"createRuntime\":[ " PRE "] , \"poststart\":[\n" PRE "]},\"a\":[]}",
+     "{\"hooks\":{},\"a\":[]}"},
+    {"{\n \"hooks\": {\n  \"prestart\": [\n   " PRE "\n  ]\n }\n}", "{\n \n}"},
+    {"{\"hooks\":{\"startContainer\":[" PRE "]}}", NULL},
+    {"{\"hooks\":{}}", NULL},
+    {"{\"hooks\":null}", NULL},
+    {"{}", NULL},
+};
+
+Test(register, taken_out)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(removed); i++) {
+        autoarena a = ARENA_INIT;
+        struct err e = ERR_INIT;
+        struct register_result out;
+        const char *want = removed[i].after ? removed[i].after : removed[i].before;
+
+        cr_assert(take_out(removed[i].before, &a, &out, &e) == 0, "%s", e.text);
+        cr_expect(str_eq(out.text, want) && out.changed == (removed[i].after != NULL),
+                  "input:    %s\nexpected: %s\ngot:      %s", removed[i].before, want, out.text);
+    }
+}
+
+/* The text, and what the message must have. */
+static const struct {
+    const char *text, *want;
+} refused[] = {
+    {"", "empty"},
+    {" \n", "empty"},
+    {"[]", "expected an object, found a list"},
+    {"null", "expected an object, found null"},
+    {"\"x\"", "expected an object, found a string"},
+    {"{", "ends early"},
+    {"{\"a\":}", "no valid JSON"},
+    {"{\"a\":1,}", "no valid JSON"},
+    {"{} {}", "one document only"},
+    {"// x\n{}", "no valid JSON"},
+    {"{\"hooks\":[]}", "hooks: expected an object, found a list"},
+    {"{\"hooks\":\"prestart\"}", "hooks: expected an object, found a string"},
+    {"{\"hooks\":{},\"hooks\":{}}", "hooks: given twice"},
+    {"{\"hooks\":{},\"hoo\\u006bs\":{}}", "hooks: given twice"},
+    {"{\"hooks\":{\"prestart\":{}}}", "hooks.prestart: expected a list, found an object"},
+    {"{\"hooks\":{\"poststop\":1}}", "hooks.poststop: expected a list, found a number"},
+    {"{\"hooks\":{\"prestart\":[],\"prestart\":[]}}", "hooks.prestart: given twice"},
+    {"{\"hooks\":{\"prestart\":[1]}}", "hooks.prestart[0]: expected an object"},
+    {"{\"hooks\":{\"prestart\":[{},null]}}", "hooks.prestart[1]: expected an object"},
+    {"{\"hooks\":{\"prestart\":[{\"path\":1}]}}", "hooks.prestart[0].path: expected a string"},
+    {"{\"hooks\":{\"prestart\":[{\"args\":\"x\"}]}}", "hooks.prestart[0].args: expected a list"},
+    {"{\"a\":\"\xff\"}", "no valid JSON"},
+};
+
+Test(register, refused)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+        autoarena a = ARENA_INIT;
+
+        for (int remove = 0; remove < 2; remove++) {
+            struct err e = ERR_INIT;
+            struct register_result result;
+            int r = remove ? take_out(refused[i].text, &a, &result, &e)
+                           : put_in(refused[i].text, false, &a, &result, &e);
+
+            cr_expect(r == -EINVAL && e.bad_input && str_starts(e.text, "c.json: ") &&
+                          strstr(e.text, refused[i].want) && !strchr(e.text, '\n'),
+                      "input:    %s\nexpected: %s\ngot:      %d, %s", refused[i].text,
+                      refused[i].want, r, e.text);
+        }
+    }
+}
+
+/* --- documents by chance --- */
+
+struct chance {
+    uint64_t state;
+    struct sbuf *out;
+};
+
+static unsigned roll(struct chance *c, unsigned sides)
+{
+    c->state = c->state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (unsigned)(c->state >> 33) % sides;
+}
+
+static void put(struct chance *c, const char *s)
+{
+    sbuf_add(c->out, s, strlen(s));
+}
+
+static void put_blank(struct chance *c)
+{
+    static const char *const blanks[] = {"", "", "", " ", "\n", "\n\t", "\r\n  ", "\t"};
+
+    put(c, blanks[roll(c, ARRAY_SIZE(blanks))]);
+}
+
+static void put_value(struct chance *c, unsigned depth)
+{
+    static const char *const words[] = {
+        "1e3", "18446744073709551615", "-0.0",  "true", "\"\"", "\"a\\u0041\\\\\\\"]}[{,\"", "[]",
+        "{ }", "\"\xc3\xa9\"",         "[1 ,2]"};
+
+    if (depth == 0 || roll(c, 3) > 0) {
+        put(c, words[roll(c, ARRAY_SIZE(words))]);
+        return;
+    }
+    put(c, "{");
+    put_blank(c);
+    put(c, "\"k\"");
+    put_blank(c);
+    put(c, ":");
+    put_value(c, depth - 1);
+    put_blank(c);
+    put(c, "}");
+}
+
+static void put_list_of_hooks(struct chance *c)
+{
+    unsigned count = roll(c, 4);
+
+    put(c, "[");
+    put_blank(c);
+    for (unsigned i = 0; i < count; i++) {
+        if (i > 0)
+            put(c, ",");
+        put_blank(c);
+        put(c, "{\"path\":\"/x\",\"env\":");
+        put_value(c, 2);
+        put(c, "}");
+        put_blank(c);
+    }
+    put(c, "]");
+}
+
+static void put_hooks(struct chance *c)
+{
+    static const char *const keys[] = {"prestart", "poststop", "createRuntime", "poststart", "z"};
+    bool first = true;
+
+    put(c, "{");
+    put_blank(c);
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        if (roll(c, 2) == 0)
+            continue;
+        put(c, first ? "\"" : ",\"");
+        put(c, keys[i]);
+        put(c, "\"");
+        put_blank(c);
+        put(c, ":");
+        put_blank(c);
+        put_list_of_hooks(c);
+        put_blank(c);
+        first = false;
+    }
+    put(c, "}");
+}
+
+static void put_document(struct chance *c)
+{
+    unsigned count = roll(c, 4), where = roll(c, 5);
+
+    put_blank(c);
+    put(c, "{");
+    put_blank(c);
+    for (unsigned i = 0; i < count; i++) {
+        char key[16];
+
+        snprintf(key, sizeof key, "%s\"%s%u\"", i > 0 ? "," : "", i == where ? "hooks" : "k", i);
+        if (i == where)
+            snprintf(key, sizeof key, "%s\"hooks\"", i > 0 ? "," : "");
+        put_blank(c);
+        put(c, key);
+        put_blank(c);
+        put(c, ":");
+        put_blank(c);
+        if (i == where)
+            put_hooks(c);
+        else
+            put_value(c, 3);
+        put_blank(c);
+    }
+    put(c, "}");
+    put_blank(c);
+}
+
+/* Whatever the form: put in, unchanged by a second time, and taken out without a trace. */
+Test(register, any_document)
+{
+    struct chance c = {.state = 1};
+
+    for (int i = 0; i < 20000; i++) {
+        autoarena a = ARENA_INIT;
+        autosbuf text = SBUF_INIT;
+        struct err e = ERR_INIT;
+        struct register_result in, again, out;
+
+        c.out = &text;
+        put_document(&c);
+        cr_assert(put_in(sbuf_text(&text), false, &a, &in, &e) == 0, "input: %s\ngot: %s",
+                  sbuf_text(&text), e.text);
+        cr_assert(in.changed && put_in(in.text, false, &a, &again, &e) == 0 && !again.changed &&
+                      str_eq(actions_text(&again, &a), "kept absent absent kept"),
+                  "input: %s\nafter: %s\nagain: %s %s", sbuf_text(&text), in.text, again.text,
+                  e.text);
+        cr_assert(take_out(in.text, &a, &out, &e) == 0 && str_eq(out.text, sbuf_text(&text)),
+                  "input: %s\nafter: %s\ngot:   %s %s", sbuf_text(&text), in.text, out.text,
+                  e.text);
+    }
+}
+
+/* --- the file --- */
+
+Test(register, replacing_keeps_mode_and_owner)
+{
+    char dir[] = "/tmp/osc-register-XXXXXX", content[16];
+    autofd dirfd = FD_NONE, fd = FD_NONE;
+    struct stat before, after;
+
+    cr_assert(mkdtemp(dir));
+    dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fd = openat(dirfd, "f", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    cr_assert(dirfd >= 0 && fd >= 0 && fchmod(fd, 0640) == 0);
+    if (geteuid() == 0)
+        cr_assert(fchown(fd, 12345, 54321) == 0);
+    cr_assert(fstat(fd, &before) == 0);
+    /* of one that was killed */
+    cr_assert(symlinkat("f", dirfd, ".f.oci-sandbox-cgroup") == 0);
+    cr_expect(io_replace_like_at(dirfd, "f", "new", 3, &before) == 0);
+    cr_expect(fstatat(dirfd, "f", &after, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(after.st_mode));
+    cr_expect((after.st_mode & 07777) == 0640 && after.st_uid == before.st_uid &&
+              after.st_gid == before.st_gid && after.st_ino != before.st_ino);
+    cr_expect(io_read_at(dirfd, "f", content, sizeof content) == 3 && str_eq(content, "new"));
+    cr_expect(faccessat(dirfd, ".f.oci-sandbox-cgroup", F_OK, AT_SYMLINK_NOFOLLOW) < 0);
+    unlinkat(dirfd, "f", 0);
+    rmdir(dir);
+}
+
+Test(register, replacing_what_has_a_long_name)
+{
+    char name[256];
+    struct stat st = {0};
+
+    memset(name, 'a', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    cr_expect(io_replace_like_at(AT_FDCWD, name, "", 0, &st) == -ENAMETOOLONG);
+}
