@@ -1,0 +1,24 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# What the installed files must be with which engines find the hook: register.sh
+# compares, and where there is no installation, as in a test guest, others use it.
+
+# shellcheck disable=SC2016 # $name in single quotes is jq's
+
+CDI_KIND=oci-sandbox-cgroup.io/hook
+
+# hooks_d_file PROGRAM
+hooks_d_file() {
+	jq -n --arg bin "$1" '{version: "1.0.0", hook: {path: $bin, timeout: 30},
+		when: {annotations: {"^oci-sandbox-cgroup\\.io/hook$": "^true$"}}, stages: ["prestart", "poststop"]}'
+}
+
+# cdi_file PROGRAM
+cdi_file() {
+	jq -n --arg bin "$1" --arg kind "$CDI_KIND" '
+		def device($name; $options): {name: $name, containerEdits: {hooks: [("prestart", "poststop")
+			| {hookName: ., path: $bin, args: (["oci-sandbox-cgroup"] + $options + [.]), timeout: 30}]}};
+		{cdiVersion: "0.3.0", kind: $kind,
+			devices: [device("default"; []), device("only"; ["--sandbox-cgroup-only=true"])]}'
+}
