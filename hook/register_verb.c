@@ -16,17 +16,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 /* As much as a stage reads. */
 #define DOCUMENT_MAX_BYTES ((size_t)16 << 20)
+
+#define LOCK_TIMEOUT_MS 10000
+#define LOCK_POLL_MS    20
 
 /* --- what the entries say --- */
 
 /* Where this program is, for entries that start it again. */
 static int own_path(struct arena *a, const char **ret, struct err *e)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], shown[300];
     ssize_t n = readlink("/proc/self/exe", path, sizeof path);
 
     if (n < 0)
@@ -37,7 +41,7 @@ static int own_path(struct arena *a, const char **ret, struct err *e)
     /* Replaced or removed meanwhile, the link says "... (deleted)". */
     if (access(*ret, X_OK) < 0)
         return err_sys(e, -errno, "this program is not where it was started, %s; give --path PATH",
-                       str_escape(*ret, (char[300]){0}, 300));
+                       str_escape(*ret, shown, sizeof shown));
     return 0;
 }
 
@@ -112,11 +116,30 @@ static void target_close(struct target *t)
     free(t->text);
 }
 
+/*
+ * One at a time: two that read the same text would each leave out what the other has put in, and
+ * they share the name of the temporary file. The lock is that of the directory, as the file is
+ * replaced, and ends with the descriptor.
+ */
+static int lock_directory(int dirfd, const char *shown, struct err *e)
+{
+    for (unsigned waited = 0; flock(dirfd, LOCK_EX | LOCK_NB) < 0; waited += LOCK_POLL_MS) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return err_sys(e, -errno, "cannot lock the directory of %s", shown);
+        if (waited >= LOCK_TIMEOUT_MS)
+            return err_sys(e, -ETIMEDOUT, "another process keeps the directory of %s locked",
+                           shown);
+        io_sleep_ms(LOCK_POLL_MS);
+    }
+    return 0;
+}
+
 /* The file itself, also where a link names it: the link stays what it is. */
 static int open_target(const char *path, struct arena *a, struct target *t, int *ret, struct err *e)
 {
     autofree char *real = realpath(path, NULL);
     char shown[300], *slash;
+    int r;
 
     str_escape(path, shown, sizeof shown);
     if (!real)
@@ -128,6 +151,9 @@ static int open_target(const char *path, struct arena *a, struct target *t, int 
     t->dirfd = open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (t->dirfd < 0)
         return err_sys(e, -errno, "cannot open the directory of %s", shown);
+    r = lock_directory(t->dirfd, shown, e);
+    if (r < 0)
+        return r;
     /* Without waiting for the other end, should it be a FIFO. */
     *ret = openat(t->dirfd, str_empty(t->name) ? "." : t->name,
                   O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -166,6 +192,7 @@ static int edit_target(const struct target *t, const char *path,
                        const struct register_request *request, struct arena *a,
                        struct register_result *ret, struct err *e)
 {
+    char shown[300];
     int r = register_edit(t->text, t->len, path, request, a, ret, e);
 
     if (r < 0) {
@@ -176,7 +203,7 @@ static int edit_target(const struct target *t, const char *path,
         return 0;
     r = io_replace_like_at(t->dirfd, t->name, ret->text, ret->len, &t->st);
     if (r < 0)
-        err_sys(e, r, "cannot replace %s", str_escape(t->path, (char[300]){0}, 300));
+        err_sys(e, r, "cannot replace %s", str_escape(t->path, shown, sizeof shown));
     return r;
 }
 

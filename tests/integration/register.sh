@@ -149,6 +149,23 @@ check_eq "another policy: what it says" "$FILE: prestart replaced, poststop repl
 check_eq "another policy: the arguments" "$(our_args prestart --sandbox-cgroup-only=true --config="$CONF" --state-dir="$STATE")" \
 	"$(jq -c '.hooks.prestart[1].args' "$FILE")"
 
+# Many at once, with different arguments: each finds what the one before has left.
+jq -n '{hooks: {prestart: [{path: "/a"}]}}' >"$FILE"
+pids=()
+for i in {1..20}; do
+	only=$((i % 2))
+	"$OSC" --sandbox-cgroup-only=$only register "$FILE" >"$WORK/log.$i" 2>&1 &
+	pids+=($!)
+done
+failed=0
+for pid in "${pids[@]}"; do
+	wait "$pid" || failed=$((failed + 1))
+done
+check_eq "20 at once: none fails" 0 "$failed"
+check_eq "20 at once: one entry of ours in each" '["/a","US","US"]' \
+	"$(jq -c --arg p "$OSC" '[.hooks | (.prestart, .poststop)[].path | sub($p; "US")]' "$FILE" 2>&1)"
+check "20 at once: no other file is left" nothing_else
+
 # Paths.
 ln -s "$OSC" "$WORK/link"
 echo '{}' >"$FILE"
