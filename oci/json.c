@@ -6,6 +6,7 @@
 #include "base/io.h"
 #include "base/utf8.h"
 #include "oci/json_decode.h"
+#include "oci/json_span.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -149,17 +150,12 @@ static int refuse_syntax(struct parser *p)
     return p->d.result;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
 static int feed(struct parser *p, const char *text, size_t len)
 {
     size_t good = utf8_escapes_scan(&p->escapes, text, len), end = good;
     yajl_status status;
 
-    while (end > 0 && is_blank(text[end - 1]))
+    while (end > 0 && json_is_blank(text[end - 1]))
         end--;
     if (end > 0)
         p->text_end = p->base + end;
