@@ -305,6 +305,21 @@ void cg_host_close(struct cg_host *host)
     host->count = 0;
 }
 
+bool cg_host_is_foreign(const struct cg_host *host)
+{
+    char map[256];
+    unsigned long inside, outside, count;
+
+    for (size_t i = 0; i < host->count; i++) {
+        if (faccessat(host->hierarchies[i].fd, ".", W_OK, AT_EACCESS) == 0)
+            return false;
+    }
+    /* The initial namespace maps all ids to themselves. */
+    return io_read_at(AT_FDCWD, "/proc/self/uid_map", map, sizeof map) >= 0 &&
+           !(sscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3 && inside == 0 &&
+             outside == 0 && count == UINT32_MAX);
+}
+
 const struct cg_hierarchy *cg_host_find(const struct cg_host *host, enum cg_ctl ctl)
 {
     for (size_t i = 0; i < host->count; i++) {

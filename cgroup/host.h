@@ -101,6 +101,13 @@ size_t cg_mountinfo_parse(char *text, struct arena *a, struct cg_mount *mounts, 
 int cg_host_open(struct arena *a, struct cg_host *ret, struct err *e);
 void cg_host_close(struct cg_host *host);
 
+/*
+ * Whether we are in a user namespace that may not make cgroups here, as the hooks of rootless
+ * engines are: root of that namespace, and nobody to the host. (user_namespaces(7); in a container
+ * with cgroups delegated to it this is false.)
+ */
+bool cg_host_is_foreign(const struct cg_host *host);
+
 /* The hierarchy with this controller, NULL if it is mounted nowhere. */
 const struct cg_hierarchy *cg_host_find(const struct cg_host *host, enum cg_ctl ctl);
 

@@ -10,6 +10,7 @@
 #include "cgroup/device_bpf.h"
 #include "cgroup/systemd.h"
 #include "hook/facts.h"
+#include "hook/plan.h"
 #include "hook/vcpu.h"
 #include "hook/verbs.h"
 
@@ -65,6 +66,12 @@ static void check_hierarchies(const struct cg_host *host, struct findings *f)
                              "limits are not set",
                              name));
     }
+}
+
+static void check_namespace(const struct cg_host *host, struct findings *f)
+{
+    if (cg_host_is_foreign(host))
+        add(f, "user namespace", LIMITED, PLAN_FOREIGN);
 }
 
 static void check_threads(const struct cg_host *host, struct findings *f)
@@ -180,6 +187,7 @@ int verb_check(const struct options *o, const struct hook_config *config, struct
     if (r < 0)
         return r;
     check_hierarchies(&host, &f);
+    check_namespace(&host, &f);
     check_threads(&host, &f);
     check_devices(&host, &f);
     check_nodes(config, host.mode, &f);

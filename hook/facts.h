@@ -21,6 +21,7 @@ struct device_node {
 
 struct facts {
     enum cg_mode mode;
+    bool foreign; /* cg_host_is_foreign(); facts_gather() does not ask */
     struct device_node *nodes;
     size_t node_count;
 };

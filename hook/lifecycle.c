@@ -346,8 +346,8 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
     }
 }
 
-/* Where the runtime has put the process. crun makes a cgroup of its own in a scope, and that is what
- * its `update` changes. */
+/* Where the runtime has put the process. crun makes a cgroup of its own in a scope, and that is
+ * what its `update` changes. */
 static const char *origin_path(const struct run *run, const struct cg_origin *origin)
 {
     const struct cg_hierarchy *h = cg_host_find(&run->host, CG_CTL_CPU);
@@ -655,7 +655,12 @@ int lifecycle_run(const struct request *request, const struct oci_input *input, 
     };
     int r = cg_host_open(a, &run.host, e);
 
-    if (r == 0) {
+    run.facts.foreign = r == 0 && cg_host_is_foreign(&run.host);
+    if (run.facts.foreign) {
+        /* Once in the life of a container. */
+        if (stage_action(run.stage) != ACTION_TEARDOWN)
+            log_msg(LEVEL_WARNING, "%s", PLAN_FOREIGN);
+    } else if (r == 0) {
         if (stage_action(run.stage) == ACTION_TEARDOWN) {
             run.facts.mode = run.host.mode;
             r = tear_down(&run, e);

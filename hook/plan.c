@@ -279,6 +279,8 @@ static void add_warnings(const struct plan_input *in, struct arena *a, struct pl
 {
     bool hypervisor = !in->hook->virtualization_devices;
 
+    if (in->facts->foreign)
+        warn(a, p, PLAN_FOREIGN);
     for (size_t i = 0; i < facts_hypervisor_device_count; i++)
         hypervisor = hypervisor || facts_device(in->facts, facts_hypervisor_devices[i]);
     if (!hypervisor)

@@ -18,6 +18,11 @@
 #include "hook/stage.h"
 #include "oci/state.h"
 
+/* For whom nothing is done, and why: a rootless engine's hook must not break its containers. */
+#define PLAN_FOREIGN                                                                               \
+    "this user namespace may not make cgroups (a rootless engine?): nothing is done, and the "     \
+    "container stays in the runtime's own cgroup, with its limits"
+
 /* The names of the threaded children of a v2 sandbox without sandbox_cgroup_only. */
 #define PLAN_VCPU_LEAF     "sandbox"
 #define PLAN_OVERHEAD_LEAF "overhead"

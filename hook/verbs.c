@@ -36,6 +36,7 @@ int verb_plan(const struct options *o, const struct hook_config *config, struct 
     enum cg_mode mode = o->mode;
     struct facts facts;
     struct plan plan;
+    bool foreign = false;
     int r = lifecycle_read(STDIN_FILENO, &stage, a, &input, e);
 
     if (r == 0 && !o->has_mode) {
@@ -43,11 +44,13 @@ int verb_plan(const struct options *o, const struct hook_config *config, struct 
 
         r = cg_host_open(a, &host, e);
         mode = host.mode;
+        foreign = r == 0 && cg_host_is_foreign(&host);
         cg_host_close(&host);
     }
     if (r < 0)
         return r;
     facts_gather(mode, config, a, &facts);
+    facts.foreign = foreign;
     const struct plan_input in = {
         .stage = stage,
         .state = &input.state,

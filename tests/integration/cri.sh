@@ -201,22 +201,6 @@ end_container() {
 	unset "ID[$1]"
 }
 
-# limits_are QUOTA SHARES MEMORY - of all containers together
-limits_are() {
-	local got
-	if [[ $MODE == v2 ]]; then
-		got="$(cat "$(cg_file cpu "$VCPU" cpu.max)") $(cat "$(cg_file memory "$SANDBOX" memory.max)")"
-		[[ $got == "$1 100000 $3" ]]
-	else
-		got="$(cat "$(cg_file cpu "$VCPU" cpu.cfs_quota_us)") $(cat "$(cg_file cpu "$VCPU" cpu.shares)")"
-		got+=" $(cat "$(cg_file memory "$SANDBOX" memory.limit_in_bytes)")"
-		[[ $got == "$1 $2 $3" ]]
-	fi || {
-		echo "expected quota $1, shares $2, memory $3; got $got"
-		return 1
-	}
-}
-
 # containers - that the record names
 containers() {
 	jq -c '[.containers[].id] | sort' "$STATE/sandboxes/$POD/record.json" 2>&1

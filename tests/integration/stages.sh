@@ -132,6 +132,21 @@ refused() {
 	check_eq "refused: $1: nothing is touched" "$WAS" "$(cat "/proc/$PID/cgroup")"
 	check "refused: $1: no record" no_record_left
 }
+# As the hook of a rootless engine is called: root in its own user namespace.
+capture setpriv --reuid 65534 --regid 65534 --clear-groups unshare --user --map-root-user \
+	"$OSC" --state-dir "$STATE" --config "$CONF" prestart <"$WORK/$C/created"
+if [[ $ERR == *unshare:* ]]; then
+	skip "rootless" "no user namespaces for ordinary users: $ERR"
+else
+	check_exit "rootless: setup does not break the container" 0
+	check_match "rootless: says what it does not do" "this user namespace may not make cgroups" "$ERR"
+	check_eq "rootless: in one line" 1 "$(wc -l <<<"$ERR")"
+	check_eq "rootless: nothing is touched" "$WAS" "$(cat "/proc/$PID/cgroup")"
+	check "rootless: no record" no_record_left
+	capture setpriv --reuid 65534 --regid 65534 --clear-groups unshare --user --map-root-user \
+		"$OSC" --state-dir "$STATE" --config "$CONF" poststop <"$WORK/$C/stopped"
+	check_eq "rootless: teardown has nothing to do or to say" "0 " "$RC $ERR"
+fi
 configure '.layout = "nested"'
 refused "layout nested" 2 "layout nested needs sandbox_cgroup_only" "$WORK/$C/created"
 configure .

@@ -119,6 +119,22 @@ check_no_limits() {
 	fi
 }
 
+# limits_are QUOTA SHARES MEMORY - of all containers of the sandbox together
+limits_are() {
+	local got
+	if [[ $MODE == v2 ]]; then
+		got="$(cat "$(cg_file cpu "$VCPU" cpu.max)") $(cat "$(cg_file memory "$SANDBOX" memory.max)")"
+		[[ $got == "$1 100000 $3" ]]
+	else
+		got="$(cat "$(cg_file cpu "$VCPU" cpu.cfs_quota_us)") $(cat "$(cg_file cpu "$VCPU" cpu.shares)")"
+		got+=" $(cat "$(cg_file memory "$SANDBOX" memory.limit_in_bytes)")"
+		[[ $got == "$1 $2 $3" ]]
+	fi || {
+		echo "expected quota $1, shares $2, memory $3; got $got"
+		return 1
+	}
+}
+
 # What the kernel shows for "no limit" depends on the page size.
 unlimited_memory() {
 	echo $((0x7fffffffffffffff / $(getconf PAGESIZE) * $(getconf PAGESIZE)))

@@ -11,9 +11,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static struct arena arena;
 
@@ -334,6 +337,39 @@ static size_t read_seen(struct seen *seen, size_t max)
     }
     fclose(f);
     return count;
+}
+
+/* 0: not foreign, 1: foreign, 2: there are no user namespaces for us. */
+static int foreign_in_child(bool in_namespace)
+{
+    int status;
+    pid_t pid = fork();
+
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        struct arena a = ARENA_INIT;
+        struct cg_host host;
+
+        if (in_namespace && unshare(CLONE_NEWUSER) < 0)
+            _exit(2);
+        _exit(cg_host_open(&a, &host, NULL) == 0 && cg_host_is_foreign(&host));
+    }
+    cr_assert(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+/* Root of a user namespace of its own is nobody to the host. */
+Test(cgroup, host_is_foreign)
+{
+    int got;
+
+    if (geteuid() != 0)
+        cr_skip_test("whether cgroups can be made depends on who runs this");
+    cr_expect_eq(foreign_in_child(false), 0);
+    got = foreign_in_child(true);
+    if (got == 2)
+        cr_skip_test("no user namespaces here");
+    cr_expect_eq(got, 1);
 }
 
 Test(cgroup, host_open_agrees_with_mountinfo)

@@ -128,7 +128,8 @@ static struct facts facts_of(enum cg_mode mode, enum nodes nodes)
         [NO_NODES] = {NULL, 0},
     };
 
-    return (struct facts){mode, lists[nodes].items, lists[nodes].count};
+    return (struct facts){
+        .mode = mode, .nodes = lists[nodes].items, .node_count = lists[nodes].count};
 }
 
 static void prepare(struct made *m, const struct given *g)
@@ -1006,6 +1007,18 @@ Test(plan, nested_refused)
                   "input:    %s\nexpected: \"%s\"\ngot:      %d, %s", show(&m, &rows[i].given),
                   rows[i].want, m.r, m.e.text);
     }
+}
+
+Test(plan, foreign)
+{
+    static const struct given g = {0};
+    MADE m;
+
+    prepare(&m, &g);
+    m.facts.foreign = true;
+    m.r = plan_make(&m.in, &m.arena, &m.plan, &m.e);
+    cr_assert(m.r == 0 && m.plan.warning_count == 1, "%s", m.e.text);
+    cr_expect_str_eq(m.plan.warnings[0], PLAN_FOREIGN);
 }
 
 /* The refused annotation's warning is marked, so that the log can tell it from advice. */
