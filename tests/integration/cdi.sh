@@ -38,13 +38,6 @@ end_cdi() {
 	end_podman "$1"
 }
 
-# podman_works - without the device; also makes the parents which podman leaves
-podman_works() {
-	capture pod run --rm --name "$TAG-warm-up" --network=none --rootfs "$ROOTFS" /busybox true
-	[[ $RC == 0 ]] || pod rm --force "$TAG-warm-up" >/dev/null 2>&1 || :
-	return "$RC"
-}
-
 # with_device NAME DEVICE ONLY - podman run, exec, stop, rm
 with_device() {
 	local name=$1 before watcher=none
@@ -76,34 +69,22 @@ without_device() {
 	check_nothing_left "$name" "$before"
 }
 
-if [[ -z ${OSC_VM_MODE-} ]]; then
-	not_here "it uses the program's default state directory and configuration, so it runs in a test guest only"
-fi
-type -P podman >/dev/null || not_here "there is no podman"
+throw_away_guest
 podman_takes_cdi || not_here "$(podman --version) does not take CDI devices; 4.1 does"
-[[ ! -e $DEFAULT_CONF && ! -e $DEFAULT_STATE ]] ||
-	not_here "$DEFAULT_CONF or $DEFAULT_STATE is in use"
 ! grep -qsrF "$CDI_KIND" "$CDI_DIR" /var/run/cdi || not_here "a CDI file of ours is installed"
 
-setup
-trap 'end_cdi $?' EXIT
-STATE=$DEFAULT_STATE
-CONF=$DEFAULT_CONF
+begin_podman end_cdi
 HOOKS=$WORK/no-hooks
-mkdir -p "${CONF%/*}" "$HOOKS"
+mkdir -p "$HOOKS"
 if [[ ! -d $CDI_DIR ]]; then
 	mkdir "$CDI_DIR"
 	CDI_DIR_IS_OURS=yes
 fi
 cdi_file "$OSC" >"$CDI_FILE"
-if ! kvm_works; then
-	skip "KVM guest" "QEMU cannot use /dev/kvm on this host"
-	ACCELERATOR=tcg,thread=multi
-fi
 make_rootfs
 
 for MANAGER in cgroupfs systemd; do
-	if ! podman_works; then
+	if ! podman_works --memory=64m; then
 		skip "podman's $MANAGER manager" "podman with $RUNTIME does not run here without the hook, either: $(tail -n 1 <<<"$ERR")"
 		continue
 	fi

@@ -20,14 +20,6 @@ OVERHEAD_PARENT=/kata_overhead
 # shellcheck source=../lib/podman.sh
 . "$TESTS/lib/podman.sh"
 
-# write_hooks - one object for all stages: which one it is comes from the state
-write_hooks() {
-	HOOKS=$WORK/hooks.d
-	mkdir -p "$HOOKS" "$WORK/no-hooks"
-	jq -n --arg bin "$OSC" '{version: "1.0.0", hook: {path: $bin, timeout: 60}, when: {always: true},
-		stages: ["prestart", "createRuntime", "poststop"]}' >"$HOOKS/oci-sandbox-cgroup.json"
-}
-
 # limit_options - what limits.sh expects to find, as podman's options
 limit_options() {
 	LIMITS=()
@@ -141,37 +133,14 @@ short() {
 	check_nothing_left "$name" "$before"
 }
 
-# podman_works - without the hook; also makes the parents which podman leaves
-podman_works() {
-	local HOOKS=$WORK/no-hooks
-	capture pod run --rm --name "$TAG-warm-up" --network=none \
-		"${LIMITS[@]}" --rootfs "$ROOTFS" /busybox true
-	[[ $RC == 0 ]] || pod rm --force "$TAG-warm-up" >/dev/null 2>&1 || :
-	return "$RC"
-}
-
-if [[ -z ${OSC_VM_MODE-} ]]; then
-	not_here "it uses the program's default state directory and configuration, so it runs in a test guest only"
-fi
-type -P podman >/dev/null || not_here "there is no podman"
-[[ ! -e $DEFAULT_CONF && ! -e $DEFAULT_STATE ]] ||
-	not_here "$DEFAULT_CONF or $DEFAULT_STATE is in use"
-
-setup
-trap 'end_podman $?' EXIT
-STATE=$DEFAULT_STATE
-CONF=$DEFAULT_CONF
-mkdir -p "${CONF%/*}"
+throw_away_guest
+begin_podman end_podman
 write_hooks
-if ! kvm_works; then
-	skip "KVM guest" "QEMU cannot use /dev/kvm on this host"
-	ACCELERATOR=tcg,thread=multi
-fi
 make_rootfs
 limit_options
 
 for MANAGER in cgroupfs systemd; do
-	if ! podman_works; then
+	if ! podman_works "${LIMITS[@]}"; then
 		skip "podman's $MANAGER manager" "podman with $RUNTIME does not run here without the hook, either: $(tail -n 1 <<<"$ERR")"
 		continue
 	fi

@@ -145,3 +145,45 @@ run_podman() {
 no_container() {
 	! pod container exists "$1"
 }
+
+# write_hooks - one object for all stages: which one it is comes from the state
+write_hooks() {
+	HOOKS=$WORK/hooks.d
+	mkdir -p "$HOOKS" "$WORK/no-hooks"
+	jq -n --arg bin "$OSC" '{version: "1.0.0", hook: {path: $bin, timeout: 60}, when: {always: true},
+		stages: ["prestart", "createRuntime", "poststop"]}' >"$HOOKS/oci-sandbox-cgroup.json"
+}
+
+# podman_works [OPTIONS...] - without the hook; also makes the parents which podman leaves
+podman_works() {
+	local HOOKS=$WORK/no-hooks
+	mkdir -p "$HOOKS"
+	capture pod run --rm --name "$TAG-warm-up" --network=none \
+		"$@" --rootfs "$ROOTFS" /busybox true
+	[[ $RC == 0 ]] || pod rm --force "$TAG-warm-up" >/dev/null 2>&1 || :
+	return "$RC"
+}
+
+# throw_away_guest - or end the script
+throw_away_guest() {
+	if [[ -z ${OSC_VM_MODE-} ]]; then
+		not_here "it uses the program's default state directory and configuration, so it runs in a test guest only"
+	fi
+	type -P podman >/dev/null || not_here "there is no podman"
+	[[ ! -e $DEFAULT_CONF && ! -e $DEFAULT_STATE ]] ||
+		not_here "$DEFAULT_CONF or $DEFAULT_STATE is in use"
+}
+
+# begin_podman CLEANUP - which is called with the exit status
+begin_podman() {
+	setup
+	# shellcheck disable=SC2064 # its name is known now
+	trap "$1 \$?" EXIT
+	STATE=$DEFAULT_STATE
+	CONF=$DEFAULT_CONF
+	mkdir -p "${CONF%/*}"
+	if ! kvm_works; then
+		skip "KVM guest" "QEMU cannot use /dev/kvm on this host"
+		ACCELERATOR=tcg,thread=multi
+	fi
+}
