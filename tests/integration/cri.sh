@@ -36,7 +36,7 @@ not_here() {
 cri() {
 	local word
 	RC=1 OUT='' ERR="$1: the client has ended"
-	echo "$1 $(jq -c . <<<"$2")" >&"${CLIENT[1]}" || return 0
+	echo "$1 $(jq -c . <<<"$2")" >&"$REQUESTS" || return 0
 	read -r -t 90 -u "${CLIENT[0]}" word ERR || return 0
 	if [[ $word == ok ]]; then
 		RC=0 OUT=$ERR ERR=
@@ -63,7 +63,7 @@ end_cri() {
 	[[ -z $POD ]] || cri StopPodSandbox "{\"pod_sandbox_id\": \"$POD\"}"
 	[[ -z $POD ]] || cri RemovePodSandbox "{\"pod_sandbox_id\": \"$POD\"}"
 	if [[ -n ${CLIENT_PID-} ]]; then
-		exec {CLIENT[1]}>&-
+		exec {REQUESTS}>&-
 		wait "$CLIENT_PID"
 	fi
 	(exit "$1")
@@ -152,6 +152,7 @@ start_containerd() {
 	disown
 	coproc CLIENT { exec "$TESTS/lib/cri" "$WORK/containerd.sock" 2>&1; }
 	# shellcheck disable=SC2154 # coproc sets it
+	REQUESTS=${CLIENT[1]}
 	STARTED+=("$CLIENT_PID")
 	cri Version '{}'
 	[[ $RC == 0 ]] && ctr_ images import "$WORK/image.tar" >/dev/null
