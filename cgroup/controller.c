@@ -18,6 +18,9 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+/* A line for each network interface is the longest that is copied from a parent. */
+#define INHERITED_MAX ((size_t)1 << 20)
+
 const char *cg_full_path(const struct cg_hierarchy *h, const char *path, const char *leaf,
                          const char *file, char *buf, size_t size)
 {
@@ -131,21 +134,49 @@ bool cg_read_key(int dirfd, const char *file, const char *key, uint64_t *ret)
     return false;
 }
 
+static int write_text(const struct cg_controller *c, int dirfd, const struct cg_file *f,
+                      const char *text)
+{
+    return f->ctl == CG_CTL_CPUSET && c->host->mode != CG_MODE_V2
+               ? cg_v1_write_cpuset(dirfd, f->file, text)
+               : io_write_at(dirfd, f->file, text);
+}
+
 /* One write(2), or one per line. */
-static int write_value(int dirfd, const struct cg_file *f)
+static int write_lines(const struct cg_controller *c, int dirfd, const struct cg_file *f,
+                       const char *text)
 {
     char *copy, *cursor, *line;
     int r = 0;
 
-    if (!(f->flags & CG_FILE_LINES) || !strchr(f->text, '\n'))
-        return io_write_at(dirfd, f->file, f->text);
-    copy = cursor = strdup(f->text);
+    if (!(f->flags & CG_FILE_LINES) || !strchr(text, '\n'))
+        return write_text(c, dirfd, f, text);
+    copy = cursor = strdup(text);
     if (!copy)
         return -ENOMEM;
     while (r == 0 && (line = str_next(&cursor, '\n')))
-        r = io_write_at(dirfd, f->file, line);
+        r = write_text(c, dirfd, f, line);
     free(copy);
     return r;
+}
+
+static int write_value(const struct cg_controller *c, int dirfd, const struct cg_file *f)
+{
+    autofree char *inherited = NULL;
+    char parent[NAME_MAX + 4];
+    ssize_t len;
+
+    if (!(f->flags & CG_FILE_INHERIT))
+        return write_lines(c, dirfd, f, f->text);
+    if (c->host->mode == CG_MODE_V2)
+        return io_write_at(dirfd, f->file, "\n"); /* nothing at all would write nothing */
+    snprintf(parent, sizeof parent, "../%s", f->file);
+    len = io_read_all_at(dirfd, parent, INHERITED_MAX, &inherited);
+    if (len < 0)
+        return (int)len;
+    if (len > 0 && inherited[len - 1] == '\n')
+        inherited[len - 1] = '\0';
+    return write_lines(c, dirfd, f, inherited);
 }
 
 static int write_error(const struct cg_controller *c, int dirfd, const struct cg_file *f, int r,
@@ -162,47 +193,64 @@ static int write_error(const struct cg_controller *c, int dirfd, const struct cg
     return r;
 }
 
-static int write_files(struct cg_controller *c, const struct cg_files *files, struct err *e)
+/* What a write of one file of a list came to: 0, also when it is to be written again later. */
+static int judge_write(const struct cg_files *files, size_t i, int r, bool *either_written,
+                       bool *again)
+{
+    const struct cg_file *f = &files->items[i];
+    bool last_either = !(i + 1 < files->count && files->items[i + 1].flags & CG_FILE_EITHER);
+
+    if (f->flags & CG_FILE_EITHER) {
+        *either_written = *either_written || r == 0;
+        if (r == -ENOENT && (*either_written || !last_either))
+            return 0;
+    }
+    if (r == -ENOENT && f->flags & CG_FILE_OPTIONAL)
+        return 0;
+    if ((r == -EINVAL || r == -EBUSY) && f->flags & CG_FILE_RETRY) {
+        *again = true;
+        return 0;
+    }
+    return r;
+}
+
+enum on_failure { STOP, GO_ON };
+
+/* Returns the first failure. */
+static int write_files(struct cg_controller *c, const struct cg_files *files,
+                       enum on_failure on_failure, struct err *e)
 {
     bool again = false, either_written = false;
+    int first = 0;
 
-    for (size_t i = 0; i < files->count; i++) {
+    for (size_t i = 0; i < files->count && (first == 0 || on_failure == GO_ON); i++) {
         const struct cg_file *f = &files->items[i];
-        bool last_either = !(i + 1 < files->count && files->items[i + 1].flags & CG_FILE_EITHER);
-        int dirfd = c->ops->file_dir(c, f->ctl, e);
-        int r;
+        int dirfd = c->ops->file_dir(c, f->ctl, e), r = dirfd;
 
-        if (dirfd < 0)
-            return dirfd;
-        r = write_value(dirfd, f);
-        if (f->flags & CG_FILE_EITHER) {
-            either_written = either_written || r == 0;
-            if (r == -ENOENT && (either_written || !last_either))
-                continue;
+        if (dirfd >= 0) {
+            r = judge_write(files, i, write_value(c, dirfd, f), &either_written, &again);
+            if (r < 0)
+                write_error(c, dirfd, f, r, e);
         }
-        if (r == -ENOENT && f->flags & CG_FILE_OPTIONAL)
-            continue;
-        if ((r == -EINVAL || r == -EBUSY) && f->flags & CG_FILE_RETRY) {
-            again = true;
-            continue;
-        }
-        if (r < 0)
-            return write_error(c, dirfd, f, r, e);
+        first = first < 0 ? first : r < 0 ? r : 0;
     }
     /* Pairs such as quota and period, or memory and swap: each may have had to wait for the other.
      */
-    for (size_t i = 0; again && i < files->count; i++) {
+    for (size_t i = 0; again && i < files->count && (first == 0 || on_failure == GO_ON); i++) {
         const struct cg_file *f = &files->items[i];
         int dirfd, r;
 
         if (!(f->flags & CG_FILE_RETRY))
             continue;
         dirfd = c->ops->file_dir(c, f->ctl, e);
-        r = write_value(dirfd, f);
-        if (r < 0 && !(r == -ENOENT && f->flags & CG_FILE_OPTIONAL))
-            return write_error(c, dirfd, f, r, e);
+        r = dirfd < 0 ? dirfd : write_value(c, dirfd, f);
+        if (r >= 0 || (r == -ENOENT && f->flags & CG_FILE_OPTIONAL))
+            continue;
+        if (dirfd >= 0)
+            write_error(c, dirfd, f, r, e);
+        first = first < 0 ? first : r;
     }
-    return 0;
+    return first;
 }
 
 /* What the scope is to be told; @files or @devices may be NULL. */
@@ -261,7 +309,14 @@ int cg_update(struct cg_controller *c, const struct cg_files *files, struct err 
 {
     int r = c->unit ? change_unit(c, files, NULL, e) : 0;
 
-    return r < 0 ? r : write_files(c, files, e);
+    return r < 0 ? r : write_files(c, files, STOP, e);
+}
+
+int cg_revert(struct cg_controller *c, const struct cg_files *files, struct err *e)
+{
+    int first = c->unit ? change_unit(c, files, NULL, e) : 0, r = write_files(c, files, GO_ON, e);
+
+    return first < 0 ? first : r;
 }
 
 int cg_create(struct cg_controller *c, const struct cg_files *files,
@@ -274,7 +329,7 @@ int cg_create(struct cg_controller *c, const struct cg_files *files,
     if (r == 0 && devices && !c->unit)
         r = c->ops->set_devices(c, devices, e);
     if (r == 0)
-        r = write_files(c, files, e);
+        r = write_files(c, files, STOP, e);
     return r;
 }
 

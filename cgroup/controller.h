@@ -138,6 +138,10 @@ void cg_keep_warm(struct cg_controller *c, pid_t pid);
 /* Write limits. 0; other -errno; values written before the failing one stay. */
 int cg_update(struct cg_controller *c, const struct cg_files *files, struct err *e);
 
+/* Write limits back after a failure: as cg_update(), but the next file is written whatever becomes
+ * of one. 0; the -errno of the first that failed. */
+int cg_revert(struct cg_controller *c, const struct cg_files *files, struct err *e);
+
 /* Put a device list into force. 0; -ENOTSUP v1 cannot express it; other -errno. */
 int cg_set_devices(struct cg_controller *c, const struct cg_dev_table *devices, struct err *e);
 

@@ -11,59 +11,6 @@
 
 #define DEFAULT_PERIOD_US 100000
 
-/*
- * 10^x for x in [-1, 4] and log2 of an integer, to about 1e-15, without the maths library: loading
- * it would cost every hook run more than the rest of the program's start. The unit test compares
- * the result with libm's for every value of shares.
- */
-static double log2_of(uint64_t n)
-{
-    int exponent = 63 - __builtin_clzll(n);
-    double x = (double)n / (double)(UINT64_C(1) << exponent); /* 1 <= x < 2 */
-    double y = (x - 1) / (x + 1), square = y * y, term = y, sum = 0;
-
-    /* ln x = 2 (y + y^3/3 + y^5/5 + ...), |y| < 1/3 */
-    for (int k = 1; k < 40; k += 2) {
-        sum += term / k;
-        term *= square;
-    }
-    return exponent + 2 * sum * 1.4426950408889634074; /* 1 / ln 2 */
-}
-
-static double pow10_of(double x)
-{
-    double z = x * 2.3025850929940456840 / 64, term = 1, sum = 1; /* ln 10 */
-
-    for (int k = 1; k < 20; k++) {
-        term *= z / k;
-        sum += term;
-    }
-    for (int i = 0; i < 6; i++)
-        sum *= sum;
-    return sum;
-}
-
-uint64_t cg_shares_to_weight(uint64_t shares)
-{
-    double l, power;
-    uint64_t weight;
-
-    if (shares <= 2)
-        return 1;
-    if (shares >= 262144)
-        return 10000;
-    l = log2_of(shares);
-    power = pow10_of((l * l + 125 * l) / 612 - 7.0 / 34);
-    weight = (uint64_t)power;
-    /* 1024 shares are exactly 100; a rounding error must not make it 101. */
-    return (double)weight + 1e-9 < power ? weight + 1 : weight;
-}
-
-uint64_t cg_blkio_to_io_weight(uint64_t weight)
-{
-    return 1 + (weight - 10) * 9999 / 990;
-}
-
 const struct cg_value *cg_limit_value(const struct cg_limits *limits, size_t offset)
 {
     const void *value = (const char *)limits + offset;
@@ -111,6 +58,9 @@ static int emit_shares(const struct cg_limit_row *row, const struct cg_limits *l
 
     (void)e;
     if (shares == 0) /* runtimes take 0 for "not set" */
+        return 0;
+    /* An idle group has the least weight there is, and the kernel refuses to give it another. */
+    if (l->cpu_idle.set && l->cpu_idle.value == 1)
         return 0;
     if (v2)
         shares = (int64_t)cg_shares_to_weight((uint64_t)shares);
@@ -435,6 +385,8 @@ static const struct cg_limit_row rows[] = {
      .ctl = CG_CTL_CPU,
      .v1_file = "cpu.shares",
      .v2_file = "cpu.weight",
+     .v1_reset = "1024",
+     .v2_reset = "100",
      .v1_property = "CPUShares",
      .v2_property = "CPUWeight",
      NUMBER(cpu_shares),
@@ -443,6 +395,8 @@ static const struct cg_limit_row rows[] = {
      .ctl = CG_CTL_CPU,
      .v1_file = "cpu.cfs_quota_us",
      .v2_file = "cpu.max",
+     .v1_reset = "-1",
+     .v2_reset = "max 100000",
      .v1_property = "CPUQuotaPerSecUSec",
      .v2_property = "CPUQuotaPerSecUSec",
      .flags = CG_FILE_RETRY,
@@ -452,6 +406,8 @@ static const struct cg_limit_row rows[] = {
      .ctl = CG_CTL_CPU,
      .v1_file = "cpu.cfs_burst_us",
      .v2_file = "cpu.max.burst",
+     .v1_reset = "0",
+     .v2_reset = "0",
      NUMBER(cpu_burst_us),
      .min = 0,
      .max = INT64_MAX,
@@ -459,6 +415,7 @@ static const struct cg_limit_row rows[] = {
     {.name = "cpu.realtimePeriod",
      .ctl = CG_CTL_CPU,
      .v1_file = "cpu.rt_period_us",
+     .v1_reset = "1000000",
      NUMBER(cpu_rt_period_us),
      .min = 1,
      .max = INT64_MAX,
@@ -466,6 +423,7 @@ static const struct cg_limit_row rows[] = {
     {.name = "cpu.realtimeRuntime",
      .ctl = CG_CTL_CPU,
      .v1_file = "cpu.rt_runtime_us",
+     .v1_reset = "0",
      NUMBER(cpu_rt_runtime_us),
      .min = -1,
      .max = INT64_MAX,
@@ -474,6 +432,8 @@ static const struct cg_limit_row rows[] = {
      .ctl = CG_CTL_CPU,
      .v1_file = "cpu.idle",
      .v2_file = "cpu.idle",
+     .v1_reset = "0",
+     .v2_reset = "0",
      NUMBER(cpu_idle),
      .min = 0,
      .max = 1},
@@ -481,6 +441,8 @@ static const struct cg_limit_row rows[] = {
      .ctl = CG_CTL_CPUSET,
      .v1_file = "cpuset.cpus",
      .v2_file = "cpuset.cpus",
+     .v1_reset = "",
+     .v2_reset = "",
      .v2_property = "AllowedCPUs",
      .emit = emit_cpuset,
      .is_set = cpus_is_set},
@@ -488,6 +450,8 @@ static const struct cg_limit_row rows[] = {
      .ctl = CG_CTL_CPUSET,
      .v1_file = "cpuset.mems",
      .v2_file = "cpuset.mems",
+     .v1_reset = "",
+     .v2_reset = "",
      .v2_property = "AllowedMemoryNodes",
      .emit = emit_cpuset,
      .is_set = mems_is_set},
@@ -495,6 +459,8 @@ static const struct cg_limit_row rows[] = {
      .ctl = CG_CTL_MEMORY,
      .v1_file = "memory.limit_in_bytes",
      .v2_file = "memory.max",
+     .v1_reset = "-1",
+     .v2_reset = "max",
      .v1_property = "MemoryLimit",
      .v2_property = "MemoryMax",
      NUMBER(memory_limit),
@@ -505,6 +471,8 @@ static const struct cg_limit_row rows[] = {
      .ctl = CG_CTL_MEMORY,
      .v1_file = "memory.memsw.limit_in_bytes",
      .v2_file = "memory.swap.max",
+     .v1_reset = "-1",
+     .v2_reset = "max",
      .v2_property = "MemorySwapMax",
      .flags = CG_FILE_RETRY,
      .emit = emit_swap,
@@ -513,6 +481,8 @@ static const struct cg_limit_row rows[] = {
      .ctl = CG_CTL_MEMORY,
      .v1_file = "memory.soft_limit_in_bytes",
      .v2_file = "memory.low",
+     .v1_reset = "-1",
+     .v2_reset = "0",
      .v2_property = "MemoryLow",
      NUMBER(memory_reservation),
      .min = -1,
@@ -520,18 +490,21 @@ static const struct cg_limit_row rows[] = {
     {.name = "memory.kernelTCP",
      .ctl = CG_CTL_MEMORY,
      .v1_file = "memory.kmem.tcp.limit_in_bytes",
+     .v1_reset = "-1",
      NUMBER(memory_kernel_tcp),
      .min = -1,
      .max = INT64_MAX},
     {.name = "memory.swappiness",
      .ctl = CG_CTL_MEMORY,
      .v1_file = "memory.swappiness",
+     .v1_reset = "",
      NUMBER(memory_swappiness),
      .min = 0,
      .max = 100},
     {.name = "memory.disableOOMKiller",
      .ctl = CG_CTL_MEMORY,
      .v1_file = "memory.oom_control",
+     .v1_reset = "0",
      NUMBER(memory_no_oom_kill),
      .min = 1,
      .max = 1,
@@ -540,6 +513,8 @@ static const struct cg_limit_row rows[] = {
      .ctl = CG_CTL_PIDS,
      .v1_file = "pids.max",
      .v2_file = "pids.max",
+     .v1_reset = "max",
+     .v2_reset = "max",
      .v1_property = "TasksMax",
      .v2_property = "TasksMax",
      NUMBER(pids),
@@ -548,12 +523,17 @@ static const struct cg_limit_row rows[] = {
      .ctl = CG_CTL_HUGETLB,
      .v1_file = "hugetlb.*.limit_in_bytes",
      .v2_file = "hugetlb.*.max",
+     .v1_reset = "-1",
+     .v2_reset = "max",
      .emit = emit_hugetlb,
      .is_set = hugetlb_is_set},
     {.name = "blockIO.weight",
      .ctl = CG_CTL_BLKIO,
      .v1_file = "blkio.bfq.weight",
      .v2_file = "io.bfq.weight",
+     .v1_reset = "100",
+     .v2_reset = "100",
+     .device_reset = "default",
      .flags = CG_FILE_LINES | CG_FILE_EITHER,
      .emit = emit_blkio_weight,
      .is_set = blkio_weight_is_set},
@@ -561,6 +541,9 @@ static const struct cg_limit_row rows[] = {
      .ctl = CG_CTL_BLKIO,
      .v1_file = "blkio.weight",
      .v2_file = "io.weight",
+     .v1_reset = "500",
+     .v2_reset = "100",
+     .device_reset = "default",
      .v2_property = "IOWeight",
      .flags = CG_FILE_LINES | CG_FILE_EITHER,
      .emit = emit_blkio_weight,
@@ -568,6 +551,8 @@ static const struct cg_limit_row rows[] = {
     {.name = "blockIO.leafWeight",
      .ctl = CG_CTL_BLKIO,
      .v1_file = "blkio.leaf_weight",
+     .v1_reset = "500",
+     .device_reset = "default",
      .flags = CG_FILE_LINES,
      .emit = emit_leaf_weight,
      .is_set = leaf_weight_is_set},
@@ -575,18 +560,21 @@ static const struct cg_limit_row rows[] = {
      .ctl = CG_CTL_BLKIO,
      .v1_file = "blkio.throttle.*",
      .v2_file = "io.max",
+     .device_reset = "0",
      .flags = CG_FILE_LINES,
      .emit = emit_throttles,
      .is_set = throttle_is_set},
     {.name = "network.classID",
      .ctl = CG_CTL_NET_CLS,
      .v1_file = "net_cls.classid",
+     .v1_reset = "",
      NUMBER(net_class_id),
      .min = 0,
      .max = UINT32_MAX},
     {.name = "network.priorities",
      .ctl = CG_CTL_NET_PRIO,
      .v1_file = "net_prio.ifpriomap",
+     .v1_reset = "",
      .flags = CG_FILE_LINES,
      .emit = emit_priorities,
      .is_set = priorities_are_set},

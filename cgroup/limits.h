@@ -97,6 +97,8 @@ enum cg_file_flags {
     CG_FILE_EITHER = 4,
     /* The kernel may refuse the value until another file of the list has been written. */
     CG_FILE_RETRY = 8,
+    /* What the parent has: copied from its file on v1; on v2 an empty text says so. */
+    CG_FILE_INHERIT = 16,
 };
 
 struct cg_file {
@@ -120,6 +122,22 @@ struct cg_files {
 int cg_limits_files(const struct cg_limits *limits, bool v2, struct arena *a, struct cg_files *ret,
                     const char ***warnings, size_t *warning_count, struct err *e);
 
+/*
+ * What to write when a cgroup's limits change: first each limit that @before has set and @after
+ * does not, as it would be if it had never been set, then all of @after. Where a file has a line
+ * for each device, it is the lines that are compared.
+ * @before  lists of several sources may be put behind one another; a file may be in it repeatedly.
+ * @warnings  a file of linux.resources.unified of which we do not know how it was before: it stays
+ * as it is (arena strings).
+ * Pure. With nothing in @before, or nothing that is not in @after, @ret is what @after is.
+ */
+void cg_files_change(const struct cg_files *before, const struct cg_files *after, bool v2,
+                     struct arena *a, struct cg_files *ret, const char ***warnings,
+                     size_t *warning_count);
+
+/* Append the files of another list. */
+void cg_files_append(struct arena *a, struct cg_files *files, const struct cg_files *more);
+
 /* The controllers that the list needs. */
 unsigned cg_files_controllers(const struct cg_files *files);
 
@@ -140,12 +158,19 @@ uint64_t cg_blkio_to_io_weight(uint64_t weight);
  * @v2_file     NULL: v2 has no counterpart
  * @v1_property, @v2_property  the D-Bus property of a systemd scope that stands for the file; NULL:
  *              systemd knows none and the file is written by us
+ * @v1_reset, @v2_reset  what the file of a new cgroup says: the text that takes the limit away; "":
+ *              what the parent's says; NULL: the file has nothing but lines for devices
+ * @device_reset  in files with lines such as "8:0 100" what stands for the 100 then; NULL: there
+ * are none. Of a line such as "8:0 rbps=100" each value becomes "max" in any case.
  */
 struct cg_limit_row {
     const char *name;
     enum cg_ctl ctl;
     const char *v1_file;
     const char *v2_file;
+    const char *v1_reset;
+    const char *v2_reset;
+    const char *device_reset;
     const char *v1_property;
     const char *v2_property;
     size_t offset; /* of the struct cg_value, for rows that are one number */

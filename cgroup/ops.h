@@ -39,6 +39,13 @@ int cg_make_dir(struct cg_controller *c, const struct cg_hierarchy *h, const cha
 const char *cg_full_path(const struct cg_hierarchy *h, const char *path, const char *leaf,
                          const char *file, char *buf, size_t size);
 
+/*
+ * Write cpuset.cpus or cpuset.mems of a v1 cgroup, and of those inside of it as far as the kernel
+ * demands: widened from the top, narrowed from the bottom. A child that had the whole old list gets
+ * the whole new one. 0; -errno of the first write that failed; children may have changed by then.
+ */
+int cg_v1_write_cpuset(int dirfd, const char *file, const char *text);
+
 /* A number from a file that holds one, or one "key value" line of a file. False if it is not there.
  */
 bool cg_read_number(int dirfd, const char *file, uint64_t *ret);

@@ -3,17 +3,24 @@
 
 #include "base/err.h"
 #include "base/io.h"
+#include "base/str.h"
 #include "hook/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define STOP_TIMEOUT_MS 5000
+/* For one that was let go, or whose stage has died, to notice: it only has to be scheduled. */
+#define SETTLE_TIMEOUT_MS 1000
+/* How the names of all our children begin, so that one can be told from a fork that is not ready.
+ */
+#define NAME_PREFIX "osc-"
 
 /* It lives under somebody's memory limit and must outlive the VMM. Needs CAP_SYS_RESOURCE; without
  * it the child is an ordinary victim, and prune is what is left. */
@@ -99,6 +106,41 @@ void child_go(struct child *c)
         log_msg(LEVEL_WARNING, "a helper process of sandbox %s has ended early",
                 log_about.sandbox_id);
     fd_close(&c->go_fd);
+}
+
+/* What a descriptor of a process is; "" when it has none, or no descriptors any more. */
+static const char *descriptor_of(pid_t pid, int fd, char buf[static 16])
+{
+    char path[48];
+    ssize_t len;
+
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, fd);
+    len = readlink(path, buf, 15);
+    buf[len > 0 ? len : 0] = '\0';
+    return buf;
+}
+
+/*
+ * Descriptor 3 is the pipe from when it has its name until it is let go; 0 is /dev/null until it
+ * ends, when descriptors go before the process does.
+ */
+static bool is_let_go(pid_t pid)
+{
+    char buf[16];
+    struct proc_stat st;
+
+    return proc_stat_read(pid, &st) == 0 && str_starts(st.comm, NAME_PREFIX) &&
+           !str_starts(descriptor_of(pid, 3, buf), "pipe:") && *descriptor_of(pid, 0, buf);
+}
+
+bool child_works(const struct proc_id *id)
+{
+    for (unsigned tries = 0; proc_alive(id); tries++) {
+        if (is_let_go(id->pid) || tries == SETTLE_TIMEOUT_MS)
+            return true;
+        io_sleep_ms(1);
+    }
+    return false;
 }
 
 void child_abort(struct child *c)

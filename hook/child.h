@@ -37,6 +37,13 @@ int child_fork(const char *name, void (*run)(const void *arg), const void *arg, 
 /* Everything is in its place: let it work. */
 void child_go(struct child *c);
 
+/*
+ * Whether a recorded one lives and was let go. One that still waits ends when its stage is dead, or
+ * is about to be let go: that is waited for. Only for who holds the lock of its sandbox, so that
+ * the stage which started it is over.
+ */
+bool child_works(const struct proc_id *id);
+
 /* The stage failed: end it, and wait. Nothing happens for one that was never forked or has gone. */
 void child_abort(struct child *c);
 

@@ -7,31 +7,12 @@
 #include "base/str.h"
 #include "hook/placeholder.h"
 #include "hook/prune.h"
-#include "hook/sandbox.h"
+#include "hook/run.h"
 #include "hook/scan.h"
 #include "hook/vcpu.h"
 #include "hook/watcher.h"
 
 #include <errno.h>
-
-/* Shorter than any hook timeout that makes sense, longer than any stage takes. */
-#define LOCK_TIMEOUT_MS 10000
-
-/* One run of a stage. */
-struct run {
-    const struct request *request;
-    const struct oci_input *input;
-    enum stage stage;
-    struct arena *a;
-    struct cg_host host;
-    struct state_dir state;
-    struct facts facts;
-    struct record_lock lock;
-    struct record before; /* the record as it was found */
-    enum record_state found;
-    const char *process_path; /* for plan_input */
-    struct plan plan;
-};
 
 int lifecycle_read(int fd, enum stage *stage, struct arena *a, struct oci_input *ret, struct err *e)
 {
@@ -61,65 +42,19 @@ int lifecycle_read(int fd, enum stage *stage, struct arena *a, struct oci_input 
     return r;
 }
 
-static struct plan_input plan_input(const struct run *run)
-{
-    return (struct plan_input){
-        .stage = run->stage,
-        .state = &run->input->state,
-        .config = run->input->has_config ? &run->input->config : NULL,
-        .hook = run->request->hook,
-        .only_argument = run->request->only_argument,
-        .facts = &run->facts,
-        .process_path = run->process_path,
-    };
-}
-
-static int lock_sandbox(struct run *run, const char *sandbox_id, bool make, struct err *e)
-{
-    int r = record_lock(&run->state, sandbox_id, make, LOCK_TIMEOUT_MS, &run->lock, e);
-
-    return r < 0 ? r : record_read(&run->lock, run->a, &run->before, &run->found, e);
-}
-
-/* ---- setup ---- */
-
 struct setup {
     struct proc_id init;
     struct cg_origin origin;
     struct record record; /* as it will be */
     struct sandbox sandbox;
+    struct change change; /* of its limits and devices */
     struct child watcher;
     struct child runtime_placeholder; /* for the scope that init leaves */
     struct child sandbox_placeholder; /* for a scope that would have no process */
     bool placed;                      /* init is where it belongs, since an earlier stage */
     bool begun; /* the plan was accepted: from here on there may be something to undo */
-    bool wrote_record, attached;
+    bool wrote_record, changed_limits, attached;
 };
-
-/* The record's containers other than this one. */
-static void other_containers(const struct run *run, struct json_list *ret)
-{
-    *ret = (struct json_list){0};
-    for (size_t i = 0; run->found == RECORD_VALID && i < run->before.containers.count; i++) {
-        const struct record_container *c =
-            &JSON_AT(run->before.containers, struct record_container, i);
-
-        if (!str_eq(c->id, run->input->state.id))
-            *(struct record_container *)arena_push(run->a, &ret->items, &ret->count, sizeof *c) =
-                *c;
-    }
-}
-
-static const struct oci_resources *const *resources_of(const struct run *run,
-                                                       const struct json_list *containers)
-{
-    const struct oci_resources **all =
-        arena_alloc(run->a, (containers->count + 1) * sizeof(const struct oci_resources *));
-
-    for (size_t i = 0; i < containers->count; i++)
-        all[i] = JSON_AT(*containers, struct record_container, i).resources;
-    return all;
-}
 
 /* The same id again is a retry or a successor; but not while the first one lives. */
 static int check_conflicts(const struct run *run, const struct proc_id *init, struct err *e)
@@ -135,11 +70,11 @@ static int check_conflicts(const struct run *run, const struct proc_id *init, st
                        p->container_id, p->sandbox_id, (int)old.pid);
     if (run->found == RECORD_VALID &&
         run->before.sandbox_cgroup_only.value != p->sandbox_cgroup_only)
-        return err_set(e, -EINVAL,
-                       "sandbox %s runs with sandbox_cgroup_only=%s, container %s wants %s; "
-                       "all containers of a sandbox need the same policy",
-                       p->sandbox_id, run->before.sandbox_cgroup_only.value ? "true" : "false",
-                       p->container_id, p->sandbox_cgroup_only ? "true" : "false");
+        return err_input(e,
+                         "sandbox %s runs with sandbox_cgroup_only=%s, container %s wants %s; "
+                         "all containers of a sandbox need the same policy, that of the first",
+                         p->sandbox_id, run->before.sandbox_cgroup_only.value ? "true" : "false",
+                         p->container_id, p->sandbox_cgroup_only ? "true" : "false");
     if (run->found == RECORD_VALID && run->before.layout &&
         !str_eq(run->before.layout, layout_name(p->layout)))
         return err_set(e, -EINVAL,
@@ -148,57 +83,33 @@ static int check_conflicts(const struct run *run, const struct proc_id *init, st
     return 0;
 }
 
-static char *copy(struct arena *a, const char *text)
-{
-    return text ? arena_strdup(a, text) : NULL;
-}
-
-/* What a plan says of a sandbox that has no record yet, or none that can be read. */
-static struct record planned_record(const struct plan *p, struct arena *a)
-{
-    return (struct record){
-        .sandbox_id = copy(a, p->sandbox_id),
-        .sandbox_cgroup_only = {true, p->sandbox_cgroup_only},
-        .policy_source = copy(a, policy_source_name(p->policy_source)),
-        .manager = copy(a, plan_manager_name(p)),
-        .mode = copy(a, cg_mode_name(p->mode)),
-        .layout = copy(a, layout_name(p->layout)),
-        .enable_vcpus_pinning = {true, p->pinning},
-        .parent_path = copy(a, p->parent_path),
-        .sandbox_path = copy(a, p->sandbox_path),
-        .vcpu_path = copy(a, p->vcpu_path),
-        .overhead_path = copy(a, p->overhead_path),
-        .slice = copy(a, p->slice),
-        .sandbox_unit = copy(a, p->sandbox_unit),
-        .overhead_unit = copy(a, p->overhead_unit),
-    };
-}
-
 static void build_record(const struct run *run, struct setup *s)
 {
     const struct plan *p = &run->plan;
-    struct record_container *mine, *before = record_find(&run->before, p->container_id);
-    struct record *r = &s->record;
-
-    /* The sandbox was placed by its first container; its cgroup stays where it is. */
-    *r = run->found == RECORD_VALID ? run->before : planned_record(p, run->a);
-    other_containers(run, &r->containers);
-    mine = arena_push(run->a, &r->containers.items, &r->containers.count, sizeof *mine);
-    *mine = (struct record_container){
+    const struct record_container *before = record_find(&run->before, p->container_id);
+    /* A predecessor's placeholder is in a scope that goes with it. */
+    bool same = before && record_container_is_alive(before);
+    const struct record_container mine = {
         .id = arena_strdup(run->a, p->container_id),
         .bundle = run->input->state.bundle,
         .init = record_process_new(run->a, &s->init),
-        .placeholder = before ? before->placeholder : NULL,
-        .runtime_path = before ? before->runtime_path : copy(run->a, p->runtime_path),
+        .placeholder = same ? before->placeholder : NULL,
+        .runtime_path = same              ? before->runtime_path
+                        : p->runtime_path ? arena_strdup(run->a, p->runtime_path)
+                                          : NULL,
         .resources = p->resources,
     };
+
+    /* The sandbox was placed by its first container; its cgroup stays where it is. */
+    s->record = run->found == RECORD_VALID ? run->before : run_planned_record(p, run->a);
+    s->record.containers = run_with_container(run, &run->others, &mine);
 }
 
 static bool is_running(const struct record_process *p)
 {
     struct proc_id id = record_process_id(p);
 
-    return proc_alive(&id);
+    return child_works(&id);
 }
 
 /* One watcher per sandbox: the recorded one if it lives. */
@@ -266,9 +177,10 @@ static bool is_placed(struct setup *s)
 static int make_cgroups(struct run *run, struct setup *s, struct err *e)
 {
     bool nested = run->plan.layout == LAYOUT_NESTED;
-    int r = cg_create(&s->sandbox.vcpu, &run->plan.sandbox_files,
-                      nested ? NULL : &run->plan.device_table, e);
+    int r;
 
+    s->changed_limits = !nested;
+    r = cg_create(&s->sandbox.vcpu, &s->change.files, nested ? NULL : &s->change.devices, e);
     if (r == 0 && s->sandbox.has_overhead)
         r = cg_create(&s->sandbox.overhead, &run->plan.overhead_files,
                       run->plan.mode == CG_MODE_V2 ? NULL : &run->plan.device_table, e);
@@ -295,41 +207,24 @@ static int attach(struct run *run, struct setup *s, struct err *e)
     return r;
 }
 
-/* Give the sandbox back the limits of the containers that stay. */
-static void restore_limits(struct run *run, struct setup *s, const struct json_list *others)
-{
-    struct plan old = {.mode = run->plan.mode, .systemd = s->record.sandbox_unit != NULL};
-
-    if (plan_sandbox(resources_of(run, others), others->count, run->request->hook, &run->facts,
-                     s->record.sandbox_cgroup_only.value, run->a, &old, NULL) < 0)
-        return;
-    cg_update(&s->sandbox.vcpu, &old.sandbox_files, NULL);
-    cg_set_devices(&s->sandbox.vcpu, &old.device_table, NULL);
-    if (s->sandbox.has_overhead && run->facts.mode != CG_MODE_V2)
-        cg_set_devices(&s->sandbox.overhead, &old.device_table, NULL);
-}
-
 /* Undo everything that this stage did; and what an earlier stage did for the same container,
  * because the runtime stops it now, and not every runtime calls poststop then. */
 static void roll_back(struct run *run, struct setup *s, struct err *e)
 {
-    struct json_list others;
-
     if (!s->begun)
         return;
-    other_containers(run, &others);
     if (s->attached)
         cg_restore(&run->host, s->init.pid, &s->origin);
     child_abort(&s->watcher);
     child_abort(&s->runtime_placeholder);
     child_abort(&s->sandbox_placeholder);
     cg_undo_create(&s->sandbox.overhead);
-    if (others.count > 0)
-        restore_limits(run, s, &others);
+    if (run->alive.count > 0 && s->changed_limits)
+        change_revert(&s->change, &s->sandbox);
     cg_undo_create(&s->sandbox.vcpu);
     if (!s->wrote_record)
         return;
-    if (others.count > 0) {
+    if (run->alive.count > 0) {
         /* A watcher of this run is gone: the next stage starts another. */
         record_write(&run->lock, run->a, &run->before, NULL);
         if (!record_find(&run->before, run->plan.container_id))
@@ -344,6 +239,19 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
         /* Something could not be undone: the record stays, so that teardown or prune finds it. */
         err_hint(e, "; a cgroup made for it is still busy, `prune` removes it later");
     }
+}
+
+/* The limits in force are without those that have died by now. If that cannot be written, the next
+ * stage finds them dead again. */
+static void drop_dead(struct run *run, struct setup *s)
+{
+    const struct record_container *mine = record_find(&s->record, run->plan.container_id);
+
+    if (run->alive.count == run->others.count)
+        return;
+    s->record.containers = run_with_container(run, &run->alive, mine);
+    if (record_write(&run->lock, run->a, &s->record, NULL) == 0)
+        run_unlink_dropped(run, &s->record);
 }
 
 /* Where the runtime has put the process. crun makes a cgroup of its own in a scope, and that is
@@ -361,24 +269,25 @@ static int find_origin(struct run *run, struct setup *s, struct err *e)
     int r = cg_origin_read(&run->host, s->init.pid, run->a, &s->origin, e);
 
     if (r == 0 && origin_path(run, &s->origin))
-        mine->runtime_path = copy(run->a, origin_path(run, &s->origin));
+        mine->runtime_path = arena_strdup(run->a, origin_path(run, &s->origin));
     return r;
 }
 
 static int setup_locked(struct run *run, struct setup *s, struct err *e)
 {
-    struct plan_input in = plan_input(run);
-    struct json_list others;
-    int r;
+    struct plan_input in = run_plan_input(run);
+    int r = check_conflicts(run, &s->init, e);
 
-    other_containers(run, &others);
-    in.others = resources_of(run, &others);
-    in.other_count = others.count;
-    r = plan_make(&in, run->a, &run->plan, e);
-    if (r == 0)
-        r = check_conflicts(run, &s->init, e);
     if (r < 0)
         return r;
+    in.others = run_resources(run, &run->alive);
+    in.other_count = run->alive.count;
+    r = plan_make(&in, run->a, &run->plan, e);
+    if (r < 0)
+        return r;
+    /* Nothing of it is ever written with layout nested. */
+    if (run->plan.layout != LAYOUT_NESTED)
+        s->change = run_change(run, &run->plan);
     for (size_t i = 0; i < run->plan.warning_count; i++)
         log_msg(run->plan.warnings[i] == run->plan.refused ? LEVEL_WARNING : LEVEL_INFO, "%s",
                 run->plan.warnings[i]);
@@ -409,6 +318,7 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
         r = attach(run, s, e);
     if (r < 0)
         return r;
+    drop_dead(run, s);
     child_go(&s->runtime_placeholder);
     child_go(&s->sandbox_placeholder);
     child_go(&s->watcher);
@@ -437,12 +347,12 @@ static int place_now(struct run *run, struct setup *s, struct err *e)
 /* Lock the sandbox; what a dead one of the same id left goes first. */
 static int lock_fresh(struct run *run, struct err *e)
 {
-    int r = lock_sandbox(run, run->plan.sandbox_id, true, e);
+    int r = run_lock(run, run->plan.sandbox_id, true, e);
 
     if (r < 0 || run->found != RECORD_VALID || record_is_alive(&run->before))
         return r;
     r = sandbox_destroy(&run->state, &run->host, &run->before, run->request->hook, &run->lock, e);
-    return r < 0 ? r : lock_sandbox(run, run->plan.sandbox_id, true, e);
+    return r < 0 ? r : run_lock(run, run->plan.sandbox_id, true, e);
 }
 
 /* Place again, now that the process is known: layout nested goes by where it really is. */
@@ -455,7 +365,7 @@ static int place_at_process(struct run *run, const struct proc_id *init, struct 
     if (r < 0)
         return r;
     run->process_path = origin_path(run, &origin);
-    in = plan_input(run);
+    in = run_plan_input(run);
     return plan_place(&in, run->a, &run->plan, e);
 }
 
@@ -467,7 +377,7 @@ static int set_up(struct run *run, struct err *e)
         .runtime_placeholder = CHILD_INIT,
         .sandbox_placeholder = CHILD_INIT,
     };
-    struct plan_input in = plan_input(run);
+    struct plan_input in = run_plan_input(run);
     int r;
 
     if (state->pid.value <= 0)
@@ -508,140 +418,6 @@ static int set_up(struct run *run, struct err *e)
     return r;
 }
 
-/* ---- teardown ---- */
-
-/* No record: nothing was set up, or it was removed. What the plan would have named goes if it is
- * empty. */
-static int remove_planned(struct run *run, struct err *e)
-{
-    struct plan_input in = plan_input(run);
-    struct record r;
-    struct sandbox s;
-
-    if (!run->input->has_config || plan_place(&in, run->a, &run->plan, NULL) < 0)
-        return 0;
-    r = planned_record(&run->plan, run->a);
-    sandbox_init(&s, &run->host, &run->state.parents, &r);
-    if (sandbox_load(&s, e) == 0) {
-        if (s.has_overhead && cg_is_empty(&s.overhead))
-            cg_delete(&s.overhead, 0, NULL);
-        if (cg_is_empty(&s.vcpu))
-            cg_delete(&s.vcpu, 0, NULL);
-    }
-    err_reset(e);
-    sandbox_close(&s);
-    return 0;
-}
-
-/*
- * There is a record, but not one that we can read: of another version of this program, or damaged.
- * The plan names the cgroups again; a watcher is told by its program file, as nothing else says who
- * it is.
- */
-static int destroy_planned(struct run *run, const char *sandbox_id, struct err *e)
-{
-    struct plan_input in = plan_input(run);
-    struct record r;
-
-    if (!run->input->has_config || plan_place(&in, run->a, &run->plan, NULL) < 0 ||
-        !str_eq(run->plan.sandbox_id, sandbox_id))
-        return e->code;
-    err_reset(e);
-    r = planned_record(&run->plan, run->a);
-    sandbox_end_children(&run->host, &r);
-    record_unlink(&run->state, run->input->state.id);
-    return sandbox_destroy(&run->state, &run->host, &r, run->request->hook, &run->lock, e);
-}
-
-/* Others stay: forget this container, and let the limits follow. */
-static int shrink(struct run *run, struct err *e)
-{
-    struct record after = run->before;
-    struct plan plan = {.mode = run->host.mode, .systemd = after.sandbox_unit != NULL};
-    struct proc_id placeholder =
-        record_process_id(record_find(&run->before, run->input->state.id)->placeholder);
-    struct sandbox s;
-    int r;
-
-    (void)child_stop(&placeholder, NULL); /* its container's init is dead, so it ends anyway */
-    other_containers(run, &after.containers);
-    r = record_write(&run->lock, run->a, &after, e);
-    if (r < 0)
-        return r;
-    record_unlink(&run->state, run->input->state.id);
-    facts_gather(run->host.mode, run->request->hook, run->a, &run->facts);
-    r = plan_sandbox(resources_of(run, &after.containers), after.containers.count,
-                     run->request->hook, &run->facts, after.sandbox_cgroup_only.value, run->a,
-                     &plan, e);
-    if (r < 0)
-        return r;
-    sandbox_init(&s, &run->host, &run->state.parents, &after);
-    r = sandbox_load(&s, e);
-    if (r == 0)
-        r = cg_update(&s.vcpu, &plan.sandbox_files, e);
-    if (r == 0)
-        r = cg_set_devices(&s.vcpu, &plan.device_table, e);
-    if (r == 0 && s.has_overhead && run->host.mode != CG_MODE_V2)
-        r = cg_set_devices(&s.overhead, &plan.device_table, e);
-    sandbox_close(&s);
-    /* The sandbox died meanwhile: nothing is left to limit. */
-    if (r == -ENOENT || r == -ENODEV) {
-        err_reset(e);
-        r = 0;
-    }
-    return r;
-}
-
-static int find_sandbox(struct run *run, const char **ret)
-{
-    struct plan_input in = plan_input(run);
-    struct plan plan;
-
-    if (record_lookup(&run->state, run->input->state.id, run->a, ret) == 0)
-        return 0;
-    if (plan_place(&in, run->a, &plan, NULL) < 0)
-        return -ENOENT;
-    *ret = plan.sandbox_id;
-    return faccessat(run->state.sandboxes, *ret, F_OK, 0) < 0 ? -ENOENT : 0;
-}
-
-static int tear_down(struct run *run, struct err *e)
-{
-    const char *id = run->input->state.id, *sandbox_id;
-    int r = cg_name_check(id, "state.id", e);
-
-    if (r < 0)
-        return r;
-    r = state_dir_open(run->request->state_dir, false, &run->state, e);
-    if (r == 0)
-        r = find_sandbox(run, &sandbox_id);
-    if (r == 0) {
-        log_about.sandbox_id = sandbox_id;
-        r = lock_sandbox(run, sandbox_id, false, e);
-    }
-    if (r == -ENOENT) {
-        err_reset(e);
-        return remove_planned(run, e);
-    }
-    if (r == -EPROTO && e)
-        return destroy_planned(run, sandbox_id, e);
-    if (r < 0)
-        return r;
-    if (run->found != RECORD_VALID) {
-        record_remove(&run->state, sandbox_id, &run->lock);
-        return remove_planned(run, e);
-    }
-    if (run->before.containers.count > 0 && !record_find(&run->before, id)) {
-        /* A stopped sandbox whose id is another container's; it is not ours to remove. */
-        record_unlink(&run->state, id);
-        return 0;
-    }
-    if (run->before.containers.count > 1)
-        return shrink(run, e);
-    return sandbox_destroy(&run->state, &run->host, &run->before, run->request->hook, &run->lock,
-                           e);
-}
-
 int lifecycle_run(const struct request *request, const struct oci_input *input, struct arena *a,
                   struct err *e)
 {
@@ -663,7 +439,7 @@ int lifecycle_run(const struct request *request, const struct oci_input *input, 
     } else if (r == 0) {
         if (stage_action(run.stage) == ACTION_TEARDOWN) {
             run.facts.mode = run.host.mode;
-            r = tear_down(&run, e);
+            r = run_tear_down(&run, e);
         } else {
             facts_gather(run.host.mode, request->hook, a, &run.facts);
             r = set_up(&run, e);

@@ -160,10 +160,9 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
     return 0;
 }
 
-/* The table of the sandbox: what any container's list allows. */
-static int unite_devices(const struct oci_resources *const *containers, size_t count,
-                         const struct hook_config *hook, const struct facts *facts, bool only,
-                         struct arena *a, struct cg_dev_table *ret, struct err *e)
+int plan_devices(const struct oci_resources *const *containers, size_t count,
+                 const struct hook_config *hook, const struct facts *facts, bool only,
+                 struct arena *a, struct cg_dev_table *ret, struct err *e)
 {
     struct cg_dev_table *tables = arena_alloc(a, (count + 1) * sizeof *tables);
 
@@ -189,9 +188,9 @@ static bool cpu_is_leafs(const struct plan *p, bool sandbox_cgroup_only)
     return p->mode == CG_MODE_V2 && !sandbox_cgroup_only;
 }
 
-int plan_sandbox(const struct oci_resources *const *containers, size_t count,
-                 const struct hook_config *hook, const struct facts *facts,
-                 bool sandbox_cgroup_only, struct arena *a, struct plan *p, struct err *e)
+int plan_limits(const struct oci_resources *const *containers, size_t count,
+                const struct hook_config *hook, const struct facts *facts, bool sandbox_cgroup_only,
+                struct arena *a, struct plan *p, struct err *e)
 {
     struct cg_limits *each = arena_alloc(a, (count + 1) * sizeof *each);
     struct cg_limits limits;
@@ -208,9 +207,18 @@ int plan_sandbox(const struct oci_resources *const *containers, size_t count,
                         &p->warning_count, e);
     if (r == 0 && p->systemd && !cpu_is_leafs(p, sandbox_cgroup_only))
         cg_files_round_quota(&p->sandbox_files, p->mode == CG_MODE_V2, a);
+    return r;
+}
+
+int plan_sandbox(const struct oci_resources *const *containers, size_t count,
+                 const struct hook_config *hook, const struct facts *facts,
+                 bool sandbox_cgroup_only, struct arena *a, struct plan *p, struct err *e)
+{
+    int r = plan_limits(containers, count, hook, facts, sandbox_cgroup_only, a, p, e);
+
     return r < 0 ? r
-                 : unite_devices(containers, count, hook, facts, sandbox_cgroup_only, a,
-                                 &p->device_table, e);
+                 : plan_devices(containers, count, hook, facts, sandbox_cgroup_only, a,
+                                &p->device_table, e);
 }
 
 /* On v2 the overhead's threads share memory and io with the vCPUs': only threaded limits can

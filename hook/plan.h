@@ -93,6 +93,17 @@ int plan_sandbox(const struct oci_resources *const *containers, size_t count,
                  const struct hook_config *hook, const struct facts *facts,
                  bool sandbox_cgroup_only, struct arena *a, struct plan *ret, struct err *e);
 
+/* The part of plan_sandbox() that is about limits: only @ret's sandbox_files and warnings. */
+int plan_limits(const struct oci_resources *const *containers, size_t count,
+                const struct hook_config *hook, const struct facts *facts, bool sandbox_cgroup_only,
+                struct arena *a, struct plan *ret, struct err *e);
+
+/* The part of plan_sandbox() that is about devices: what any container's list allows. */
+int plan_devices(const struct oci_resources *const *containers, size_t count,
+                 const struct hook_config *hook, const struct facts *facts,
+                 bool sandbox_cgroup_only, struct arena *a, struct cg_dev_table *ret,
+                 struct err *e);
+
 /* "cgroupfs", "systemd" */
 const char *plan_manager_name(const struct plan *plan);
 

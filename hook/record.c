@@ -93,13 +93,17 @@ struct record_container *record_find(const struct record *r, const char *contain
     return NULL;
 }
 
+bool record_container_is_alive(const struct record_container *c)
+{
+    struct proc_id init = record_process_id(c->init);
+
+    return proc_alive(&init);
+}
+
 bool record_is_alive(const struct record *r)
 {
     for (size_t i = 0; i < r->containers.count; i++) {
-        struct proc_id init =
-            record_process_id(JSON_AT(r->containers, struct record_container, i).init);
-
-        if (proc_alive(&init))
+        if (record_container_is_alive(&JSON_AT(r->containers, struct record_container, i)))
             return true;
     }
     return false;

@@ -64,8 +64,12 @@ struct record {
 struct proc_id record_process_id(const struct record_process *p); /* pid 0 for NULL */
 struct record_process *record_process_new(struct arena *a, const struct proc_id *id);
 
-/* The container of this id, NULL if there is none. */
+/* The container of this id, NULL if there is none. Of several the first: the others are dead
+ * predecessors, whose limits may still be in force. */
 struct record_container *record_find(const struct record *r, const char *container_id);
+
+/* True while the init process of the container lives; one that was only created has one, too. */
+bool record_container_is_alive(const struct record_container *c);
 
 /* True while the init process of some container lives. */
 bool record_is_alive(const struct record *r);

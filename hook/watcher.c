@@ -7,6 +7,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "cgroup/host.h"
+#include "hook/change.h"
 #include "hook/drift.h"
 #include "hook/placement.h"
 #include "hook/plan.h"
@@ -190,10 +191,10 @@ static void notice_record(struct watch *w)
         load(w);
 }
 
-/* Limits of all containers together, as setup makes them; and what is missing of the sandbox
- * cgroup: on v2 a controller that no limit needed before, on v1 a directory that somebody has
- * removed. */
-static int apply_limits(struct watch *w, struct err *e)
+/* Limits of all containers together, as setup makes them, where those of @before were in force; and
+ * what is missing of the sandbox cgroup: on v2 a controller that no limit needed before, on v1 a
+ * directory that somebody has removed. */
+static int apply_limits(struct watch *w, const struct json_list *before, struct err *e)
 {
     autoarena a = ARENA_INIT;
     size_t count = w->record.containers.count;
@@ -201,6 +202,13 @@ static int apply_limits(struct watch *w, struct err *e)
         arena_alloc(&a, (count + 1) * sizeof(const struct oci_resources *));
     struct plan plan = {.mode = w->host.mode, .systemd = w->record.sandbox_unit != NULL};
     struct facts facts;
+    const struct change_input in = {
+        .hook = w->config,
+        .facts = &facts,
+        .systemd = plan.systemd,
+        .before = before,
+    };
+    struct change change;
     int r;
 
     for (size_t i = 0; i < count; i++)
@@ -209,8 +217,14 @@ static int apply_limits(struct watch *w, struct err *e)
     r = plan_sandbox(all, count, w->config, &facts, false, &a, &plan, e);
     if (r < 0)
         return r;
+    change_make(&in, &plan, &a, &change);
     w->sandbox.sandbox_unit.expected = w->sandbox.overhead_unit.expected = true;
-    return cg_create(&w->sandbox.vcpu, &plan.sandbox_files, &plan.device_table, e);
+    r = cg_create(&w->sandbox.vcpu, &change.files, &change.devices, e);
+    if (r != -ENOTSUP)
+        return r;
+    /* The list of more containers than there are stays, see change_apply(). */
+    err_reset(e);
+    return cg_create(&w->sandbox.vcpu, &change.files, NULL, e);
 }
 
 /* The runtime's own cgroup got other CPU limits: carry them over, and remember them for the next
@@ -218,6 +232,7 @@ static int apply_limits(struct watch *w, struct err *e)
 static void carry_over(struct watch *w)
 {
     struct err e = ERR_INIT;
+    struct json_list before = {0};
     struct record_lock lock;
     int r;
 
@@ -228,6 +243,8 @@ static void carry_over(struct watch *w)
         const struct oci_resources *now =
             drift_resources(&w->drift, c->id, c->resources, &w->record_arena);
 
+        *(struct record_container *)arena_push(&w->record_arena, &before.items, &before.count,
+                                               sizeof *c) = *c;
         if (now && now != c->resources) {
             struct oci_resources *copy = arena_alloc(&w->record_arena, sizeof *copy);
 
@@ -239,7 +256,7 @@ static void carry_over(struct watch *w)
     if (r == 0)
         r = sandbox_load(&w->sandbox, &e);
     if (r == 0)
-        r = apply_limits(w, &e);
+        r = apply_limits(w, &before, &e);
     log_once(&w->last_limit_error, r, &e);
     adopt(w, &lock);
     w->tend_due = true; /* the kernel forgets affinities when a cpuset changes */
@@ -403,7 +420,7 @@ static void mend(struct watch *w)
 
     if (reload(w, &lock) < 0)
         return;
-    r = record_is_alive(&w->record) ? apply_limits(w, &e) : 0;
+    r = record_is_alive(&w->record) ? apply_limits(w, &w->record.containers, &e) : 0;
     log_once(&w->last_limit_error, r, &e);
     adopt(w, &lock);
 }

@@ -81,6 +81,22 @@ is_torn_down "after poststop"
 drop_fake "$C" "$PID"
 check_nothing_left "every stage registered" "$before"
 
+# What a limit's file says must not keep a later stage from writing the same again.
+if file=$(cg_file cpu "/$TAG" cpu.idle) && [[ -e $file ]]; then
+	start idle '.linux.resources.cpu = {shares: 512, idle: 1}'
+	for stage in prestart createRuntime; do
+		capture osc $stage <"$WORK/$C/created"
+		is_set_up "idle, $stage"
+	done
+	check_eq "idle: cpu.idle" 1 "$(cat "$(cg_file cpu "$VCPU" cpu.idle)")"
+	end_process "$PID"
+	capture osc poststop <"$WORK/$C/stopped"
+	is_torn_down "idle"
+	drop_fake "$C" "$PID"
+else
+	skip "idle: stages again" "this kernel has no cpu.idle, or no hierarchy the controller cpu"
+fi
+
 # With the real runtime: the container runs at all, and is torn down.
 set_layout real "$TAG-real"
 make_bundle real '["/busybox", "sleep", "1000"]'
@@ -160,7 +176,7 @@ jq '.annotations = {"io.kubernetes.cri.container-type": "container", "io.kuberne
 	"io.katacontainers.config.runtime.sandbox_cgroup_only": "true"}' --arg id "$C" "$WORK/$C/config.json" >"$WORK/config.new"
 jq '.id = "second"' "$WORK/$C/created" | cat - "$WORK/config.new" >"$WORK/both"
 capture osc prestart <"$WORK/both"
-check_exit "refused: another policy" 1
+check_exit "refused: another policy" 2
 check_match "refused: another policy: says why" "same policy" "$ERR"
 check "after a conflict: the first container stays" placed "$PID" rest
 check "after a conflict: its watcher, too" has_watcher "$C"

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -314,6 +315,60 @@ Test(child, outlives_its_parent)
     wait_for_run();
     io_sleep_ms(MOMENT_MS);
     cr_expect(proc_alive(&id));
+}
+
+/* Right after child_go() it may not have been scheduled yet; it works all the same. */
+Test(child, works_when_let_go)
+{
+    for (int round = 0; round < 4; round++) {
+        struct child c = fork_or_fail(count_and_wait);
+        struct proc_id id = c.id;
+
+        child_go(&c);
+        cr_expect(child_works(&id), "round %d", round);
+        cr_expect_eq(child_stop(&id, NULL), 0);
+        wait_status(id.pid);
+        cr_expect_not(child_works(&id));
+    }
+}
+
+/* Right after its stage was killed it may still wait; nobody may count on it. */
+Test(child, does_not_work_when_its_stage_was_killed)
+{
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    for (int round = 0; round < 20; round++) {
+        struct proc_id id;
+        pid_t parent;
+
+        shared->pid = 0;
+        parent = fork();
+        cr_assert_geq(parent, 0);
+        if (parent == 0) {
+            struct child c;
+
+            if (child_fork(NAME, count, &one, &c, NULL) < 0)
+                _exit(1);
+            shared->start_time = c.id.start_time;
+            shared->pid = c.id.pid;
+            for (;;)
+                pause();
+        }
+        while (shared->pid == 0)
+            sched_yield();
+        id = (struct proc_id){shared->pid, shared->start_time};
+        kill(parent, SIGKILL);
+        wait_status(parent);
+        cr_expect_not(child_works(&id), "round %d", round);
+        wait_status(id.pid);
+    }
+    cr_expect_eq(shared->ran, 0);
+}
+
+Test(child, none_does_not_work)
+{
+    const struct proc_id none = {0};
+
+    cr_expect_not(child_works(&none));
 }
 
 /* --- nothing of the stage's environment --- */

@@ -43,28 +43,6 @@ static struct cg_bpf_program generate(struct arena *a, const struct cg_dev_rules
     return program;
 }
 
-/* One verdict of the program. Counts the most instructions that any took. */
-static bool allows(const struct cg_bpf_program *p, char type, uint32_t major, uint32_t minor,
-                   uint8_t access, unsigned long *most)
-{
-    const uint32_t acc = (access & CG_DEV_R ? (uint32_t)BPF_DEVCG_ACC_READ : 0) |
-                         (access & CG_DEV_W ? (uint32_t)BPF_DEVCG_ACC_WRITE : 0) |
-                         (access & CG_DEV_M ? (uint32_t)BPF_DEVCG_ACC_MKNOD : 0);
-    const struct bpf_cgroup_dev_ctx ctx = {
-        .access_type =
-            acc << 16 | (uint32_t)(type == 'b' ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR),
-        .major = major,
-        .minor = minor};
-    struct bpf_verdict v;
-
-    cr_assert_eq(bpf_interp_run(p->insns, p->count, &ctx, &v), 0, "%c %u:%u: %s", type, major,
-                 minor, v.error);
-    cr_assert_leq(v.value, 1, "%c %u:%u: returned %u", type, major, minor, v.value);
-    if (most && v.steps > *most)
-        *most = v.steps;
-    return v.value == 1;
-}
-
 /* --- the interpreter itself --- */
 
 #define MOV(reg, value)                                                                            \
@@ -202,8 +180,8 @@ Test(device_bpf, verdicts)
         bool got;
 
         cr_assert_eq(cg_dev_access_parse(verdict_cases[i].access, &access), 0);
-        got = allows(&program, verdict_cases[i].type, verdict_cases[i].major,
-                     verdict_cases[i].minor, access, NULL);
+        got = dev_program_allows(&program, verdict_cases[i].type, verdict_cases[i].major,
+                                 verdict_cases[i].minor, access, NULL);
         cr_expect_eq(got, verdict_cases[i].want, "\"%s\", request %c %u:%u %s: expected %d, got %d",
                      verdict_cases[i].rules, verdict_cases[i].type, verdict_cases[i].major,
                      verdict_cases[i].minor, verdict_cases[i].access, verdict_cases[i].want, got);
@@ -254,7 +232,7 @@ static void check_random_list(struct arena *a, const uint32_t *numbers)
         const uint32_t major = numbers[n / 2 % 5], minor = numbers[n / 10 % 5];
         const uint8_t access = (uint8_t)(1 + n / 50);
         bool want = cg_dev_rules_allow(&rules, type, major, minor, access);
-        bool got = allows(&program, type, major, minor, access, NULL);
+        bool got = dev_program_allows(&program, type, major, minor, access, NULL);
 
         cr_assert_eq(got, want, "\"%s\", request %c %u:%u %u: expected %d, got %d",
                      dev_rules_text(a, &rules), type, major, minor, access, want, got);
@@ -320,8 +298,10 @@ Test(device_bpf, neighbours_are_one_range)
     for (uint32_t i = 9; i < 1011; i++) {
         bool inside = i >= 10 && i < 1010;
 
-        cr_expect_eq(allows(&program, 'c', 136, i, CG_DEV_RWM, NULL), inside, "c 136:%u", i);
-        cr_expect_eq(allows(&program, 'b', i, i, CG_DEV_R, NULL), inside, "b %u:%u", i, i);
+        cr_expect_eq(dev_program_allows(&program, 'c', 136, i, CG_DEV_RWM, NULL), inside,
+                     "c 136:%u", i);
+        cr_expect_eq(dev_program_allows(&program, 'b', i, i, CG_DEV_R, NULL), inside, "b %u:%u", i,
+                     i);
     }
 }
 
@@ -379,7 +359,7 @@ static unsigned long check_large(struct arena *a, const struct cg_dev_rules *rul
             for (uint8_t access = 1; access <= 7; access = (uint8_t)(access * 2 + (access == 4))) {
                 bool want = cg_dev_table_allow(&table, type, major, minor, access);
 
-                cr_assert_eq(allows(&program, type, major, minor, access, &most), want,
+                cr_assert_eq(dev_program_allows(&program, type, major, minor, access, &most), want,
                              "%s, %zu rules, %c %u:%u access %u: expected %d", name, rules->count,
                              type, major, minor, access, want);
                 if (access == 7)
@@ -430,7 +410,7 @@ Test(device_bpf, too_many_rules)
     r = cg_bpf_device_program(&table, &a, &program, NULL);
     cr_assert_eq(r, 0, "190000 rules: expected 0, got %d", r);
     for (uint32_t i = 0; i < 2 * table.count + 2; i += 37)
-        cr_assert_eq(allows(&program, 'c', i, 1, CG_DEV_RWM, NULL),
+        cr_assert_eq(dev_program_allows(&program, 'c', i, 1, CG_DEV_RWM, NULL),
                      i % 2 == 0 && i / 2 < table.count, "c %u:1", i);
 }
 

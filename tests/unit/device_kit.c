@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "cgroup/device_bpf.h"
 #include "cgroup/host.h"
+#include "tests/unit/bpf_interp.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -66,6 +67,42 @@ uint32_t dev_random_below(uint32_t limit)
     dev_random_state ^= dev_random_state >> 17;
     dev_random_state ^= dev_random_state << 5;
     return dev_random_state % limit;
+}
+
+bool dev_v1_allows(const struct cg_dev_v1 *v1, char type, uint32_t major, uint32_t minor,
+                   uint8_t access)
+{
+    for (size_t i = 0; i < v1->count; i++) {
+        const struct cg_dev_entry *ex = &v1->exceptions[i];
+
+        if (ex->type != type || (ex->major != CG_DEV_ANY && ex->major != major) ||
+            (ex->minor != CG_DEV_ANY && ex->minor != minor))
+            continue;
+        if (v1->allow_all ? (access & ex->access) != 0 : (access & ~ex->access) == 0)
+            return !v1->allow_all;
+    }
+    return v1->allow_all;
+}
+
+bool dev_program_allows(const struct cg_bpf_program *p, char type, uint32_t major, uint32_t minor,
+                        uint8_t access, unsigned long *most)
+{
+    const uint32_t acc = (access & CG_DEV_R ? (uint32_t)BPF_DEVCG_ACC_READ : 0) |
+                         (access & CG_DEV_W ? (uint32_t)BPF_DEVCG_ACC_WRITE : 0) |
+                         (access & CG_DEV_M ? (uint32_t)BPF_DEVCG_ACC_MKNOD : 0);
+    const struct bpf_cgroup_dev_ctx ctx = {
+        .access_type =
+            acc << 16 | (uint32_t)(type == 'b' ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR),
+        .major = major,
+        .minor = minor};
+    struct bpf_verdict v;
+
+    cr_assert_eq(bpf_interp_run(p->insns, p->count, &ctx, &v), 0, "%c %u:%u: %s", type, major,
+                 minor, v.error);
+    cr_assert_leq(v.value, 1, "%c %u:%u: returned %u", type, major, minor, v.value);
+    if (most && v.steps > *most)
+        *most = v.steps;
+    return v.value == 1;
 }
 
 char dev_made[PATH_MAX];

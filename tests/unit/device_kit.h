@@ -5,6 +5,7 @@
 /* What the tests of device rules share: lists as text, random numbers, and probing the real kernel.
  */
 
+#include "cgroup/device_bpf.h"
 #include "cgroup/devices.h"
 
 /* "+c 1:3 rwm, -a *:* w": allow and deny; and back. */
@@ -14,6 +15,16 @@ char *dev_rules_text(struct arena *a, const struct cg_dev_rules *rules);
 /* xorshift; each test sets its seed: the same lists in every run. */
 extern uint32_t dev_random_state;
 uint32_t dev_random_below(uint32_t limit);
+
+/* The verdict of a v1 cgroup, by the rules of the kernel's device_cgroup.c, match_exception() and
+ * match_exception_partial(). */
+bool dev_v1_allows(const struct cg_dev_v1 *v1, char type, uint32_t major, uint32_t minor,
+                   uint8_t access);
+
+/* One verdict of a program, interpreted. @most  the most instructions that any took; may be NULL.
+ */
+bool dev_program_allows(const struct cg_bpf_program *p, char type, uint32_t major, uint32_t minor,
+                        uint8_t access, unsigned long *most);
 
 /* The cgroup of the running test, and the directory of its device nodes; "" if none. */
 extern char dev_made[];

@@ -414,21 +414,6 @@ static bool next_request(unsigned *cursor, struct request *ret)
     return ret->access <= CG_DEV_RWM;
 }
 
-/* The rules of the kernel's device_cgroup.c, match_exception() and match_exception_partial(). */
-static bool v1_allows(const struct cg_dev_v1 *v1, const struct request *q)
-{
-    for (size_t i = 0; i < v1->count; i++) {
-        const struct cg_dev_entry *ex = &v1->exceptions[i];
-
-        if (ex->type != q->type || (ex->major != CG_DEV_ANY && ex->major != q->major) ||
-            (ex->minor != CG_DEV_ANY && ex->minor != q->minor))
-            continue;
-        if (v1->allow_all ? (q->access & ex->access) != 0 : (q->access & ~ex->access) == 0)
-            return !v1->allow_all;
-    }
-    return v1->allow_all;
-}
-
 static void check_table_is_minimal(struct arena *a, const struct cg_dev_rules *rules,
                                    const struct cg_dev_table *t)
 {
@@ -588,7 +573,8 @@ static void check_v1_is_minimal(struct arena *a, const struct cg_dev_v1 *v1)
                 without.exceptions[k++] = v1->exceptions[i];
         }
         while (!differs && next_request(&cursor, &q))
-            differs = v1_allows(v1, &q) != v1_allows(&without, &q);
+            differs = dev_v1_allows(v1, q.type, q.major, q.minor, q.access) !=
+                      dev_v1_allows(&without, q.type, q.major, q.minor, q.access);
         /* A denial may be the sum of two wider ones. */
         cr_assert(differs || v1->allow_all, "exception %zu of \"%s\" does nothing", skip,
                   entries_text(a, v1->exceptions, v1->count));
@@ -637,7 +623,7 @@ Test(devices, property_v1)
         while (next_request(&cursor, &q)) {
             bool want = cg_dev_rules_allow(&rules, q.type, q.major, q.minor, q.access);
 
-            cr_assert_eq(v1_allows(&v1, &q), want,
+            cr_assert_eq(dev_v1_allows(&v1, q.type, q.major, q.minor, q.access), want,
                          "\"%s\", request %c %u:%u %u: expected %d, got %d from %s \"%s\"",
                          dev_rules_text(&a, &rules), q.type, q.major, q.minor, q.access, want,
                          !want, v1.allow_all ? "allow" : "deny",

@@ -326,6 +326,11 @@ static const struct row {
      "!linux.resources.cpu.realtimePeriod",
      "~cpu.realtimePeriod"},
     {"idle", {.cpu_idle = N(1)}, "cpu.idle=1", "cpu.idle=1"},
+    {"idle and shares", {.cpu_idle = N(1), .cpu_shares = N(512)}, "cpu.idle=1", "cpu.idle=1"},
+    {"not idle and shares",
+     {.cpu_idle = N(0), .cpu_shares = N(1024)},
+     "cpu.shares=1024 ; cpu.idle=0",
+     "cpu.weight=100 ; cpu.idle=0"},
     {"idle 0", {.cpu_idle = N(0)}, "cpu.idle=0", "cpu.idle=0"},
     {"idle 2", {.cpu_idle = N(2)}, "!linux.resources.cpu.idle&2&0..1", "!linux.resources.cpu.idle"},
 
