@@ -56,6 +56,9 @@ struct cg_unified {
 
 /* One container's or one sandbox's limits. Lists live in an arena. */
 struct cg_limits {
+    /* Of the container that a pod was begun with; see oci/resources.h. In a sum a limit that it
+     * does not have does not count as "no limit". */
+    bool begins_pod;
     struct cg_value cpu_shares;   /* v1 unit, 2..262144 */
     struct cg_value cpu_quota_us; /* per period */
     struct cg_value cpu_period_us;

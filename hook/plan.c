@@ -381,6 +381,7 @@ int plan_make(const struct plan_input *in, struct arena *a, struct plan *p, stru
     if (r < 0)
         return r;
     p->resources = device_list_fold(in->config ? in->config->linux_ : NULL, a);
+    p->resources->begins_pod = str_eq(p->container_id, p->sandbox_id);
     if (p->layout == LAYOUT_NESTED) {
         r = plan_nested(in, a, p, e);
         if (r == 0)

@@ -93,7 +93,13 @@ int policy_role(const struct oci_annotations *n, const char *container_id, enum 
     }
     *ret_role = ROLE_SINGLE;
     *ret_sandbox_id = container_id;
-    return 0;
+    /* podman (seen in 4.3 and 5.4) marks the infra container of a pod by nothing at all, and the
+     * others, from 5 on by this alone, with its id. */
+    if (n->crio_sandbox_id && !str_eq(n->crio_sandbox_id, container_id)) {
+        *ret_role = ROLE_CONTAINER;
+        *ret_sandbox_id = n->crio_sandbox_id;
+    }
+    return cg_name_check(*ret_sandbox_id, "io.kubernetes.cri-o.SandboxID", e);
 }
 
 int policy_parse_bool(const char *text, bool *ret)

@@ -93,6 +93,17 @@ struct record_container *record_find(const struct record *r, const char *contain
     return NULL;
 }
 
+/* The document has no word for it. */
+static void mark_beginner(struct record *r)
+{
+    for (size_t i = 0; i < r->containers.count; i++) {
+        struct record_container *c = &JSON_AT(r->containers, struct record_container, i);
+
+        if (c->resources)
+            c->resources->begins_pod = str_eq(c->id, r->sandbox_id);
+    }
+}
+
 bool record_container_is_alive(const struct record_container *c)
 {
     struct proc_id init = record_process_id(c->init);
@@ -302,6 +313,7 @@ int record_read(const struct record_lock *lock, struct arena *a, struct record *
                        (long long)ret->schema.value, RECORD_SCHEMA);
     if (!is_complete(ret))
         return err_set(e, -EPROTO, RECORD_FILE ": members are missing");
+    mark_beginner(ret);
     r = read_boot_id(boot_id, sizeof boot_id, e);
     if (r < 0)
         return r;

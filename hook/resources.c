@@ -103,6 +103,7 @@ void resources_to_limits(const struct oci_resources *r, struct arena *a, struct 
     *ret = (struct cg_limits){0};
     if (!r)
         return;
+    ret->begins_pod = r->begins_pod;
     if (r->cpu)
         convert_cpu(r->cpu, ret);
     if (r->memory)
@@ -157,7 +158,7 @@ static struct cg_value sum(const struct cg_limits *containers, size_t count, siz
         total.set = total.set || v->set;
         if (limited(*v))
             total.value = add_saturating(total.value, v->value);
-        else
+        else if (!containers[i].begins_pod)
             unlimited = true;
     }
     if (total.set && unlimited)
@@ -180,7 +181,7 @@ static void sum_bandwidth(const struct cg_limits *containers, size_t count, stru
             __int128 own = (__int128)c->cpu_quota_us.value * PERIOD_DEFAULT / period;
 
             total = add_saturating(total, own > INT64_MAX ? INT64_MAX : (int64_t)own);
-        } else {
+        } else if (!c->begins_pod) {
             unlimited = true;
         }
     }
@@ -202,7 +203,8 @@ static void sum_shares(const struct cg_limits *containers, size_t count, struct 
         bool own = limited(containers[i].cpu_shares);
 
         any = any || own;
-        total = add_saturating(total, own ? containers[i].cpu_shares.value : SHARES_DEFAULT);
+        if (own || !containers[i].begins_pod)
+            total = add_saturating(total, own ? containers[i].cpu_shares.value : SHARES_DEFAULT);
     }
     if (any)
         ret->cpu_shares = (struct cg_value){true, clamp_shares(total)};
@@ -229,6 +231,8 @@ static int unite(const struct cg_limits *containers, size_t count, bool mems, st
         const char *own = mems ? containers[i].cpuset_mems : containers[i].cpuset_cpus;
         int r;
 
+        if (str_empty(own) && containers[i].begins_pod)
+            continue;
         if (str_empty(own))
             return 0;
         r = add_cpus(own, mems ? "mems" : "cpus", &set, e);
@@ -254,7 +258,7 @@ static int64_t hugetlb_of(const struct cg_limits *c, const char *page_size)
 {
     const struct cg_hugetlb_limit *h = find_hugetlb(c, page_size);
 
-    return h ? h->limit_bytes : INT64_MAX;
+    return h ? h->limit_bytes : c->begins_pod ? 0 : INT64_MAX;
 }
 
 static void sum_hugetlb(const struct cg_limits *containers, size_t count, struct arena *a,

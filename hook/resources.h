@@ -20,7 +20,8 @@ void resources_to_limits(const struct oci_resources *r, struct arena *a, struct 
  * The sandbox's limits: one container's as they are; of several the sum of CPU bandwidth, shares,
  * memory, memory and swap, pids and hugetlb, where a container without a limit makes it unlimited
  * for all, and the union of cpusets. What cannot be summed (block I/O, network, unified, real time)
- * is kept for a lone container only.
+ * is kept for a lone container only. Limits that the container which began the pod does not have
+ * are left out of this: it often only holds the pod's namespaces.
  * @memory_overhead_bytes  is added to a memory limit, and to memory and swap.
  * 0; -EINVAL a cpuset list that cannot be read, with the member in @e.
  */

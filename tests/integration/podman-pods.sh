@@ -43,13 +43,14 @@ no_process_of_user() {
 	! pgrep -u "$USER_NAME" >/dev/null
 }
 
-# pod_layout ONLY - where podman's paths and the contract put the sandbox of $POD
+# pod_layout ONLY - where podman's paths and the contract put the sandbox of $POD,
+# which has the id of the infra container, SANDBOX_ID
 pod_layout() {
-	local parent=/libpod_parent/$POD
 	ONLY=$1
-	SANDBOX=$parent/kata_$POD
+	SANDBOX_ID=$(pod pod inspect --format '{{.InfraContainerID}}' "$POD")
+	SANDBOX=/libpod_parent/$POD/kata_libpod-$SANDBOX_ID
 	if [[ $MANAGER == systemd ]]; then
-		SANDBOX=/machine.slice/machine-libpod_pod_$POD.slice/libpod-kata_$POD.scope
+		SANDBOX=/machine.slice/machine-libpod_pod_$POD.slice/libpod-kata_$SANDBOX_ID.scope
 	fi
 	DOMAIN=$SANDBOX VCPU=$SANDBOX OVERHEAD=
 	[[ $ONLY != true ]] || return 0
@@ -57,9 +58,9 @@ pod_layout() {
 		[[ $MANAGER != systemd ]] || DOMAIN=$SANDBOX/threads
 		VCPU=$DOMAIN/sandbox OVERHEAD=$DOMAIN/overhead
 	elif [[ $MANAGER == systemd ]]; then
-		OVERHEAD=/kata.slice/kata-overhead.slice/kata-overhead-$POD.scope
+		OVERHEAD=/kata.slice/kata-overhead.slice/kata-overhead-$SANDBOX_ID.scope
 	else
-		OVERHEAD=$OVERHEAD_PARENT/$POD
+		OVERHEAD=$OVERHEAD_PARENT/$SANDBOX_ID
 	fi
 }
 
@@ -71,7 +72,7 @@ pid_of() {
 # count_of_containers N - in the record
 count_of_containers() {
 	local got
-	got=$(jq '.containers | length' "$STATE/sandboxes/$POD/record.json" 2>&1)
+	got=$(jq '.containers | length' "$STATE/sandboxes/$SANDBOX_ID/record.json" 2>&1)
 	[[ $got == "$1" ]] || {
 		echo "expected $1 containers in the record, got $got"
 		return 1
@@ -114,13 +115,13 @@ pods() {
 	check "$P: the infra container and the VMM's are in one sandbox" count_of_containers 2
 	check "$P: the infra container does not count without limits" limits_are 20000 512 $((256 << 20))
 	if [[ $1 == false ]]; then
-		check_wait "$P: a watcher runs" 5 has_watcher "$POD"
-		watcher=$(watcher_pid "$POD")
+		check_wait "$P: a watcher runs" 5 has_watcher "$SANDBOX_ID"
+		watcher=$(watcher_pid "$SANDBOX_ID")
 	fi
 	member side "${two[@]}" --rootfs "$ROOTFS" /busybox sleep 1000000 || return 0
 	check_wait "$P: the other container's process" 5 placed "$PID" rest
 	check "$P: limits of both" limits_are 50000 768 $((384 << 20))
-	[[ $1 == true ]] || check_eq "$P: the watcher is the same" "$watcher" "$(watcher_pid "$POD")"
+	[[ $1 == true ]] || check_eq "$P: the watcher is the same" "$watcher" "$(watcher_pid "$SANDBOX_ID")"
 	check "$P: exec into the VMM's container" pod exec "$TAG-vmm" /busybox true
 
 	capture pod stop --time 0 "$TAG-side"

@@ -41,10 +41,12 @@ static const struct {
     const char *annotations, *role, *sandbox_id;
 } roles[] = {
     {"", "single", "c1"},
-    /* an id alone says nothing about the role */
+    /* an id alone says nothing about the role, but for podman */
     {CRI_ID "'s1'", "single", "c1"},
-    {CRIO_ID "'s1'", "single", "c1"},
     {DOCKER_ID "'s1'", "single", "c1"},
+    {CRIO_ID "'s1'", "container", "s1"},
+    {CRIO_ID "'c1'", "single", "c1"},
+    {CRIO_ID "'s1'," KATA_TYPE "'pod_sandbox'", "sandbox", "s1"},
 
     {CRI_TYPE "'sandbox'," CRI_ID "'s1'", "sandbox", "s1"},
     {CRI_TYPE "'container'," CRI_ID "'s1'", "container", "s1"},
@@ -133,6 +135,7 @@ static const struct {
     {CRI_TYPE "'container'," CRI_ID "'..'", {"io.kubernetes.cri.sandbox-id", "\"..\""}},
     {CRIO_TYPE "'container'," CRIO_ID "'.'", {"io.kubernetes.cri-o.SandboxID", "\".\""}},
     {CRIO_TYPE "'sandbox'," CRIO_ID "'a\\nb'", {"io.kubernetes.cri-o.SandboxID", "a\\x0ab"}},
+    {CRIO_ID "'a/b'", {"io.kubernetes.cri-o.SandboxID", "a/b"}},
     {DOCKER_TYPE "'container'," DOCKER_ID "'a\\u007fb'", {"io.kubernetes.sandbox.id", "a\\x7fb"}},
     {KATA_TYPE "'pod_sandbox'," CRI_ID "'../x'", {"sandbox id", "../x"}},
     {CRI_TYPE "'container'," CRI_ID "'" LONG_64 LONG_64 LONG_64 LONG_64 "'",

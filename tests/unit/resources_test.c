@@ -370,6 +370,51 @@ Test(resources, aggregate)
         expect_sum(sums[i].overhead, sums[i].containers, sums[i].want);
 }
 
+/* The container that a pod was begun with is the first of each row. */
+Test(resources, aggregate_beginner_without_limits)
+{
+    static const struct {
+        const char *containers[MAX_CONTAINERS];
+        const char *want;
+    } rows[] = {
+        {{"{}", "{'cpu':{'quota':50000,'shares':512,'cpus':'1','mems':'0'}}"},
+         "cpu_shares=512 cpu_quota_us=50000 cpu_period_us=100000 cpus=1 mems=0 "},
+        {{"{}", "{'memory':{'limit':100,'swap':150},'pids':{'limit':7}}"},
+         "memory_limit=100 memory_swap=150 pids=7 "},
+        {{"{}", "{'hugepageLimits':[{'pageSize':'2MB','limit':2}]}"}, "hugetlb:2MB=2 "},
+        /* what it has counts */
+        {{"{'cpu':{'shares':2,'cpus':'3'},'pids':{'limit':5}}",
+          "{'cpu':{'shares':512,'cpus':'1'},'pids':{'limit':7}}"},
+         "cpu_shares=514 pids=12 cpus=1,3 "},
+        {{"{'hugepageLimits':[{'pageSize':'2MB','limit':1}]}",
+          "{'hugepageLimits':[{'pageSize':'2MB','limit':2}]}"},
+         "hugetlb:2MB=3 "},
+        /* others without a limit make it none, as ever */
+        {{"{}", "{'memory':{'limit':100}}", "{}"}, "memory_limit=-1 "},
+        {{"{'memory':{'limit':100}}", "{}"}, "memory_limit=-1 "},
+        {{"{'cpu':{'cpus':'3'}}", "{}"}, ""},
+        {{"{}", "{}"}, ""},
+        {{"{}", "{'cpu':{'shares':512}}", "{}"}, "cpu_shares=1536 "},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        autoarena a = ARENA_INIT;
+        autosbuf got = SBUF_INIT;
+        struct err e = ERR_INIT;
+        struct cg_limits limits, *all;
+        size_t count;
+        int r;
+
+        all = make_limits(&a, rows[i].containers, &count);
+        all[0].begins_pod = true;
+        r = resources_aggregate(all, count, 0, &a, &limits, &e);
+        limits_text(&limits, &got);
+        cr_expect(r == 0 && str_eq(sbuf_text(&got), rows[i].want),
+                  "input:    %s\nexpected: %s\ngot:      %d, %s %s",
+                  show_inputs(&a, rows[i].containers), rows[i].want, r, sbuf_text(&got), e.text);
+    }
+}
+
 /* A page size that only some containers limit is one limit, not one for each of them. */
 Test(resources, aggregate_unlimited_page_size_once)
 {
