@@ -160,6 +160,23 @@ static int write_lines(const struct cg_controller *c, int dirfd, const struct cg
     return r;
 }
 
+/*
+ * v2: what the parent has. The kernel refuses that while there are processes in the cgroup and it
+ * has a list (ENOSPC; seen with 6.1); everything that there may ever be means the same, as no
+ * cgroup gets more than its parent has.
+ */
+static int write_no_list(int dirfd, const char *file)
+{
+    const char *all = str_eq(file, "cpuset.mems") ? "/sys/devices/system/node/possible"
+                                                  : "/sys/devices/system/cpu/possible";
+    autofree char *list = NULL;
+    int r = io_write_at(dirfd, file, "\n"); /* nothing at all would write nothing */
+
+    if (r != -ENOSPC || io_read_all_at(AT_FDCWD, all, INHERITED_MAX, &list) <= 0)
+        return r;
+    return io_write_at(dirfd, file, list);
+}
+
 static int write_value(const struct cg_controller *c, int dirfd, const struct cg_file *f)
 {
     autofree char *inherited = NULL;
@@ -169,7 +186,7 @@ static int write_value(const struct cg_controller *c, int dirfd, const struct cg
     if (!(f->flags & CG_FILE_INHERIT))
         return write_lines(c, dirfd, f, f->text);
     if (c->host->mode == CG_MODE_V2)
-        return io_write_at(dirfd, f->file, "\n"); /* nothing at all would write nothing */
+        return write_no_list(dirfd, f->file);
     snprintf(parent, sizeof parent, "../%s", f->file);
     len = io_read_all_at(dirfd, parent, INHERITED_MAX, &inherited);
     if (len < 0)
