@@ -247,7 +247,7 @@ rootless() {
 	PID=$OUT
 	check "$P: the container runs" is_alive "$PID"
 	cgroup=$(sed -n 's/^0:://p' "/proc/$PID/cgroup")
-	check_match "$P: it is in podman's own cgroup" "user@.*libpod-" "$cgroup"
+	check_match "$P: it is in a cgroup of the user's" "/user@[0-9]*\.service/" "$cgroup"
 	if [[ $MANAGER == systemd ]]; then
 		check_match "$P: its limit is in force" "^$((64 << 20)) \$" \
 			"$(cat "${CG_DIR[unified]}${cgroup%/container}/memory.max" "${CG_DIR[unified]}$cgroup/memory.max" 2>/dev/null | sort -n | head -n 1) "
@@ -279,9 +279,9 @@ for MANAGER in cgroupfs systemd; do
 		skip "podman's $MANAGER manager" "podman with $RUNTIME does not run here without the hook, either: $(tail -n 1 <<<"$ERR")"
 		continue
 	fi
+	# What the manager makes no difference to takes too long to be done twice.
 	pods false
-	pods true
-	kube
+	if [[ $MANAGER == cgroupfs ]]; then pods true; else kube; fi
 	rootless
 done
 
