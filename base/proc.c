@@ -14,9 +14,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* include/linux/sched.h; no header of user space has it. */
+#define PF_EXITING 4
+
 int proc_stat_parse(const char *text, struct proc_stat *ret)
 {
     const char *open = strchr(text, '('), *close = strrchr(text, ')');
+    uint64_t flags = 0;
     const char *p;
     size_t len;
     int field = 3;
@@ -30,7 +34,8 @@ int proc_stat_parse(const char *text, struct proc_stat *ret)
     memcpy(ret->comm, open + 1, len);
     for (p = close + 2; field <= 43; field++) {
         size_t width = strcspn(p, " \n");
-        uint64_t *value = field == 20   ? &ret->threads
+        uint64_t *value = field == 9    ? &flags
+                          : field == 20 ? &ret->threads
                           : field == 22 ? &ret->start_time
                           : field == 43 ? &ret->guest_time
                                         : NULL;
@@ -41,6 +46,7 @@ int proc_stat_parse(const char *text, struct proc_stat *ret)
         if (*p == ' ')
             p++;
     }
+    ret->exiting = flags & PF_EXITING;
     return 0;
 }
 

@@ -21,6 +21,7 @@ struct proc_id {
 struct proc_stat {
     char comm[80];       /* field 2, without the parentheses; may hold any byte but NUL */
     char state;          /* field 3; 'Z' and 'X' are dead */
+    bool exiting;        /* field 9, the kernel's PF_EXITING: dead in a moment, or already */
     uint64_t threads;    /* field 20, of its process; a main thread that has ended counts */
     uint64_t start_time; /* field 22 */
     uint64_t guest_time; /* field 43, clock ticks spent running a guest */

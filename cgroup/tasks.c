@@ -337,8 +337,9 @@ static int move_one(struct target *t, pid_t pid, struct err *e)
 }
 
 /*
- * A main thread that has ended stays listed while other threads of its process live, and a move
- * does not take it along: what is left of such a process has been moved already.
+ * A main thread that has ended, or is about to, stays listed while other threads of its process
+ * live or its files are being closed (inotify's take their time), and a move does not take it
+ * along: what is left of such a process has been moved already.
  */
 static void drop_dead(struct cg_pids *pids)
 {
@@ -347,7 +348,7 @@ static void drop_dead(struct cg_pids *pids)
     for (size_t i = 0; i < pids->count; i++) {
         struct proc_stat st;
 
-        if (proc_stat_read(pids->items[i], &st) == 0 && st.state != 'Z' && st.state != 'X')
+        if (proc_stat_read(pids->items[i], &st) == 0 && !st.exiting)
             pids->items[kept++] = pids->items[i];
     }
     pids->count = kept;

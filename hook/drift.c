@@ -44,6 +44,11 @@ static char *copy(const char *text)
 int drift_open(struct drift *d, const struct cg_host *host)
 {
     *d = (struct drift){.host = host, .fd = FD_NONE};
+    return drift_watch(d);
+}
+
+int drift_watch(struct drift *d)
+{
     d->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (d->fd < 0)
         d->fd = -errno;

@@ -70,6 +70,12 @@ struct drift {
 int drift_open(struct drift *d, const struct cg_host *host);
 
 /*
+ * The second half of drift_open(), for who begins without: {.host, .fd = FD_NONE}. Closing an
+ * inotify instance, also by ending, waits for the kernel (SRCU), 7 ms and more.
+ */
+int drift_watch(struct drift *d);
+
+/*
  * Which containers there are from now on. What a new one has at this moment is taken for what it
  * had at its setup; of those that stay everything is kept. The list is copied.
  */

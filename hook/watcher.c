@@ -351,6 +351,9 @@ static bool pace(struct watch *w, const struct scan_result *pass, unsigned long 
             return false;
         w->interval_ms = w->config->hotplug_interval_ms ? w->config->hotplug_interval_ms : IDLE_MS;
         w->settled = true;
+        /* Not before: the end of a sandbox that was short-lived is not to wait for it. */
+        if (w->drift.fd == FD_NONE)
+            (void)drift_watch(&w->drift);
         return true;
     }
     most = !found && quiet_ms < AWAIT_MS ? SCAN_AWAIT_MS : SCAN_MAX_MS;
@@ -481,7 +484,7 @@ static void run(struct watch *w)
     if (cg_host_open(&w->host_arena, &w->host, NULL) < 0 ||
         state_dir_open(w->state_dir, false, &w->state, NULL) < 0)
         return;
-    drift_open(&w->drift, &w->host);
+    w->drift = (struct drift){.host = &w->host, .fd = FD_NONE};
     if (load(w) < 0)
         return;
     tend_init(&w->tend, w->config);

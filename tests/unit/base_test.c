@@ -1154,7 +1154,15 @@ Test(base, stat_malformed)
                         "34 35 36 37 38 39 40 41 42 77\n",
                         &st),
         0);
-    cr_expect(st.start_time == UINT64_MAX && st.guest_time == 77 && st.threads == 20);
+    cr_expect(st.start_time == UINT64_MAX && st.guest_time == 77 && st.threads == 20 &&
+              !st.exiting);
+    /* flags: PF_EXITING among others */
+    cr_expect_eq(
+        proc_stat_parse("1 (x) R 4 5 6 7 8 4194316 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 "
+                        "26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 41 42 43\n",
+                        &st),
+        0);
+    cr_expect(st.exiting);
 }
 
 /* A process that does nothing until it is killed, and never outlives the test. */
@@ -1209,7 +1217,8 @@ Test(base, proc_life)
     wait_zombie(pid);
 
     /* a zombie: it can be read, it does not live */
-    cr_expect(proc_stat_read(pid, &st) == 0 && st.state == 'Z' && st.start_time == id.start_time);
+    cr_expect(proc_stat_read(pid, &st) == 0 && st.state == 'Z' && st.exiting &&
+              st.start_time == id.start_time);
     cr_expect_eq(proc_identify(pid, &wrong), -ESRCH);
     cr_expect_not(proc_alive(&id));
     cr_expect_eq(proc_open(&id), -ESRCH);
