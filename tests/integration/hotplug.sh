@@ -13,6 +13,8 @@
 INTERVAL_MS=500
 # A machine that is busy with other tests is slow, which is not what is tested.
 SLACK=3
+# In a guest whose CPU is emulated, and shared with other guests, QEMU itself takes seconds.
+[[ -z ${OSC_VM_MODE-} ]] || SLACK=20
 KVM_DEVICE='.linux.devices = [{path: "/dev/kvm", type: "c", major: 10, minor: 232, fileMode: 438}]
 	| .linux.resources.devices += [{allow: true, type: "c", major: 10, minor: 232, access: "rwm"}]'
 
@@ -94,7 +96,7 @@ plug() {
 		fail "$name: QEMU plugs CPU $number" "$(<"$WORK/qmp.err")" "$device"
 		return
 	fi
-	if ! wait_for 5 cpu_placed "$number" >/dev/null; then
+	if ! wait_for 15 cpu_placed "$number" >/dev/null; then
 		fail "$name: its thread is placed" "$(cpu_placed "$number" || :)" "$(threads "$PID")"
 		return
 	fi
@@ -181,7 +183,8 @@ role_by_vmm() {
 all_placed_by_vmm() {
 	local tid
 	for tid in $(threads "$PID" | cut -d ' ' -f 1); do
-		placed "$tid" "$(role_by_vmm "$tid")" || return 1
+		# VMMs have threads that come and go.
+		placed "$tid" "$(role_by_vmm "$tid")" || [[ ! -d /proc/$PID/task/$tid ]] || return 1
 	done
 }
 

@@ -149,7 +149,10 @@ throttles() {
 
 all_cpus=none all_mems=none
 if available cpuset; then
-	all_cpus=$(cpuset_of "/$TAG" cpus) all_mems=$(cpuset_of "/$TAG" mems)
+	# On v2 the controller is passed down to our cgroup by the first sandbox that needs it.
+	parent=/$TAG
+	[[ $MODE != v2 ]] || parent=
+	all_cpus=$(cpuset_of "$parent" cpus) all_mems=$(cpuset_of "$parent" mems)
 fi
 one_cpu=$(first_of "$all_cpus")
 # What a cpuset without a list of its own says.
