@@ -13,8 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -235,25 +237,57 @@ static int write_full(int fd, const char *data, size_t len)
     return 0;
 }
 
-/* The owner first: changing it takes bits from the mode. */
-static int be_like(int fd, const struct stat *like)
-{
-    struct stat st;
+#define ACL_XATTR "system.posix_acl_access"
 
-    if (fstat(fd, &st) < 0)
+static bool is_no_acl(int error)
+{
+    return error == ENODATA || error == EOPNOTSUPP;
+}
+
+/* Where there is none, what the directory gives to new files has to go. */
+static int copy_acl(int fd, int like)
+{
+    autofree char *acl = malloc(XATTR_SIZE_MAX);
+    ssize_t n;
+
+    if (!acl)
+        return -ENOMEM;
+    n = fgetxattr(like, ACL_XATTR, acl, XATTR_SIZE_MAX);
+    if (n >= 0)
+        return fsetxattr(fd, ACL_XATTR, acl, (size_t)n, 0) < 0 ? -errno : 0;
+    if (!is_no_acl(errno))
         return -errno;
-    if ((st.st_uid != like->st_uid || st.st_gid != like->st_gid) &&
-        fchown(fd, like->st_uid, like->st_gid) < 0)
+    return fremovexattr(fd, ACL_XATTR) < 0 && !is_no_acl(errno) ? -errno : 0;
+}
+
+/*
+ * The owner first: changing it takes bits from the mode. Then the ACL: with one the group's bits of
+ * the mode are its mask, and without it they would be the rights of the owning group. Nobody meant
+ * setuid and setgid for a new content.
+ */
+static int be_like(int fd, int like)
+{
+    struct stat st, old;
+    int r;
+
+    if (fstat(fd, &st) < 0 || fstat(like, &old) < 0)
         return -errno;
-    return fchmod(fd, like->st_mode & 07777) < 0 ? -errno : 0;
+    if ((st.st_uid != old.st_uid || st.st_gid != old.st_gid) &&
+        fchown(fd, old.st_uid, old.st_gid) < 0)
+        return -errno;
+    r = copy_acl(fd, like);
+    if (r < 0)
+        return r;
+    return fchmod(fd, old.st_mode & 07777 & ~(mode_t)(S_ISUID | S_ISGID)) < 0 ? -errno : 0;
 }
 
 static int replace(int dirfd, const char *name, const char *temp, const char *data, size_t len,
-                   const struct stat *like)
+                   int like, bool *ret_replaced)
 {
     autofd fd = FD_NONE;
     int r;
 
+    *ret_replaced = false;
     fd = openat(dirfd, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0 && errno == EEXIST &&
         unlinkat(dirfd, temp, 0) == 0) /* of a writer that was killed */
@@ -261,7 +295,7 @@ static int replace(int dirfd, const char *name, const char *temp, const char *da
     if (fd < 0)
         return -errno;
     r = write_full(fd, data, len);
-    if (r == 0 && like)
+    if (r == 0 && like >= 0)
         r = be_like(fd, like);
     if (r == 0 && fsync(fd) < 0)
         r = -errno;
@@ -271,6 +305,7 @@ static int replace(int dirfd, const char *name, const char *temp, const char *da
         unlinkat(dirfd, temp, 0);
         return r;
     }
+    *ret_replaced = true;
     /* The rename itself must reach the disk as well; EINVAL: a file system that has no such thing.
      */
     fd_close(&fd);
@@ -285,20 +320,22 @@ static int replace(int dirfd, const char *name, const char *temp, const char *da
 int io_replace_at(int dirfd, const char *name, const char *data, size_t len)
 {
     char temp[NAME_MAX + 1];
+    bool replaced;
 
     if ((size_t)snprintf(temp, sizeof temp, "%s.tmp", name) >= sizeof temp)
         return -ENAMETOOLONG;
-    return replace(dirfd, name, temp, data, len, NULL);
+    return replace(dirfd, name, temp, data, len, FD_NONE, &replaced);
 }
 
-int io_replace_like_at(int dirfd, const char *name, const char *data, size_t len,
-                       const struct stat *like)
+int io_replace_like_at(int dirfd, const char *name, const char *data, size_t len, int like,
+                       bool *ret_replaced)
 {
     char temp[NAME_MAX + 1];
 
+    *ret_replaced = false;
     if ((size_t)snprintf(temp, sizeof temp, ".%s.oci-sandbox-cgroup", name) >= sizeof temp)
         return -ENAMETOOLONG;
-    return replace(dirfd, name, temp, data, len, like);
+    return replace(dirfd, name, temp, data, len, like, ret_replaced);
 }
 
 int io_mkdirs(int dirfd, const char *path, mode_t mode)
@@ -329,6 +366,25 @@ void io_drain(int fd)
     do
         n = read(fd, buf, sizeof buf);
     while (n > 0 || (n < 0 && errno == EINTR));
+}
+
+/*
+ * flock(2) has no timeout, and an alarm signal would need a handler in every caller. The lock is
+ * held for milliseconds, so looking again after a fraction of one loses nothing.
+ */
+int io_lock(int fd, int timeout_ms)
+{
+    unsigned long long end = io_now_us() + (unsigned long long)timeout_ms * 1000;
+
+    for (unsigned tries = 0;; tries++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return 0;
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return -errno;
+        if (io_now_us() >= end)
+            return -ETIMEDOUT;
+        io_sleep_ms(tries < 100 ? 1 : 5);
+    }
 }
 
 void io_sleep_ms(unsigned ms)

@@ -9,11 +9,11 @@
  * All functions return a negative errno on failure. Every descriptor is close-on-exec.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
 struct err;
-struct stat;
 
 /*
  * Open @path beneath @dirfd. No component may be a symbolic link or "..", and mount points are not
@@ -61,12 +61,14 @@ int io_write_id_at(int dirfd, const char *name, pid_t id);
 int io_replace_at(int dirfd, const char *name, const char *data, size_t len);
 
 /*
- * The same for a file that others own: the new one has mode and owner of @like. The temporary name
- * is .NAME.oci-sandbox-cgroup. Nothing was changed if it fails, unless only the last fsync did.
+ * The same for a file that others own: the new one has the owner, the access ACL and the mode, but
+ * for setuid and setgid, of the open file @like. The temporary name is .NAME.oci-sandbox-cgroup.
+ * @ret_replaced  set on failure, too: the new file is in its place, but the directory may not have
+ *                reached the disk. Otherwise nothing was changed.
  * -EPERM: the owner cannot be kept.
  */
-int io_replace_like_at(int dirfd, const char *name, const char *data, size_t len,
-                       const struct stat *like);
+int io_replace_like_at(int dirfd, const char *name, const char *data, size_t len, int like,
+                       bool *ret_replaced);
 
 /* mkdir for each missing component of @path beneath @dirfd, then open the last. */
 int io_mkdirs(int dirfd, const char *path, mode_t mode);
@@ -74,6 +76,12 @@ int io_mkdirs(int dirfd, const char *path, mode_t mode);
 /* Read and drop what is left in a descriptor, so that the writer at the other end never gets
  * SIGPIPE. */
 void io_drain(int fd);
+
+/*
+ * flock(2) exclusively, @timeout_ms at most; 0: do not wait. 0; -ETIMEDOUT somebody else holds it;
+ * other -errno. Meant for locks that are held for milliseconds.
+ */
+int io_lock(int fd, int timeout_ms);
 
 /* Sleep, resuming after signals. */
 void io_sleep_ms(unsigned ms);

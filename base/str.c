@@ -121,6 +121,15 @@ static size_t escaped_width(unsigned char c)
     return c >= 0x20 && c < 0x7f && c != '\\' ? 1 : 4;
 }
 
+uint64_t str_hash(const char *s)
+{
+    uint64_t h = UINT64_C(14695981039346656037);
+
+    for (; *s; s++)
+        h = (h ^ (unsigned char)*s) * UINT64_C(1099511628211);
+    return h;
+}
+
 const char *str_escape(const char *s, char *buf, size_t size)
 {
     static const char cut[] = "...";

@@ -39,6 +39,9 @@ bool str_ends(const char *s, const char *suffix);
 int str_to_u64(const char *s, size_t len, uint64_t *ret);
 int str_to_i64(const char *s, size_t len, int64_t *ret);
 
+/* FNV-1a, for short names of long texts: whoever finds one by it has to compare the texts. */
+uint64_t str_hash(const char *s);
+
 /*
  * Split off the next field of a line. *@cursor points at the text and is moved behind the
  * separator; it becomes NULL with the last field. The text is cut in place. NULL when none is left.

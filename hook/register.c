@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "hook/stage.h"
 #include "oci/json_span.h"
+#include "oci/state.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -150,13 +151,18 @@ static bool drop(struct editor *ed, const struct json_span *items, const bool *d
 
 /* --- form --- */
 
-/* The blanks before a position. */
+#define GAP_MAX 64
+
+/* The blanks before a position. What is too long to be indentation is not copied: one will do. */
 static const char *gap_before(const struct editor *ed, size_t pos)
 {
     size_t begin = pos;
 
-    while (begin > 0 && json_is_blank(ed->text[begin - 1]))
+    while (begin > 0 && json_is_blank(ed->text[begin - 1])) {
         begin--;
+        if (pos - begin > GAP_MAX)
+            return " ";
+    }
     return arena_strndup(ed->arena, ed->text + begin, pos - begin);
 }
 
@@ -391,6 +397,70 @@ static void drop_all_members(struct editor *ed, const struct members *m)
     edit(ed, m->items[0].key.begin, m->items[m->count - 1].value.end, "");
 }
 
+/*
+ * runc and other programs in Go take "Hooks" for hooks, and of "hooks" and "Hooks" the later one.
+ * They would not see our entries, or only ours.
+ * @where  the object, with a dot behind it, "" for the document.
+ */
+static int check_case(const struct editor *ed, const struct members *m,
+                      const struct json_field *fields, size_t count, const char *where,
+                      struct err *e)
+{
+    char shown[100];
+
+    for (size_t i = 0; i < m->count * count; i++) {
+        const struct json_span key = m->items[i / count].key;
+        const char *want = fields[i % count].key;
+
+        if (json_span_is(ed->text, key, want) || !json_span_is_folded(ed->text, key, want))
+            continue;
+        str_escape(arena_strndup(ed->arena, ed->text + key.begin + 1, key.end - key.begin - 2),
+                   shown, sizeof shown);
+        return err_input(e, "%s%s: runtimes written in Go read this as \"%s\"; write it so", where,
+                         shown, want);
+    }
+    return 0;
+}
+
+static int check_entries(struct editor *ed, const struct json_member *stage, const char *name,
+                         struct err *e)
+{
+    struct json_span *items;
+    size_t count = json_span_elements(ed->text, stage->value, ed->arena, &items);
+    int r = 0;
+
+    for (size_t i = 0; i < count && r == 0; i++) {
+        struct members entry;
+
+        look_into(ed, items[i], &entry);
+        r = check_case(ed, &entry, entry_fields, ARRAY_SIZE(entry_fields),
+                       arena_printf(ed->arena, "hooks.%s[%zu].", name, i), e);
+    }
+    return r;
+}
+
+/* All names that are read. */
+static int check_names(struct editor *ed, const struct members *root, const char *path,
+                       struct err *e)
+{
+    const struct json_member *member = find(ed, root, "hooks");
+    struct members hooks;
+    char shown[200];
+    int r = check_case(ed, root, document_fields, ARRAY_SIZE(document_fields), "", e);
+
+    if (r == 0 && member && !is_null(ed, member)) {
+        look_into(ed, member->value, &hooks);
+        r = check_case(ed, &hooks, hooks_fields, REGISTER_STAGES, "hooks.", e);
+        for (size_t i = 0; i < REGISTER_STAGES && r == 0; i++) {
+            member = find(ed, &hooks, hooks_fields[i].key);
+            if (member && !is_null(ed, member))
+                r = check_entries(ed, member, hooks_fields[i].key, e);
+        }
+    }
+    err_wrap(e, "%s", str_escape(path, shown, sizeof shown));
+    return r;
+}
+
 static void register_stages(struct editor *ed, const struct members *hooks,
                             const struct hooks *read, struct register_result *ret)
 {
@@ -477,6 +547,17 @@ static void remove_all(struct editor *ed, const struct members *root, struct jso
         drop_all_members(ed, root);
 }
 
+/* A document of ours that no stage would read is worse than none. */
+static int check_length(const struct register_result *result, const char *where, struct err *e)
+{
+    char shown[200];
+
+    if (!result->changed || result->len <= OCI_MAX_BYTES)
+        return 0;
+    return err_input(e, "%s: too long with the hook in it, %zu bytes, expected at most %zu",
+                     str_escape(where, shown, sizeof shown), result->len, OCI_MAX_BYTES);
+}
+
 int register_edit(const char *text, size_t len, const char *where,
                   const struct register_request *request, struct arena *a,
                   struct register_result *ret, struct err *e)
@@ -496,6 +577,9 @@ int register_edit(const char *text, size_t len, const char *where,
     if (r < 0)
         return r;
     look_into(&ed, json_span_document(text, len), &root);
+    r = check_names(&ed, &root, where, e);
+    if (r < 0)
+        return r;
     if (root.count > 0) {
         const char *line = last_line(gap_before(&ed, root.items[0].key.begin));
 
@@ -511,5 +595,5 @@ int register_edit(const char *text, size_t len, const char *where,
         register_new(&ed, &root, member, ret);
     }
     apply(&ed, ret);
-    return 0;
+    return check_length(ret, where, e);
 }

@@ -52,8 +52,10 @@ const char *register_action_name(enum register_action action);
  * with the right path and arguments and a positive timeout is left alone. Without a program: every
  * entry of ours is taken out of the four stages.
  * @where  names the text in messages.
- * 0; -EINVAL, marked as bad input, for what is no JSON, no object, or has hooks that are no hooks.
- * Idempotent: a second call with its own result changes nothing.
+ * 0; -EINVAL, marked as bad input, for what is no JSON, no object, or has hooks that are no hooks
+ * or names that differ from those we read in case only, which not all runtimes tell apart, and for
+ * what a stage would not read afterwards, as it is longer than OCI_MAX_BYTES. Idempotent: a second
+ * call with its own result changes nothing.
  */
 int register_edit(const char *text, size_t len, const char *where,
                   const struct register_request *request, struct arena *a,

@@ -12,15 +12,13 @@
 #include "hook/register.h"
 #include "hook/stage.h"
 #include "hook/verbs.h"
+#include "oci/state.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-
-/* As much as a stage reads. */
-#define DOCUMENT_MAX_BYTES ((size_t)16 << 20)
 
 #define LOCK_TIMEOUT_MS 10000
 #define LOCK_POLL_MS    20
@@ -51,6 +49,8 @@ static int check_value(const char *option, const char *value, bool is_path, stru
     char shown[300];
 
     str_escape(value, shown, sizeof shown);
+    if (str_eq(option, "--path") && str_ends(value, "/"))
+        return err_input(e, "--path \"%s\": expected a file, but this names a directory", shown);
     if (is_path && value[0] != '/')
         return err_input(e, "%s \"%s\": expected an absolute path, as a hook runs in any directory",
                          option, shown);
@@ -104,14 +104,14 @@ static int make_request(const struct options *o, struct arena *a, struct registe
 struct target {
     const char *path; /* without symbolic links */
     const char *name; /* its last component */
-    int dirfd;
-    struct stat st;
+    int dirfd, fd;
     char *text;
     size_t len;
 };
 
 static void target_close(struct target *t)
 {
+    fd_close(&t->fd);
     fd_close(&t->dirfd);
     free(t->text);
 }
@@ -135,10 +135,11 @@ static int lock_directory(int dirfd, const char *shown, struct err *e)
 }
 
 /* The file itself, also where a link names it: the link stays what it is. */
-static int open_target(const char *path, struct arena *a, struct target *t, int *ret, struct err *e)
+static int open_target(const char *path, struct arena *a, struct target *t, struct err *e)
 {
     autofree char *real = realpath(path, NULL);
     char shown[300], *slash;
+    struct stat st;
     int r;
 
     str_escape(path, shown, sizeof shown);
@@ -155,33 +156,32 @@ static int open_target(const char *path, struct arena *a, struct target *t, int 
     if (r < 0)
         return r;
     /* Without waiting for the other end, should it be a FIFO. */
-    *ret = openat(t->dirfd, str_empty(t->name) ? "." : t->name,
-                  O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (*ret < 0)
+    t->fd = openat(t->dirfd, str_empty(t->name) ? "." : t->name,
+                   O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (t->fd < 0)
         return err_sys(e, -errno, "cannot open %s", shown);
-    if (fstat(*ret, &t->st) < 0)
+    if (fstat(t->fd, &st) < 0)
         return err_sys(e, -errno, "cannot look at %s", shown);
-    if (S_ISDIR(t->st.st_mode))
+    if (S_ISDIR(st.st_mode))
         return err_input(e, "%s is a directory, expected a file; name the config.json in it",
                          shown);
-    if (!S_ISREG(t->st.st_mode))
+    if (!S_ISREG(st.st_mode))
         return err_input(e, "%s is no regular file; name the config.json of a bundle", shown);
     return 0;
 }
 
 static int read_target(const char *path, struct arena *a, struct target *t, struct err *e)
 {
-    autofd fd = FD_NONE;
     char shown[300];
     ssize_t n;
-    int r = open_target(path, a, t, &fd, e);
+    int r = open_target(path, a, t, e);
 
     if (r < 0)
         return r;
-    n = io_read_all(fd, DOCUMENT_MAX_BYTES, &t->text);
+    n = io_read_all(t->fd, OCI_MAX_BYTES, &t->text);
     str_escape(path, shown, sizeof shown);
     if (n == -EFBIG)
-        return err_input(e, "%s: too long, expected at most %zu bytes", shown, DOCUMENT_MAX_BYTES);
+        return err_input(e, "%s: too long, expected at most %zu bytes", shown, OCI_MAX_BYTES);
     if (n < 0)
         return err_sys(e, (int)n, "cannot read %s", shown);
     t->len = (size_t)n;
@@ -193,6 +193,7 @@ static int edit_target(const struct target *t, const char *path,
                        struct register_result *ret, struct err *e)
 {
     char shown[300];
+    bool replaced;
     int r = register_edit(t->text, t->len, path, request, a, ret, e);
 
     if (r < 0) {
@@ -201,10 +202,11 @@ static int edit_target(const struct target *t, const char *path,
     }
     if (!ret->changed)
         return 0;
-    r = io_replace_like_at(t->dirfd, t->name, ret->text, ret->len, &t->st);
-    if (r < 0)
-        err_sys(e, r, "cannot replace %s", str_escape(t->path, shown, sizeof shown));
-    return r;
+    r = io_replace_like_at(t->dirfd, t->name, ret->text, ret->len, t->fd, &replaced);
+    str_escape(t->path, shown, sizeof shown);
+    if (r < 0 && replaced)
+        return err_sys(e, r, "%s was replaced, but a crash may undo it", shown);
+    return r < 0 ? err_sys(e, r, "cannot replace %s", shown) : 0;
 }
 
 /* --- what was done --- */
@@ -246,7 +248,7 @@ static void print_text(const char *path, const struct register_result *result)
 int verb_register(const struct options *o, const struct hook_config *config, struct arena *a,
                   struct err *e)
 {
-    CLEANUP(target_close) struct target t = {.dirfd = FD_NONE};
+    CLEANUP(target_close) struct target t = {.dirfd = FD_NONE, .fd = FD_NONE};
     struct register_request request;
     struct register_result result;
     int r = make_request(o, a, &request, e);

@@ -2,6 +2,9 @@
 #include "oci/json_span.h"
 
 #include "base/arena.h"
+#include "base/cleanup.h"
+
+#include <string.h>
 
 bool json_is_blank(char c)
 {
@@ -136,16 +139,69 @@ static unsigned unescape(const char *text, size_t *pos, size_t end)
     }
 }
 
+/* One byte, or what an escape stands for. */
+static unsigned next_unit(const char *text, size_t *pos, size_t end)
+{
+    unsigned unit = (unsigned char)text[(*pos)++];
+
+    return unit == '\\' && *pos < end ? unescape(text, pos, end) : unit;
+}
+
 bool json_span_is(const char *text, struct json_span string, const char *want)
 {
     size_t pos = string.begin + 1, end = string.end - 1;
 
     while (pos < end) {
-        unsigned unit = (unsigned char)text[pos++];
+        unsigned unit = next_unit(text, &pos, end);
 
-        if (unit == '\\' && pos < end)
-            unit = unescape(text, &pos, end);
         if (!*want || unit != (unsigned char)*want++)
+            return false;
+    }
+    return !*want;
+}
+
+#define LONG_S      0x17fu
+#define KELVIN_SIGN 0x212au
+
+/* The two characters beyond ASCII that Go takes for letters of it. */
+static unsigned next_folded(const char *text, size_t *pos, size_t end)
+{
+    static const struct {
+        const char *utf8;
+        size_t len;
+        unsigned unit;
+    } wide[] = {{"\xc5\xbf", 2, LONG_S}, {"\xe2\x84\xaa", 3, KELVIN_SIGN}};
+    unsigned unit = next_unit(text, pos, end);
+
+    for (size_t i = 0; i < ARRAY_SIZE(wide); i++) {
+        size_t more = wide[i].len - 1;
+
+        if (unit == (unsigned char)wide[i].utf8[0] && end - *pos >= more &&
+            memcmp(text + *pos, wide[i].utf8 + 1, more) == 0) {
+            *pos += more;
+            unit = wide[i].unit;
+        }
+    }
+    if (unit == LONG_S)
+        return 's';
+    if (unit == KELVIN_SIGN)
+        return 'k';
+    return unit >= 'A' && unit <= 'Z' ? unit + ('a' - 'A') : unit;
+}
+
+static unsigned char lower(char c)
+{
+    return (unsigned char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+}
+
+bool json_span_is_folded(const char *text, struct json_span string, const char *want)
+{
+    size_t pos = string.begin + 1, end = string.end - 1;
+
+    while (pos < end) {
+        unsigned unit = next_folded(text, &pos, end);
+
+        if (!*want || unit != lower(*want++))
             return false;
     }
     return !*want;

@@ -38,4 +38,8 @@ size_t json_span_elements(const char *text, struct json_span list, struct arena 
 /* Whether a string or a key stands for @want, which is ASCII; it may have escapes. */
 bool json_span_is(const char *text, struct json_span string, const char *want);
 
+/* The same for readers that do not look at case, as Go's: theirs are also U+017F for s and U+212A
+ * for k. */
+bool json_span_is_folded(const char *text, struct json_span string, const char *want);
+
 #endif

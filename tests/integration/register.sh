@@ -221,13 +221,20 @@ echo '{"hooks": {"poststop": [[]]}}' >"$FILE"
 refuse "an entry that is a list" 2 "$FILE: hooks.poststop.0.: expected an object, found a list"
 echo '{"hooks": {}, "hooks": {}}' >"$FILE"
 refuse "hooks given twice" 2 "$FILE: hooks: given twice"
+echo '{"hooks": {"preStart": []}}' >"$FILE"
+refuse "prestart in another case" 2 "$FILE: hooks.preStart: runtimes written in Go read this as \"prestart\".*nothing was changed"
+refuse "prestart in another case, --remove" 2 "$FILE: hooks.preStart: .*nothing was changed" --remove
 printf '%070d{}' 0 | tr 0 '[' >"$FILE"
 refuse "nested too deep" 2 "$FILE"
 echo '{}' >"$FILE"
 truncate -s 17M "$FILE"
 refuse "too long" 2 "$FILE: too long"
+# One byte less than a stage reads, and the entries make it too long.
+{ echo '{'; head -c $(((16 << 20) - 4)) /dev/zero | tr '\0' ' '; echo '}'; } >"$FILE"
+refuse "too long with the hook in it" 2 "$FILE: too long with the hook in it.*nothing was changed"
 echo '{}' >"$FILE"
 refuse "a relative --config" 2 'absolute path' --config conf.json
+refuse "--path with a slash at the end" 2 'names a directory' --path /opt/hook/
 refuse "--config that is no text" 2 'UTF-8' --config $'/\xff'
 capture osc register "$FILES"
 check_exit "a directory: refused" 2
@@ -291,8 +298,17 @@ if strace -o /dev/null -e trace=none true 2>/dev/null; then
 		check_eq "$failure: the file is not touched" "$was" "$(identity "$FILE")"
 		check "$failure: no other file is left" nothing_else
 	done
+	# The second fsync is that of the directory, when all else is done.
+	echo '{}' >"$FILE"
+	capture timeout 60 strace -o /dev/null -e trace=fsync -e inject=fsync:error=EIO:when=2 "$OSC" register "$FILE"
+	check_exit "the directory's fsync" 1
+	check_match "the directory's fsync: what it says" "$FILE was replaced, but a crash may undo it: EIO" "$ERR"
+	check_eq "the directory's fsync: the file is the new one" 1 "$(jq '.hooks.prestart | length' "$FILE")"
+	check "the directory's fsync: no other file is left" nothing_else
 	# Killed with the temporary file there: the next one uses the name again.
 	# In a shell of its own, which says nothing about it.
+	echo '{}' >"$FILE"
+	was=$(identity "$FILE")
 	RC=$(
 		exec 2>/dev/null
 		set +e
@@ -363,9 +379,42 @@ installed() {
 	check_nothing_left "the installed program" "$before"
 }
 
+# configured SOURCE - with another name and directory than the default ones
+configured() {
+	local dir=$WORK/configured part
+	mkdir "$dir"
+	for part in --libexecdir='/opt/a&b' --libexecdir='/opt/a|b' --prefix='/opt/a\b' --exec-prefix='/opt/"a"' --program-suffix='"'; do
+		capture in_directory "$dir" "$1/configure" "$part"
+		check_exit "configure $part: refused" 1
+		check_match "configure $part: what it says" 'error: the path of the program may have no ampersand' "$ERR"
+	done
+	capture in_directory "$dir" "$1/configure" --program-suffix='&'
+	check_exit "configure with a name that sed cannot make: refused" 1
+	check_match "configure with a name that sed cannot make: what it says" 'error: the options that change the name' "$ERR"
+	if ! in_directory "$dir" "$1/configure" -q --libexecdir='/opt/a, b/$(PACKAGE)' --program-prefix=x- --program-suffix=-1 >"$WORK/configure.log" 2>&1 ||
+		! make -C "$dir" hook/90-oci-sandbox-cgroup.json hook/oci-sandbox-cgroup.io-hook.json >>"$WORK/configure.log" 2>&1; then
+		fail "configure with another name" "$(tail -n 20 "$WORK/configure.log")"
+		return
+	fi
+	part='/opt/a, b/oci-sandbox-cgroup/x-oci-sandbox-cgroup-1'
+	check_eq "another name and directory: hooks directory" "$(hooks_d_file "$part" | jq -S .)" "$(jq -S . "$dir/hook/90-oci-sandbox-cgroup.json" 2>&1)"
+	check_eq "another name and directory: CDI" "$(cdi_file "$part" | jq -S .)" "$(jq -S . "$dir/hook/oci-sandbox-cgroup.io-hook.json" 2>&1)"
+}
+
+# in_directory DIR COMMAND...
+in_directory() {
+	(cd "$1" && "${@:2}")
+}
+
 build=$(dirname "$OSC_BIN")
 if [[ -f $build/Makefile ]]; then
 	installed "$build"
+	source=$(sed -n 's/^abs_top_srcdir = //p' "$build/Makefile")
+	if [[ -f $source/config.status ]]; then
+		skip "another name and directory" "the source is configured, so it cannot be in a second place"
+	else
+		configured "$source"
+	fi
 else
 	skip "what make install leaves" "$build is no build directory"
 fi

@@ -8,11 +8,13 @@
 #include "base/str.h"
 #include "hook/stage.h"
 #include "oci/json_span.h"
+#include "oci/state.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 /* --- where values stand --- */
 
@@ -43,6 +45,40 @@ Test(register, names_with_escapes)
         cr_expect(json_span_is(names[i].string, span, names[i].want) == names[i].is,
                   "input:    %s\nexpected: %s %s", names[i].string, names[i].is ? "is" : "is not",
                   names[i].want);
+    }
+}
+
+static const struct {
+    const char *string, *want;
+    bool is;
+} folded_names[] = {
+    {"\"hooks\"", "hooks", true},
+    {"\"HOOKS\"", "hooks", true},
+    {"\"createruntime\"", "createRuntime", true},
+    {"\"CREATErUNTIME\"", "createRuntime", true},
+    {"\"hook\"", "hooks", false},
+    {"\"Hookss\"", "hooks", false},
+    {"\"\\u0048ooks\"", "hooks", true},
+    {"\"hoo\\u212as\"", "hooks", true},
+    {"\"hook\\u017F\"", "hooks", true},
+    {"\"hoo\xe2\x84\xaas\"", "hooks", true},
+    {"\"hook\xc5\xbf\"", "hooks", true},
+    {"\"hook\xc5\xbe\"", "hooks", false},
+    {"\"hook\xc5\"", "hooks", false},
+    {"\"po\xc5\xbft\xc5\xbftop\"", "poststop", true},
+    {"\"hooks@\"", "hooks`", false},
+    {"\"[\"", "{", false},
+};
+
+Test(register, names_without_case)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(folded_names); i++) {
+        struct json_span span = {0, strlen(folded_names[i].string)};
+
+        cr_expect(json_span_is_folded(folded_names[i].string, span, folded_names[i].want) ==
+                      folded_names[i].is,
+                  "input:    %s\nexpected: %s %s", folded_names[i].string,
+                  folded_names[i].is ? "is" : "is not", folded_names[i].want);
     }
 }
 
@@ -389,6 +425,16 @@ static const struct {
     {"{\"hooks\":{\"prestart\":[{\"path\":1}]}}", "hooks.prestart[0].path: expected a string"},
     {"{\"hooks\":{\"prestart\":[{\"args\":\"x\"}]}}", "hooks.prestart[0].args: expected a list"},
     {"{\"a\":\"\xff\"}", "no valid JSON"},
+    /* what runtimes in Go take for ours, or ours for it */
+    {"{\"Hooks\":{}}", "c.json: Hooks: runtimes written in Go read this as \"hooks\""},
+    {"{\"hooks\":{},\"HOOKS\":1}", "c.json: HOOKS: runtimes written in Go"},
+    {"{\"hoo\xe2\x84\xaas\":null}", "c.json: hoo\\xe2\\x84\\xaas: runtimes written in Go"},
+    {"{\"hooks\":{\"Prestart\":[]}}",
+     "c.json: hooks.Prestart: runtimes written in Go read this as \"prestart\""},
+    {"{\"hooks\":{\"createruntime\":[],\"prestart\":[]}}", "c.json: hooks.createruntime: "},
+    {"{\"hooks\":{\"postStop\":null}}", "c.json: hooks.postStop: "},
+    {"{\"hooks\":{\"poststop\":[{},{\"Path\":\"/x\"}]}}", "c.json: hooks.poststop[1].Path: "},
+    {"{\"hooks\":{\"poststart\":[{\"timeOut\":5}]}}", "c.json: hooks.poststart[0].timeOut: "},
 };
 
 Test(register, refused)
@@ -407,6 +453,67 @@ Test(register, refused)
                       "input:    %s\nexpected: %s\ngot:      %d, %s", refused[i].text,
                       refused[i].want, r, e.text);
         }
+    }
+}
+
+/* A document of this length, filled with blanks where they do not matter. */
+static char *long_document(size_t len, struct arena *a)
+{
+    char *text = arena_alloc(a, len + 1);
+
+    memset(text, ' ', len);
+    text[0] = '{';
+    text[len - 1] = '}';
+    return text;
+}
+
+/* What is put in must not make a document that no stage reads. */
+Test(register, too_long_with_the_hook)
+{
+    autoarena a = ARENA_INIT;
+    struct err e = ERR_INIT;
+    struct register_result result;
+    size_t more;
+
+    cr_assert(put_in("{  }", false, &a, &result, &e) == 0);
+    more = result.len - strlen("{  }");
+    cr_expect(put_in(long_document(OCI_MAX_BYTES - more, &a), false, &a, &result, &e) == 0 &&
+              result.len == OCI_MAX_BYTES);
+    cr_expect(take_out(result.text, &a, &result, &e) == 0 && result.changed);
+    cr_expect(put_in(long_document(OCI_MAX_BYTES - more + 1, &a), false, &a, &result, &e) ==
+                  -EINVAL &&
+              e.bad_input && strstr(e.text, "too long with the hook in it"));
+}
+
+/* Blanks that nobody would call indentation are not copied for each line. */
+Test(register, long_blanks)
+{
+    static const struct {
+        const char *before, *after;
+    } forms[] = {
+        {"{", "\"a\":1}"},
+        {"{\"hooks\":{", "\"z\":[]}}"},
+        {"{\"hooks\":{\"poststop\":[", "{\"path\":\"/x\"}]}}"},
+        {"{\"hooks\":{\"prestart\":[", "{\"path\":\"/x\"}]}}"},
+        {"{", "\"hooks\":null,\"a\":1}"},
+    };
+
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(forms); i++) {
+        autoarena a = ARENA_INIT;
+        struct err e = ERR_INIT;
+        struct register_result in, again, out;
+        char *blanks = arena_alloc(&a, 100001), *text;
+
+        memset(blanks, i % 2 ? ' ' : '\t', 100000);
+        blanks[0] = '\n';
+        text = arena_printf(&a, "%s%s%s", forms[i / 2].before, blanks, forms[i / 2].after);
+        cr_assert(put_in(text, false, &a, &in, &e) == 0, "%s", e.text);
+        cr_expect(in.len < strlen(text) + 500, "form %zu: %zu bytes more", i / 2,
+                  in.len - strlen(text));
+        cr_expect(put_in(in.text, false, &a, &again, &e) == 0 && !again.changed);
+        cr_expect(take_out(in.text, &a, &out, &e) == 0);
+        if (!strstr(text, "null"))
+            cr_expect(str_eq(out.text, text), "form %zu: not as it was", i / 2);
     }
 }
 
@@ -551,37 +658,134 @@ Test(register, any_document)
 
 /* --- the file --- */
 
+/* A directory with a file "f" of this mode, and the file. */
+struct place {
+    char dir[sizeof "/tmp/osc-register-XXXXXX"];
+    int dirfd, fd;
+};
+
+static void make_place(struct place *p, mode_t mode)
+{
+    strcpy(p->dir, "/tmp/osc-register-XXXXXX");
+    cr_assert(mkdtemp(p->dir));
+    p->dirfd = open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    p->fd = openat(p->dirfd, "f", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    cr_assert(p->dirfd >= 0 && p->fd >= 0);
+    if (geteuid() == 0)
+        cr_assert(fchown(p->fd, 12345, 54321) == 0);
+    cr_assert(fchmod(p->fd, mode) == 0);
+}
+
+static void drop_place(struct place *p)
+{
+    fd_close(&p->fd);
+    unlinkat(p->dirfd, "f", 0);
+    fd_close(&p->dirfd);
+    rmdir(p->dir);
+}
+
+/* The mode that the file is left with. */
+static mode_t replace_in(const struct place *p)
+{
+    struct stat after;
+    bool in_place;
+
+    cr_assert(io_replace_like_at(p->dirfd, "f", "new", 3, p->fd, &in_place) == 0 && in_place);
+    cr_assert(fstatat(p->dirfd, "f", &after, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(after.st_mode));
+    return after.st_mode & 07777;
+}
+
 Test(register, replacing_keeps_mode_and_owner)
 {
-    char dir[] = "/tmp/osc-register-XXXXXX", content[16];
-    autofd dirfd = FD_NONE, fd = FD_NONE;
     struct stat before, after;
+    char content[16];
+    struct place p;
 
-    cr_assert(mkdtemp(dir));
-    dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    fd = openat(dirfd, "f", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    cr_assert(dirfd >= 0 && fd >= 0 && fchmod(fd, 0640) == 0);
-    if (geteuid() == 0)
-        cr_assert(fchown(fd, 12345, 54321) == 0);
-    cr_assert(fstat(fd, &before) == 0);
+    make_place(&p, 0640);
+    cr_assert(fstat(p.fd, &before) == 0);
     /* of one that was killed */
-    cr_assert(symlinkat("f", dirfd, ".f.oci-sandbox-cgroup") == 0);
-    cr_expect(io_replace_like_at(dirfd, "f", "new", 3, &before) == 0);
-    cr_expect(fstatat(dirfd, "f", &after, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(after.st_mode));
-    cr_expect((after.st_mode & 07777) == 0640 && after.st_uid == before.st_uid &&
-              after.st_gid == before.st_gid && after.st_ino != before.st_ino);
-    cr_expect(io_read_at(dirfd, "f", content, sizeof content) == 3 && str_eq(content, "new"));
-    cr_expect(faccessat(dirfd, ".f.oci-sandbox-cgroup", F_OK, AT_SYMLINK_NOFOLLOW) < 0);
-    unlinkat(dirfd, "f", 0);
-    rmdir(dir);
+    cr_assert(symlinkat("f", p.dirfd, ".f.oci-sandbox-cgroup") == 0);
+    cr_expect(replace_in(&p) == 0640);
+    cr_expect(fstatat(p.dirfd, "f", &after, AT_SYMLINK_NOFOLLOW) == 0);
+    cr_expect(after.st_uid == before.st_uid && after.st_gid == before.st_gid &&
+              after.st_ino != before.st_ino);
+    cr_expect(io_read_at(p.dirfd, "f", content, sizeof content) == 3 && str_eq(content, "new"));
+    cr_expect(faccessat(p.dirfd, ".f.oci-sandbox-cgroup", F_OK, AT_SYMLINK_NOFOLLOW) < 0);
+    drop_place(&p);
+}
+
+Test(register, replacing_drops_setuid_and_setgid)
+{
+    struct place p;
+
+    make_place(&p, 06755);
+    cr_expect(replace_in(&p) == 0755);
+    drop_place(&p);
+}
+
+#define ACCESS_ACL  "system.posix_acl_access"
+#define DEFAULT_ACL "system.posix_acl_default"
+
+/* As the kernel takes it: user::rw-, user:1234:r--, group::---, mask::r--, other::--- */
+static const struct {
+    uint32_t version;
+    struct {
+        uint16_t tag, rights;
+        uint32_t id;
+    } entries[5];
+} acl = {2,
+         {{1, 6, UINT32_MAX},
+          {2, 4, 1234},
+          {4, 0, UINT32_MAX},
+          {16, 4, UINT32_MAX},
+          {32, 0, UINT32_MAX}}};
+
+static ssize_t read_acl(const struct place *p, char *buf, size_t size)
+{
+    autofd fd = openat(p->dirfd, "f", O_RDONLY | O_CLOEXEC);
+
+    return fgetxattr(fd, ACCESS_ACL, buf, size);
+}
+
+/* The mode alone, 0640, would let the owning group in. */
+Test(register, replacing_keeps_an_acl)
+{
+    char got[sizeof acl + 8];
+    struct place p;
+
+    make_place(&p, 0600);
+    if (fsetxattr(p.fd, ACCESS_ACL, &acl, sizeof acl, 0) < 0) {
+        drop_place(&p);
+        cr_skip_test("no ACLs in /tmp");
+    }
+    cr_expect(replace_in(&p) == 0640);
+    cr_expect(read_acl(&p, got, sizeof got) == sizeof acl && memcmp(got, &acl, sizeof acl) == 0);
+    drop_place(&p);
+}
+
+/* Nor does a user get in whom the directory names for new files. */
+Test(register, replacing_takes_no_acl_of_the_directory)
+{
+    char got[sizeof acl + 8];
+    struct place p;
+
+    make_place(&p, 0640);
+    if (fsetxattr(p.dirfd, DEFAULT_ACL, &acl, sizeof acl, 0) < 0) {
+        drop_place(&p);
+        cr_skip_test("no ACLs in /tmp");
+    }
+    cr_expect(replace_in(&p) == 0640);
+    cr_expect(read_acl(&p, got, sizeof got) == -1 && errno == ENODATA);
+    drop_place(&p);
 }
 
 Test(register, replacing_what_has_a_long_name)
 {
     char name[256];
-    struct stat st = {0};
+    bool in_place;
 
     memset(name, 'a', sizeof name - 1);
     name[sizeof name - 1] = '\0';
-    cr_expect(io_replace_like_at(AT_FDCWD, name, "", 0, &st) == -ENAMETOOLONG);
+    cr_expect(io_replace_like_at(AT_FDCWD, name, "", 0, FD_NONE, &in_place) == -ENAMETOOLONG);
+    cr_expect(!in_place);
 }
