@@ -137,9 +137,10 @@ bool cg_read_key(int dirfd, const char *file, const char *key, uint64_t *ret)
 static int write_text(const struct cg_controller *c, int dirfd, const struct cg_file *f,
                       const char *text)
 {
-    return f->ctl == CG_CTL_CPUSET && c->host->mode != CG_MODE_V2
-               ? cg_v1_write_cpuset(dirfd, f->file, text)
-               : io_write_at(dirfd, f->file, text);
+    if (f->ctl == CG_CTL_CPUSET && c->host->mode != CG_MODE_V2)
+        return cg_v1_write_cpuset(dirfd, f->file, text);
+    return f->flags & CG_FILE_BOUNDED ? cg_v1_write_quota(dirfd, f->file, text)
+                                      : io_write_at(dirfd, f->file, text);
 }
 
 /* One write(2), or one per line. */
@@ -210,6 +211,12 @@ static int write_error(const struct cg_controller *c, int dirfd, const struct cg
     return r;
 }
 
+static bool may_be_missing(const struct cg_file *f, int r)
+{
+    return (r == -ENOENT && f->flags & (CG_FILE_OPTIONAL | CG_FILE_RESET)) ||
+           (r == -ENODEV && f->flags & CG_FILE_RESET);
+}
+
 /* What a write of one file of a list came to: 0, also when it is to be written again later. */
 static int judge_write(const struct cg_files *files, size_t i, int r, bool *either_written,
                        bool *again)
@@ -222,7 +229,7 @@ static int judge_write(const struct cg_files *files, size_t i, int r, bool *eith
         if (r == -ENOENT && (*either_written || !last_either))
             return 0;
     }
-    if (r == -ENOENT && f->flags & CG_FILE_OPTIONAL)
+    if (may_be_missing(f, r))
         return 0;
     if ((r == -EINVAL || r == -EBUSY) && f->flags & CG_FILE_RETRY) {
         *again = true;
@@ -233,21 +240,32 @@ static int judge_write(const struct cg_files *files, size_t i, int r, bool *eith
 
 enum on_failure { STOP, GO_ON };
 
+/* @ret_dirfd  below zero: nobody has the controller, which is no error for a limit taken away */
+static int write_one(struct cg_controller *c, const struct cg_file *f, int *ret_dirfd,
+                     struct err *e)
+{
+    bool is_reset = f->flags & CG_FILE_RESET;
+
+    *ret_dirfd = c->ops->file_dir(c, f->ctl, is_reset ? NULL : e);
+    if (*ret_dirfd >= 0)
+        return write_value(c, *ret_dirfd, f);
+    return is_reset ? 0 : *ret_dirfd;
+}
+
 /* Returns the first failure. */
 static int write_files(struct cg_controller *c, const struct cg_files *files,
                        enum on_failure on_failure, struct err *e)
 {
     bool again = false, either_written = false;
-    int first = 0;
+    int first = 0, dirfd;
 
     for (size_t i = 0; i < files->count && (first == 0 || on_failure == GO_ON); i++) {
-        const struct cg_file *f = &files->items[i];
-        int dirfd = c->ops->file_dir(c, f->ctl, e), r = dirfd;
+        int r = write_one(c, &files->items[i], &dirfd, e);
 
         if (dirfd >= 0) {
-            r = judge_write(files, i, write_value(c, dirfd, f), &either_written, &again);
+            r = judge_write(files, i, r, &either_written, &again);
             if (r < 0)
-                write_error(c, dirfd, f, r, e);
+                write_error(c, dirfd, &files->items[i], r, e);
         }
         first = first < 0 ? first : r < 0 ? r : 0;
     }
@@ -255,13 +273,12 @@ static int write_files(struct cg_controller *c, const struct cg_files *files,
      */
     for (size_t i = 0; again && i < files->count && (first == 0 || on_failure == GO_ON); i++) {
         const struct cg_file *f = &files->items[i];
-        int dirfd, r;
+        int r;
 
         if (!(f->flags & CG_FILE_RETRY))
             continue;
-        dirfd = c->ops->file_dir(c, f->ctl, e);
-        r = dirfd < 0 ? dirfd : write_value(c, dirfd, f);
-        if (r >= 0 || (r == -ENOENT && f->flags & CG_FILE_OPTIONAL))
+        r = write_one(c, f, &dirfd, e);
+        if (r >= 0 || may_be_missing(f, r))
             continue;
         if (dirfd >= 0)
             write_error(c, dirfd, f, r, e);
@@ -326,6 +343,8 @@ int cg_update(struct cg_controller *c, const struct cg_files *files, struct err 
 {
     int r = c->unit ? change_unit(c, files, NULL, e) : 0;
 
+    if (r == 0)
+        r = c->ops->enable(c, files, e);
     return r < 0 ? r : write_files(c, files, STOP, e);
 }
 

@@ -135,7 +135,8 @@ int cg_add_thread(struct cg_controller *c, pid_t tid, struct err *e);
  */
 void cg_keep_warm(struct cg_controller *c, pid_t pid);
 
-/* Write limits. 0; other -errno; values written before the failing one stay. */
+/* Write limits of a cgroup that is open, having enabled the controllers that they need. 0; -errno
+ * as cg_create(); values written before the failing one stay. */
 int cg_update(struct cg_controller *c, const struct cg_files *files, struct err *e);
 
 /* Write limits back after a failure: as cg_update(), but the next file is written whatever becomes

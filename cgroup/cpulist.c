@@ -44,10 +44,13 @@ int cg_cpulist_parse(const char *text, struct cg_cpulist *set)
             set->bits[n / 64] |= UINT64_C(1) << n % 64;
         if (*p == '\0')
             break;
-        /* A comma must be followed by another number. */
-        if (*p != ',' || p[1] == '\0')
+        /* A comma must be followed by another number, perhaps after blanks. */
+        if (*p != ',')
             return -EINVAL;
         p++;
+        p += strspn(p, " ");
+        if (*p == '\0')
+            return -EINVAL;
     }
     return 0;
 }

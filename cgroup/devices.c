@@ -509,15 +509,14 @@ static int unite(const struct cg_dev_table *left, const struct cg_dev_table *rig
     return make_table(&space, a, ret, e);
 }
 
-int cg_dev_union(const struct cg_dev_table *tables, size_t count, struct arena *a,
-                 struct cg_dev_table *ret, struct err *e)
+/* In pairs, and pairs of pairs: each entry is looked at once per round. */
+static int unite_pairs(const struct cg_dev_table *tables, size_t count, struct arena *a,
+                       struct cg_dev_table *ret, struct err *e)
 {
     autoarena scratch = ARENA_INIT;
     const struct cg_dev_table empty = {0};
-    struct cg_dev_table *round;
+    struct cg_dev_table *round = arena_alloc(&scratch, (count + 1) * sizeof *round);
 
-    /* In pairs, and pairs of pairs: each entry is looked at once per round. */
-    round = arena_alloc(&scratch, (count + 1) * sizeof *round);
     if (count > 0)
         memcpy(round, tables, count * sizeof *round);
     for (; count > 2; count = (count + 1) / 2) {
@@ -531,4 +530,48 @@ int cg_dev_union(const struct cg_dev_table *tables, size_t count, struct arena *
         }
     }
     return unite(count > 0 ? &round[0] : &empty, count > 1 ? &round[1] : &empty, a, ret, e);
+}
+
+/* How much a list says of all devices at once. */
+static int width(const struct cg_dev_table *t)
+{
+    return __builtin_popcount(table_bits(t, 'b', CG_DEV_ANY, CG_DEV_ANY)) +
+           __builtin_popcount(table_bits(t, 'c', CG_DEV_ANY, CG_DEV_ANY));
+}
+
+static int compare_width(const void *a, const void *b)
+{
+    const struct cg_dev_table *x = a, *y = b;
+    int r = width(y) - width(x);
+
+    return r ? r : (x->count > y->count) - (x->count < y->count);
+}
+
+/* One by one, the widest first: what it says of all devices leaves little of the others. */
+static int unite_widest_first(const struct cg_dev_table *tables, size_t count, struct arena *a,
+                              struct cg_dev_table *ret, struct err *e)
+{
+    autoarena scratch = ARENA_INIT;
+    struct cg_dev_table *sorted = arena_alloc(&scratch, count * sizeof *sorted), united;
+    const struct cg_dev_table empty = {0};
+
+    memcpy(sorted, tables, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, compare_width);
+    united = sorted[0];
+    for (size_t i = 1; i < count; i++) {
+        int r = unite(&united, &sorted[i], &scratch, &united, e);
+
+        if (r < 0)
+            return r;
+    }
+    return unite(&united, &empty, a, ret, e);
+}
+
+int cg_dev_union(const struct cg_dev_table *tables, size_t count, struct arena *a,
+                 struct cg_dev_table *ret, struct err *e)
+{
+    int r = unite_pairs(tables, count, a, ret, NULL);
+
+    /* A part of them may have too many classes though all of them together have not. */
+    return r == -E2BIG ? unite_widest_first(tables, count, a, ret, e) : r;
 }

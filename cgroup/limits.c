@@ -101,6 +101,8 @@ static int emit_bandwidth(const struct cg_limit_row *row, const struct cg_limits
         add_file(a, out, row, "cpu.cfs_period_us", arena_printf(a, "%" PRId64, period));
     if (quota_is_set(l))
         add_file(a, out, row, row->v1_file, limit_text(a, quota, false));
+    if (quota_is_set(l))
+        out->items[out->count - 1].flags |= CG_FILE_BOUNDED;
     return 0;
 }
 
@@ -656,7 +658,7 @@ unsigned cg_files_controllers(const struct cg_files *files)
     unsigned controllers = 0;
 
     for (size_t i = 0; i < files->count; i++)
-        controllers |= CG_CTL_BIT(files->items[i].ctl);
+        controllers |= files->items[i].flags & CG_FILE_RESET ? 0 : CG_CTL_BIT(files->items[i].ctl);
     return controllers;
 }
 

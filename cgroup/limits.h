@@ -102,6 +102,10 @@ enum cg_file_flags {
     CG_FILE_RETRY = 8,
     /* What the parent has: copied from its file on v1; on v2 an empty text says so. */
     CG_FILE_INHERIT = 16,
+    /* It takes a limit away. A file, controller or device that is not there has none. */
+    CG_FILE_RESET = 32,
+    /* v1: the kernel refuses more than an ancestor has; no limit of its own means the same then. */
+    CG_FILE_BOUNDED = 64,
 };
 
 struct cg_file {
@@ -141,7 +145,7 @@ void cg_files_change(const struct cg_files *before, const struct cg_files *after
 /* Append the files of another list. */
 void cg_files_append(struct arena *a, struct cg_files *files, const struct cg_files *more);
 
-/* The controllers that the list needs. */
+/* The controllers that the list needs; taking a limit away needs none. */
 unsigned cg_files_controllers(const struct cg_files *files);
 
 /* The text for a file of the list, NULL when it is not there. */

@@ -12,8 +12,10 @@
 #include "cgroup/controller.h"
 
 struct cg_ops {
-    /* Make and open the directories, ready to hold tasks. @needed: controllers that limits need. */
+    /* Make and open the directories, ready to hold tasks. */
     int (*make)(struct cg_controller *c, const struct cg_files *files, struct err *e);
+    /* Let the directories that are open have the controllers that limits need. */
+    int (*enable)(struct cg_controller *c, const struct cg_files *files, struct err *e);
     /* The directory whose file this is (borrowed O_PATH fd), and its index; -ENOENT with the
      * reason. */
     int (*file_dir)(const struct cg_controller *c, enum cg_ctl ctl, struct err *e);
@@ -45,6 +47,14 @@ const char *cg_full_path(const struct cg_hierarchy *h, const char *path, const c
  * the whole new one. 0; -errno of the first write that failed; children may have changed by then.
  */
 int cg_v1_write_cpuset(int dirfd, const char *file, const char *text);
+
+/*
+ * Write cpu.cfs_quota_us of a v1 cgroup. A quota that is more than the nearest ancestor with one
+ * has is refused by the kernel (scheduler/sched-bwc.rst, "Hierarchical considerations"): then the
+ * cgroup gets none of its own, and that ancestor's holds it. Where a pod's cgroup has the sum of
+ * its containers' limits, rounding and minima make ours more. 0; -errno.
+ */
+int cg_v1_write_quota(int dirfd, const char *file, const char *text);
 
 /* A number from a file that holds one, or one "key value" line of a file. False if it is not there.
  */

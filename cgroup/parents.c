@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/io.h"
 #include "base/str.h"
 #include "cgroup/host.h"
 #include "cgroup/ops.h"
@@ -13,28 +14,20 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <sys/stat.h>
+
+/* It is held for two system calls. */
+#define LOCK_TIMEOUT_MS 10000
 
 struct marker {
     char name[24];
     char content[PATH_MAX];
 };
 
-/* FNV-1a: names only have to be short; the content is compared. */
-static uint64_t hash(const char *s)
-{
-    uint64_t h = UINT64_C(14695981039346656037);
-
-    for (; *s; s++)
-        h = (h ^ (unsigned char)*s) * UINT64_C(1099511628211);
-    return h;
-}
-
 static void marker_for(const struct cg_hierarchy *h, const char *path, struct marker *ret)
 {
     snprintf(ret->content, sizeof ret->content, "%s:%s", h->name, path);
-    snprintf(ret->name, sizeof ret->name, "%016" PRIx64, hash(ret->content));
+    snprintf(ret->name, sizeof ret->name, "%016" PRIx64, str_hash(ret->content));
 }
 
 static bool has_marker(const struct cg_parents *p, const struct marker *m)
@@ -52,14 +45,9 @@ static bool has_marker(const struct cg_parents *p, const struct marker *m)
 static int lock(const struct cg_parents *p)
 {
     autofd fd = openat(p->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = fd < 0 ? -errno : io_lock(fd, LOCK_TIMEOUT_MS);
 
-    if (fd < 0)
-        return -errno;
-    while (flock(fd, LOCK_EX) < 0) {
-        if (errno != EINTR)
-            return -errno;
-    }
-    return fd_take(&fd);
+    return r < 0 ? r : fd_take(&fd);
 }
 
 int cg_parents_make(struct cg_parents *p, const struct cg_hierarchy *h, const char *path,
@@ -81,13 +69,14 @@ int cg_parents_make(struct cg_parents *p, const struct cg_hierarchy *h, const ch
             return err_sys(e, -errno, "cannot remember that %s is made by us",
                            cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
     }
-    if (mkdirat(h->fd, relative, 0755) < 0 && errno != EEXIST) {
+    if (mkdirat(h->fd, relative, 0755) < 0) {
         int r = -errno;
 
         if (locked >= 0)
             unlinkat(p->dirfd, m.name, 0);
-        return err_sys(e, r, "cannot make %s",
-                       cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
+        return r == -EEXIST ? 0
+                            : err_sys(e, r, "cannot make %s",
+                                      cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
     }
     return 0;
 }

@@ -159,6 +159,16 @@ static void warn(const char *file, struct arena *a, const char ***warnings, size
                       file);
 }
 
+/* Lists of several containers behind one another name a file more than once. */
+static bool is_repeated(const struct cg_files *files, size_t i)
+{
+    for (size_t k = 0; k < i; k++) {
+        if (str_eq(files->items[k].file, files->items[i].file))
+            return true;
+    }
+    return false;
+}
+
 void cg_files_append(struct arena *a, struct cg_files *files, const struct cg_files *more)
 {
     for (size_t i = 0; i < more->count; i++) {
@@ -168,11 +178,33 @@ void cg_files_append(struct arena *a, struct cg_files *files, const struct cg_fi
     }
 }
 
+/* The kernel takes no shares for an idle cgroup, not even the usual ones: it stops being idle
+ * before they are taken away. */
+static void end_idle(const struct cg_files *before, const struct cg_files *after, struct arena *a,
+                     struct cg_files *ret)
+{
+    const struct cg_file *idle = NULL;
+    bool shares = false;
+
+    for (size_t i = 0; i < before->count; i++) {
+        const struct cg_file *f = &before->items[i];
+
+        if (str_eq(f->file, "cpu.idle"))
+            idle = f;
+        else if (str_eq(f->file, "cpu.shares") || str_eq(f->file, "cpu.weight"))
+            shares = shares || !cg_files_get(after, f->file);
+    }
+    if (idle && shares)
+        *(struct cg_file *)arena_push(a, &ret->items, &ret->count, sizeof *idle) = (struct cg_file){
+            .ctl = idle->ctl, .file = idle->file, .text = "0", .flags = CG_FILE_RESET};
+}
+
 void cg_files_change(const struct cg_files *before, const struct cg_files *after, bool v2,
                      struct arena *a, struct cg_files *ret, const char ***warnings,
                      size_t *warning_count)
 {
     *ret = (struct cg_files){0};
+    end_idle(before, after, a, ret);
     for (size_t i = 0; i < before->count; i++) {
         const struct cg_file *f = &before->items[i];
         const char *now = cg_files_get(after, f->file), *text;
@@ -180,7 +212,7 @@ void cg_files_change(const struct cg_files *before, const struct cg_files *after
         struct reset row;
 
         if (!find_reset(f->file, v2, &row)) {
-            if (!now)
+            if (!now && !is_repeated(before, i))
                 warn(f->file, a, warnings, warning_count);
             continue;
         }
@@ -188,12 +220,11 @@ void cg_files_change(const struct cg_files *before, const struct cg_files *after
         if (!text || is_in(ret, f->file, text))
             continue;
         reset = arena_push(a, &ret->items, &ret->count, sizeof *reset);
-        /* A file that is not there was not set either. */
         *reset = (struct cg_file){
             .ctl = f->ctl,
             .file = f->file,
             .text = text,
-            .flags = (f->flags & (CG_FILE_LINES | CG_FILE_RETRY)) | CG_FILE_OPTIONAL |
+            .flags = (f->flags & (CG_FILE_LINES | CG_FILE_RETRY)) | CG_FILE_RESET |
                      (text[0] ? 0 : CG_FILE_INHERIT),
         };
     }

@@ -83,6 +83,15 @@ static int make(struct cg_controller *c, const struct cg_files *files, struct er
     return 0;
 }
 
+/* A hierarchy has its controllers in all of its directories. */
+static int enable(struct cg_controller *c, const struct cg_files *files, struct err *e)
+{
+    (void)c;
+    (void)files;
+    (void)e;
+    return 0;
+}
+
 static int index_of(const struct cg_controller *c, enum cg_ctl ctl)
 {
     for (size_t i = 0; i < c->host->count; i++) {
@@ -92,6 +101,45 @@ static int index_of(const struct cg_controller *c, enum cg_ctl ctl)
             return (int)i;
     }
     return -ENOENT;
+}
+
+/* Quota and period of a cgroup or, by "../", of one above it. False: there is none. */
+static bool read_bandwidth(int dirfd, const char *up, uint64_t *ret_quota, uint64_t *ret_period)
+{
+    char file[PATH_MAX];
+
+    snprintf(file, sizeof file, "%scpu.cfs_period_us", up);
+    if (!cg_read_number(dirfd, file, ret_period))
+        return false;
+    snprintf(file, sizeof file, "%scpu.cfs_quota_us", up);
+    if (!cg_read_number(dirfd, file, ret_quota))
+        *ret_quota = 0; /* -1: none */
+    return true;
+}
+
+/* Whether this quota is a larger part of a CPU than the nearest quota above. */
+static bool exceeds_ancestors(int dirfd, const char *text)
+{
+    uint64_t own, period, above, above_period;
+    char up[PATH_MAX] = "";
+
+    if (str_to_u64(text, strlen(text), &own) < 0 || !read_bandwidth(dirfd, "", &above, &period))
+        return false;
+    while (strlen(up) + sizeof "../cpu.cfs_period_us" < sizeof up) {
+        strcat(up, "../");
+        if (!read_bandwidth(dirfd, up, &above, &above_period))
+            return false;
+        if (above > 0)
+            return (unsigned __int128)own * above_period > (unsigned __int128)above * period;
+    }
+    return false;
+}
+
+int cg_v1_write_quota(int dirfd, const char *file, const char *text)
+{
+    int r = io_write_at(dirfd, file, text);
+
+    return r == -EINVAL && exceeds_ancestors(dirfd, text) ? io_write_at(dirfd, file, "-1") : r;
 }
 
 static int file_dir(const struct cg_controller *c, enum cg_ctl ctl, struct err *e)
@@ -198,6 +246,7 @@ static void stat_all(const struct cg_controller *c, struct cg_stat *ret)
 
 const struct cg_ops cg_v1_ops = {
     .make = make,
+    .enable = enable,
     .file_dir = file_dir,
     .set_devices = set_devices,
     .places_threads = places_threads,

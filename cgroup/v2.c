@@ -138,8 +138,7 @@ static int enable_to_leaf(struct cg_controller *c, const struct cg_hierarchy *h,
  * A new cgroup is a normal domain; below a threaded domain it is "domain invalid" until it is told
  * to be threaded, and nothing may happen in between but this.
  */
-static int make_leaf(struct cg_controller *c, const struct cg_hierarchy *h, unsigned needed,
-                     struct err *e)
+static int make_leaf(struct cg_controller *c, const struct cg_hierarchy *h, struct err *e)
 {
     char type[32], where[PATH_MAX];
     int fd, r = make_leaf_dirs(c, h, e);
@@ -166,13 +165,21 @@ static int make_leaf(struct cg_controller *c, const struct cg_hierarchy *h, unsi
             return err_sys(e, r, "cannot move process %d to %s", (int)c->unit->first,
                            cg_full_path(h, c->path, c->leaf, "cgroup.procs", where, sizeof where));
     }
-    return enable_to_leaf(c, h, needed & CG_CTL_THREADED, e);
+    return 0;
+}
+
+static int enable(struct cg_controller *c, const struct cg_files *files, struct err *e)
+{
+    const struct cg_hierarchy *h = &c->host->hierarchies[0];
+    unsigned needed = cg_files_controllers(files) & V2_CONTROLLERS;
+    int r = enable_down(h, c->path, needed, e);
+
+    return r < 0 || !c->leaf ? r : enable_to_leaf(c, h, needed & CG_CTL_THREADED, e);
 }
 
 static int make(struct cg_controller *c, const struct cg_files *files, struct err *e)
 {
     const struct cg_hierarchy *h = &c->host->hierarchies[0];
-    unsigned needed = cg_files_controllers(files) & V2_CONTROLLERS;
     bool made = false;
     int fd = cg_make_dir(c, h, c->path, &made, e);
     int r;
@@ -187,8 +194,8 @@ static int make(struct cg_controller *c, const struct cg_files *files, struct er
         c->fds[0] = fd;
         c->made |= made;
     }
-    r = enable_down(h, c->path, needed, e);
-    return r < 0 || !c->leaf ? r : make_leaf(c, h, needed, e);
+    r = c->leaf ? make_leaf(c, h, e) : 0;
+    return r < 0 ? r : enable(c, files, e);
 }
 
 static int file_dir(const struct cg_controller *c, enum cg_ctl ctl, struct err *e)
@@ -282,6 +289,7 @@ static void stat_all(const struct cg_controller *c, struct cg_stat *ret)
 
 const struct cg_ops cg_v2_ops = {
     .make = make,
+    .enable = enable,
     .file_dir = file_dir,
     .set_devices = set_devices,
     .places_threads = places_threads,

@@ -18,17 +18,23 @@ static const struct oci_resources *const *resources_of(const struct json_list *c
     return all;
 }
 
-/* What some container alone would set. Several together set no other files, but to "no limit". */
-static struct cg_files may_be_set(const struct change_input *in, struct arena *a)
+/* What they together have set, and what any of them alone would: some limits are a lone container's
+ * only, and there is one that others of its own hide. */
+static struct cg_files may_be_set(const struct change_input *in, const struct cg_files *together,
+                                  struct arena *a)
 {
     const struct oci_resources *const *all = resources_of(in->before, a);
+    struct hook_config hook = *in->hook;
     struct cg_files files = {0};
 
+    cg_files_append(a, &files, together);
+    /* It may have said so when they were set. */
+    hook.resources = RESOURCES_AGGREGATE;
     for (size_t i = 0; i < in->before->count; i++) {
         struct plan alone = {.mode = in->facts->mode, .systemd = in->systemd};
 
-        if (plan_limits(&all[i], 1, in->hook, in->facts, in->sandbox_cgroup_only, a, &alone,
-                        NULL) == 0)
+        if (plan_limits(&all[i], 1, &hook, in->facts, in->sandbox_cgroup_only, a, &alone, NULL) ==
+            0)
             cg_files_append(a, &files, &alone.sandbox_files);
     }
     return files;
@@ -37,21 +43,25 @@ static struct cg_files may_be_set(const struct change_input *in, struct arena *a
 void change_make(const struct change_input *in, struct plan *after, struct arena *a,
                  struct change *ret)
 {
+    const struct oci_resources *const *all = resources_of(in->before, a);
     bool v2 = in->facts->mode == CG_MODE_V2;
     struct plan back = {.mode = in->facts->mode, .systemd = in->systemd};
-    const struct cg_files before = may_be_set(in, a);
+    struct cg_files before;
 
     *ret = (struct change){.devices = after->device_table};
+    if (in->before->count > 0) {
+        ret->can_go_back = plan_limits(all, in->before->count, in->hook, in->facts,
+                                       in->sandbox_cgroup_only, a, &back, NULL) == 0;
+        ret->devices_can_go_back =
+            plan_devices(all, in->before->count, in->hook, in->facts, in->sandbox_cgroup_only, a,
+                         &ret->devices_back, NULL) == 0;
+    }
+    before = may_be_set(in, &back.sandbox_files, a);
     cg_files_change(&before, &after->sandbox_files, v2, a, &ret->files, &after->warnings,
                     &after->warning_count);
-    if (in->before->count == 0 ||
-        plan_sandbox(resources_of(in->before, a), in->before->count, in->hook, in->facts,
-                     in->sandbox_cgroup_only, a, &back, NULL) < 0)
-        return;
-    cg_files_change(&after->sandbox_files, &back.sandbox_files, v2, a, &ret->files_back,
-                    &back.warnings, &back.warning_count);
-    ret->devices_back = back.device_table;
-    ret->can_go_back = true;
+    if (ret->can_go_back)
+        cg_files_change(&after->sandbox_files, &back.sandbox_files, v2, a, &ret->files_back,
+                        &back.warnings, &back.warning_count);
 }
 
 /* On v2 the overhead is in the same domain. */
@@ -81,9 +91,8 @@ int change_apply(const struct change *c, struct sandbox *s, struct err *e)
 
 void change_revert(const struct change *c, struct sandbox *s)
 {
-    if (!c->can_go_back)
-        return;
-    (void)cg_revert(&s->vcpu, &c->files_back, NULL);
-    if (!c->keeps_devices)
+    if (c->can_go_back)
+        (void)cg_revert(&s->vcpu, &c->files_back, NULL);
+    if (c->devices_can_go_back && !c->keeps_devices)
         (void)set_devices(s, &c->devices_back, NULL);
 }

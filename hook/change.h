@@ -17,7 +17,7 @@ struct change {
     struct cg_dev_table devices;
     struct cg_files files_back; /* to write when that has failed in the middle */
     struct cg_dev_table devices_back;
-    bool can_go_back;
+    bool can_go_back, devices_can_go_back;
     bool keeps_devices; /* set by the caller: the device list is not changed */
 };
 
@@ -39,8 +39,8 @@ struct change_input {
 
 /*
  * Decide. @after  the plan of the sandbox as it will be; gets a warning for what cannot be taken
- * away. Pure, and never fails: limits that cannot be derived (the configuration file was changed)
- * are not gone back to.
+ * away. Pure, and never fails: limits or devices that cannot be derived (the configuration file
+ * was changed, or a list stayed that is none of theirs) are not gone back to.
  */
 void change_make(const struct change_input *in, struct plan *after, struct arena *a,
                  struct change *ret);

@@ -373,6 +373,18 @@ static int check_device_table(const struct plan *p, struct arena *a, struct err 
     return r;
 }
 
+/* Beside others only some of its limits count, but one day it may be the last. */
+static int check_alone(const struct plan *p, const struct plan_input *in, struct arena *a,
+                       struct err *e)
+{
+    const struct oci_resources *own = p->resources;
+    struct plan alone = {.mode = p->mode, .systemd = p->systemd};
+
+    return in->other_count == 0
+               ? 0
+               : plan_limits(&own, 1, in->hook, in->facts, p->sandbox_cgroup_only, a, &alone, e);
+}
+
 int plan_make(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
 {
     const struct oci_resources **all;
@@ -396,8 +408,10 @@ int plan_make(const struct plan_input *in, struct arena *a, struct plan *p, stru
     for (size_t i = 0; i < in->other_count; i++)
         all[i] = in->others[i];
     all[in->other_count] = p->resources;
-    r = plan_sandbox(all, in->other_count + 1, in->hook, in->facts, p->sandbox_cgroup_only, a, p,
-                     e);
+    r = check_alone(p, in, a, e);
+    if (r == 0)
+        r = plan_sandbox(all, in->other_count + 1, in->hook, in->facts, p->sandbox_cgroup_only, a,
+                         p, e);
     if (r == 0)
         r = check_device_table(p, a, e);
     if (r == 0 && !p->sandbox_cgroup_only)

@@ -11,7 +11,9 @@
 #define SHARES_MAX     262144
 #define SHARES_DEFAULT 1024
 #define PERIOD_DEFAULT 100000
-#define QUOTA_MIN      1000 /* the kernel refuses less */
+#define QUOTA_MIN      1000                     /* the kernel refuses less */
+#define QUOTA_MAX      ((INT64_C(1) << 44) - 1) /* and more, too */
+#define PIDS_MAX       4194304                  /* the kernel's PID_MAX_LIMIT */
 
 static struct cg_value from_i64(struct json_i64 v)
 {
@@ -43,10 +45,16 @@ static void convert_cpu(const struct oci_cpu *cpu, struct cg_limits *ret)
     ret->cpuset_mems = cpu->mems;
 }
 
+/* As runc has it; taken literally, no process could live. */
+static struct cg_value zero_is_unset(struct json_i64 v)
+{
+    return from_i64(v.value == 0 ? (struct json_i64){0} : v);
+}
+
 static void convert_memory(const struct oci_memory *memory, struct cg_limits *ret)
 {
-    ret->memory_limit = from_i64(memory->limit);
-    ret->memory_reservation = from_i64(memory->reservation);
+    ret->memory_limit = zero_is_unset(memory->limit);
+    ret->memory_reservation = zero_is_unset(memory->reservation);
     ret->memory_swap = from_i64(memory->swap);
     ret->memory_kernel_tcp = from_i64(memory->kernel_tcp);
     ret->memory_swappiness = from_u64(memory->swappiness);
@@ -143,54 +151,89 @@ static int64_t add_saturating(int64_t a, int64_t b)
     return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
 }
 
+/* A sum, while it grows. */
+struct total {
+    int64_t value;
+    bool any, unlimited;
+};
+
+static void add_limit(struct total *t, int64_t value)
+{
+    t->value = add_saturating(t->value, value);
+    t->any = true;
+}
+
+/* No limit at all, or none for one of them, or more than the kernel takes: no limit. */
+static int64_t total_value(const struct total *t, int64_t max)
+{
+    return !t->any || t->unlimited || t->value > max ? CG_UNLIMITED : t->value;
+}
+
 /*
  * The sum of one plain limit. If only some containers have it, the sandbox has none, and says so
  * explicitly, because an earlier, smaller set of containers may have left one in the file.
  */
-static struct cg_value sum(const struct cg_limits *containers, size_t count, size_t offset)
+static struct cg_value sum(const struct cg_limits *containers, size_t count, size_t offset,
+                           int64_t max)
 {
-    struct cg_value total = {0};
-    bool unlimited = false;
+    struct total total = {0};
+    bool set = false;
 
     for (size_t i = 0; i < count; i++) {
         const struct cg_value *v = cg_limit_value(&containers[i], offset);
 
-        total.set = total.set || v->set;
+        set = set || v->set;
         if (limited(*v))
-            total.value = add_saturating(total.value, v->value);
+            add_limit(&total, v->value);
         else if (!containers[i].begins_pod)
-            unlimited = true;
+            total.unlimited = true;
     }
-    if (total.set && unlimited)
-        total.value = CG_UNLIMITED;
-    return total;
+    return set ? (struct cg_value){true, total_value(&total, max)} : (struct cg_value){0};
+}
+
+/* Memory and swap together. A container that limits memory alone may have any amount of swap. */
+static struct cg_value sum_swap(const struct cg_limits *containers, size_t count)
+{
+    struct total total = {0};
+    bool set = false;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct cg_limits *c = &containers[i];
+
+        set = set || c->memory_swap.set;
+        if (limited(c->memory_swap))
+            add_limit(&total, c->memory_swap.value);
+        else if (!c->begins_pod || limited(c->memory_limit))
+            total.unlimited = true;
+    }
+    return set ? (struct cg_value){true, total_value(&total, INT64_MAX)} : (struct cg_value){0};
 }
 
 /* CPU time per second adds up; periods need not be equal, so everything is put on the usual one. */
 static void sum_bandwidth(const struct cg_limits *containers, size_t count, struct cg_limits *ret)
 {
-    int64_t total = 0;
-    bool any = false, unlimited = false;
+    struct total total = {0};
+    bool set = false;
 
     for (size_t i = 0; i < count; i++) {
         const struct cg_limits *c = &containers[i];
         int64_t period = limited(c->cpu_period_us) ? c->cpu_period_us.value : PERIOD_DEFAULT;
 
-        any = any || c->cpu_quota_us.set || c->cpu_period_us.set;
+        set = set || c->cpu_quota_us.set || c->cpu_period_us.set;
         if (limited(c->cpu_quota_us)) {
             __int128 own = (__int128)c->cpu_quota_us.value * PERIOD_DEFAULT / period;
 
-            total = add_saturating(total, own > INT64_MAX ? INT64_MAX : (int64_t)own);
+            add_limit(&total, own > INT64_MAX ? INT64_MAX : (int64_t)own);
         } else if (!c->begins_pod) {
-            unlimited = true;
+            total.unlimited = true;
         }
     }
-    if (!any)
+    if (!set)
         return;
-    if (total < QUOTA_MIN)
-        total = QUOTA_MIN;
+    if (total.value < QUOTA_MIN)
+        total.value = QUOTA_MIN;
     ret->cpu_period_us = (struct cg_value){true, PERIOD_DEFAULT};
-    ret->cpu_quota_us = (struct cg_value){true, unlimited ? CG_UNLIMITED : total};
+    ret->cpu_quota_us = (struct cg_value){true, total_value(&total, QUOTA_MAX)};
 }
 
 /* A container without shares counts with what the kernel gives it. */
@@ -246,9 +289,10 @@ static int unite(const struct cg_limits *containers, size_t count, bool mems, st
 
 static const struct cg_hugetlb_limit *find_hugetlb(const struct cg_limits *c, const char *page_size)
 {
-    for (size_t i = 0; i < c->hugetlb_count; i++) {
-        if (str_eq(c->hugetlb[i].page_size, page_size))
-            return &c->hugetlb[i];
+    /* Of a size that is there twice the last one is what the files are left with. */
+    for (size_t i = c->hugetlb_count; i > 0; i--) {
+        if (str_eq(c->hugetlb[i - 1].page_size, page_size))
+            return &c->hugetlb[i - 1];
     }
     return NULL;
 }
@@ -314,9 +358,9 @@ int resources_aggregate(const struct cg_limits *containers, size_t count,
     }
     sum_bandwidth(containers, count, ret);
     sum_shares(containers, count, ret);
-    ret->memory_limit = sum(containers, count, offsetof(struct cg_limits, memory_limit));
-    ret->memory_swap = sum(containers, count, offsetof(struct cg_limits, memory_swap));
-    ret->pids = sum(containers, count, offsetof(struct cg_limits, pids));
+    ret->memory_limit = sum(containers, count, offsetof(struct cg_limits, memory_limit), INT64_MAX);
+    ret->memory_swap = sum_swap(containers, count);
+    ret->pids = sum(containers, count, offsetof(struct cg_limits, pids), PIDS_MAX);
     sum_hugetlb(containers, count, a, ret);
     add_overhead(ret, memory_overhead_bytes);
     r = unite(containers, count, false, a, &ret->cpuset_cpus, e);

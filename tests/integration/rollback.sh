@@ -41,16 +41,8 @@ for only in false true; do
 	else
 		skip "CPU that does not exist, only=$only" "no hierarchy has the controller cpuset here"
 	fi
-	if [[ $MODE != v2 ]]; then
-		# v1 refuses a quota above the parent's.
-		quota=$(cg_file cpu "/$TAG" cpu.cfs_quota_us)
-		echo 10000 >"$quota"
-		edit_config $C '.linux.resources = {cpu: {quota: 50000, period: 100000}}'
-		refuses_setup "quota above the parent's, only=$only" 'cpu\.cfs_quota_us.*Invalid argument'
-		echo -1 >"$quota"
-	else
-		skip "quota above the parent's, only=$only" "cgroup v2 accepts it"
-	fi
+	edit_config $C '.linux.resources = {cpu: {quota: 500, period: 100000}}'
+	refuses_setup "quota below a millisecond, only=$only" 'cpu\.(cfs_quota_us|max).*Invalid argument'
 	if [[ -n ${CG_DIR[unified]-} ]]; then
 		# No room for another directory, after others have been made in hybrid mode.
 		limit=${CG_DIR[unified]}/$TAG/cgroup.max.descendants

@@ -793,6 +793,9 @@ Test(cgroup, cpulist_round_trip)
         {"1,1,1", "1", 1},
         {"007", "7", 1},
         {"0-62,64-127", "0-62,64-127", 127},
+        /* the kernel takes blanks behind a comma, and so do runtimes */
+        {"1, 3", "1,3", 2},
+        {"0-1,   5-6, 8", "0-1,5-6,8", 5},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -844,7 +847,8 @@ Test(cgroup, cpulist_errors)
         {",", -EINVAL},          {"1,", -EINVAL},     {",1", -EINVAL},
         {"1,,2", -EINVAL},       {"-", -EINVAL},      {"1-", -EINVAL},
         {"-1", -EINVAL},         {"1-2-3", -EINVAL},  {"1--2", -EINVAL},
-        {"1 ", -EINVAL},         {" 1", -EINVAL},     {"1, 2", -EINVAL},
+        {"1 ", -EINVAL},         {" 1", -EINVAL},     {"1 ,2", -EINVAL},
+        {"1, ", -EINVAL},        {"1, ,2", -EINVAL},  {"1,\t2", -EINVAL},
         {"1 2", -EINVAL},        {"1\n", -EINVAL},    {"a", -EINVAL},
         {"0x1", -EINVAL},        {"+1", -EINVAL},     {"0-3:1/2", -EINVAL},
         {"all", -EINVAL},

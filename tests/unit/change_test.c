@@ -77,6 +77,7 @@ struct row {
 #define CPUS(l)   "{'cpu':{'cpus':'" l "'}}"
 #define BLKIO     "{'blockIO':{'throttleReadBpsDevice':[{'major':8,'minor':0,'rate':28}]}}"
 #define MEMORY(n) "{'memory':{'limit':" #n "}}"
+#define IDLE      "{'cpu':{'idle':1,'shares':512}}"
 
 static const struct row rows[] = {
     {.name = "the first one", .after = {PIDS(5)}, .files = "pids.max=5"},
@@ -168,12 +169,45 @@ static const struct row rows[] = {
      .after = {QUOTA(5001), QUOTA(5001)},
      .files = "cpu.max=11000 100000",
      .files_back = "cpu.max=6000 100000"},
-    {.name = "resources = kata",
+    {.name = "resources = kata, which it may not have been when they came",
      .kata = true,
      .before = {PIDS(5)},
      .after = {PIDS(5), "{}"},
-     .files = "",
+     .files = "pids.max=max",
      .files_back = ""},
+    {.name = "resources = kata keeps the cpuset",
+     .kata = true,
+     .before = {"{'cpu':{'cpus':'0'},'memory':{'limit':100}}", CPUS("1")},
+     .after = {CPUS("1")},
+     .files = "memory.limit_in_bytes=-1; cpuset.cpus=1",
+     .files_back = "cpuset.cpus=0-1"},
+    /* an idle container's shares are set only beside others */
+    {.name = "idle with shares: one joins",
+     .before = {IDLE},
+     .after = {IDLE, "{}"},
+     .files = "cpu.idle=0; cpu.shares=1536",
+     .files_back = "cpu.shares=1024; cpu.idle=1"},
+    {.name = "idle with shares: it leaves",
+     .before = {IDLE, "{}"},
+     .after = {IDLE},
+     .files = "cpu.idle=0; cpu.shares=1024; cpu.idle=1",
+     .files_back = "cpu.idle=0; cpu.shares=1536"},
+    {.name = "idle with shares leaves",
+     .mode = CG_MODE_V2,
+     .before = {IDLE, "{}"},
+     .after = {"{}"},
+     .files = "cpu.idle=0; cpu.weight=100",
+     .files_back = "cpu.weight=138"},
+    {.name = "limits of the record that cannot be derived",
+     .before = {CPUS("x"), PIDS(5)},
+     .after = {PIDS(5), PIDS(6)},
+     .files = "pids.max=11",
+     .files_back = NULL},
+    {.name = "neither those of all nor those of one",
+     .before = {CPUS("x"), PIDS(5)},
+     .after = {QUOTA(9000)},
+     .files = "pids.max=max; cpu.cfs_quota_us=9000",
+     .files_back = NULL},
 };
 
 static void check_row(const struct row *row)
@@ -204,6 +238,7 @@ static void check_row(const struct row *row)
     cr_expect_str_eq(files_text(&change.files), row->files, "%s:\nexpected %s\ngot      %s",
                      row->name, row->files, files_text(&change.files));
     cr_expect_eq(change.can_go_back, row->files_back != NULL, "%s", row->name);
+    cr_expect_eq(change.devices_can_go_back, before.count > 0, "%s", row->name);
     if (row->files_back)
         cr_expect_str_eq(files_text(&change.files_back), row->files_back,
                          "%s, back:\nexpected %s\ngot      %s", row->name, row->files_back,
@@ -237,13 +272,46 @@ Test(change, devices)
 
     cr_assert_eq(plan_sandbox(all, 2, &hook, &facts, false, &arena, &plan, &e), 0, "%s", e.text);
     change_make(&in, &plan, &arena, &change);
-    cr_assert(change.can_go_back);
+    cr_assert(change.devices_can_go_back);
     cr_expect(cg_dev_table_allow(&change.devices, 'c', 201, 1, CG_DEV_R));
     cr_expect_not(cg_dev_table_allow(&change.devices_back, 'c', 201, 1, CG_DEV_R));
     cr_expect(cg_dev_table_allow(&change.devices_back, 'c', 200, 1, CG_DEV_R));
 }
 
-/* A limit that cannot be taken away is said. */
+/* Rules on this many majors, or minors, alone; more of both than can be said. */
+static const char *many_devices(bool majors)
+{
+    char *text = arena_strdup(&arena, "{'devices':[{'allow':false}");
+
+    for (int n = 0; n < 300; n++)
+        text = arena_printf(&arena, "%s,{'allow':true,'type':'c','%s':%d}", text,
+                            majors ? "major" : "minor", n);
+    return arena_printf(&arena, "%s],'pids':{'limit':%d}}", text, majors ? 5 : 6);
+}
+
+/* The list that is in force may be none of theirs: it had to stay when another one left. */
+Test(change, limits_go_back_without_devices)
+{
+    const char *const two[MAX_CONTAINERS] = {many_devices(true), many_devices(false)};
+    const char *const alone[MAX_CONTAINERS] = {two[0]};
+    const struct hook_config hook = {0};
+    const struct facts facts = {.mode = CG_MODE_V2};
+    const struct json_list before = make_list(two), after = make_list(alone);
+    const struct change_input in = {.hook = &hook, .facts = &facts, .before = &before};
+    const struct oci_resources *all[] = {JSON_AT(after, struct record_container, 0).resources};
+    struct plan plan = {.mode = CG_MODE_V2};
+    struct err e = ERR_INIT;
+    struct change change;
+
+    cr_assert_eq(plan_sandbox(all, 1, &hook, &facts, false, &arena, &plan, &e), 0, "%s", e.text);
+    change_make(&in, &plan, &arena, &change);
+    cr_expect(change.can_go_back);
+    cr_expect_not(change.devices_can_go_back);
+    cr_expect_str_eq(files_text(&change.files), "pids.max=5");
+    cr_expect_str_eq(files_text(&change.files_back), "pids.max=11");
+}
+
+/* A limit that cannot be taken away is said, once. */
 Test(change, warns)
 {
     static const char *const before_texts[MAX_CONTAINERS] = {"{'unified':{'memory.future':'7'}}"};

@@ -916,14 +916,65 @@ Test(controller, update_quota_and_period)
         cr_expect(r == 0 && str_eq(got, want), "step %zu: expected %s, got %d %s %s", i, want, r,
                   got, e.text);
     }
-    /* more than the parent has stays refused */
-    const struct cg_limits limits = {.cpu_quota_us = {true, 90000},
-                                     .cpu_period_us = {true, 100000}};
-    const struct cg_files files = files_of(&limits, false);
+    delete_ok(&c);
+}
+
+/* The kernel refuses more than an ancestor has. What it refuses for other reasons stays refused. */
+Test(controller, update_quota_beyond_an_ancestor)
+{
+    const struct cg_hierarchy *h = need_v1_ctl(CG_CTL_CPU);
+    struct cg_controller c = create(&real, NULL, sub("a/b/c"), NULL, false, &none);
+    static const struct {
+        int64_t quota, period;
+        int result;
+        const char *want;
+    } steps[] = {
+        {50000, 100000, 0, "50000"}, /* as much as the nearest ancestor with a quota */
+        {50001, 100000, 0, "-1"},     {40000, 100000, 0, "40000"},
+        {90000, 100000, 0, "-1"},     {20000, 40000, 0, "20000"},
+        {20001, 40000, 0, "-1"},      {500000, 1000000, 0, "500000"},
+        {500, 100000, -EINVAL, NULL}, /* less than there may be */
+        {40000, 100000, 0, "40000"},  {INT64_C(1) << 44, 1000000, 0, "-1"},
+    };
+
+    /* of one CPU: the topmost two, one half, none, ours */
+    cr_assert_eq(write_value(h, base, "cpu.cfs_quota_us", "200000"), 0);
+    cr_assert_eq(write_value(h, sub("a"), "cpu.cfs_period_us", "50000"), 0);
+    cr_assert_eq(write_value(h, sub("a"), "cpu.cfs_quota_us", "25000"), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        const struct cg_limits limits = {.cpu_quota_us = {true, steps[i].quota},
+                                         .cpu_period_us = {true, steps[i].period}};
+        const struct cg_files files = files_of(&limits, false);
+        struct err e = ERR_INIT;
+        int r = cg_update(&c, &files, &e);
+        const char *got = read_value(h, c.path, "cpu.cfs_quota_us");
+
+        cr_expect(r == steps[i].result && (r < 0 || str_eq(got, steps[i].want)),
+                  "step %zu: expected %d %s, got %d %s %s", i, steps[i].result, steps[i].want, r,
+                  got, e.text);
+        if (r < 0)
+            cr_expect(strstr(e.text, "cpu.cfs_"), "\"%s\"", e.text);
+    }
+    delete_ok(&c);
+}
+
+/* A device that is not there has no limit to be taken away. */
+Test(controller, update_resets_of_a_missing_device)
+{
+    need_v1_ctl(CG_CTL_BLKIO);
+    struct cg_controller c = create(&real, NULL, sub("a"), NULL, false, &none);
+    struct cg_file file = {.ctl = CG_CTL_BLKIO,
+                           .file = "blkio.throttle.read_bps_device",
+                           .text = "4095:1048575 0",
+                           .flags = CG_FILE_LINES};
+    struct cg_files files = {.items = &file, .count = 1};
     struct err e = ERR_INIT;
 
-    cr_expect_eq(cg_update(&c, &files, &e), -EINVAL);
-    cr_expect(strstr(e.text, "cpu.cfs_"), "\"%s\"", e.text);
+    cr_expect_eq(cg_update(&c, &files, &e), -ENODEV, "\"%s\"", e.text);
+    err_reset(&e);
+    file.flags |= CG_FILE_RESET;
+    cr_expect_eq(cg_update(&c, &files, &e), 0, "\"%s\"", e.text);
+    cr_expect_eq(cg_revert(&c, &files, &e), 0, "\"%s\"", e.text);
     delete_ok(&c);
 }
 
@@ -2571,15 +2622,26 @@ Test(controller, v2_missing_controller)
         cg_undo_create(&c);
         cr_expect_not(exists(h, "/x/d"), "%s: undone", name);
 
-        /* an existing cgroup says it, too */
+        /* an existing cgroup says it, too; and where, when it is not to be enabled */
         c = create(&v2host, NULL, "/x/d", leaf, leaf != NULL, &none);
         err_reset(&e);
         r = cg_update(&c, &files, &e);
+        cr_expect_eq(r, -ENOENT, "%s: expected %d, got %d", name, -ENOENT, r);
+        cr_expect(strstr(e.text, arena_printf(&arena, "the %s controller is not available in %s:",
+                                              name, h->mount_point)),
+                  "%s: \"%s\"", name, e.text);
+        err_reset(&e);
+        r = cg_revert(&c, &files, &e);
         cr_expect_eq(r, -ENOENT, "%s: expected %d, got %d", name, -ENOENT, r);
         cr_expect(
             strstr(e.text, arena_printf(&arena, "%s/x/d", h->mount_point)) &&
                 strstr(e.text, arena_printf(&arena, "the %s controller is not enabled", name)),
             "%s: \"%s\"", name, e.text);
+        /* there is nothing to take away */
+        err_reset(&e);
+        for (size_t n = 0; n < files.count; n++)
+            files.items[n].flags |= CG_FILE_RESET;
+        cr_expect_eq(cg_update(&c, &files, &e), 0, "%s: \"%s\"", name, e.text);
         delete_ok(&c);
     }
     if (tested == 0)
@@ -2608,14 +2670,15 @@ Test(controller, v2_file_of_domain_and_leaf)
         struct cg_files files = {.items = &file, .count = 1};
         struct err e = ERR_INIT;
         bool threaded = CG_CTL_THREADED & CG_CTL_BIT(cases[i].ctl);
-        int r = cg_update(&s.sandbox, &files, &e);
+        /* which enables nothing before */
+        int r = cg_revert(&s.sandbox, &files, &e);
 
         cr_expect(r == -ENOENT &&
                       strstr(e.text, arena_printf(&arena, "%s%s:", h->mount_point, cases[i].dir)),
                   "%s: expected %s, got %d \"%s\"", cases[i].file, cases[i].dir, r, e.text);
         /* the other leaf has no say over what the domain decides */
         err_reset(&e);
-        r = cg_update(&s.overhead, &files, &e);
+        r = cg_revert(&s.overhead, &files, &e);
         cr_expect_eq(r, threaded ? -ENOENT : -EOPNOTSUPP, "%s: got %d \"%s\"", cases[i].file, r,
                      e.text);
         if (!threaded)
@@ -2663,6 +2726,13 @@ Test(controller, v2_controllers_are_passed_down)
         cr_expect_str_eq(read_value(h, "/x/y", "cgroup.subtree_control"), "", "no further");
         cg_close(&c);
     }
+
+    /* for a limit that comes later, too */
+    c = create(&v2host, NULL, "/u/y", NULL, false, &none);
+    cr_expect_str_eq(read_value(h, "/u", "cgroup.subtree_control"), "");
+    expect_ok(cg_update(&c, &files, &e), &e, "update");
+    cr_expect_str_eq(read_value(h, "/u", "cgroup.subtree_control"), name);
+    delete_ok(&c);
 
     /* a parent that holds processes cannot */
     make_cgroup(h, "/z");
@@ -2980,9 +3050,9 @@ Test(controller, v2_unit_files)
         struct err e = ERR_INIT;
         int r;
 
-        /* no property is changed by these files, so systemd is not asked */
+        /* no property is changed by these files, so systemd is not asked; nothing is enabled */
         s.sandbox.unit = i % 2 ? &unit : NULL;
-        r = cg_update(&s.sandbox, &files, &e);
+        r = cg_revert(&s.sandbox, &files, &e);
         cr_expect(
             r == -ENOENT && strstr(e.text, arena_printf(&arena, "%s%s:", h->mount_point, want)),
             "%s, with a scope %zu: expected %s, got %d \"%s\"", file.file, i % 2, want, r, e.text);
@@ -2999,7 +3069,7 @@ Test(controller, v2_unit_files)
         int r;
 
         only.unit = &unit;
-        r = cg_update(plain ? &only : &s.overhead, &files, &e);
+        r = cg_revert(plain ? &only : &s.overhead, &files, &e);
         cr_expect(r == -ENOENT &&
                       strstr(e.text, arena_printf(&arena, "%s%s:", h->mount_point, want)),
                   "expected %s, got %d \"%s\"", want, r, e.text);

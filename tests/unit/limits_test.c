@@ -188,7 +188,7 @@ Test(limits, rows_bounds)
 
 /*
  * "file=text flags" of each file, joined by " ; ", newlines as '|'. Flags: l lines, o optional,
- * e either, r retry. Warnings follow as " ~NAME", an error is "!text".
+ * e either, r retry, b bounded. Warnings follow as " ~NAME", an error is "!text".
  */
 static const char *outcome(const struct cg_limits *limits, bool v2)
 {
@@ -206,11 +206,11 @@ static const char *outcome(const struct cg_limits *limits, bool v2)
 
         cr_expect_eq(f->ctl, cg_ctl_of_file(f->file, v2), "%s belongs to %s", f->file,
                      cg_ctl_name(f->ctl, v2));
-        text =
-            arena_printf(&arena, "%s%s%s=%s%s%s%s%s%s", text, i ? " ; " : "", f->file, f->text,
-                         f->flags ? " " : "", f->flags & CG_FILE_LINES ? "l" : "",
-                         f->flags & CG_FILE_OPTIONAL ? "o" : "",
-                         f->flags & CG_FILE_EITHER ? "e" : "", f->flags & CG_FILE_RETRY ? "r" : "");
+        text = arena_printf(
+            &arena, "%s%s%s=%s%s%s%s%s%s%s", text, i ? " ; " : "", f->file, f->text,
+            f->flags ? " " : "", f->flags & CG_FILE_LINES ? "l" : "",
+            f->flags & CG_FILE_OPTIONAL ? "o" : "", f->flags & CG_FILE_EITHER ? "e" : "",
+            f->flags & CG_FILE_RETRY ? "r" : "", f->flags & CG_FILE_BOUNDED ? "b" : "");
     }
     for (size_t i = 0; i < warning_count; i++) {
         char *name = arena_strdup(&arena, warnings[i]), *end = strchr(name, ' ');
@@ -267,31 +267,31 @@ static const struct row {
 
     {"quota and period",
      {.cpu_quota_us = N(50000), .cpu_period_us = N(200000)},
-     "cpu.cfs_period_us=200000 r ; cpu.cfs_quota_us=50000 r",
+     "cpu.cfs_period_us=200000 r ; cpu.cfs_quota_us=50000 rb",
      "cpu.max=50000 200000 r"},
     {"quota alone",
      {.cpu_quota_us = N(50000)},
-     "cpu.cfs_quota_us=50000 r",
+     "cpu.cfs_quota_us=50000 rb",
      "cpu.max=50000 100000 r"},
     {"period alone",
      {.cpu_period_us = N(50000)},
      "cpu.cfs_period_us=50000 r",
      "cpu.max=max 50000 r"},
-    {"quota -1", {.cpu_quota_us = N(-1)}, "cpu.cfs_quota_us=-1 r", "cpu.max=max 100000 r"},
+    {"quota -1", {.cpu_quota_us = N(-1)}, "cpu.cfs_quota_us=-1 rb", "cpu.max=max 100000 r"},
     {"quota -7: any negative one is none",
      {.cpu_quota_us = N(-7)},
-     "cpu.cfs_quota_us=-1 r",
+     "cpu.cfs_quota_us=-1 rb",
      "cpu.max=max 100000 r"},
     {"quota -1, period",
      {.cpu_quota_us = N(-1), .cpu_period_us = N(50000)},
-     "cpu.cfs_period_us=50000 r ; cpu.cfs_quota_us=-1 r",
+     "cpu.cfs_period_us=50000 r ; cpu.cfs_quota_us=-1 rb",
      "cpu.max=max 50000 r"},
     {"quota 0 is not set", {.cpu_quota_us = N(0)}, "", ""},
     {"quota 0, period 0", {.cpu_quota_us = N(0), .cpu_period_us = N(0)}, "", ""},
     {"period 0 is not set", {.cpu_period_us = N(0)}, "", ""},
     {"quota, period 0",
      {.cpu_quota_us = N(25000), .cpu_period_us = N(0)},
-     "cpu.cfs_quota_us=25000 r",
+     "cpu.cfs_quota_us=25000 rb",
      "cpu.max=25000 100000 r"},
     {"quota 0, period",
      {.cpu_quota_us = N(0), .cpu_period_us = N(50000)},
@@ -307,7 +307,7 @@ static const struct row {
      "!linux.resources.cpu.burst"},
     {"quota before burst",
      {.cpu_quota_us = N(5000), .cpu_burst_us = N(1000)},
-     "cpu.cfs_quota_us=5000 r ; cpu.cfs_burst_us=1000 r",
+     "cpu.cfs_quota_us=5000 rb ; cpu.cfs_burst_us=1000 r",
      "cpu.max=5000 100000 r ; cpu.max.burst=1000 r"},
     {"real-time: period first; v1 only",
      {.cpu_rt_runtime_us = N(950000), .cpu_rt_period_us = N(1000000)},
@@ -678,7 +678,7 @@ Test(limits, order_of_writing)
           .memory_limit = N(GIB),
           .memory_swap = N(2 * GIB),
           .pids = N(64)},
-         "cpu.shares=2048 ; cpu.cfs_period_us=100000 r ; cpu.cfs_quota_us=200000 r ; "
+         "cpu.shares=2048 ; cpu.cfs_period_us=100000 r ; cpu.cfs_quota_us=200000 rb ; "
          "cpuset.cpus=0-1 ; memory.limit_in_bytes=1073741824 r ; "
          "memory.memsw.limit_in_bytes=2147483648 r ; pids.max=64",
          "cpu.weight=174 ; cpu.max=200000 100000 r ; cpuset.cpus=0-1 ; memory.max=1073741824 r ; "
@@ -783,6 +783,9 @@ Test(limits, files_lookup)
     cr_expect_null(cg_files_get(&files, "cpu.weight"));
     cr_expect_null(cg_files_get(&none, "cpu.shares"));
     cr_expect_eq(cg_files_controllers(&none), 0);
+    /* to take one away */
+    files.items[1].flags |= CG_FILE_RESET;
+    cr_expect_eq(cg_files_controllers(&files), CG_CTL_BIT(CG_CTL_CPU) | CG_CTL_BIT(CG_CTL_PIDS));
 }
 
 Test(limits, warnings_say_why)

@@ -1109,6 +1109,16 @@ static const struct {
     {{.hook = "{'overhead_limits':{'cpu':{'idle':2}}}"}, {"overhead_limits", "cpu.idle"}},
     {{.mode = CG_MODE_V1, .hook = "{'overhead_limits':{'unified':{'cpu.max':'1'}}}"},
      {"overhead_limits", "unified"}},
+    /* limits that would be lost in a sum, but one day it may be alone */
+    {{.others = {"{}"}, .config = RESOURCES("{'cpu':{'idle':2}}")},
+     {"linux.resources.cpu.idle", "2"}},
+    {{.others = {"{'memory':{'limit':100,'swap':200}}"},
+      .config = RESOURCES("{'memory':{'limit':100,'swap':50}}")},
+     {"linux.resources.memory.swap", "50"}},
+    {{.mode = CG_MODE_V1,
+      .others = {"{}", "{}"},
+      .config = RESOURCES("{'unified':{'memory.high':'1'}}")},
+     {"linux.resources.unified", "cgroup v1"}},
     /* of another container of the sandbox */
     {{.others = {"{'cpu':{'cpus':'0'}}", "{'cpu':{'cpus':'y'}}"},
       .config = RESOURCES("{'cpu':{'cpus':'0'}}")},
@@ -1128,6 +1138,24 @@ Test(plan, refused)
                   "input:    %s\nexpected: refused with %s and %s\ngot:      %d, %s",
                   show(&m, &refused[i].given), refused[i].words[0], refused[i].words[1], m.r,
                   m.e.text);
+    }
+}
+
+/* What the others would be alone was asked when they came; and it need not be what is wanted. */
+Test(plan, not_refused)
+{
+    static const struct given rows[] = {
+        {.others = {"{'cpu':{'idle':2}}"}, .config = RESOURCES("{'pids':{'limit':1}}")},
+        {.others = {"{}"},
+         .hook = "{'resources':'kata'}",
+         .config = RESOURCES("{'cpu':{'idle':2}}")},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        MADE m;
+
+        make(&m, &rows[i]);
+        cr_expect_eq(m.r, 0, "input:    %s\ngot:      %d, %s", show(&m, &rows[i]), m.r, m.e.text);
     }
 }
 

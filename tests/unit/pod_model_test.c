@@ -3,8 +3,8 @@
 /*
  * A pod whose containers come, go, die and whose stages are killed in the middle, at random: after
  * each stage that was not killed the cgroup must be as a new one would be with the limits of the
- * containers that live. The cgroup is a model: what its files say, and what they say when it is
- * new.
+ * containers that live. The cgroup is a model: what its files say, what they say when it is new,
+ * and what the kernel refuses.
  */
 
 #include "base/arena.h"
@@ -117,9 +117,34 @@ static void write_device(struct model *m, const char *file, char *line)
     }
 }
 
+static bool is_share(const char *file)
+{
+    return str_eq(file, "cpu.shares") || str_eq(file, "cpu.weight");
+}
+
+/* sched_group_set_shares(): an idle group has none, and gets none. */
+static bool model_refuses(const struct model *m, const struct cg_file *f)
+{
+    return is_share(f->file) && str_eq(model_get(m, "cpu.idle", ""), "1");
+}
+
+/* sched_group_set_idle(): it begins anew. */
+static void drop_shares(struct model *m)
+{
+    for (size_t i = 0; i < m->count; i++) {
+        if (is_share(m->items[i].file))
+            m->items[i].text = fresh_text(m->items[i].file, "");
+    }
+}
+
 static void model_write(struct model *m, const struct cg_file *f)
 {
     char *cursor = arena_strdup(m->a, f->text), *line;
+
+    if (model_refuses(m, f))
+        return;
+    if (str_eq(f->file, "cpu.idle") && !str_eq(f->text, model_get(m, f->file, "")))
+        drop_shares(m);
 
     if (f->flags & CG_FILE_INHERIT) {
         model_set(m, f->file, "", "*");
@@ -159,7 +184,10 @@ static const char *const pool[] = {
     "{'cpu':{'shares':2048,'cpus':'0-1'}}",
     "{'cpu':{'cpus':'1','mems':'0'},'memory':{'limit':4096}}",
     "{'memory':{'limit':8192,'swap':16384,'reservation':4096}}",
+    "{'memory':{'limit':8192,'swap':8192},'pids':{'limit':4194304}}",
+    "{'memory':{'limit':0,'reservation':0}}",
     "{'cpu':{'idle':1,'burst':5,'quota':10000}}",
+    "{'cpu':{'idle':1,'shares':512}}",
     "{'blockIO':{'weight':200,'throttleReadBpsDevice':[{'major':8,'minor':0,'rate':5}]}}",
     "{'blockIO':{'throttleReadBpsDevice':[{'major':8,'minor':16,'rate':6}],"
     "'throttleWriteIOPSDevice':[{'major':8,'minor':0,'rate':7}]}}",
@@ -282,8 +310,11 @@ static enum fate change(struct pod *p, const struct json_list *before,
     if (fate == FAILED && !c.can_go_back)
         fate = DONE;
     n = fate == DONE ? c.files.count : dev_random_below((uint32_t)c.files.count + 1);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        cr_assert_not(model_refuses(&p->cgroup, &c.files.items[i]), "%s\n%s is refused", p->story,
+                      c.files.items[i].file);
         model_write(&p->cgroup, &c.files.items[i]);
+    }
     for (size_t i = 0; fate == FAILED && i < c.files_back.count; i++)
         model_write(&p->cgroup, &c.files_back.items[i]);
     p->story = arena_printf(p->a, "%s%s", p->story,
@@ -311,6 +342,7 @@ static void join(struct pod *p, char id)
     if (live.count == 0)
         destroy(p);
     mine.id = arena_printf(p->a, "%c", id);
+    mine.resources->begins_pod = id == '0';
     before = p->record;
     rest = others(p, id, false);
     push(p, &all, mine);

@@ -64,7 +64,7 @@ static struct cg_files make_files(const char *text, bool v2)
     return files;
 }
 
-/* "pids.max=max o; " with the flags of a reset: o optional, i inherited. */
+/* "pids.max=max r; " with the flags: r a reset, i inherited. */
 static const char *files_text(const struct cg_files *files)
 {
     char *text = arena_strdup(&arena, "");
@@ -73,8 +73,8 @@ static const char *files_text(const struct cg_files *files)
         const struct cg_file *f = &files->items[i];
 
         text = arena_printf(&arena, "%s%s%s=%s%s%s%s", text, i ? "; " : "", f->file, f->text,
-                            f->flags & (CG_FILE_OPTIONAL | CG_FILE_INHERIT) ? " " : "",
-                            f->flags & CG_FILE_OPTIONAL ? "o" : "",
+                            f->flags & (CG_FILE_RESET | CG_FILE_INHERIT) ? " " : "",
+                            f->flags & CG_FILE_RESET ? "r" : "",
                             f->flags & CG_FILE_INHERIT ? "i" : "");
     }
     for (char *p = text; *p; p++)
@@ -96,70 +96,75 @@ static const struct {
     {false, "pids.max=4", "pids.max=3", "pids.max=3"},
     {true, "io.max=8:0 rbps=1", "io.max=8:0 rbps=1", "io.max=8:0 rbps=1"},
     /* a limit that is gone; what is gone comes first */
-    {false, "pids.max=4", "", "pids.max=max o"},
-    {false, "pids.max=4", "cpu.shares=2", "pids.max=max o; cpu.shares=2"},
+    {false, "pids.max=4", "", "pids.max=max r"},
+    {false, "pids.max=4", "cpu.shares=2", "pids.max=max r; cpu.shares=2"},
     {false, "cpu.shares=512; cpu.cfs_period_us=50000; cpu.cfs_quota_us=5; cpu.cfs_burst_us=6", "",
-     "cpu.shares=1024 o; cpu.cfs_period_us=100000 o; cpu.cfs_quota_us=-1 o; cpu.cfs_burst_us=0 o"},
+     "cpu.shares=1024 r; cpu.cfs_period_us=100000 r; cpu.cfs_quota_us=-1 r; cpu.cfs_burst_us=0 r"},
     {true, "cpu.weight=59; cpu.max=5 50000; cpu.max.burst=6; cpu.idle=1", "",
-     "cpu.weight=100 o; cpu.max=max 100000 o; cpu.max.burst=0 o; cpu.idle=0 o"},
+     "cpu.idle=0 r; cpu.weight=100 r; cpu.max=max 100000 r; cpu.max.burst=0 r"},
     {false, "cpu.rt_period_us=5; cpu.rt_runtime_us=4; cpu.idle=1", "",
-     "cpu.rt_period_us=1000000 o; cpu.rt_runtime_us=0 o; cpu.idle=0 o"},
+     "cpu.rt_period_us=1000000 r; cpu.rt_runtime_us=0 r; cpu.idle=0 r"},
     /* what the parent has */
-    {false, "cpuset.cpus=0; cpuset.mems=0", "", "cpuset.cpus= oi; cpuset.mems= oi"},
-    {true, "cpuset.cpus=0; cpuset.mems=0", "cpuset.mems=1", "cpuset.cpus= oi; cpuset.mems=1"},
+    {false, "cpuset.cpus=0; cpuset.mems=0", "", "cpuset.cpus= ri; cpuset.mems= ri"},
+    {true, "cpuset.cpus=0; cpuset.mems=0", "cpuset.mems=1", "cpuset.cpus= ri; cpuset.mems=1"},
     {false, "memory.swappiness=5; net_cls.classid=6; net_prio.ifpriomap=lo 1|eth0 2", "",
-     "memory.swappiness= oi; net_cls.classid= oi; net_prio.ifpriomap= oi"},
+     "memory.swappiness= ri; net_cls.classid= ri; net_prio.ifpriomap= ri"},
     /* memory */
     {false,
      "memory.limit_in_bytes=1; memory.memsw.limit_in_bytes=2; memory.soft_limit_in_bytes=3; "
      "memory.kmem.tcp.limit_in_bytes=4; memory.oom_control=1",
      "",
-     "memory.limit_in_bytes=-1 o; memory.memsw.limit_in_bytes=-1 o; "
-     "memory.soft_limit_in_bytes=-1 o; memory.kmem.tcp.limit_in_bytes=-1 o; memory.oom_control=0 "
-     "o"},
+     "memory.limit_in_bytes=-1 r; memory.memsw.limit_in_bytes=-1 r; "
+     "memory.soft_limit_in_bytes=-1 r; memory.kmem.tcp.limit_in_bytes=-1 r; memory.oom_control=0 "
+     "r"},
     {true, "memory.max=1; memory.swap.max=2; memory.low=3", "",
-     "memory.max=max o; memory.swap.max=max o; memory.low=0 o"},
+     "memory.max=max r; memory.swap.max=max r; memory.low=0 r"},
     /* hugetlb, per size */
     {false, "hugetlb.2MB.limit_in_bytes=1; hugetlb.2MB.rsvd.limit_in_bytes=1",
      "hugetlb.1GB.limit_in_bytes=2",
-     "hugetlb.2MB.limit_in_bytes=-1 o; hugetlb.2MB.rsvd.limit_in_bytes=-1 o; "
+     "hugetlb.2MB.limit_in_bytes=-1 r; hugetlb.2MB.rsvd.limit_in_bytes=-1 r; "
      "hugetlb.1GB.limit_in_bytes=2"},
     {true, "hugetlb.2MB.max=1; hugetlb.2MB.rsvd.max=1", "",
-     "hugetlb.2MB.max=max o; hugetlb.2MB.rsvd.max=max o"},
+     "hugetlb.2MB.max=max r; hugetlb.2MB.rsvd.max=max r"},
     /* lines: those that are gone */
     {false, "blkio.throttle.read_bps_device=8:0 100|8:16 200",
      "blkio.throttle.read_bps_device=8:16 200",
-     "blkio.throttle.read_bps_device=8:0 0 o; blkio.throttle.read_bps_device=8:16 200"},
+     "blkio.throttle.read_bps_device=8:0 0 r; blkio.throttle.read_bps_device=8:16 200"},
     {false, "blkio.throttle.write_iops_device=8:0 100|8:16 200", "",
-     "blkio.throttle.write_iops_device=8:0 0|8:16 0 o"},
+     "blkio.throttle.write_iops_device=8:0 0|8:16 0 r"},
     {true, "io.max=8:0 rbps=1 wiops=2|8:16 riops=3", "io.max=8:0 rbps=1 wiops=2",
-     "io.max=8:16 riops=max o; io.max=8:0 rbps=1 wiops=2"},
+     "io.max=8:16 riops=max r; io.max=8:0 rbps=1 wiops=2"},
     /* a key that is gone does not stay beside one that is not */
     {true, "io.max=8:0 rbps=1 wiops=2", "io.max=8:0 wiops=2",
-     "io.max=8:0 rbps=max wiops=max o; io.max=8:0 wiops=2"},
-    {true, "io.max=8:0 rbps=1", "io.max=8:0 rbps=10", "io.max=8:0 rbps=max o; io.max=8:0 rbps=10"},
+     "io.max=8:0 rbps=max wiops=max r; io.max=8:0 wiops=2"},
+    {true, "io.max=8:0 rbps=1", "io.max=8:0 rbps=10", "io.max=8:0 rbps=max r; io.max=8:0 rbps=10"},
     /* weights: the cgroup's own and those of devices */
     {false, "blkio.bfq.weight=50; blkio.bfq.weight_device=8:0 60; blkio.weight=50", "",
-     "blkio.bfq.weight=100 o; blkio.bfq.weight_device=8:0 default o; blkio.weight=500 o"},
+     "blkio.bfq.weight=100 r; blkio.bfq.weight_device=8:0 default r; blkio.weight=500 r"},
     {false, "blkio.weight_device=8:0 60; blkio.leaf_weight=7; blkio.leaf_weight_device=8:0 8", "",
-     "blkio.weight_device=8:0 default o; blkio.leaf_weight=500 o; blkio.leaf_weight_device=8:0 "
-     "default o"},
+     "blkio.weight_device=8:0 default r; blkio.leaf_weight=500 r; blkio.leaf_weight_device=8:0 "
+     "default r"},
     {true, "io.bfq.weight=50; io.weight=400|8:0 500", "io.weight=8:0 500",
-     "io.bfq.weight=100 o; io.weight=100 o; io.weight=8:0 500"},
-    {true, "io.weight=default 400|8:0 500", "", "io.weight=100|8:0 default o"},
+     "io.bfq.weight=100 r; io.weight=100 r; io.weight=8:0 500"},
+    {true, "io.weight=default 400|8:0 500", "", "io.weight=100|8:0 default r"},
     /* unified */
     {true, "memory.high=1; memory.min=2; memory.oom.group=1; memory.swap.high=3", "",
-     "memory.high=max o; memory.min=0 o; memory.oom.group=0 o; memory.swap.high=max o"},
+     "memory.high=max r; memory.min=0 r; memory.oom.group=0 r; memory.swap.high=max r"},
     {true, "cpu.uclamp.min=5; cpu.uclamp.max=6; cpu.weight.nice=7", "",
-     "cpu.uclamp.min=0 o; cpu.uclamp.max=max o; cpu.weight.nice=0 o"},
+     "cpu.uclamp.min=0 r; cpu.uclamp.max=max r; cpu.weight.nice=0 r"},
     {true, "rdma.max=mlx4_0 hca_handle=2 hca_object=2000", "",
-     "rdma.max=mlx4_0 hca_handle=max hca_object=max o"},
-    {true, "misc.max=sev 5|tdx 6", "misc.max=tdx 6", "misc.max=sev max o; misc.max=tdx 6"},
-    {true, "io.latency=8:0 target=5", "", "io.latency=8:0 target=max o"},
+     "rdma.max=mlx4_0 hca_handle=max hca_object=max r"},
+    {true, "misc.max=sev 5|tdx 6", "misc.max=tdx 6", "misc.max=sev max r; misc.max=tdx 6"},
+    {true, "io.latency=8:0 target=5", "", "io.latency=8:0 target=max r"},
     /* lists of several containers behind one another */
-    {true, "pids.max=1; pids.max=2; cpu.weight=3", "", "pids.max=max o; cpu.weight=100 o"},
+    {true, "pids.max=1; pids.max=2; cpu.weight=3", "", "pids.max=max r; cpu.weight=100 r"},
+    /* shares are nothing for an idle cgroup: it must be none meanwhile */
+    {true, "cpu.weight=100; cpu.idle=1; cpu.weight=59", "cpu.idle=1",
+     "cpu.idle=0 r; cpu.weight=100 r; cpu.idle=1"},
+    {false, "cpu.shares=2; cpu.idle=1", "cpu.shares=3", "cpu.idle=0 r; cpu.shares=3"},
+    {false, "cpu.idle=1", "cpu.idle=1", "cpu.idle=1"},
     {true, "io.max=8:0 rbps=1; io.max=8:16 rbps=2", "",
-     "io.max=8:0 rbps=max o; io.max=8:16 rbps=max o"},
+     "io.max=8:0 rbps=max r; io.max=8:16 rbps=max r"},
 };
 
 Test(resets, change)
@@ -191,9 +196,9 @@ Test(resets, keeps_the_order_flags)
     cg_files_change(&before, &after, false, &arena, &change, &warnings, &warning_count);
     cr_assert_eq(change.count, 2);
     cr_expect_eq(change.items[0].ctl, CG_CTL_MEMORY);
-    cr_expect_eq(change.items[0].flags, CG_FILE_RETRY | CG_FILE_OPTIONAL);
+    cr_expect_eq(change.items[0].flags, CG_FILE_RETRY | CG_FILE_RESET);
     cr_expect_eq(change.items[1].ctl, CG_CTL_PIDS);
-    cr_expect_eq(change.items[1].flags, CG_FILE_OPTIONAL);
+    cr_expect_eq(change.items[1].flags, CG_FILE_RESET);
 }
 
 /* A file of a kernel that we do not know yet. */
@@ -206,12 +211,28 @@ Test(resets, unknown_file)
     struct cg_files change;
 
     cg_files_change(&before, &none, true, &arena, &change, &warnings, &warning_count);
-    cr_expect_str_eq(files_text(&change), "pids.max=max o");
+    cr_expect_str_eq(files_text(&change), "pids.max=max r");
     cr_assert_eq(warning_count, 1);
     cr_expect(strstr(warnings[0], "memory.future"), "%s", warnings[0]);
     cg_files_change(&before, &still, true, &arena, &change, &warnings, &warning_count);
-    cr_expect_str_eq(files_text(&change), "pids.max=max o; memory.future=2");
+    cr_expect_str_eq(files_text(&change), "pids.max=max r; memory.future=2");
     cr_expect_eq(warning_count, 1);
+}
+
+/* What several containers have set, and each alone, is one file. */
+Test(resets, unknown_file_once)
+{
+    const struct cg_files before =
+        make_files("memory.future=1; memory.other=1; memory.future=1; memory.future=2", true);
+    const struct cg_files none = {0};
+    const char **warnings = NULL;
+    size_t warning_count = 0;
+    struct cg_files change;
+
+    cg_files_change(&before, &none, true, &arena, &change, &warnings, &warning_count);
+    cr_assert_eq(warning_count, 2, "%zu", warning_count);
+    cr_expect(strstr(warnings[0], "memory.future"), "%s", warnings[0]);
+    cr_expect(strstr(warnings[1], "memory.other"), "%s", warnings[1]);
 }
 
 /* --- the table --- */
@@ -250,7 +271,7 @@ Test(resets, every_row)
         cg_files_change(&before, &after, v2, &arena, &change, &warnings, &warning_count);
         cr_assert_eq(change.count, 1, "%s", file);
         cr_expect_str_eq(change.items[0].file, file);
-        cr_expect(change.items[0].flags & CG_FILE_OPTIONAL, "%s", file);
+        cr_expect(change.items[0].flags & CG_FILE_RESET, "%s", file);
         cr_expect_eq(cg_properties_limits(&change, v2, false, &arena, &properties, &e), 0, "%s",
                      e.text);
         if (property && !row->device_reset)

@@ -126,8 +126,11 @@ static const struct {
     {"{'cpu':{'mems':'1'}}", "mems=1 "},
     {"{'memory':{'limit':14}}", "memory_limit=14 "},
     {"{'memory':{'limit':-1}}", "memory_limit=-1 "},
-    {"{'memory':{'limit':0}}", "memory_limit=0 "},
+    {"{'memory':{'limit':0}}", ""}, /* as 0 shares */
+    {"{'memory':{'limit':1}}", "memory_limit=1 "},
     {"{'memory':{'reservation':15}}", "memory_reservation=15 "},
+    {"{'memory':{'reservation':-1}}", "memory_reservation=-1 "},
+    {"{'memory':{'reservation':0}}", ""},
     {"{'memory':{'swap':16}}", "memory_swap=16 "},
     {"{'memory':{'swap':-1}}", "memory_swap=-1 "},
     {"{'memory':{'kernelTCP':17}}", "memory_kernel_tcp=17 "},
@@ -274,7 +277,15 @@ static const struct {
     {0, {"{'cpu':{'period':50000}}", "{}"}, "cpu_quota_us=-1 cpu_period_us=100000 "},
     {0,
      {"{'cpu':{'quota':9000000000000000000}}", "{'cpu':{'quota':9000000000000000000}}"},
-     "cpu_quota_us=" I64_MAX_TEXT " cpu_period_us=100000 "},
+     "cpu_quota_us=-1 cpu_period_us=100000 "},
+    /* the kernel takes up to 2^44 - 1 us */
+    {0,
+     {"{'cpu':{'quota':8796093022207}}", "{'cpu':{'quota':8796093022208}}"},
+     "cpu_quota_us=17592186044415 cpu_period_us=100000 "},
+    {0,
+     {"{'cpu':{'quota':8796093022208}}", "{'cpu':{'quota':8796093022208}}"},
+     "cpu_quota_us=-1 cpu_period_us=100000 "},
+    {0, {"{'cpu':{'quota':17592186044416}}"}, "cpu_quota_us=17592186044416 "},
 
     /* shares: one without them counts with the kernel's 1024 */
     {0, {"{'cpu':{'shares':512}}", "{'cpu':{'shares':256}}"}, "cpu_shares=768 "},
@@ -291,6 +302,7 @@ static const struct {
     {7, {"{}", "{'memory':{'limit':100}}"}, "memory_limit=-1 "},
     {7, {"{'memory':{'limit':100}}", "{'memory':{'limit':-1}}"}, "memory_limit=-1 "},
     {0, {"{'memory':{'limit':100}}", "{'memory':{'limit':0}}"}, "memory_limit=-1 "},
+    {0, {"{'memory':{'limit':0}}", "{'memory':{'limit':0}}"}, ""},
     {7,
      {"{'memory':{'limit':100,'swap':150}}", "{'memory':{'limit':50,'swap':50}}"},
      "memory_limit=157 memory_swap=207 "},
@@ -301,7 +313,14 @@ static const struct {
      {"{'memory':{'limit':100,'swap':150}}", "{'memory':{'limit':50,'swap':-1}}"},
      "memory_limit=157 memory_swap=-1 "},
     {7, {"{'memory':{'limit':-1,'swap':-1}}"}, "memory_limit=-1 memory_swap=-1 "},
-    {7, {"{'memory':{'limit':0}}"}, "memory_limit=0 "},
+    {7, {"{'memory':{'limit':0}}"}, ""},
+    {7,
+     {"{'memory':{'limit':100}}", "{'memory':{'limit':50,'swap':80}}"},
+     "memory_limit=157 memory_swap=-1 "},
+    {0,
+     {"{'memory':{'limit':100,'swap':150}}", "{'memory':{'limit':50,'swap':0}}"},
+     "memory_limit=150 memory_swap=-1 "},
+    {0, {"{'memory':{'limit':100,'swap':150}}", "{}"}, "memory_limit=-1 memory_swap=-1 "},
     {0, {"{'memory':{'reservation':1}}", "{'memory':{'reservation':1}}"}, ""},
     {0,
      {"{'memory':{'limit':9223372036854775000}}", "{'memory':{'limit':9223372036854775000}}"},
@@ -315,6 +334,10 @@ static const struct {
     {0, {"{'pids':{'limit':10}}", "{}"}, "pids=-1 "},
     {0, {"{'pids':{'limit':10}}", "{'pids':{'limit':0}}"}, "pids=-1 "},
     {0, {"{'pids':{'limit':10}}", "{'pids':{'limit':-1}}"}, "pids=-1 "},
+    /* the kernel takes up to PID_MAX_LIMIT */
+    {0, {"{'pids':{'limit':4194303}}", "{'pids':{'limit':1}}"}, "pids=4194304 "},
+    {0, {"{'pids':{'limit':4194304}}", "{'pids':{'limit':1}}"}, "pids=-1 "},
+    {0, {"{'pids':{'limit':4194305}}"}, "pids=4194305 "},
 
     /* hugetlb, per page size; what has no limit in one container has none */
     {0,
@@ -328,6 +351,12 @@ static const struct {
     {0,
      {"{'hugepageLimits':[{'pageSize':'2MB','limit':2}]}", "{}"},
      "hugetlb:2MB=" I64_MAX_TEXT " "},
+    /* of a size that is there twice the last one counts */
+    {0,
+     {"{'hugepageLimits':[{'pageSize':'2MB','limit':2},{'pageSize':'1GB','limit':9},"
+      "{'pageSize':'2MB','limit':4}]}",
+      "{'hugepageLimits':[{'pageSize':'2MB','limit':8},{'pageSize':'1GB','limit':9}]}"},
+     "hugetlb:2MB=12 hugetlb:1GB=18 "},
     {0,
      {"{'hugepageLimits':[{'pageSize':'2MB','limit':2}]}",
       "{'hugepageLimits':[{'pageSize':'1GB','limit':4}]}"},
@@ -336,6 +365,8 @@ static const struct {
     /* cpusets: the union, none as soon as one container has none */
     {0, {"{'cpu':{'cpus':'0-1'}}", "{'cpu':{'cpus':'3,1-2'}}"}, "cpus=0-3 "},
     {0, {"{'cpu':{'cpus':'7'}}", "{'cpu':{'cpus':'0,4'}}"}, "cpus=0,4,7 "},
+    {0, {"{'cpu':{'cpus':'7, 9'}}"}, "cpus=7, 9 "},
+    {0, {"{'cpu':{'cpus':'7, 9'}}", "{'cpu':{'cpus':'0'}}"}, "cpus=0,7,9 "},
     {0, {"{'cpu':{'cpus':'0-1'}}", "{}"}, ""},
     {0, {"{'cpu':{'cpus':'0-1'}}", "{'cpu':{'cpus':''}}"}, ""},
     {0, {"{'cpu':{'mems':'0'}}", "{'cpu':{'mems':'2'}}"}, "mems=0,2 "},
@@ -395,6 +426,21 @@ Test(resources, aggregate_beginner_without_limits)
         {{"{'cpu':{'cpus':'3'}}", "{}"}, ""},
         {{"{}", "{}"}, ""},
         {{"{}", "{'cpu':{'shares':512}}", "{}"}, "cpu_shares=1536 "},
+        /* its own "no limit" is one that it does not have; there is none at all then */
+        {{"{'pids':{'limit':-1}}", "{'pids':{'limit':7}}"}, "pids=7 "},
+        {{"{'pids':{'limit':-1}}", "{'pids':{'limit':0}}"}, "pids=-1 "},
+        {{"{'cpu':{'quota':-1}}", "{'cpu':{'quota':5000}}"},
+         "cpu_quota_us=5000 cpu_period_us=100000 "},
+        {{"{'cpu':{'period':50000}}"}, "cpu_period_us=50000 "},
+        /* with a memory limit alone it may have any amount of swap, as the others */
+        {{"{'memory':{'limit':100}}", "{'memory':{'limit':50,'swap':80}}"},
+         "memory_limit=150 memory_swap=-1 "},
+        {{"{'memory':{'limit':0}}", "{'memory':{'limit':50,'swap':80}}"},
+         "memory_limit=50 memory_swap=80 "},
+        {{"{'memory':{'limit':100,'swap':100}}", "{'memory':{'limit':50,'swap':80}}"},
+         "memory_limit=150 memory_swap=180 "},
+        {{"{'memory':{'limit':100,'swap':-1}}", "{'memory':{'limit':50,'swap':80}}"},
+         "memory_limit=150 memory_swap=-1 "},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -425,16 +471,16 @@ Test(resources, aggregate_unlimited_page_size_once)
     expect_sum(0, containers, "hugetlb:2MB=" I64_MAX_TEXT " ");
 }
 
-/* More CPU time per period than can be said is the most that can be said, not less. */
-Test(resources, aggregate_bandwidth_saturates)
+/* More CPU time per period than can be said is no limit, and not a small one. */
+Test(resources, aggregate_bandwidth_beyond)
 {
     static const char *const large_quota[] = {"{'cpu':{'quota':9223372036854775807,'period':1000}}",
                                               "{'cpu':{'quota':50000}}", NULL};
     static const char *const wraps_to_small[] = {
         "{'cpu':{'quota':184467440737095517,'period':1000}}", "{'cpu':{'quota':50000}}", NULL};
 
-    expect_sum(0, large_quota, "cpu_quota_us=" I64_MAX_TEXT " cpu_period_us=100000 ");
-    expect_sum(0, wraps_to_small, "cpu_quota_us=" I64_MAX_TEXT " cpu_period_us=100000 ");
+    expect_sum(0, large_quota, "cpu_quota_us=-1 cpu_period_us=100000 ");
+    expect_sum(0, wraps_to_small, "cpu_quota_us=-1 cpu_period_us=100000 ");
 }
 
 static const struct {
@@ -444,7 +490,7 @@ static const struct {
     {{"{'cpu':{'cpus':'x'}}"}, {"linux.resources.cpu.cpus", "\"x\""}},
     {{"{'cpu':{'cpus':'0-'}}"}, {"linux.resources.cpu.cpus", "\"0-\""}},
     {{"{'cpu':{'cpus':'3-1'}}"}, {"linux.resources.cpu.cpus", "\"3-1\""}},
-    {{"{'cpu':{'cpus':'0, 1'}}"}, {"linux.resources.cpu.cpus", "\"0, 1\""}},
+    {{"{'cpu':{'cpus':'0 ,1'}}"}, {"linux.resources.cpu.cpus", "\"0 ,1\""}},
     {{"{'cpu':{'cpus':'99999'}}"}, {"linux.resources.cpu.cpus", "\"99999\""}},
     {{"{'cpu':{'cpus':'0\\n1'}}"}, {"linux.resources.cpu.cpus", "0\\x0a1"}},
     {{"{'cpu':{'mems':'y'}}"}, {"linux.resources.cpu.mems", "\"y\""}},

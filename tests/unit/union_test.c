@@ -6,6 +6,7 @@
  */
 
 #include "base/arena.h"
+#include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "cgroup/device_bpf.h"
@@ -225,6 +226,84 @@ Test(union, order)
         cr_assert(turned.count == p.table.count &&
                       memcmp(turned.items, p.table.items, turned.count * sizeof *turned.items) == 0,
                   "%s", show(&p));
+    }
+}
+
+/* Rules on this many majors, or minors, alone. */
+static struct cg_dev_table many_lines(struct arena *a, char type, bool majors)
+{
+    struct cg_dev_rules rules = {0};
+    struct cg_dev_table table;
+    struct err e = ERR_INIT;
+
+    for (uint32_t n = 0; n < 300; n++)
+        cg_dev_rules_add(a, &rules,
+                         (struct cg_dev_rule){.allow = true,
+                                              .type = type,
+                                              .major = majors ? (int64_t)n : CG_DEV_ANY,
+                                              .minor = majors ? CG_DEV_ANY : (int64_t)n,
+                                              .access = CG_DEV_R | CG_DEV_W});
+    cr_assert_eq(cg_dev_compile(&rules, a, &table, &e), 0, "%s", e.text);
+    return table;
+}
+
+/* @text  with 't' for the type; it does not allow @holes devices that no other list names */
+static struct cg_dev_table compile_for(struct arena *a, const char *text, char type, uint32_t holes)
+{
+    char *own = arena_strdup(a, text);
+    struct cg_dev_rules rules;
+    struct cg_dev_table table;
+    struct err e = ERR_INIT;
+
+    for (char *p = own; *p; p++)
+        *p = *p == 't' ? type : *p;
+    rules = dev_make_rules(a, own);
+    for (uint32_t n = 0; n < holes; n++)
+        cg_dev_rules_add(a, &rules, (struct cg_dev_rule){false, type, 1000 + n, 1000, CG_DEV_RWM});
+    cr_assert_eq(cg_dev_compile(&rules, a, &table, &e), 0, "%s", e.text);
+    return table;
+}
+
+/* Lists that cannot be said together are fine beside a wider one, wherever it is. */
+static void check_wide(const char *wide, size_t at, char type, uint32_t holes, int want)
+{
+    autoarena a = ARENA_INIT;
+    struct cg_dev_table tables[4], united;
+    struct err e = ERR_INIT;
+    int r;
+
+    for (size_t n = 0; n < ARRAY_SIZE(tables); n++)
+        tables[n] = n == at ? compile_for(&a, wide, type, holes) : many_lines(&a, type, n % 2);
+    r = cg_dev_union(tables, ARRAY_SIZE(tables), &a, &united, &e);
+    cr_assert(r == want && e.code == want, "%s at %zu, %c: expected %d, got %d, %d %s", wide, at,
+              type, want, r, e.code, e.text);
+    if (r == 0)
+        cr_expect(cg_dev_table_allow(&united, type, 400, 400, CG_DEV_R | CG_DEV_W), "%s at %zu, %c",
+                  wide, at, type);
+}
+
+Test(union, too_many_classes_but_for_a_wider_list)
+{
+    static const struct {
+        const char *wide;
+        uint32_t holes;
+        int want;
+    } cases[] = {
+        {"+a *:* rwm", 0, 0},
+        {"-a *:* rwm, +t *:* rwm", 0, 0},
+        {"-a *:* rwm, +t *:* rw", 0, 0},
+        /* the widest may be the longest */
+        {"-a *:* rwm, +t *:* rwm", 400, 0},
+        /* of these it leaves too much */
+        {"-a *:* rwm, +t *:* r", 0, -E2BIG},
+        {"-a *:* rwm, +t 1:3 rwm", 0, -E2BIG},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        for (size_t at = 0; at < 4; at++) {
+            check_wide(cases[i].wide, at, 'c', cases[i].holes, cases[i].want);
+            check_wide(cases[i].wide, at, 'b', cases[i].holes, cases[i].want);
+        }
     }
 }
 

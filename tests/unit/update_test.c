@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * How limits are written: what is copied from a parent, and what becomes of the others when one is
- * refused. On plain files, so that a file can be missing and any controller is there.
+ * How limits are written: what is copied from a parent, which controllers are enabled for them, and
+ * what becomes of the others when one is refused. On plain files, so that a file can be missing and
+ * any controller is there.
  */
 
 #include "base/cleanup.h"
@@ -38,6 +39,7 @@ static void end(void)
     char command[128];
 
     cg_close(&c);
+    fd_close(&host.hierarchies[0].fd);
     snprintf(command, sizeof command, "rm -rf '%s'", top);
     cr_expect_eq(system(command), 0);
 }
@@ -49,6 +51,8 @@ static void in_mode(enum cg_mode mode)
     char name[64];
 
     snprintf(name, sizeof name, "%s/x", top);
+    host.hierarchies[0].fd = open(top, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    cr_assert_geq(host.hierarchies[0].fd, 0);
     host.mode = mode;
     host.hierarchies[0].v2 = mode == CG_MODE_V2;
     cg_init(&c, &host, NULL, "/x", NULL, false);
@@ -123,6 +127,7 @@ Test(update, inherits_on_v2)
     struct err e = ERR_INIT;
 
     in_mode(CG_MODE_V2);
+    make_file("cgroup.subtree_control", "");
     make_file("cpuset.cpus", "0-3\n");
     make_file("x/cpuset.cpus", "");
     cr_assert_eq(update(false, items, ARRAY_SIZE(items), &e), 0, "%s", e.text);
@@ -142,6 +147,67 @@ Test(update, inherits_what_is_not_there)
     cr_expect_eq(update(false, optional, 1, NULL), 0);
 }
 
+/* --- what there is not --- */
+
+/* The sandbox may have been made without the controller. */
+Test(update, enables_what_it_needs)
+{
+    struct cg_file items[] = {{CG_CTL_PIDS, "pids.max", "5", 0}};
+    struct err e = ERR_INIT;
+
+    in_mode(CG_MODE_V2);
+    make_file("cgroup.subtree_control", "");
+    make_file("x/pids.max", "");
+    cr_assert_eq(update(false, items, 1, &e), 0, "%s", e.text);
+    expect_text("cgroup.subtree_control", "+pids");
+    expect_text("x/pids.max", "5");
+}
+
+Test(update, enables_nothing_to_take_away)
+{
+    struct cg_file items[] = {{CG_CTL_PIDS, "pids.max", "max", CG_FILE_RESET},
+                              {CG_CTL_CPUSET, "cpuset.cpus", "", CG_FILE_RESET | CG_FILE_INHERIT}};
+    struct err e = ERR_INIT;
+
+    in_mode(CG_MODE_V2);
+    make_file("cgroup.subtree_control", "");
+    cr_expect_eq(update(false, items, ARRAY_SIZE(items), &e), 0, "%s", e.text);
+    expect_text("cgroup.subtree_control", "");
+    make_file("x/pids.max", "5\n");
+    cr_expect_eq(update(false, items, ARRAY_SIZE(items), &e), 0, "%s", e.text);
+    expect_text("x/pids.max", "max");
+}
+
+/* What is not there limits nothing: neither a file nor a controller; but a limit needs both. */
+Test(update, takes_away_what_is_not_there)
+{
+    static const enum cg_mode modes[] = {CG_MODE_V1, CG_MODE_V2};
+
+    make_file("cgroup.subtree_control", "memory pids\n");
+    for (size_t i = 0; i < ARRAY_SIZE(modes) * 2; i++) {
+        bool revert = i % 2;
+        struct cg_file items[] = {
+            {CG_CTL_MEMORY, "memory.low", "0", CG_FILE_RESET},
+            {CG_CTL_MEMORY, "memory.max", "max", CG_FILE_RESET | CG_FILE_RETRY},
+            {CG_CTL_RDMA, "rdma.max", "mlx4_0 hca_handle=max", CG_FILE_RESET | CG_FILE_LINES},
+            {CG_CTL_PIDS, "pids.max", "5", 0},
+        };
+        struct err e = ERR_INIT;
+
+        in_mode(modes[i / 2]);
+        host.hierarchies[0].controllers = ~CG_CTL_BIT(CG_CTL_RDMA);
+        make_file("x/pids.max", "");
+        cr_expect_eq(update(revert, items, ARRAY_SIZE(items), &e), 0, "%s", e.text);
+        cr_expect_str_eq(e.text, "");
+        expect_text("x/pids.max", "5");
+        items[2].flags = 0;
+        cr_expect_lt(update(revert, items, ARRAY_SIZE(items), &e), 0);
+        cr_expect(strstr(e.text, "rdma"), "%s", e.text);
+        cg_close(&c);
+        fd_close(&host.hierarchies[0].fd);
+    }
+}
+
 /* --- what becomes of the others --- */
 
 /* A missing file stands for one that is refused. */
@@ -155,6 +221,7 @@ static void check_failure(bool revert, unsigned flags, const char *want_last)
     };
     struct err e = ERR_INIT;
 
+    make_file("cgroup.subtree_control", "cpu memory pids\n");
     make_file("x/pids.max", "");
     make_file("x/cpu.weight", "");
     cr_expect_eq(update(revert, items, ARRAY_SIZE(items), &e), -ENOENT);
