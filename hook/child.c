@@ -4,7 +4,6 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
-#include "hook/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,14 +28,16 @@ static void survive_oom(void)
     (void)io_write_at(AT_FDCWD, "/proc/self/oom_score_adj", "-999");
 }
 
-/* Nothing of the hook's environment stays open but the pipe, which becomes descriptor 3. */
-static void detach(int go_fd)
+/* Nothing of the hook's environment stays open but the pipe, which becomes descriptor 3: a runtime
+ * would wait for who holds the hook's output. Its end is that of the hook if that cannot be. */
+static void detach(int null_fd, int go_fd)
 {
-    int null_fd = open("/dev/null", O_RDWR);
-
-    for (int fd = 0; fd <= 2; fd++)
-        dup2(null_fd, fd);
-    dup2(go_fd, 3);
+    for (int fd = 0; fd <= 2; fd++) {
+        if (dup2(null_fd, fd) < 0)
+            _exit(1);
+    }
+    if (dup2(go_fd, 3) < 0)
+        _exit(1);
     if (syscall(SYS_close_range, 4, ~0u, 0) < 0) { /* before Linux 5.9 */
         for (int fd = 4; fd < 1024; fd++)
             close(fd);
@@ -58,11 +59,11 @@ static void listen_to_sigterm(void)
 }
 
 static _Noreturn void child(const char *name, void (*run)(const void *arg), const void *arg,
-                            int go_fd)
+                            int null_fd, int go_fd)
 {
     char byte;
 
-    detach(go_fd);
+    detach(null_fd, go_fd);
     listen_to_sigterm();
     prctl(PR_SET_NAME, name);
     if (read(3, &byte, 1) != 1)
@@ -76,16 +77,19 @@ static _Noreturn void child(const char *name, void (*run)(const void *arg), cons
 int child_fork(const char *name, void (*run)(const void *arg), const void *arg, struct child *ret,
                struct err *e)
 {
+    autofd null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     int pipe_fds[2];
     pid_t pid;
     int r;
 
     *ret = (struct child)CHILD_INIT;
+    if (null_fd < 0)
+        return err_sys(e, -errno, "cannot open /dev/null for %s", name);
     if (pipe2(pipe_fds, O_CLOEXEC) < 0)
         return err_sys(e, -errno, "cannot make a pipe for %s", name);
     pid = fork();
     if (pid == 0)
-        child(name, run, arg, pipe_fds[0]);
+        child(name, run, arg, null_fd, pipe_fds[0]);
     r = pid < 0 ? -errno : 0;
     close(pipe_fds[0]);
     ret->go_fd = pipe_fds[1];
@@ -100,12 +104,14 @@ int child_fork(const char *name, void (*run)(const void *arg), const void *arg, 
     return 0;
 }
 
-void child_go(struct child *c)
+int child_go(struct child *c, struct err *e)
 {
-    if (c->go_fd >= 0 && write(c->go_fd, "g", 1) < 0)
-        log_msg(LEVEL_WARNING, "a helper process of sandbox %s has ended early",
-                log_about.sandbox_id);
+    int r = c->go_fd >= 0 && write(c->go_fd, "g", 1) < 0 ? -errno : 0;
+
+    if (r < 0)
+        return err_sys(e, r, "cannot let process %d of ours go", (int)c->id.pid);
     fd_close(&c->go_fd);
+    return 0;
 }
 
 /* What a descriptor of a process is; "" when it has none, or no descriptors any more. */
@@ -145,8 +151,12 @@ bool child_works(const struct proc_id *id)
 
 void child_abort(struct child *c)
 {
+    bool waits = c->go_fd >= 0;
+
     fd_close(&c->go_fd);
     if (c->id.pid > 0) {
+        if (!waits)
+            (void)proc_signal(&c->id, SIGTERM);
         while (waitpid(c->id.pid, NULL, 0) < 0 && errno == EINTR)
             ;
     }

@@ -34,8 +34,9 @@ struct child {
 int child_fork(const char *name, void (*run)(const void *arg), const void *arg, struct child *ret,
                struct err *e);
 
-/* Everything is in its place: let it work. */
-void child_go(struct child *c);
+/* Everything is in its place: let it work. Nothing happens for one that was not forked. 0; -errno,
+ * e.g. -EPIPE it has ended: child_abort() is next. */
+int child_go(struct child *c, struct err *e);
 
 /*
  * Whether a recorded one lives and was let go. One that still waits ends when its stage is dead, or
@@ -44,7 +45,8 @@ void child_go(struct child *c);
  */
 bool child_works(const struct proc_id *id);
 
-/* The stage failed: end it, and wait. Nothing happens for one that was never forked or has gone. */
+/* The stage failed: end it, also if it was let go already, and wait. Nothing happens for one that
+ * was never forked or has gone. */
 void child_abort(struct child *c);
 
 /* End a recorded one, with force if it does not listen, and wait until it is gone. 0, also when

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "hook/claim.h"
 #include "hook/placeholder.h"
 #include "hook/prune.h"
 #include "hook/run.h"
@@ -75,6 +76,11 @@ static int check_conflicts(const struct run *run, const struct proc_id *init, st
                          "all containers of a sandbox need the same policy, that of the first",
                          p->sandbox_id, run->before.sandbox_cgroup_only.value ? "true" : "false",
                          p->container_id, p->sandbox_cgroup_only ? "true" : "false");
+    if (run->found == RECORD_VALID && !str_eq(run->before.manager, plan_manager_name(p)))
+        return err_input(e,
+                         "sandbox %s has its cgroups by %s, and the cgroupsPath of container %s is "
+                         "one for %s; all containers of a sandbox need the same manager",
+                         p->sandbox_id, run->before.manager, p->container_id, plan_manager_name(p));
     if (run->found == RECORD_VALID && run->before.layout &&
         !str_eq(run->before.layout, layout_name(p->layout)))
         return err_set(e, -EINVAL,
@@ -218,9 +224,9 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
     child_abort(&s->watcher);
     child_abort(&s->runtime_placeholder);
     child_abort(&s->sandbox_placeholder);
-    cg_undo_create(&s->sandbox.overhead);
     if (run->alive.count > 0 && s->changed_limits)
         change_revert(&s->change, &s->sandbox);
+    cg_undo_create(&s->sandbox.overhead); /* on v2 inside of the other */
     cg_undo_create(&s->sandbox.vcpu);
     if (!s->wrote_record)
         return;
@@ -228,13 +234,13 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
         /* A watcher of this run is gone: the next stage starts another. */
         record_write(&run->lock, run->a, &run->before, NULL);
         if (!record_find(&run->before, run->plan.container_id))
-            record_unlink(&run->state, run->plan.container_id);
+            record_unlink(&run->state, run->plan.container_id, run->plan.sandbox_id);
     } else if (run->found == RECORD_VALID) {
-        sandbox_destroy(&run->state, &run->host, &run->before, run->request->hook, &run->lock,
-                        NULL);
+        sandbox_destroy(&run->state, &run->host, &run->before, run->request->hook,
+                        SANDBOX_PATIENCE_MS, &run->lock, NULL);
     } else if (sandbox_load(&s->sandbox, NULL) == -ENOENT) {
-        record_unlink(&run->state, run->plan.container_id);
-        record_remove(&run->state, run->plan.sandbox_id, &run->lock);
+        record_unlink(&run->state, run->plan.container_id, run->plan.sandbox_id);
+        record_remove(&run->state, run->plan.sandbox_id, run->plan.sandbox_path, &run->lock);
     } else {
         /* Something could not be undone: the record stays, so that teardown or prune finds it. */
         err_hint(e, "; a cgroup made for it is still busy, `prune` removes it later");
@@ -273,6 +279,61 @@ static int find_origin(struct run *run, struct setup *s, struct err *e)
     return r;
 }
 
+/* The watcher last: it is the one that acts. */
+static int let_go(struct setup *s, struct err *e)
+{
+    int r = child_go(&s->runtime_placeholder, e);
+
+    if (r == 0)
+        r = child_go(&s->sandbox_placeholder, e);
+    return r < 0 ? r : child_go(&s->watcher, e);
+}
+
+/*
+ * The sandbox cgroup is another sandbox's. One that is dead is removed; only what its own stages
+ * hold is waited for, and they never wait for us, as they have what we want.
+ */
+static int evict(struct run *run, const char *owner, struct err *e)
+{
+    const struct plan *p = &run->plan;
+    struct record_lock lock;
+    struct record record;
+    enum record_state st;
+    int r = record_lock(&run->state, owner, true, RUN_LOCK_TIMEOUT_MS, &lock, e);
+
+    if (r < 0)
+        return r;
+    r = record_read(&lock, run->a, &record, &st, e);
+    if (r == 0 && st == RECORD_VALID && record_is_alive(&record))
+        r = err_set(e, -EEXIST,
+                    "cgroup %s is that of sandbox %s, which is running; give each container a "
+                    "cgroupsPath of its own",
+                    p->sandbox_path, owner);
+    else if (r == 0 && st == RECORD_VALID)
+        r = sandbox_destroy(&run->state, &run->host, &record, run->request->hook,
+                            SANDBOX_PATIENCE_MS, &lock, e);
+    else if (r == 0)
+        record_remove(&run->state, owner, p->sandbox_path, &lock);
+    record_unlock(&lock);
+    return r;
+}
+
+/* A new sandbox's cgroup must be nobody else's. */
+static int claim(struct run *run, struct err *e)
+{
+    const char *owner;
+    int r;
+
+    do {
+        r = claim_take(&run->state, run->plan.sandbox_id, run->plan.sandbox_path, run->a, &owner,
+                       e);
+        if (r != -EEXIST)
+            return r;
+        r = evict(run, owner, e);
+    } while (r == 0);
+    return r;
+}
+
 static int setup_locked(struct run *run, struct setup *s, struct err *e)
 {
     struct plan_input in = run_plan_input(run);
@@ -298,8 +359,11 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
         s->placed = sandbox_load(&s->sandbox, NULL) == 0 && is_placed(s);
     if (!s->placed)
         r = find_origin(run, s, e);
-    if (r == 0)
-        r = ensure_children(run, s, e);
+    if (r == 0 && run->found != RECORD_VALID)
+        r = claim(run, e);
+    if (r < 0)
+        return r;
+    r = ensure_children(run, s, e);
     choose_first(run, s);
     /* From here on teardown and prune know of everything that may exist. */
     if (r == 0) {
@@ -319,10 +383,7 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
     if (r < 0)
         return r;
     drop_dead(run, s);
-    child_go(&s->runtime_placeholder);
-    child_go(&s->sandbox_placeholder);
-    child_go(&s->watcher);
-    return 0;
+    return let_go(s, e);
 }
 
 /* What poststart is for: place what is there now. The watcher goes on from there. */
@@ -351,7 +412,8 @@ static int lock_fresh(struct run *run, struct err *e)
 
     if (r < 0 || run->found != RECORD_VALID || record_is_alive(&run->before))
         return r;
-    r = sandbox_destroy(&run->state, &run->host, &run->before, run->request->hook, &run->lock, e);
+    r = sandbox_destroy(&run->state, &run->host, &run->before, run->request->hook,
+                        SANDBOX_PATIENCE_MS, &run->lock, e);
     return r < 0 ? r : run_lock(run, run->plan.sandbox_id, true, e);
 }
 
@@ -387,6 +449,9 @@ static int set_up(struct run *run, struct err *e)
     if (r < 0)
         return r;
     r = proc_identify((pid_t)state->pid.value, &s.init);
+    /* It was short-lived: nothing is left to place. */
+    if (r == -ESRCH && stage_action(run->stage) == ACTION_UPDATE)
+        return 0;
     if (r == -ESRCH)
         return err_input(e, "state.pid: there is no process %lld", (long long)state->pid.value);
     if (r < 0)
@@ -403,7 +468,7 @@ static int set_up(struct run *run, struct err *e)
     prune_some(&run->state, &run->host, run->request->hook, run->plan.sandbox_id);
     r = lock_fresh(run, e);
     if (r < 0) {
-        record_abandon(&run->state, run->plan.sandbox_id, &run->lock);
+        record_abandon(&run->state, run->plan.sandbox_id, NULL, &run->lock);
         return r;
     }
     sandbox_init(&s.sandbox, &run->host, &run->state.parents, &s.record);
@@ -413,7 +478,7 @@ static int set_up(struct run *run, struct err *e)
     else if (stage_action(run->stage) == ACTION_UPDATE)
         r = place_now(run, &s, e);
     if (r < 0)
-        record_abandon(&run->state, run->plan.sandbox_id, &run->lock);
+        record_abandon(&run->state, run->plan.sandbox_id, run->plan.sandbox_path, &run->lock);
     sandbox_close(&s.sandbox);
     return r;
 }

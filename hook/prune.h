@@ -26,12 +26,13 @@ enum prune_result prune_one(const struct state_dir *state, const struct cg_host 
 
 /*
  * What each setup does: look at a few of the other sandboxes, so that what was left behind goes
- * soon while the cost stays the same however many sandboxes there are. Says nothing, never fails.
+ * soon while the cost stays the same however many sandboxes there are. One with a living watcher is
+ * left to that, and a busy one to a later setup: nobody is made to wait. Says nothing, never fails.
  */
 void prune_some(const struct state_dir *state, const struct cg_host *host,
                 const struct hook_config *config, const char *except);
 
-/* Links of containers whose sandbox is gone, and parent cgroups that nobody needs. */
+/* Links of containers and claims whose sandbox is gone, and parent cgroups that nobody needs. */
 void prune_rest(const struct state_dir *state, const struct cg_host *host);
 
 #endif

@@ -6,10 +6,12 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "hook/claim.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
@@ -143,10 +145,12 @@ int state_dir_open(const char *path, bool make, struct state_dir *ret, struct er
         return err_sys(e, top, "cannot open the state directory %s", path);
     ret->sandboxes = open_part(top, "sandboxes", make);
     ret->containers = open_part(top, "containers", make);
+    ret->paths = open_part(top, "paths", make);
     ret->parents.dirfd = open_part(top, "parents", make);
-    if (ret->sandboxes < 0 || ret->containers < 0 || ret->parents.dirfd < 0) {
+    if (ret->sandboxes < 0 || ret->containers < 0 || ret->paths < 0 || ret->parents.dirfd < 0) {
         int r = ret->sandboxes < 0    ? ret->sandboxes
                 : ret->containers < 0 ? ret->containers
+                : ret->paths < 0      ? ret->paths
                                       : ret->parents.dirfd;
 
         state_dir_close(ret);
@@ -159,26 +163,8 @@ void state_dir_close(struct state_dir *s)
 {
     fd_close(&s->sandboxes);
     fd_close(&s->containers);
+    fd_close(&s->paths);
     fd_close(&s->parents.dirfd);
-}
-
-/*
- * flock(2) has no timeout, and an alarm signal would need a handler in every caller. The lock is
- * held for milliseconds, so looking again after a fraction of one loses nothing.
- */
-static int lock_file(int fd, int timeout_ms)
-{
-    unsigned long long end = io_now_us() + (unsigned long long)timeout_ms * 1000;
-
-    for (unsigned tries = 0;; tries++) {
-        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-            return 0;
-        if (errno != EWOULDBLOCK && errno != EINTR)
-            return -errno;
-        if (io_now_us() >= end)
-            return -ETIMEDOUT;
-        io_sleep_ms(tries < 100 ? 1 : 5);
-    }
 }
 
 /*
@@ -209,19 +195,16 @@ static int try_lock(const struct state_dir *s, const char *sandbox_id, bool make
         return 0;
     if (dir < 0)
         return err_sys(e, -errno, "cannot open the record of sandbox %s", sandbox_id);
-    file = openat(dir, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (file < 0 && errno == ENOENT) /* the directory was removed */
+    file = openat(dir, LOCK_FILE, O_RDWR | (make ? O_CREAT : 0) | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (file < 0 && errno == ENOENT && make) /* the directory was removed */
         return 0;
     if (file < 0)
         return err_sys(e, -errno, "cannot open the lock of sandbox %s", sandbox_id);
-    r = lock_file(file, timeout_ms);
+    r = io_lock(file, timeout_ms);
     if (r == -ETIMEDOUT)
         return err_sys(e, r, "cannot lock sandbox %s: another stage holds it", sandbox_id);
-    if (r < 0) {
-        unlinkat(dir, LOCK_FILE,
-                 0); /* others that wait on it see that it is gone, and start over */
+    if (r < 0)
         return err_sys(e, r, "cannot lock sandbox %s", sandbox_id);
-    }
     if (!is_current(s, sandbox_id, file))
         return 0;
     ret->dirfd = fd_take(&dir);
@@ -246,11 +229,12 @@ int record_lock(const struct state_dir *s, const char *sandbox_id, bool make, in
     return r < 0 ? r : 0;
 }
 
-void record_abandon(const struct state_dir *s, const char *sandbox_id, struct record_lock *lock)
+void record_abandon(const struct state_dir *s, const char *sandbox_id, const char *path,
+                    struct record_lock *lock)
 {
     if (lock->dirfd >= 0 && faccessat(lock->dirfd, RECORD_FILE, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
         errno == ENOENT)
-        record_remove(s, sandbox_id, lock);
+        record_remove(s, sandbox_id, path, lock);
 }
 
 void record_unlock(struct record_lock *lock)
@@ -348,9 +332,12 @@ int record_write(const struct record_lock *lock, struct arena *a, struct record 
     return 0;
 }
 
-void record_remove(const struct state_dir *s, const char *sandbox_id, struct record_lock *lock)
+void record_remove(const struct state_dir *s, const char *sandbox_id, const char *path,
+                   struct record_lock *lock)
 {
     unlinkat(lock->dirfd, RECORD_FILE, 0);
+    if (path)
+        claim_release(s, sandbox_id, path);
     unlinkat(lock->dirfd, RECORD_FILE ".tmp", 0);
     unlinkat(lock->dirfd, REPORT_FILE, 0);
     unlinkat(lock->dirfd, REPORT_FILE ".tmp", 0);
@@ -372,30 +359,43 @@ int record_link(const struct state_dir *s, const char *container_id, const char 
     return err_sys(e, -errno, "cannot remember the sandbox of container %s", container_id);
 }
 
-void record_unlink(const struct state_dir *s, const char *container_id)
+/* The sandbox that a container's link names. False: there is none, or it is damaged. */
+static bool read_link(const struct state_dir *s, const char *container_id,
+                      char target[static NAME_MAX + 1])
 {
-    unlinkat(s->containers, container_id, 0);
+    ssize_t len = readlinkat(s->containers, container_id, target, NAME_MAX + 1);
+
+    if (len <= 0 || len > NAME_MAX || memchr(target, '/', (size_t)len))
+        return false;
+    target[len] = '\0';
+    return !str_eq(target, ".") && !str_eq(target, "..");
+}
+
+void record_unlink(const struct state_dir *s, const char *container_id, const char *sandbox_id)
+{
+    char target[NAME_MAX + 1];
+
+    if (!sandbox_id || !read_link(s, container_id, target) || str_eq(target, sandbox_id))
+        unlinkat(s->containers, container_id, 0);
 }
 
 int record_lookup(const struct state_dir *s, const char *container_id, struct arena *a,
                   const char **ret_sandbox_id)
 {
     char target[NAME_MAX + 1];
-    ssize_t len;
 
     if (faccessat(s->sandboxes, container_id, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
         *ret_sandbox_id = container_id;
         return 0;
     }
-    len = readlinkat(s->containers, container_id, target, sizeof target);
-    if (len <= 0 || (size_t)len == sizeof target || memchr(target, '/', (size_t)len))
+    if (!read_link(s, container_id, target))
         return -ENOENT;
-    *ret_sandbox_id = arena_strndup(a, target, (size_t)len);
-    return str_eq(*ret_sandbox_id, "..") || str_eq(*ret_sandbox_id, ".") ? -ENOENT : 0;
+    *ret_sandbox_id = arena_strdup(a, target);
+    return 0;
 }
 
-int record_list(const struct state_dir *s, size_t max, struct arena *a, const char ***ret,
-                size_t *ret_count, struct err *e)
+int record_list(const struct state_dir *s, struct arena *a, const char ***ret, size_t *ret_count,
+                struct err *e)
 {
     int fd = openat(s->sandboxes, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
@@ -405,11 +405,35 @@ int record_list(const struct state_dir *s, size_t max, struct arena *a, const ch
     *ret_count = 0;
     if (!dir)
         return err_sys(e, -errno, "cannot list the sandboxes");
-    while ((max == 0 || *ret_count < max) && (entry = readdir(dir))) {
+    while ((entry = readdir(dir))) {
         if (str_eq(entry->d_name, ".") || str_eq(entry->d_name, ".."))
             continue;
         *(const char **)arena_push(a, ret, ret_count, sizeof(char *)) =
             arena_strdup(a, entry->d_name);
     }
     return 0;
+}
+
+size_t record_sample(const struct state_dir *s, size_t max, char (*ret)[NAME_MAX + 1])
+{
+    int fd = openat(s->sandboxes, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
+    uint64_t random = io_now_us();
+    struct dirent *entry;
+    size_t seen = 0;
+
+    /* Each name takes the place of an earlier one so often that all end up equally likely. */
+    while (dir && (entry = readdir(dir))) {
+        size_t place = seen;
+
+        if (str_eq(entry->d_name, ".") || str_eq(entry->d_name, ".."))
+            continue;
+        seen++;
+        random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        if (seen > max)
+            place = (size_t)((random >> 33) % seen);
+        if (place < max)
+            snprintf(ret[place], NAME_MAX + 1, "%s", entry->d_name);
+    }
+    return seen < max ? seen : max;
 }

@@ -19,6 +19,7 @@
 #include "oci/json.h"
 #include "oci/resources.h"
 
+#include <limits.h>
 #include <stdbool.h>
 
 #define RECORD_SCHEMA            1
@@ -76,13 +77,13 @@ bool record_is_alive(const struct record *r);
 
 /* The state directory, opened once. */
 struct state_dir {
-    int sandboxes, containers;
+    int sandboxes, containers, paths;
     struct cg_parents parents;
 };
 
 #define STATE_DIR_INIT                                                                             \
     {                                                                                              \
-        FD_NONE, FD_NONE,                                                                          \
+        FD_NONE, FD_NONE, FD_NONE,                                                                 \
         {                                                                                          \
             FD_NONE                                                                                \
         }                                                                                          \
@@ -130,28 +131,37 @@ int record_read(const struct record_lock *lock, struct arena *a, struct record *
 /* Write it, with the current schema and boot id. 0; -errno. */
 int record_write(const struct record_lock *lock, struct arena *a, struct record *r, struct err *e);
 
-/* Remove record, lock and directory of a locked sandbox; the lock is released. Never fails loudly:
- * what stays is an empty directory that prune removes. */
-void record_remove(const struct state_dir *s, const char *sandbox_id, struct record_lock *lock);
+/* Remove record, claim (see claim.h), lock and directory of a locked sandbox; the lock is released.
+ * @path the sandbox cgroup, NULL if it is not known. Never fails loudly: what stays is an empty
+ * directory, or a claim, that prune removes. */
+void record_remove(const struct state_dir *s, const char *sandbox_id, const char *path,
+                   struct record_lock *lock);
 
 /* The same for a directory that was made for a stage that failed before it wrote a record; one that
  * has a record stays. Nothing happens when the lock is not held. */
-void record_abandon(const struct state_dir *s, const char *sandbox_id, struct record_lock *lock);
+void record_abandon(const struct state_dir *s, const char *sandbox_id, const char *path,
+                    struct record_lock *lock);
 
 /* Remember and forget which sandbox a container of a pod belongs to; nothing to do when the ids are
- * the same. 0; -errno. */
+ * the same. 0; -errno. Meanwhile the id may have become that of a container of another sandbox:
+ * only
+ * @sandbox_id, NULL for any, is forgotten. */
 int record_link(const struct state_dir *s, const char *container_id, const char *sandbox_id,
                 struct err *e);
-void record_unlink(const struct state_dir *s, const char *container_id);
+void record_unlink(const struct state_dir *s, const char *container_id, const char *sandbox_id);
 
 /* The sandbox of a container: its own id if there is a sandbox of that name, else by link.
  * 0; -ENOENT unknown. */
 int record_lookup(const struct state_dir *s, const char *container_id, struct arena *a,
                   const char **ret_sandbox_id);
 
-/* The ids of all sandboxes that have a directory, in no order. @max 0: all. */
-int record_list(const struct state_dir *s, size_t max, struct arena *a, const char ***ret,
-                size_t *ret_count, struct err *e);
+/* The ids of all sandboxes that have a directory, in no order. */
+int record_list(const struct state_dir *s, struct arena *a, const char ***ret, size_t *ret_count,
+                struct err *e);
+
+/* The ids of @max of them, or fewer, by chance; how many. The cost is that of reading the
+ * directory. */
+size_t record_sample(const struct state_dir *s, size_t max, char (*ret)[NAME_MAX + 1]);
 
 /* The record as JSON, as `show --json` prints it. */
 void record_write_json(struct json_writer *w, const char *key, const struct record *r);

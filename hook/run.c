@@ -7,9 +7,6 @@
 
 #include <errno.h>
 
-/* Shorter than any hook timeout that makes sense, longer than any stage takes. */
-#define LOCK_TIMEOUT_MS 10000
-
 struct plan_input run_plan_input(const struct run *run)
 {
     return (struct plan_input){
@@ -48,7 +45,7 @@ static void find_others(struct run *run)
 
 int run_lock(struct run *run, const char *sandbox_id, bool make, struct err *e)
 {
-    int r = record_lock(&run->state, sandbox_id, make, LOCK_TIMEOUT_MS, &run->lock, e);
+    int r = record_lock(&run->state, sandbox_id, make, RUN_LOCK_TIMEOUT_MS, &run->lock, e);
 
     if (r == 0)
         r = record_read(&run->lock, run->a, &run->before, &run->found, e);
@@ -102,7 +99,7 @@ void run_unlink_dropped(const struct run *run, const struct record *now)
         const char *id = JSON_AT(run->before.containers, struct record_container, i).id;
 
         if (!record_find(now, id))
-            record_unlink(&run->state, id);
+            record_unlink(&run->state, id, run->before.sandbox_id);
     }
 }
 

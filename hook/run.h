@@ -11,6 +11,9 @@
 #include "hook/lifecycle.h"
 #include "hook/record.h"
 
+/* Shorter than any hook timeout that makes sense, longer than any stage takes. */
+#define RUN_LOCK_TIMEOUT_MS 10000
+
 struct run {
     const struct request *request;
     const struct oci_input *input;

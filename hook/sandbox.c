@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DELETE_TIMEOUT_MS 5000
 /* A process may fork while it is being moved out, or be born from one that was. */
 #define REMOVE_ROUNDS 5
 
@@ -113,7 +112,7 @@ static int evacuate(struct cg_controller *c, const struct record *r,
 }
 
 static int remove_cgroup(struct cg_controller *c, const struct record *r,
-                         const struct hook_config *config, struct err *e)
+                         const struct hook_config *config, int timeout_ms, struct err *e)
 {
     struct err own = ERR_INIT;
     int ret = 0;
@@ -121,12 +120,13 @@ static int remove_cgroup(struct cg_controller *c, const struct record *r,
     for (unsigned round = 0; round < REMOVE_ROUNDS; round++) {
         err_reset(&own);
         ret = cg_load(c, &own);
+        /* Its parents may be there. */
         if (ret == -ENOENT)
-            return 0;
+            return cg_delete(c, 0, e);
         if (ret == 0)
             ret = evacuate(c, r, config, &own);
         if (ret == 0)
-            ret = cg_delete(c, DELETE_TIMEOUT_MS / REMOVE_ROUNDS, &own);
+            ret = cg_delete(c, timeout_ms / REMOVE_ROUNDS, &own);
         if (ret != -EBUSY)
             break;
     }
@@ -134,11 +134,11 @@ static int remove_cgroup(struct cg_controller *c, const struct record *r,
 }
 
 int sandbox_remove(struct sandbox *s, const struct record *r, const struct hook_config *config,
-                   struct err *e)
+                   int timeout_ms, struct err *e)
 {
     /* The overhead first: on v2 it is a child of the sandbox cgroup. */
-    int first = s->has_overhead ? remove_cgroup(&s->overhead, r, config, e) : 0;
-    int second = remove_cgroup(&s->vcpu, r, config, e);
+    int first = s->has_overhead ? remove_cgroup(&s->overhead, r, config, timeout_ms, e) : 0;
+    int second = remove_cgroup(&s->vcpu, r, config, timeout_ms, e);
 
     return first < 0 ? first : second;
 }
@@ -201,7 +201,7 @@ void sandbox_end_children(const struct cg_host *host, const struct record *r)
 }
 
 int sandbox_destroy(const struct state_dir *state, const struct cg_host *host,
-                    const struct record *r, const struct hook_config *config,
+                    const struct record *r, const struct hook_config *config, int timeout_ms,
                     struct record_lock *lock, struct err *e)
 {
     struct cg_parents parents = state->parents;
@@ -210,12 +210,12 @@ int sandbox_destroy(const struct state_dir *state, const struct cg_host *host,
 
     first = stop_children(r, e);
     sandbox_init(&s, host, &parents, r);
-    ret = sandbox_remove(&s, r, config, e);
+    ret = sandbox_remove(&s, r, config, timeout_ms, e);
     sandbox_close(&s);
     if (first < 0 || ret < 0)
         return first < 0 ? first : ret;
     for (size_t i = 0; i < r->containers.count; i++)
-        record_unlink(state, JSON_AT(r->containers, struct record_container, i).id);
-    record_remove(state, r->sandbox_id, lock);
+        record_unlink(state, JSON_AT(r->containers, struct record_container, i).id, r->sandbox_id);
+    record_remove(state, r->sandbox_id, r->sandbox_path, lock);
     return 0;
 }

@@ -10,6 +10,9 @@
 #include "hook/config.h"
 #include "hook/record.h"
 
+/* How long the removal of a sandbox waits for its cgroups. */
+#define SANDBOX_PATIENCE_MS 5000
+
 struct sandbox {
     struct cg_controller vcpu;     /* the sandbox cgroup; on v2 its leaf for vCPU threads */
     struct cg_controller overhead; /* not set up with sandbox_cgroup_only */
@@ -29,10 +32,11 @@ void sandbox_close(struct sandbox *s);
 /*
  * Remove both cgroups. Processes that are left in them are moved to the record's parent cgroup (or
  * the nearest that can hold them), or killed if the configuration says so. Goes on after a failure
- * and reports the first. Idempotent. 0; -errno: something is left, and the record must stay.
+ * and reports the first. @timeout_ms is how long a busy directory is waited for. Idempotent. 0;
+ * -errno: something is left, and the record must stay.
  */
 int sandbox_remove(struct sandbox *s, const struct record *r, const struct hook_config *config,
-                   struct err *e);
+                   int timeout_ms, struct err *e);
 
 /* End every process in the cgroups that runs this very program: watchers and placeholders that no
  * record names. */
@@ -43,7 +47,7 @@ void sandbox_end_children(const struct cg_host *host, const struct record *r);
  * the record stays, so that prune can go on. The lock is released when the record is gone.
  */
 int sandbox_destroy(const struct state_dir *state, const struct cg_host *host,
-                    const struct record *r, const struct hook_config *config,
+                    const struct record *r, const struct hook_config *config, int timeout_ms,
                     struct record_lock *lock, struct err *e);
 
 #endif

@@ -6,32 +6,53 @@
 #include "base/str.h"
 #include "cgroup/path.h"
 #include "hook/child.h"
+#include "hook/claim.h"
 #include "hook/log.h"
 #include "hook/run.h"
 
 #include <errno.h>
 #include <unistd.h>
 
-/* No record: nothing was set up, or it was removed. What the plan would have named goes if it is
- * empty. */
-static int remove_planned(struct run *run, struct err *e)
+static void remove_empty(struct run *run)
 {
-    struct plan_input in = run_plan_input(run);
-    struct record r;
+    struct record r = run_planned_record(&run->plan, run->a);
     struct sandbox s;
 
-    if (!run->input->has_config || plan_place(&in, run->a, &run->plan, NULL) < 0)
-        return 0;
-    r = run_planned_record(&run->plan, run->a);
     sandbox_init(&s, &run->host, &run->state.parents, &r);
-    if (sandbox_load(&s, e) == 0) {
+    if (sandbox_load(&s, NULL) == 0) {
         if (s.has_overhead && cg_is_empty(&s.overhead))
             cg_delete(&s.overhead, 0, NULL);
         if (cg_is_empty(&s.vcpu))
             cg_delete(&s.vcpu, 0, NULL);
     }
-    err_reset(e);
     sandbox_close(&s);
+}
+
+/*
+ * No record: nothing was set up, or it was removed. What the plan would have named goes if it is
+ * empty, and neither another sandbox's nor that of this one, which another container of its pod may
+ * have begun anew meanwhile: an empty sandbox cgroup is not an unused one.
+ */
+static int remove_planned(struct run *run, struct err *e)
+{
+    struct plan_input in = run_plan_input(run);
+    const char *id;
+    int r;
+
+    record_unlock(&run->lock);
+    if (!run->input->has_config || plan_place(&in, run->a, &run->plan, NULL) < 0)
+        return 0;
+    id = run->plan.sandbox_id;
+    r = run->state.sandboxes < 0 ? state_dir_open(run->request->state_dir, true, &run->state, e)
+                                 : 0;
+    if (r == 0)
+        r = run_lock(run, id, true, e);
+    if (r < 0)
+        return r;
+    if (run->found != RECORD_VALID && !claim_is_foreign(&run->state, id, run->plan.sandbox_path))
+        remove_empty(run);
+    if (run->found != RECORD_VALID)
+        record_remove(&run->state, id, run->plan.sandbox_path, &run->lock);
     return 0;
 }
 
@@ -51,8 +72,9 @@ static int destroy_planned(struct run *run, const char *sandbox_id, struct err *
     err_reset(e);
     r = run_planned_record(&run->plan, run->a);
     sandbox_end_children(&run->host, &r);
-    record_unlink(&run->state, run->input->state.id);
-    return sandbox_destroy(&run->state, &run->host, &r, run->request->hook, &run->lock, e);
+    record_unlink(&run->state, run->input->state.id, sandbox_id);
+    return sandbox_destroy(&run->state, &run->host, &r, run->request->hook, SANDBOX_PATIENCE_MS,
+                           &run->lock, e);
 }
 
 /*
@@ -99,14 +121,11 @@ static int rederive(struct run *run, struct record *after, struct err *e)
     r = sandbox_load(&s, e);
     if (r == 0) {
         r = change_apply(&change, &s, e);
-        /* The sandbox died meanwhile: nothing is left to limit. */
-        if (r == -ENOENT || r == -ENODEV) {
-            err_reset(e);
-            r = 0;
-        }
         if (r < 0)
             change_revert(&change, &s);
-    } else if (r == -ENOENT) {
+    }
+    /* The sandbox died meanwhile: nothing is left to limit. */
+    if (r < 0 && sandbox_load(&s, NULL) == -ENOENT) {
         err_reset(e);
         r = 0;
     }
@@ -169,7 +188,7 @@ int run_tear_down(struct run *run, struct err *e)
     if (r == -ENOENT) {
         err_reset(e);
         /* A setup that was killed before it wrote a record has left no more. */
-        record_unlink(&run->state, id);
+        record_unlink(&run->state, id, NULL);
         return remove_planned(run, e);
     }
     if (r == -EPROTO && e)
@@ -177,17 +196,17 @@ int run_tear_down(struct run *run, struct err *e)
     if (r < 0)
         return r;
     if (run->found != RECORD_VALID) {
-        record_unlink(&run->state, id);
-        record_remove(&run->state, sandbox_id, &run->lock);
+        record_unlink(&run->state, id, sandbox_id);
+        record_remove(&run->state, sandbox_id, run->before.sandbox_path, &run->lock);
         return remove_planned(run, e);
     }
     if (run->before.containers.count > 0 && !record_find(&run->before, id)) {
         /* A stopped sandbox whose id is another container's; it is not ours to remove. */
-        record_unlink(&run->state, id);
+        record_unlink(&run->state, id, sandbox_id);
         return 0;
     }
     if (run->alive.count > 0)
         return shrink(run, e);
-    return sandbox_destroy(&run->state, &run->host, &run->before, run->request->hook, &run->lock,
-                           e);
+    return sandbox_destroy(&run->state, &run->host, &run->before, run->request->hook,
+                           SANDBOX_PATIENCE_MS, &run->lock, e);
 }

@@ -106,7 +106,7 @@ static int open_all(const struct options *o, struct arena *a, struct view *v, co
     int r = open_view(o, a, v, e);
 
     if (r == 0)
-        r = record_list(&v->state, 0, a, ids, count, e);
+        r = record_list(&v->state, a, ids, count, e);
     return r == -ENOENT ? 0 : r;
 }
 
@@ -359,7 +359,7 @@ int verb_delete(const struct options *o, const struct hook_config *config, struc
                     "processes to %s, out of the sandbox's limits",
                     v.record.sandbox_id, v.record.parent_path);
     if (r == 0)
-        r = sandbox_destroy(&v.state, &v.host, &v.record, config, &v.lock, e);
+        r = sandbox_destroy(&v.state, &v.host, &v.record, config, SANDBOX_PATIENCE_MS, &v.lock, e);
     close_view(&v);
     return r;
 }

@@ -73,7 +73,8 @@ struct watch {
     uint64_t print;
     unsigned interval_ms;
     bool timed_out, settled;
-    bool tend_due; /* threads have changed since helpers and CPUs were seen to */
+    bool tend_due;  /* threads have changed since helpers and CPUs were seen to */
+    bool carry_due; /* CPU limits have changed and are not in the record yet */
     int last_error, last_limit_error;
 };
 
@@ -101,28 +102,38 @@ static int lock_or_end(struct watch *w, struct record_lock *lock)
     }
 }
 
-/* Read the record again. 0 and locked; -errno the sandbox is gone or another watcher's, or we are
- * to end. */
+/* Read the record again. 0 and locked; -ENOENT the sandbox is gone or another watcher's; -ECANCELED
+ * we are to end; other -errno for now, what we know of it is as it was. */
 static int reload(struct watch *w, struct record_lock *lock)
 {
+    struct arena a = ARENA_INIT;
+    struct record record;
     enum record_state state;
-    struct proc_id watcher;
     int r = lock_or_end(w, lock);
 
     if (r < 0)
         return r;
+    r = record_read(lock, &a, &record, &state, NULL);
+    if (r == 0 && (state != RECORD_VALID || record_process_id(record.watcher).pid != getpid()))
+        r = -ENOENT;
+    if (r < 0) {
+        arena_free(&a);
+        record_unlock(lock);
+        return r;
+    }
     sandbox_close(&w->sandbox);
     arena_free(&w->record_arena);
-    if (record_read(lock, &w->record_arena, &w->record, &state, NULL) == 0 &&
-        state == RECORD_VALID) {
-        watcher = record_process_id(w->record.watcher);
-        if (watcher.pid == getpid()) {
-            sandbox_init(&w->sandbox, &w->host, &w->state.parents, &w->record);
-            return 0;
-        }
-    }
-    record_unlock(lock);
-    return -ENOENT;
+    w->record_arena = a;
+    w->record = record;
+    w->scan.own[1] = record_process_id(record.placeholder).pid;
+    sandbox_init(&w->sandbox, &w->host, &w->state.parents, &w->record);
+    return 0;
+}
+
+/* Whether the sandbox is no more ours to watch. */
+static bool is_over(int r)
+{
+    return r == -ENOENT || r == -ECANCELED;
 }
 
 static void follow_init(struct watch *w)
@@ -154,13 +165,25 @@ static void follow_limits(struct watch *w)
     drift_set(&w->drift, sources, known);
 }
 
+/* Which record it is that was read. */
+static void adopt_file(struct watch *w, const struct record_lock *lock)
+{
+    if (fstatat(lock->dirfd, RECORD_FILE, &w->record_file, AT_SYMLINK_NOFOLLOW) < 0)
+        w->record_file = (struct stat){0};
+}
+
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
 /* The cgroups and processes of a record that was just read. Releases the lock. */
 static int adopt(struct watch *w, struct record_lock *lock)
 {
     int r = sandbox_load(&w->sandbox, NULL);
 
-    if (fstatat(lock->dirfd, RECORD_FILE, &w->record_file, AT_SYMLINK_NOFOLLOW) < 0)
-        w->record_file = (struct stat){0};
+    adopt_file(w, lock);
     record_unlock(lock);
     if (r == 0) {
         follow_init(w);
@@ -174,7 +197,9 @@ static int load(struct watch *w)
     struct record_lock lock;
     int r = reload(w, &lock);
 
-    return r < 0 ? r : adopt(w, &lock);
+    if (r == 0)
+        (void)adopt(w, &lock);
+    return r;
 }
 
 /* A stage has written the record again: containers came or went. */
@@ -185,10 +210,8 @@ static void notice_record(struct watch *w)
 
     snprintf(name, sizeof name, "%s/" RECORD_FILE, w->sandbox_id);
     if (fstatat(w->state.sandboxes, name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
-        (now.st_ino != w->record_file.st_ino ||
-         now.st_mtim.tv_sec != w->record_file.st_mtim.tv_sec ||
-         now.st_mtim.tv_nsec != w->record_file.st_mtim.tv_nsec))
-        load(w);
+        !is_same_file(&now, &w->record_file))
+        (void)load(w);
 }
 
 /* Limits of all containers together, as setup makes them, where those of @before were in force; and
@@ -236,7 +259,8 @@ static void carry_over(struct watch *w)
     struct record_lock lock;
     int r;
 
-    if (drift_read(&w->drift) == 0 || reload(w, &lock) < 0)
+    w->carry_due = drift_read(&w->drift) != 0 || w->carry_due;
+    if (!w->carry_due || reload(w, &lock) < 0)
         return;
     for (size_t i = 0; i < w->record.containers.count; i++) {
         struct record_container *c = &JSON_AT(w->record.containers, struct record_container, i);
@@ -253,6 +277,7 @@ static void carry_over(struct watch *w)
         }
     }
     r = record_write(&lock, &w->record_arena, &w->record, &e);
+    w->carry_due = r < 0;
     if (r == 0)
         r = sandbox_load(&w->sandbox, &e);
     if (r == 0)
@@ -271,7 +296,7 @@ static bool tear_down(struct watch *w)
     int r = reload(w, &lock);
 
     if (r < 0)
-        return true;
+        return is_over(r);
     /* A container that was added meanwhile. */
     if (record_is_alive(&w->record)) {
         adopt(w, &lock);
@@ -279,7 +304,7 @@ static bool tear_down(struct watch *w)
     }
     /* Only the watcher itself is in there, and killing that would end the work in the middle. */
     config.leftovers = LEFTOVERS_MOVE;
-    r = sandbox_destroy(&w->state, &w->host, &w->record, &config, &lock, &e);
+    r = sandbox_destroy(&w->state, &w->host, &w->record, &config, SANDBOX_PATIENCE_MS, &lock, &e);
     log_once(&w->last_error, r, &e);
     record_unlock(&lock);
     return true;
@@ -330,6 +355,34 @@ static enum scan_depth choose_depth(const struct watch *w, unsigned long long no
     return now >= w->next_all_us ? SCAN_ALL : SCAN_QUICK;
 }
 
+/*
+ * There is nothing left to do, by the configuration. A container that has joined meanwhile counts
+ * on us; one that joins later finds no watcher in the record, and starts another. Returns true when
+ * the watcher is to leave.
+ */
+static bool leave(struct watch *w)
+{
+    const struct stat seen = w->record_file;
+    struct record_lock lock;
+    int r = reload(w, &lock);
+
+    if (r < 0)
+        return is_over(r);
+    adopt_file(w, &lock);
+    if (is_same_file(&seen, &w->record_file)) {
+        w->record.watcher = NULL;
+        r = record_write(&lock, &w->record_arena, &w->record, NULL);
+        if (r == 0) {
+            record_unlock(&lock);
+            return true;
+        }
+    }
+    adopt(w, &lock);
+    w->changed_us = io_now_us();
+    w->interval_ms = SCAN_MIN_MS;
+    return false;
+}
+
 /* Fast while things move or vCPUs are awaited, slower and slower while they do not, at the hot-plug
  * interval once settled. Returns false when the watcher is to leave. */
 static bool pace(struct watch *w, const struct scan_result *pass, unsigned long long now)
@@ -348,7 +401,7 @@ static bool pace(struct watch *w, const struct scan_result *pass, unsigned long 
     quiet_ms = (now - w->changed_us) / 1000;
     if (quiet_ms >= (found ? SETTLE_MS : GIVE_UP_MS)) {
         if (w->config->hotplug_interval_ms == 0 && pass->vcpus > 0)
-            return false;
+            return !leave(w);
         w->interval_ms = w->config->hotplug_interval_ms ? w->config->hotplug_interval_ms : IDLE_MS;
         w->settled = true;
         /* Not before: the end of a sandbox that was short-lived is not to wait for it. */
@@ -477,15 +530,38 @@ static bool look_around(struct watch *w)
     return true;
 }
 
+/* The setup relies on us, so what fails here is tried until it does not. Returns false when there
+ * is nothing to watch. */
+static bool begin(struct watch *w)
+{
+    const struct timespec pause = {.tv_nsec = 20000000};
+
+    for (;;) {
+        struct err e = ERR_INIT;
+        int r = cg_host_open(&w->host_arena, &w->host, &e);
+
+        if (r == 0)
+            r = state_dir_open(w->state_dir, false, &w->state, &e);
+        w->drift = (struct drift){.host = &w->host, .fd = FD_NONE};
+        if (r == 0)
+            r = load(w);
+        if (r == 0 || is_over(r) || terminated)
+            return r == 0;
+        log_once(&w->last_error, r, &e);
+        state_dir_close(&w->state);
+        cg_host_close(&w->host);
+        arena_free(&w->host_arena);
+        ppoll(NULL, 0, &pause, &w->unblocked);
+        if (terminated)
+            return false;
+    }
+}
+
 static void run(struct watch *w)
 {
     autofd dir = FD_NONE;
 
-    if (cg_host_open(&w->host_arena, &w->host, NULL) < 0 ||
-        state_dir_open(w->state_dir, false, &w->state, NULL) < 0)
-        return;
-    w->drift = (struct drift){.host = &w->host, .fd = FD_NONE};
-    if (load(w) < 0)
+    if (!begin(w))
         return;
     tend_init(&w->tend, w->config);
     dir = openat(w->state.sandboxes, w->sandbox_id, O_PATH | O_DIRECTORY | O_CLOEXEC);

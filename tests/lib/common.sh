@@ -422,7 +422,7 @@ no_process_left() {
 
 no_record_left() {
 	local left
-	left=$(find "$STATE/sandboxes" "$STATE/containers" "$STATE/parents" -mindepth 1 2>/dev/null || :)
+	left=$(find "$STATE/sandboxes" "$STATE/containers" "$STATE/paths" "$STATE/parents" -mindepth 1 2>/dev/null || :)
 	[[ -z $left ]] || {
 		echo "still in the state directory:"
 		echo "$left"
@@ -833,9 +833,9 @@ fake_process() {
 		# not manage. systemd-run becomes the process.
 		unit=${own##*/}
 		systemd-run --quiet --scope --collect --unit="$unit" --slice="${SLICE:-system.slice}" \
-			--property=Delegate=yes -- sleep 1000 >/dev/null 2>"$WORK/$1/log" &
+			--property=Delegate=yes -- sleep infinity >/dev/null 2>"$WORK/$1/log" &
 	else
-		sleep 1000 >/dev/null 2>&1 &
+		sleep infinity >/dev/null 2>&1 &
 	fi
 	PID=$!
 	disown

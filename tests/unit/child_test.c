@@ -212,12 +212,12 @@ Test(child, waits_until_it_is_let_go)
     io_sleep_ms(MOMENT_MS);
     cr_expect(shared->ran == 0 && is_running(c.id.pid), "it did not wait");
     cr_expect(fcntl(c.go_fd, F_GETFD) & FD_CLOEXEC);
-    child_go(&c);
+    cr_expect_eq(child_go(&c, NULL), 0);
     cr_expect_eq(c.go_fd, FD_NONE);
     cr_expect(has_exited(wait_status(c.id.pid)));
     cr_expect_eq(shared->ran, 1);
     cr_expect_neq(c.id.pid, 0, "it is still known");
-    child_go(&c); /* there is nobody to be let go */
+    cr_expect_eq(child_go(&c, NULL), 0); /* there is nobody to be let go */
 }
 
 Test(child, aborted)
@@ -251,10 +251,13 @@ Test(child, aborted_after_its_end)
 Test(child, let_go_after_its_end)
 {
     struct child c = fork_or_fail(count);
+    struct err e = ERR_INIT;
 
     cr_assert_eq(proc_signal(&c.id, SIGKILL), 0);
     cr_expect(was_killed(wait_status(c.id.pid), SIGKILL));
-    child_go(&c);
+    cr_expect_eq(child_go(&c, &e), -EPIPE);
+    cr_expect(strstr(e.text, "cannot let process"), "%s", e.text);
+    child_abort(&c);
     cr_expect_eq(c.go_fd, FD_NONE);
     cr_expect_eq(shared->ran, 0);
 }
@@ -304,7 +307,7 @@ Test(child, outlives_its_parent)
 
         if (child_fork(NAME, count_and_wait, &one, &c, NULL) < 0)
             _exit(1);
-        child_go(&c);
+        cr_expect_eq(child_go(&c, NULL), 0);
         shared->start_time = c.id.start_time;
         shared->pid = c.id.pid;
         _exit(0);
@@ -324,7 +327,7 @@ Test(child, works_when_let_go)
         struct child c = fork_or_fail(count_and_wait);
         struct proc_id id = c.id;
 
-        child_go(&c);
+        cr_expect_eq(child_go(&c, NULL), 0);
         cr_expect(child_works(&id), "round %d", round);
         cr_expect_eq(child_stop(&id, NULL), 0);
         wait_status(id.pid);
@@ -397,7 +400,7 @@ Test(child, is_detached)
         cr_expect_str_eq(link_of(pid, "cwd", target), "/");
         if (round == 0) {
             cr_expect(str_starts(link_of(pid, "fd/3", target), "pipe:"), "3 is %s", target);
-            child_go(&c);
+            cr_expect_eq(child_go(&c, NULL), 0);
             wait_for_run();
         }
     }
@@ -421,18 +424,18 @@ Test(child, descriptors_that_are_free)
             cr_expect(has_exited(wait_status(helper)), "with descriptors up to %d", low - 1);
             continue;
         }
-        /* Only what is below @low is taken: the pipe starts there. */
+        /* Only what is below @low is taken: /dev/null is opened there, and then the pipe. */
         for (int fd = 3; fd < low; fd++)
             dup2(STDIN_FILENO, fd);
         for (int fd = low; fd < 1024; fd++)
             close(fd);
-        if (child_fork(NAME, count_and_wait, &one, &c, NULL) < 0 || c.go_fd > low + 1)
+        if (child_fork(NAME, count_and_wait, &one, &c, NULL) < 0 || c.go_fd > low + 2)
             _exit(1);
         while (!str_eq(name_of(c.id.pid), NAME))
             io_sleep_ms(1);
         if (!str_eq(list_fds(c.id.pid, buf, sizeof buf), "0 1 2 3"))
             _exit(2);
-        child_go(&c);
+        cr_expect_eq(child_go(&c, NULL), 0);
         for (int ms = 0; shared->ran == 0 && ms < PATIENCE_MS; ms++)
             io_sleep_ms(1);
         _exit(child_stop(&c.id, NULL) == 0 && shared->ran-- == 1 ? 0 : 3);
@@ -456,7 +459,7 @@ Test(child, survives_memory_pressure)
     wait_for_name(c.id.pid, NAME);
     cr_assert_gt(io_read_at(AT_FDCWD, path, after, sizeof after), 0);
     cr_expect_str_eq(after, before, "as long as it waits it is like its parent");
-    child_go(&c);
+    cr_expect_eq(child_go(&c, NULL), 0);
     wait_for_run();
     cr_assert_gt(io_read_at(AT_FDCWD, path, after, sizeof after), 0);
     cr_expect_str_eq(after, "-999");
@@ -486,7 +489,7 @@ Test(child, stopped)
     struct child waiting = fork_or_fail(count), running = fork_or_fail(count_and_wait);
     struct err e = ERR_INIT;
 
-    child_go(&running);
+    cr_expect_eq(child_go(&running, NULL), 0);
     wait_for_run();
     cr_expect_eq(child_stop(&running.id, &e), 0, "%s", e.text);
     cr_expect(was_killed(wait_status(running.id.pid), SIGTERM));
@@ -502,7 +505,7 @@ Test(child, stopped_though_it_does_not_listen)
     struct child c = fork_or_fail(ignore_sigterm);
     struct err e = ERR_INIT;
 
-    child_go(&c);
+    cr_expect_eq(child_go(&c, NULL), 0);
     wait_for_run();
     cr_expect_eq(child_stop(&c.id, &e), 0, "%s", e.text);
     cr_expect(was_killed(wait_status(c.id.pid), SIGKILL));
@@ -515,7 +518,7 @@ Test(child, nobody_to_stop)
     struct err e = ERR_INIT;
     unsigned long long start;
 
-    child_go(&c);
+    cr_expect_eq(child_go(&c, NULL), 0);
     wait_for_run();
     cr_expect_eq(child_stop(&(struct proc_id){0}, &e), 0, "nobody is recorded");
     successor.start_time++;
@@ -574,7 +577,7 @@ Test(placeholder, stays_until_sigterm)
     wait_for_name(c.id.pid, "osc-hold");
     cr_expect_str_eq(PLACEHOLDER_NAME, "osc-hold");
     cr_expect_str_eq(list_fds(c.id.pid, buf, sizeof buf), "0 1 2 3", "got %s", buf);
-    child_go(&c);
+    cr_expect_eq(child_go(&c, NULL), 0);
     expect_staying(c.id.pid);
     cr_expect_str_eq(name_of(c.id.pid), "osc-hold");
     cr_expect_eq(child_stop(&c.id, NULL), 0);
@@ -588,7 +591,7 @@ Test(placeholder, ends_with_init)
     struct proc_stat st;
 
     wait_for_name(c.id.pid, "osc-hold");
-    child_go(&c);
+    cr_expect_eq(child_go(&c, NULL), 0);
     expect_staying(c.id.pid);
     /* nobody waits for init: a zombie is dead */
     kill_init(&init);
@@ -601,7 +604,7 @@ Test(placeholder, stops_before_init)
     struct proc_id init = start_init();
     struct child c = fork_placeholder(&init);
 
-    child_go(&c);
+    cr_expect_eq(child_go(&c, NULL), 0);
     expect_staying(c.id.pid);
     cr_expect_eq(child_stop(&c.id, NULL), 0);
     cr_expect(was_killed(wait_status(c.id.pid), SIGTERM));
@@ -624,7 +627,7 @@ Test(placeholder, init_is_dead_already)
     for (size_t i = 0; i < ARRAY_SIZE(c); i++) {
         wait_for_name(c[i].id.pid, "osc-hold");
         cr_expect(is_running(c[i].id.pid), "%zu: it waits to be let go", i);
-        child_go(&c[i]);
+        cr_expect_eq(child_go(&c[i], NULL), 0);
         cr_expect(has_exited(wait_status(c[i].id.pid)), "%zu", i);
     }
 }
@@ -634,7 +637,7 @@ Test(placeholder, follows_after_being_stopped_for_a_while)
     struct proc_id init = start_init();
     struct child c = fork_placeholder(&init);
 
-    child_go(&c);
+    cr_expect_eq(child_go(&c, NULL), 0);
     expect_staying(c.id.pid);
     cr_assert_eq(proc_signal(&c.id, SIGSTOP), 0);
     cr_assert_eq(proc_signal(&c.id, SIGCONT), 0);

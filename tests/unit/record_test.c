@@ -863,9 +863,10 @@ static struct waited wait_for_removal(struct fixture *f, bool make, bool made_an
         /* Somebody else makes the sandbox anew before the waiter looks. */
         cr_assert_eq(renameat(f->state.sandboxes, "s1", f->state.sandboxes, "old"), 0);
         cr_assert_eq(mkdirat(f->state.sandboxes, "s1", 0700), 0);
+        close(openat(f->state.sandboxes, "s1/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
         record_unlock(&lock);
     } else {
-        record_remove(&f->state, "s1", &lock);
+        record_remove(&f->state, "s1", NULL, &lock);
         cr_expect(lock.dirfd < 0 && lock.lock_fd < 0, "the lock is not released");
     }
     cr_assert_eq(read(replies[0], &w, sizeof w), (ssize_t)sizeof w);
@@ -962,7 +963,7 @@ static int take_turns(const struct fixture *f)
         if (unlinkat(f->state.containers, "alone", 0) < 0)
             return 3;
         if (i % 2)
-            record_remove(&f->state, "s1", &lock);
+            record_remove(&f->state, "s1", NULL, &lock);
         else
             record_unlock(&lock);
     }
@@ -1002,7 +1003,7 @@ Test(record, remove_leaves_nothing)
     cr_assert_eq(record_write(&lock, &a, &r, NULL), 0);
     /* as a kill in the middle of a write leaves it */
     close(openat(lock.dirfd, "record.json.tmp", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-    record_remove(&f.state, "s1", &lock);
+    record_remove(&f.state, "s1", NULL, &lock);
     cr_expect_not(exists(f.state.sandboxes, "s1"));
     cr_expect(lock.dirfd < 0 && lock.lock_fd < 0);
 }
@@ -1033,8 +1034,8 @@ Test(record, links)
     cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), 0);
     cr_expect_str_eq(id, "c1");
     /* forgotten, twice */
-    record_unlink(&f.state, "c1");
-    record_unlink(&f.state, "c1");
+    record_unlink(&f.state, "c1", NULL);
+    record_unlink(&f.state, "c1", NULL);
     cr_assert_eq(unlinkat(f.state.sandboxes, "c1/lock", 0), 0);
     cr_assert_eq(unlinkat(f.state.sandboxes, "c1", AT_REMOVEDIR), 0);
     cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), -ENOENT);
@@ -1128,25 +1129,61 @@ Test(record, list)
     size_t count = 7;
 
     begin(&f);
-    cr_assert_eq(record_list(&f.state, 0, &a, &ids, &count, &e), 0, "%s", e.text);
+    cr_assert_eq(record_list(&f.state, &a, &ids, &count, &e), 0, "%s", e.text);
     cr_expect_eq(count, 0, "an empty directory has %zu", count);
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         struct record_lock lock = lock_or_fail(&f, names[i], true);
 
         record_unlock(&lock);
     }
-    cr_assert_eq(record_list(&f.state, 0, &a, &ids, &count, &e), 0, "%s", e.text);
+    cr_assert_eq(record_list(&f.state, &a, &ids, &count, &e), 0, "%s", e.text);
     cr_assert_eq(count, ARRAY_SIZE(names), "expected: %zu\ngot:      %zu", ARRAY_SIZE(names),
                  count);
     qsort(ids, count, sizeof *ids, by_text);
     for (size_t i = 0; i < count; i++)
         cr_expect_str_eq(ids[i], names[i]);
-    for (size_t max = 1; max <= ARRAY_SIZE(names) + 1; max++) {
-        size_t want = max < ARRAY_SIZE(names) ? max : ARRAY_SIZE(names);
+}
 
-        cr_assert_eq(record_list(&f.state, max, &a, &ids, &count, &e), 0, "%s", e.text);
-        cr_expect_eq(count, want, "at most %zu: expected %zu, got %zu", max, want, count);
+/* Each name has its turn, none comes twice, and no more than there are. */
+Test(record, sample)
+{
+    static const char *const names[] = {"..x", ".hidden", "a", "b", "c"};
+    unsigned seen[ARRAY_SIZE(names)] = {0};
+    char ids[ARRAY_SIZE(names) + 1][NAME_MAX + 1];
+    FIXTURE f;
+
+    begin(&f);
+    cr_expect_eq(record_sample(&f.state, 2, ids), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        struct record_lock lock = lock_or_fail(&f, names[i], true);
+
+        record_unlock(&lock);
     }
+    cr_expect_eq(record_sample(&f.state, ARRAY_SIZE(ids), ids), ARRAY_SIZE(names));
+    for (unsigned n = 0; n < 1000; n++) {
+        cr_assert_eq(record_sample(&f.state, 2, ids), 2);
+        cr_assert_str_neq(ids[0], ids[1]);
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+            seen[i] += str_eq(ids[0], names[i]) || str_eq(ids[1], names[i]);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        cr_expect(seen[i] > 200 && seen[i] < 600, "%s: %u of 1000 times", names[i], seen[i]);
+}
+
+/* A link that names another sandbox by now stays. */
+Test(record, unlink_only_its_own)
+{
+    autoarena a = ARENA_INIT;
+    FIXTURE f;
+    const char *id;
+
+    begin(&f);
+    cr_assert_eq(record_link(&f.state, "c1", "new", NULL), 0);
+    record_unlink(&f.state, "c1", "old");
+    cr_assert_eq(record_lookup(&f.state, "c1", &a, &id), 0);
+    cr_expect_str_eq(id, "new");
+    record_unlink(&f.state, "c1", "new");
+    cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), -ENOENT);
 }
 
 Test(record, list_fails)
@@ -1156,7 +1193,7 @@ Test(record, list_fails)
     struct err e = ERR_INIT;
     const char **ids;
     size_t count = 7;
-    int r = record_list(&state, 0, &a, &ids, &count, &e);
+    int r = record_list(&state, &a, &ids, &count, &e);
 
     cr_expect(r == -EBADF && count == 0 && e.code == -EBADF,
               "expected: -EBADF\ngot:      %d, %zu ids, %s", r, count, e.text);

@@ -263,7 +263,7 @@ Test(sandbox, destroy_ends_our_processes)
     for (size_t i = 0; i < COUNT; i++) {
         cr_assert_eq(child_fork("osc-unit", wait_for_signal, NULL, &children[i], &e), 0, "%s",
                      e.text);
-        child_go(&children[i]);
+        cr_expect_eq(child_go(&children[i], NULL), 0);
     }
     r.watcher = record_process_new(&a, &children[WATCHER].id);
     r.placeholder = record_process_new(&a, &children[PLACEHOLDER].id);
@@ -272,7 +272,8 @@ Test(sandbox, destroy_ends_our_processes)
     containers[0].init = record_process_new(&a, &children[INIT].id);
     r.containers = (struct json_list){containers, 3};
 
-    cr_expect_eq(sandbox_destroy(&state, &host, &r, &config, &lock, &e), 0, "%s", e.text);
+    cr_expect_eq(sandbox_destroy(&state, &host, &r, &config, SANDBOX_PATIENCE_MS, &lock, &e), 0,
+                 "%s", e.text);
     for (size_t i = 0; i < COUNT; i++) {
         cr_expect_eq(proc_alive(&children[i].id), i == INIT, "process %zu", i);
         proc_signal(&children[i].id, SIGKILL);

@@ -1,0 +1,295 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Whose a sandbox is. Two sandboxes that want the same cgroup, stages of the containers of a pod
+# that cross, ids that come back elsewhere, processes of ours that cannot start, and what setups
+# remove in passing. The script plays the runtime.
+
+# shellcheck disable=SC2016 # $name in single quotes is jq's
+# shellcheck disable=SC2317 # functions are called by name
+# shellcheck source=../lib/common.sh
+. "$(dirname "$0")/../lib/common.sh"
+# shellcheck source=../lib/limits.sh
+. "$TESTS/lib/limits.sh"
+# shellcheck source=../lib/observe.sh
+. "$TESTS/lib/observe.sh"
+
+declare -A PIDS=()
+# No process here is a VMM, and nobody is to be constrained for that on a slow machine.
+BASIC='.vcpu_timeout_ms = 3600000'
+configure "$BASIC"
+before=$(snapshot)
+
+# container NAME [JQ_FILTER]
+container() {
+	fake_container "$@"
+	PIDS[$1]=$PID
+}
+
+# of_pod POD - a filter
+of_pod() {
+	echo '.annotations = {"io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.sandbox-id": "'"$1"'"}'
+}
+
+# stage STAGE NAME EXIT [TITLE]
+stage() {
+	local state=created
+	[[ $1 != poststop ]] || state=stopped
+	[[ $1 != poststart ]] || state=running
+	capture osc "$1" <"$WORK/$2/$state"
+	check_exit "${4-$2}: $1" "$3"
+}
+
+# gone TITLE NAME... - their processes, the runtime's cgroups and everything of ours
+gone() {
+	local title=$1 name
+	shift
+	for name; do
+		end_process "${PIDS[$name]}"
+	done
+	for name; do
+		capture osc poststop <"$WORK/$name/stopped"
+		drop_fake "$name" "${PIDS[$name]}"
+	done
+	check_nothing_left "$title" "$before"
+}
+
+can_trace() {
+	strace -o /dev/null -e trace=none true 2>/dev/null
+}
+
+# --- one cgroup, two sandboxes -----------------------------------------------
+
+quota='.linux.resources.cpu = {quota: 20000, period: 100000}'
+available cpu || quota=.
+for only in false true; do
+	title="the same path, only=$only"
+	configure "$BASIC | .sandbox_cgroup_only = $only"
+	container a "$quota"
+	container b ".linux.cgroupsPath = \"$BASE/a\" | .linux.resources.pids = {limit: 5}"
+	stage prestart a 0 "$title, the first"
+	stage prestart b 1 "$title, the second"
+	check_match "$title: says whose it is" 'is that of sandbox a, which is running' "$ERR"
+	check "$title: the second is where it was" is_in "${PIDS[b]}" "$BASE/b"
+	set_layout a a "$only"
+	check "$title: the first is where it belongs" placed "${PIDS[a]}" rest
+	stage poststop b 0 "$title, the second, which never got in"
+	check "$title: the first still is" placed "${PIDS[a]}" rest
+	check "$title: and has its sandbox" cg_exists "$SANDBOX"
+	# It dies, and nobody says so: the path is free.
+	[[ $only == true ]] || kill -STOP "$(watcher_pid a)"
+	end_process "${PIDS[a]}"
+	stage prestart b 0 "$title, the second, now that the first is dead"
+	set_layout a b "$only"
+	check "$title: the second is where it belongs" placed "${PIDS[b]}" rest
+	check_eq "$title: sandboxes" b "$(osc list --json | jq -r '.[].sandbox_id')"
+	stage poststop a 0 "$title, a late one of the first"
+	capture osc prune
+	check_exit "$title: prune" 0
+	check "$title: the second still is" placed "${PIDS[b]}" rest
+	gone "$title" a b
+done
+configure "$BASIC"
+
+# A claim that a killed stage left, of a sandbox that was never made.
+container a
+mkdir -p "$STATE/paths" "$STATE/sandboxes"
+stage prestart a 0 "a claim without a sandbox"
+claim=$(basename "$STATE/paths"/*)
+end_process "${PIDS[a]}"
+stage poststop a 0 "a claim without a sandbox"
+check "a claim goes with its sandbox" no_record_left
+ln -s "ghost$BASE/kata_a" "$STATE/paths/$claim"
+fake_process a
+PIDS[a]=$PID
+stage prestart a 0 "a claim of nobody"
+check_eq "a claim of nobody: it is a's now" "a$BASE/kata_a" "$(readlink "$STATE/paths/$claim")"
+gone "a claim of nobody" a
+ln -s "ghost$BASE/kata_a" "$STATE/paths/$claim"
+capture osc prune
+check "prune releases a claim of nobody" no_record_left
+
+# --- stages that cross -------------------------------------------------------
+
+cg_make "$BASE/pod"
+inside=$before
+before=$(snapshot)
+container pod/first "$(of_pod pod)" first
+container pod/late "$(of_pod pod)" late
+# What a runtime would do for containers whose poststop is late, or comes twice.
+if can_trace; then
+	container other
+	stage prestart other 0 "a late poststop"
+	# It looks, finds no sandbox, and waits; meanwhile another container begins one.
+	strace -o /dev/null -e trace=unlinkat -e inject=unlinkat:delay_exit=1500000:when=1 \
+		"$OSC" --state-dir "$STATE" --config "$CONF" poststop <"$WORK/pod/late/stopped" >"$WORK/log" 2>&1 &
+	late=$!
+	sleep 0.5
+	stage prestart pod/first 0 "a late poststop, a container that begins the sandbox meanwhile"
+	RC=0
+	wait "$late" || RC=$?
+	check_eq "a late poststop: succeeds" 0 "$RC"
+	SANDBOX=$BASE/pod/kata_pod VCPU=$SANDBOX OVERHEAD=$BASE/overhead/pod ONLY=false
+	if [[ $MODE == v2 ]]; then
+		VCPU=$SANDBOX/sandbox OVERHEAD=$SANDBOX/overhead
+	fi
+	check "a late poststop: the sandbox is there" cg_exists "$SANDBOX"
+	check "a late poststop: its container is in it" placed "${PIDS[pod/first]}" rest
+	gone "a late poststop" pod/first pod/late other
+else
+	skip "a late poststop" "strace cannot trace here"
+	gone "a late poststop" pod/first pod/late
+fi
+
+# An id that is used again, in another pod, while the old pod has not heard of its end.
+container pod/keep "$(of_pod podA)" keep
+container pod/x "$(of_pod podA)" x
+stage prestart pod/keep 0
+stage prestart pod/x 0
+end_process "${PIDS[pod/x]}"
+container pod/again "$(of_pod podB)" x
+stage prestart pod/again 0 "an id that comes back"
+container pod/y "$(of_pod podA)" y
+stage prestart pod/y 0
+check_eq "an id that comes back: its pod is the new one" podB "$(readlink "$STATE/containers/x")"
+check_eq "an id that comes back: the old pod has forgotten it" "keep y" \
+	"$(jq -r '[.containers[].id] | sort | join(" ")' "$STATE/sandboxes/podA/record.json")"
+end_process "${PIDS[pod/again]}"
+rm "$WORK/pod/again/config.json"
+stage poststop pod/again 0 "an id that comes back, without its config.json"
+check "an id that comes back: its sandbox is gone" cg_gone "$BASE/pod/kata_podB"
+gone "an id that comes back" pod/keep pod/x pod/again pod/y
+before=$inside
+cg_remove "$BASE/pod"
+
+# The process ends before its poststart.
+container brief
+stage prestart brief 0
+end_process "${PIDS[brief]}"
+stage poststart brief 0 "a process that has ended"
+stage prestart brief 2 "a process that has ended"
+gone "a process that has ended" brief
+
+# A watcher that has left, because it need not stay, and one more container.
+VMM=$(helper fake_vmm)
+configure ".hotplug_interval_ms = 0"
+# vmm NAME - the container's process is one with a vCPU
+vmm() {
+	container "$1" "$(of_pod left)"
+	end_process "$PID"
+	"$VMM" "CPU 0/KVM" worker >/dev/null 2>&1 </dev/null &
+	PID=$!
+	disown
+	STARTED+=("$PID")
+	PIDS[$1]=$PID
+	cg_enter "$(own_cgroup "$1")" "$PID"
+	sed -i "s/\"pid\": [0-9]*/\"pid\": $PID/" "$WORK/$1/created"
+	stage prestart "$1" 0 "a watcher that leaves"
+}
+no_watcher() {
+	[[ $(watcher_pid left) == none && -z $(our_processes) ]]
+}
+set_layout left
+vmm one
+check_threads "a watcher that leaves: the first VMM" "${PIDS[one]}" 1
+check_wait "a watcher that leaves: it has" 30 no_watcher
+vmm two
+check_threads "a watcher that leaves: the next VMM" "${PIDS[two]}" 1
+check_threads "a watcher that leaves: the first VMM, then" "${PIDS[one]}" 1
+gone "a watcher that leaves" one two
+configure "$BASIC"
+
+# --- processes of ours that cannot start -------------------------------------
+
+# calls SYSCALL - of a setup of `victim`, which is undone
+calls() {
+	strace -o "$WORK/trace" -e trace="$1" "$OSC" --state-dir "$STATE" --config "$CONF" prestart \
+		<"$WORK/victim/created" >/dev/null 2>&1
+	osc poststop <"$WORK/victim/stopped" 2>/dev/null
+	cg_enter "$(own_cgroup victim)" "${PIDS[victim]}"
+	grep -c "^$1(" "$WORK/trace"
+}
+
+if can_trace; then
+	container victim
+	# The last write lets the watcher go.
+	count=$(calls write)
+	was=$(cat "/proc/${PIDS[victim]}/cgroup")
+	capture strace -o /dev/null -e trace=write -e inject=write:error=EIO:when="$count" \
+		"$OSC" --state-dir "$STATE" --config "$CONF" prestart <"$WORK/victim/created"
+	check_exit "a watcher that cannot be let go: prestart" 1
+	check_match "a watcher that cannot be let go: says so" 'cannot let process [0-9]+ of ours go' "$ERR"
+	check_eq "a watcher that cannot be let go: the process is where it was" "$was" "$(cat "/proc/${PIDS[victim]}/cgroup")"
+	check "a watcher that cannot be let go: no process of ours left" no_process_left
+	capture strace -o /dev/null -P /dev/null -e trace=openat -e inject=openat:error=EMFILE \
+		"$OSC" --state-dir "$STATE" --config "$CONF" prestart <"$WORK/victim/created"
+	check_exit "no /dev/null: prestart" 1
+	check_match "no /dev/null: says so" '/dev/null.*EMFILE' "$ERR"
+	# It cannot open what it needs at first: it tries until it can.
+	strace -f -o /dev/null -P /proc/self/mountinfo -e trace=openat -e inject=openat:error=ENFILE:when=2..40 \
+		"$OSC" --state-dir "$STATE" --config "$CONF" prestart <"$WORK/victim/created" >"$WORK/log" 2>&1 &
+	disown
+	set_layout victim
+	check_wait "a watcher that cannot open anything: prestart succeeds" 20 placed "${PIDS[victim]}" rest
+	sleep 0.3
+	check "a watcher that cannot open anything: lives" has_watcher victim
+	end_process "${PIDS[victim]}"
+	# Nobody calls poststop: it must have come to work for that.
+	check_wait "a watcher that cannot open anything: works in the end" 30 cg_gone "$SANDBOX"
+	gone "processes of ours that cannot start" victim
+	# Killed between making parents and the cgroup: poststop finds only these.
+	container victim ".linux.cgroupsPath = \"$BASE/new/er/victim\""
+	capture strace -o /dev/null -e trace=mkdirat -e inject=mkdirat:signal=KILL:when=8 \
+		"$OSC" --state-dir "$STATE" --config "$CONF" prestart <"$WORK/victim/created"
+	check "parents of a cgroup that was never made: some are there" cg_exists "$BASE/new"
+	end_process "${PIDS[victim]}"
+	stage poststop victim 0 "parents of a cgroup that was never made"
+	check "parents of a cgroup that was never made: they are gone" cg_gone "$BASE/new"
+	gone "parents of a cgroup that was never made" victim
+else
+	skip "processes of ours that cannot start" "strace cannot trace here"
+fi
+
+# --- what setups remove in passing -------------------------------------------
+
+# One dead sandbox among many: each setup looks at some of all of them.
+configure "$BASIC | .sandbox_cgroup_only = true"
+container dead
+container live
+stage prestart dead 0
+stage prestart live 0
+for ((i = 0; i < 100; i++)); do
+	mkdir "$STATE/sandboxes/copy$i"
+	touch "$STATE/sandboxes/copy$i/lock"
+	sed "s/\"sandbox_id\": *\"live\"/\"sandbox_id\": \"copy$i\"/" "$STATE/sandboxes/live/record.json" \
+		>"$STATE/sandboxes/copy$i/record.json"
+done
+end_process "${PIDS[dead]}"
+for ((setups = 0; setups < 2000; setups++)); do
+	[[ -d $STATE/sandboxes/dead ]] || break
+	osc prestart <"$WORK/live/created" || fail "many sandboxes: setup" "exit status $?"
+done
+check "many sandboxes: setups find the dead one, here the ${setups}th" test ! -d "$STATE/sandboxes/dead"
+rm -r "$STATE/sandboxes"/copy*
+gone "many sandboxes" dead live
+configure "$BASIC"
+
+# One whose watcher is stuck costs others nothing.
+container dead
+container live
+stage prestart dead 0
+kill -STOP "$(watcher_pid dead)"
+end_process "${PIDS[dead]}"
+stage prestart live 0 "a dead sandbox whose watcher is stuck"
+check "a dead sandbox whose watcher is stuck: a setup has not waited to end it" has_watcher dead
+kill -CONT "$(watcher_pid dead)"
+gone "a dead sandbox whose watcher is stuck" dead live
+
+# A directory that a stage made before it was killed.
+mkdir -p "$STATE/sandboxes/nothing"
+capture osc list
+check_eq "a sandbox without a lock: list does not change it" "" "$(ls -A "$STATE/sandboxes/nothing")"
+capture osc prune
+check "a sandbox without a lock: prune removes it" no_record_left
+
+finish
