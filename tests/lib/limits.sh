@@ -119,12 +119,16 @@ check_no_limits() {
 	fi
 }
 
+# cpu.weight of these shares, as runtimes convert them
+declare -A WEIGHT=([256]=35 [512]=59 [768]=80 [1024]=100)
+
 # limits_are QUOTA SHARES MEMORY - of all containers of the sandbox together
 limits_are() {
 	local got
 	if [[ $MODE == v2 ]]; then
-		got="$(cat "$(cg_file cpu "$VCPU" cpu.max)") $(cat "$(cg_file memory "$SANDBOX" memory.max)")"
-		[[ $got == "$1 100000 $3" ]]
+		got="$(cat "$(cg_file cpu "$VCPU" cpu.max)") $(cat "$(cg_file cpu "$VCPU" cpu.weight)")"
+		got+=" $(cat "$(cg_file memory "$SANDBOX" memory.max)")"
+		[[ $got == "$1 100000 ${WEIGHT[$2]} $3" ]]
 	else
 		got="$(cat "$(cg_file cpu "$VCPU" cpu.cfs_quota_us)") $(cat "$(cg_file cpu "$VCPU" cpu.shares)")"
 		got+=" $(cat "$(cg_file memory "$SANDBOX" memory.limit_in_bytes)")"

@@ -34,11 +34,11 @@ used() {
 	(($(cpu_ticks "$1") >= $2))
 }
 
-# rests PID - uses no CPU time for a while
+# rests PID - uses no CPU time for so long that it is not for want of a CPU
 rests() {
 	local was now
 	was=$(cpu_ticks "$1")
-	sleep 0.3
+	sleep 1
 	now=$(cpu_ticks "$1")
 	[[ $now == "$was" ]] || {
 		echo "process $1 used $((now - was)) ticks"
