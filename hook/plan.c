@@ -72,7 +72,9 @@ static void place_nested(const char *process_path, const char *base, struct plan
     p->sandbox_path = cg_path_join(a, p->parent_path, base);
 }
 
-static int check_nested(const struct plan *p, struct err *e)
+/* Inside of a container's own cgroup there can be none for a whole pod: each container is a sandbox
+ * of its own. */
+static int decide_nested(struct plan *p, struct err *e)
 {
     if (p->layout != LAYOUT_NESTED)
         return 0;
@@ -81,11 +83,7 @@ static int check_nested(const struct plan *p, struct err *e)
                          "layout nested needs sandbox_cgroup_only, which is false by %s; set it, "
                          "or use layout sibling",
                          policy_source_name(p->policy_source));
-    if (p->role != ROLE_SINGLE)
-        return err_input(e,
-                         "layout nested is for containers that are their own sandbox, and %s "
-                         "belongs to sandbox %s; use layout sibling",
-                         p->container_id, p->sandbox_id);
+    p->sandbox_id = p->container_id;
     return 0;
 }
 
@@ -137,7 +135,7 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
     p->policy_source = policy.source;
     r = policy_pinning(in->hook, &annotations, &p->pinning, e);
     if (r == 0)
-        r = check_nested(p, e);
+        r = decide_nested(p, e);
     if (r < 0)
         return r;
     p->refused = policy.warning;

@@ -995,8 +995,6 @@ Test(plan, nested_refused)
     } rows[] = {
         {{.hook = NESTED}, "layout nested needs sandbox_cgroup_only, which is false by default"},
         {{.hook = NESTED, .argument = {true, false}}, "which is false by argument"},
-        {{.hook = NESTED, .argument = ONLY, .state = CONTAINER}, "c1 belongs to sandbox s1"},
-        {{.hook = NESTED, .argument = ONLY, .state = SANDBOX}, "c1 belongs to sandbox s1"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
