@@ -76,16 +76,16 @@ static int check_conflicts(const struct run *run, const struct proc_id *init, st
                          "all containers of a sandbox need the same policy, that of the first",
                          p->sandbox_id, run->before.sandbox_cgroup_only.value ? "true" : "false",
                          p->container_id, p->sandbox_cgroup_only ? "true" : "false");
-    if (run->found == RECORD_VALID && !str_eq(run->before.manager, plan_manager_name(p)))
-        return err_input(e,
-                         "sandbox %s has its cgroups by %s, and the cgroupsPath of container %s is "
-                         "one for %s; all containers of a sandbox need the same manager",
-                         p->sandbox_id, run->before.manager, p->container_id, plan_manager_name(p));
     if (run->found == RECORD_VALID && run->before.layout &&
         !str_eq(run->before.layout, layout_name(p->layout)))
         return err_set(e, -EINVAL,
                        "sandbox %s was made with layout %s, and the configuration says %s by now",
                        p->sandbox_id, run->before.layout, layout_name(p->layout));
+    if (run->found == RECORD_VALID && !str_eq(run->before.manager, plan_manager_name(p)))
+        return err_input(e,
+                         "sandbox %s has its cgroups by %s, and the cgroupsPath of container %s is "
+                         "one for %s; all containers of a sandbox need the same manager",
+                         p->sandbox_id, run->before.manager, p->container_id, plan_manager_name(p));
     return 0;
 }
 
