@@ -29,7 +29,8 @@ static void survive_oom(void)
 }
 
 /* Nothing of the hook's environment stays open but the pipe, which becomes descriptor 3: a runtime
- * would wait for who holds the hook's output. Its end is that of the hook if that cannot be. */
+ * would wait for who holds the hook's output. If that cannot be the child ends, and the setup fails
+ * when it is to let it go. */
 static void detach(int null_fd, int go_fd)
 {
     for (int fd = 0; fd <= 2; fd++) {

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # What the installed files must be with which engines find the hook: register.sh
-# compares, and where there is no installation, as in a test guest, others use it.
+# compares, and others use it who need them with another program or other arguments.
 
 # shellcheck disable=SC2016 # $name in single quotes is jq's
 
