@@ -40,9 +40,11 @@
 /* Between scans of a sandbox that has no vCPU, where the configuration names no interval. */
 #define IDLE_MS 1000
 /* Once settled every fourth pass looks at everything, or fewer if that would cost more than a
- * thousandth of a CPU: threads may be renamed, or moved by others. */
-#define ALL_EVERY 4
-#define ALL_COST  1000
+ * thousandth of a CPU: threads may be renamed, moved by others, or started by a vCPU thread. None
+ * of them waits longer than ALL_MAX_US for that, whatever it costs. */
+#define ALL_EVERY  4
+#define ALL_COST   1000
+#define ALL_MAX_US 10000000
 /* While vCPUs are awaited, all VMs of the host are read this often, or less often if that would
  * cost more than a twentieth of a CPU. */
 #define EVERY_VM_US   100000
@@ -488,6 +490,8 @@ static unsigned long long next_all(const struct watch *w, unsigned long long cos
         w->settled ? (unsigned long long)w->interval_ms * 1000 * ALL_EVERY : EVERY_VM_US;
 
     cost_us *= w->settled ? ALL_COST : EVERY_VM_COST;
+    if (cost_us > ALL_MAX_US)
+        cost_us = ALL_MAX_US;
     return io_now_us() + (cost_us > usual ? cost_us : usual);
 }
 
