@@ -30,10 +30,10 @@ below() {
 }
 
 # On v1 the sandbox is in neither the cpuset nor the devices hierarchy.
-expected_cgroup() {
+expect_cgroup() {
 	case ,$2, in
-	*,cpuset,* | *,devices,*) echo "$PARENT" ;;
-	*) echo "$SANDBOX" ;;
+	*,cpuset,* | *,devices,*) EXPECTED=$PARENT ;;
+	*) EXPECTED=$SANDBOX ;;
 	esac
 }
 
@@ -122,8 +122,7 @@ operations() {
 	hierarchy=$(hierarchy_of cpu || hierarchy_of freezer)
 	check_eq "exec: its process is in the runtime's cgroup, beside the sandbox" "$PARENT" "${CG[$hierarchy]-nothing}"
 
-	capture oci pause "$TAG-$name"
-	check_exit "pause: succeeds" 0
+	check "pause: succeeds" pause_container "$name"
 	check_rests "pause: the VMM rests" "$PID"
 	capture oci resume "$TAG-$name"
 	check_exit "resume: succeeds" 0

@@ -47,7 +47,7 @@ our_args() {
 
 # only_hooks_differ A B - as documents
 only_hooks_differ() {
-	diff <(jq -S 'del(.hooks)' "$1") <(jq -S 'del(.hooks)' "$2")
+	diff <(jq 'del(.hooks)' "$1") <(jq 'del(.hooks)' "$2")
 }
 
 # only_lines_added A B - each line of A is in B, but for a comma
@@ -180,8 +180,8 @@ check_eq "--path: found again by --remove" '{}' "$(jq -c . "$FILE")"
 
 # JSON.
 capture osc register --json "$FILE"
-check_eq "--json" "$(jq -cnS --arg f "$FILE" --arg p "$OSC" '{changed: true, file: $f, program: $p,
-	stages: {prestart: "added", createRuntime: "absent", poststart: "absent", poststop: "added"}}')" "$(jq -cS . <<<"$OUT" 2>&1)"
+check_eq "--json" "$(jq -cn --arg f "$FILE" --arg p "$OSC" '{changed: true, file: $f, program: $p,
+	stages: {prestart: "added", createRuntime: "absent", poststart: "absent", poststop: "added"}}')" "$(jq -c . <<<"$OUT" 2>&1)"
 capture osc register --json "$FILE"
 check_eq "--json, again" "false kept kept" "$(jq -r '"\(.changed) \(.stages.prestart) \(.stages.poststop)"' <<<"$OUT" 2>&1)"
 capture osc register --json --remove "$FILE"
@@ -358,8 +358,8 @@ installed() {
 	hooks=$(find "$root" -path '*/containers/oci/hooks.d/*.json')
 	cdi=$(find "$root" -path '*/cdi/*.json')
 	check_match "hooks directory: one file, whose name gives it a place" '^[^ ]*/90-oci-sandbox-cgroup\.json$' "$(xargs <<<"$hooks")"
-	check_eq "hooks directory: what is in it" "$(hooks_d_file "${path#"$root"}" | jq -S .)" "$(jq -S . "$hooks" 2>&1)"
-	check_eq "CDI: what is in it" "$(cdi_file "${path#"$root"}" | jq -S .)" "$(jq -S . "$cdi" 2>&1)"
+	check_eq "hooks directory: what is in it" "$(hooks_d_file "${path#"$root"}" | jq .)" "$(jq . "$hooks" 2>&1)"
+	check_eq "CDI: what is in it" "$(cdi_file "${path#"$root"}" | jq .)" "$(jq . "$cdi" 2>&1)"
 	check_match "CDI: vendor and class as the specification has them" '^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]/[A-Za-z][A-Za-z0-9_-]*[A-Za-z0-9]$' "$(jq -r .kind "$cdi")"
 
 	# From here on the installed program, so that its watcher is known for ours.
@@ -397,8 +397,8 @@ configured() {
 		return
 	fi
 	part='/opt/a, b/oci-sandbox-cgroup/x-oci-sandbox-cgroup-1'
-	check_eq "another name and directory: hooks directory" "$(hooks_d_file "$part" | jq -S .)" "$(jq -S . "$dir/hook/90-oci-sandbox-cgroup.json" 2>&1)"
-	check_eq "another name and directory: CDI" "$(cdi_file "$part" | jq -S .)" "$(jq -S . "$dir/hook/oci-sandbox-cgroup.io-hook.json" 2>&1)"
+	check_eq "another name and directory: hooks directory" "$(hooks_d_file "$part" | jq .)" "$(jq . "$dir/hook/90-oci-sandbox-cgroup.json" 2>&1)"
+	check_eq "another name and directory: CDI" "$(cdi_file "$part" | jq .)" "$(jq . "$dir/hook/oci-sandbox-cgroup.io-hook.json" 2>&1)"
 }
 
 # in_directory DIR COMMAND...

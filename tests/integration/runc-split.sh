@@ -44,7 +44,7 @@ scenario() {
 	check_devices "$name" "$DOMAIN" false
 
 	check "$name: exec into the container" oci exec "$TAG-$name" /busybox true
-	check "$name: pause" oci pause "$TAG-$name"
+	check "$name: pause" pause_container "$name"
 	check "$name: resume" oci resume "$TAG-$name"
 	check "$name: kill and delete" stop_container "$name"
 	check_wait "$name: the watcher has ended" 15 is_dead "$watcher"

@@ -181,8 +181,7 @@ operations() {
 	check_eq "ps, $p: lists what exec has started" "$(printf '%s\n' "$held" "$other" | grep . | sort -n)" "$(pids_listed "$name")"
 	[[ $1 == false ]] || check_exec_devices "exec, $p" "$own"
 
-	capture oci pause "$TAG-$name"
-	check_exit "pause, $p: succeeds" 0
+	check "pause, $p: succeeds" pause_container "$name"
 	check_eq "pause, $p: status" paused "$(status "$name")"
 	check_rests "pause, $p: what exec has started rests" "$other"
 	check_runs "pause, $p: the VMM runs on" "$PID"

@@ -19,11 +19,13 @@ declare -A PIDS=()
 
 # check_property NAME CGROUP PROPERTY=EXPECTED...
 check_property() {
-	local name=$1 unit=${2##*/} property shown
+	local name=$1 unit=${2##*/} property shown got
 	shift 2
-	shown=$(systemctl show -- "$unit" 2>&1 || :)
+	shown=$'\n'$(systemctl show -- "$unit" 2>&1 || :)$'\n'
 	for property; do
-		check_eq "$name: ${property%%=*} of $unit" "$property" "$(grep "^${property%%=*}=" <<<"$shown" | tail -n 1)"
+		got=${shown##*$'\n'"${property%%=*}="}
+		[[ $got != "$shown" ]] || got="none in $shown"
+		check_eq "$name: ${property%%=*} of $unit" "${property#*=}" "${got%%$'\n'*}"
 	done
 }
 

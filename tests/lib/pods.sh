@@ -150,12 +150,12 @@ if [[ $MODE == v2 ]]; then no_cpus=''; else no_cpus=$all_cpus; fi
 # keeps NAME - of what was seen before: limits, record (but for order), watcher, process
 keeps() {
 	check_eq "$POD: $1: limits as before" "$limits_before" "$(limits_now)"
-	check_eq "$POD: $1: record as before" "$record_before" "$(jq -S . "$RECORD" 2>&1)"
+	check_eq "$POD: $1: record as before" "$record_before" "$(jq . "$RECORD" 2>&1)"
 	[[ $ONLY == true ]] || check "$POD: $1: watcher as before" one_watcher
 }
 
 look() {
-	limits_before=$(limits_now) record_before=$(jq -S . "$RECORD")
+	limits_before=$(limits_now) record_before=$(jq . "$RECORD")
 }
 
 # is_refused NAME EXIT REGEX - the current container does not get in
