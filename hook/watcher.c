@@ -40,8 +40,8 @@
 /* Between scans of a sandbox that has no vCPU, where the configuration names no interval. */
 #define IDLE_MS 1000
 /* Once settled every fourth pass looks at everything, or fewer if that would cost more than a
- * thousandth of a CPU: threads may be renamed, moved by others, or started by a vCPU thread. None
- * of them waits longer than ALL_MAX_US for that, whatever it costs. */
+ * thousandth of a CPU: threads may be renamed, moved by others, or started by a vCPU thread. What
+ * it costs never puts it off for longer than ALL_MAX_US. */
 #define ALL_EVERY  4
 #define ALL_COST   1000
 #define ALL_MAX_US 10000000

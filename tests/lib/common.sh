@@ -232,9 +232,15 @@ hierarchy_of() {
 	[[ -n ${HIERARCHY_OF[$1]-} ]] && echo "${HIERARCHY_OF[$1]}"
 }
 
-# cg_file CONTROLLER CGROUP FILE - the path of a controller's file
+# find_cg_file CONTROLLER CGROUP FILE - sets CG_FILE to the path of a controller's file
+find_cg_file() {
+	CG_FILE=
+	[[ -n ${HIERARCHY_OF[$1]-} ]] && CG_FILE=${CG_DIR[${HIERARCHY_OF[$1]}]}$2/$3
+}
+
+# cg_file CONTROLLER CGROUP FILE - prints it
 cg_file() {
-	[[ -n ${HIERARCHY_OF[$1]-} ]] && echo "${CG_DIR[${HIERARCHY_OF[$1]}]}$2/$3"
+	find_cg_file "$@" && echo "$CG_FILE"
 }
 
 # cgroups_of TID - fills CG with the thread's cgroup in each hierarchy

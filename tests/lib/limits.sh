@@ -63,13 +63,12 @@ has_controllers() {
 
 # check_file NAME CONTROLLER CGROUP FILE EXPECTED
 check_file() {
-	local file got=unreadable
-	if ! available "$2"; then
+	local CG_FILE got=unreadable
+	if ! find_cg_file "$2" "$3" "$4"; then
 		skip "$1: $4" "no hierarchy has the controller $2 here"
 		return
 	fi
-	file=${CG_DIR[${HIERARCHY_OF[$2]}]}$3/$4
-	[[ ! -r $file ]] || got=$(<"$file")
+	[[ ! -r $CG_FILE ]] || got=$(<"$CG_FILE")
 	check_eq "$1: $4 in $3" "$5" "$got"
 }
 
