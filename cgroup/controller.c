@@ -6,10 +6,10 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "cgroup/limits/properties.h"
 #include "cgroup/ops.h"
 #include "cgroup/parents.h"
 #include "cgroup/path.h"
-#include "cgroup/properties.h"
 #include "cgroup/systemd.h"
 
 #include <errno.h>

@@ -29,9 +29,9 @@
  * path.
  */
 
-#include "cgroup/devices.h"
+#include "cgroup/devices/devices.h"
 #include "cgroup/host.h"
-#include "cgroup/limits.h"
+#include "cgroup/limits/limits.h"
 
 #include <stdbool.h>
 #include <stdint.h>

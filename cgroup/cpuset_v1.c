@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/str.h"
-#include "cgroup/cpulist.h"
+#include "cgroup/limits/cpulist.h"
 #include "cgroup/ops.h"
 
 #include <fcntl.h>

@@ -13,7 +13,7 @@
  * accounts, and write its own idea of a unit's devices and limits again whenever it reloads.
  */
 
-#include "cgroup/properties.h"
+#include "cgroup/limits/properties.h"
 
 #include <stdbool.h>
 #include <sys/types.h>

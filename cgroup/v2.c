@@ -11,7 +11,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
-#include "cgroup/device_bpf.h"
+#include "cgroup/devices/device_bpf.h"
 #include "cgroup/ops.h"
 #include "cgroup/path.h"
 #include "cgroup/systemd.h"

@@ -3,8 +3,8 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "cgroup/cpulist.h"
 #include "cgroup/host.h"
+#include "cgroup/limits/cpulist.h"
 #include "cgroup/path.h"
 
 #include <criterion/criterion.h>

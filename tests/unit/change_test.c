@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hook/change.h"
+#include "hook/sandbox/change.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"

@@ -2,12 +2,12 @@
 
 /* Processes of ours that outlive a stage: child.h and placeholder.h. */
 
-#include "hook/child.h"
+#include "hook/sandbox/child.h"
 
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
-#include "hook/placeholder.h"
+#include "hook/stages/placeholder.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

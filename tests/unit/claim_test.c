@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hook/claim.h"
+#include "hook/sandbox/claim.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "hook/record.h"
+#include "hook/sandbox/record.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hook/config.h"
+#include "hook/plan/settings.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"

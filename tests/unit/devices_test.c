@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cgroup/devices.h"
+#include "cgroup/devices/devices.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"

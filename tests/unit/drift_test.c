@@ -5,7 +5,7 @@
  * version, and in cgroups of this host below /osc-unit-PID.
  */
 
-#include "hook/drift.h"
+#include "hook/watch/drift.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"

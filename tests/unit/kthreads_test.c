@@ -5,7 +5,7 @@
  * this host, which are only looked at.
  */
 
-#include "hook/kthreads.h"
+#include "hook/watch/kthreads.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
@@ -14,7 +14,7 @@
 #include "base/str.h"
 #include "cgroup/controller.h"
 #include "cgroup/path.h"
-#include "hook/vcpu.h"
+#include "hook/vcpu/vcpu.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -3,7 +3,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "cgroup/limits.h"
+#include "cgroup/limits/limits.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hook/options.h"
+#include "hook/tool/options.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"

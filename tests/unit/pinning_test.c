@@ -2,7 +2,7 @@
 
 /* Which CPU each vCPU gets, and real threads that are pinned to CPUs of this host. */
 
-#include "hook/pinning.h"
+#include "hook/watch/pinning.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"

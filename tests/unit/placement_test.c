@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hook/placement.h"
+#include "hook/watch/placement.h"
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/str.h"
-#include "hook/sandbox.h"
-#include "hook/scan.h"
+#include "hook/sandbox/sandbox.h"
+#include "hook/watch/scan.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

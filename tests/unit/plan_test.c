@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hook/plan.h"
+#include "hook/plan/plan.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"

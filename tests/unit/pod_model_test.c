@@ -11,7 +11,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "hook/change.h"
+#include "hook/sandbox/change.h"
 #include "tests/unit/device_kit.h"
 
 #include <criterion/criterion.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hook/policy.h"
+#include "hook/plan/policy.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
-#include "hook/stage.h"
+#include "hook/plan/stage.h"
 #include "oci/state.h"
 
 #include <criterion/criterion.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cgroup/properties.h"
+#include "cgroup/limits/properties.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"

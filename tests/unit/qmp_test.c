@@ -2,7 +2,7 @@
 
 /* QMP: QEMU's command line, and a monitor that may say, or not say, anything. */
 
-#include "hook/qmp.h"
+#include "hook/vcpu/qmp.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hook/record.h"
+#include "hook/sandbox/record.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"

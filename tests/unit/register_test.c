@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hook/register.h"
+#include "hook/tool/register.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
-#include "hook/stage.h"
+#include "hook/plan/stage.h"
 #include "oci/json_span.h"
 #include "oci/state.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cgroup/limits.h"
+#include "cgroup/limits/limits.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "cgroup/properties.h"
+#include "cgroup/limits/properties.h"
 
 #include <criterion/criterion.h>
 #include <fnmatch.h>

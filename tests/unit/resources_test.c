@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hook/resources.h"
+#include "hook/plan/aggregate.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
-#include "hook/device_list.h"
+#include "hook/plan/device_list.h"
 #include "oci/config.h"
 
 #include <criterion/criterion.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hook/sandbox.h"
+#include "hook/sandbox/sandbox.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "hook/child.h"
+#include "hook/sandbox/child.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

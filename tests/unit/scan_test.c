@@ -2,7 +2,7 @@
 
 /* One pass of the watcher, against this host's cgroups and a process with named threads. */
 
-#include "hook/scan.h"
+#include "hook/watch/scan.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
@@ -10,7 +10,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "cgroup/path.h"
-#include "hook/sandbox.h"
+#include "hook/sandbox/sandbox.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -9,8 +9,8 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "cgroup/device_bpf.h"
-#include "cgroup/devices.h"
+#include "cgroup/devices/device_bpf.h"
+#include "cgroup/devices/devices.h"
 #include "tests/unit/bpf_interp.h"
 #include "tests/unit/device_kit.h"
 

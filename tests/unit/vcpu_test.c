@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hook/vcpu.h"
+#include "hook/vcpu/vcpu.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"

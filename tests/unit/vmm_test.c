@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hook/vmm.h"
+#include "hook/vcpu/vmm.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"

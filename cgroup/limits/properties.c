@@ -1,0 +1,531 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cgroup/limits/properties.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "cgroup/limits/cpulist.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#define INFINITE UINT64_MAX
+
+/* --- texts of controller files --- */
+
+struct span {
+    const char *s;
+    size_t len;
+};
+
+/* Without the blanks at both ends, which the kernel strips as well. */
+static struct span trimmed(const char *text)
+{
+    const char *blanks = " \t\r\n\v\f";
+    struct span t = {.s = text + strspn(text, blanks)};
+
+    t.len = strlen(t.s);
+    while (t.len > 0 && strchr(blanks, t.s[t.len - 1]))
+        t.len--;
+    return t;
+}
+
+/* The first field of @rest, which moves behind it; empty when there is none. */
+static struct span next_field(struct span *rest)
+{
+    struct span field = *rest;
+
+    field.len = 0;
+    while (field.len < rest->len && !strchr(" \t", field.s[field.len]))
+        field.len++;
+    rest->s += field.len;
+    rest->len -= field.len;
+    while (rest->len > 0 && strchr(" \t", rest->s[0])) {
+        rest->s++;
+        rest->len--;
+    }
+    return field;
+}
+
+static bool span_is(struct span t, const char *word)
+{
+    return t.len == strlen(word) && strncmp(t.s, word, t.len) == 0;
+}
+
+static bool is_unlimited(struct span t, bool v2)
+{
+    return span_is(t, "max") || (!v2 && span_is(t, "-1"));
+}
+
+/* Many files take octal and hexadecimal numbers, too. Nobody means 8 by 010: refused. */
+static int parse_number(struct span t, uint64_t *ret)
+{
+    if (t.len > 1 && t.s[0] == '0')
+        return -EINVAL;
+    return str_to_u64(t.s, t.len, ret);
+}
+
+/* A number of bytes, where the kernel's memparse() allows one of the letters K, M, G, T, P, E. */
+static int parse_bytes(struct span t, uint64_t *ret)
+{
+    static const char units[] = "KMGTPE";
+    const char *unit = t.len > 0 ? strchr(units, t.s[t.len - 1] & ~0x20) : NULL;
+    uint64_t factor = 1;
+    int r;
+
+    if (unit && *unit) {
+        factor = UINT64_C(1) << 10 * (unit - units + 1);
+        t.len--;
+    }
+    r = parse_number(t, ret);
+    if (r < 0)
+        return r;
+    return __builtin_mul_overflow(*ret, factor, ret) ? -ERANGE : 0;
+}
+
+/* --- CPU bandwidth --- */
+
+#define DEFAULT_PERIOD_US 100000
+#define PERIOD_MIN_US     1000
+#define PERIOD_MAX_US     1000000
+#define QUOTA_MIN_US      1000
+#define QUOTA_MAX_US      ((UINT64_C(1) << 44) - 1)
+#define SECOND_US         1000000
+#define PERCENT_US        10000 /* of a second */
+
+/*
+ * The bounds are the kernel's (kernel/sched/core.c tg_set_cfs_bandwidth()). Inside of them systemd
+ * takes a period as it is and no product of its own or ours exceeds 64 bits.
+ */
+struct bandwidth {
+    uint64_t quota_us; /* INFINITE: none */
+    uint64_t period_us;
+    uint64_t per_second_us; /* whole percents of a CPU, at least the quota; INFINITE: none */
+};
+
+/* What systemd writes into the quota file: cgroup_apply_unified_cpu_quota() and its v1 sibling. */
+static uint64_t quota_by_systemd(const struct bandwidth *b)
+{
+    return b->per_second_us * b->period_us / SECOND_US;
+}
+
+static int parse_quota(struct span t, bool v2, uint64_t *ret)
+{
+    *ret = INFINITE;
+    if (is_unlimited(t, v2))
+        return 0;
+    if (parse_number(t, ret) < 0 || *ret < QUOTA_MIN_US || *ret > QUOTA_MAX_US)
+        return -EINVAL;
+    return 0;
+}
+
+static int parse_period(struct span t, uint64_t *ret)
+{
+    if (parse_number(t, ret) < 0 || *ret < PERIOD_MIN_US || *ret > PERIOD_MAX_US)
+        return -EINVAL;
+    return 0;
+}
+
+/*
+ * From one file on v2, from two on v1, each of which may be missing.
+ * 0; -EINVAL with the file that is at fault in @ret_file.
+ */
+static int read_bandwidth(const struct cg_files *files, bool v2, struct bandwidth *ret,
+                          const char **ret_file)
+{
+    const char *quota_file = v2 ? "cpu.max" : "cpu.cfs_quota_us";
+    const char *quota_text = cg_files_get(files, quota_file);
+    const char *period_text = v2 ? NULL : cg_files_get(files, "cpu.cfs_period_us");
+    struct span quota = trimmed(quota_text ? quota_text : "max");
+    struct span period = trimmed(period_text ? period_text : "");
+    uint64_t unit;
+
+    *ret = (struct bandwidth){.period_us = DEFAULT_PERIOD_US, .per_second_us = INFINITE};
+    *ret_file = quota_file;
+    if (v2) {
+        period = quota;
+        quota = next_field(&period);
+    }
+    if (parse_quota(quota, v2, &ret->quota_us) < 0)
+        return -EINVAL;
+    if (!v2)
+        *ret_file = "cpu.cfs_period_us";
+    if ((period_text || period.len > 0) && parse_period(period, &ret->period_us) < 0)
+        return -EINVAL;
+    if (ret->quota_us == INFINITE)
+        return 0;
+    unit = ret->period_us * PERCENT_US;
+    ret->per_second_us = (ret->quota_us * SECOND_US + unit - 1) / unit * PERCENT_US;
+    *ret_file = quota_file;
+    return quota_by_systemd(ret) <= QUOTA_MAX_US ? 0 : -EINVAL;
+}
+
+void cg_files_round_quota(struct cg_files *files, bool v2, struct arena *a)
+{
+    const char *name;
+    struct bandwidth b;
+    uint64_t quota;
+
+    /* Nothing is rounded that cannot be understood; cg_properties_limits() refuses it. */
+    if (read_bandwidth(files, v2, &b, &name) < 0 || b.quota_us == INFINITE)
+        return;
+    quota = quota_by_systemd(&b);
+    if (quota == b.quota_us)
+        return;
+    for (size_t i = 0; i < files->count; i++) {
+        struct cg_file *f = &files->items[i];
+
+        if (str_eq(f->file, name))
+            f->text = v2 ? arena_printf(a, "%" PRIu64 " %" PRIu64, quota, b.period_us)
+                         : arena_printf(a, "%" PRIu64, quota);
+    }
+}
+
+/* --- limits --- */
+
+struct job {
+    const struct cg_files *files;
+    bool v2;
+    struct arena *a;
+    struct cg_properties *ret;
+    struct err *e;
+};
+
+struct conversion {
+    const char *property;
+    int (*convert)(const struct job *job, const struct conversion *c, const struct cg_file *f);
+    uint64_t min, max;
+    const char *takes; /* for messages */
+};
+
+static struct cg_property *add(const struct job *job, const char *name, enum cg_property_kind kind)
+{
+    struct cg_property *p = arena_push(job->a, &job->ret->items, &job->ret->count, sizeof *p);
+
+    *p = (struct cg_property){.name = name, .kind = kind};
+    return p;
+}
+
+static int add_number(const struct job *job, const char *name, uint64_t number)
+{
+    add(job, name, CG_PROPERTY_NUMBER)->number = number;
+    return 0;
+}
+
+static int refuse(const struct job *job, const struct conversion *c, const char *file)
+{
+    char shown[128];
+
+    str_escape(cg_files_get(job->files, file), shown, sizeof shown);
+    return err_input(job->e, "%s: \"%s\" cannot be set through systemd, whose %s takes %s", file,
+                     shown, c->property, c->takes);
+}
+
+static int convert_weight(const struct job *job, const struct conversion *c,
+                          const struct cg_file *f)
+{
+    uint64_t n;
+
+    if (parse_number(trimmed(f->text), &n) < 0 || n < c->min || n > c->max)
+        return refuse(job, c, f->file);
+    return add_number(job, c->property, n);
+}
+
+/* The kernel takes any number of shares and moves it into its range. */
+static int convert_shares(const struct job *job, const struct conversion *c,
+                          const struct cg_file *f)
+{
+    uint64_t n;
+
+    if (parse_number(trimmed(f->text), &n) < 0)
+        return refuse(job, c, f->file);
+    return add_number(job, c->property, n < c->min ? c->min : n > c->max ? c->max : n);
+}
+
+/* "default 100" and lines for devices are for us to write. */
+static int convert_io_weight(const struct job *job, const struct conversion *c,
+                             const struct cg_file *f)
+{
+    uint64_t n;
+
+    return parse_number(trimmed(f->text), &n) == -EINVAL ? 0 : convert_weight(job, c, f);
+}
+
+static int convert_limit(const struct job *job, const struct conversion *c, const struct cg_file *f)
+{
+    struct span t = trimmed(f->text);
+    bool is_memory = f->ctl == CG_CTL_MEMORY;
+    uint64_t n;
+
+    if (is_unlimited(t, job->v2))
+        return add_number(job, c->property, INFINITE);
+    if ((is_memory ? parse_bytes(t, &n) : parse_number(t, &n)) < 0 || n < c->min)
+        return refuse(job, c, f->file);
+    return add_number(job, c->property, n);
+}
+
+static int convert_set(const struct job *job, const struct conversion *c, const struct cg_file *f)
+{
+    struct span t = trimmed(f->text);
+    struct cg_cpulist set = {0};
+    struct cg_property *p;
+    uint8_t *bytes;
+
+    if (cg_cpulist_parse(arena_strndup(job->a, t.s, t.len), &set) < 0)
+        return refuse(job, c, f->file);
+    p = add(job, c->property, CG_PROPERTY_BYTES);
+    bytes = arena_alloc(job->a, CG_CPULIST_MAX / 8);
+    for (unsigned i = 0; i < CG_CPULIST_MAX; i++) {
+        if (!cg_cpulist_has(&set, i))
+            continue;
+        bytes[i / 8] |= (uint8_t)(1 << i % 8);
+        p->count = i / 8 + 1;
+    }
+    p->bytes = bytes;
+    return 0;
+}
+
+static int convert_bandwidth(const struct job *job, const struct conversion *c,
+                             const struct cg_file *f)
+{
+    const char *at_fault;
+    struct bandwidth b;
+
+    /* On v1 the quota's file speaks for both. */
+    if (str_eq(f->file, "cpu.cfs_period_us") && cg_files_get(job->files, "cpu.cfs_quota_us"))
+        return 0;
+    if (read_bandwidth(job->files, job->v2, &b, &at_fault) < 0)
+        return refuse(job, c, at_fault);
+    add_number(job, c->property, b.per_second_us);
+    return add_number(job, "CPUQuotaPeriodUSec", b.period_us);
+}
+
+/* Ranges as systemd checks them (src/core/dbus-cgroup.c). */
+static const struct conversion conversions[] = {
+    {"CPUShares", convert_shares, 2, 262144, "a number"},
+    {"CPUWeight", convert_weight, 1, 10000, "a number in 1..10000"},
+    {"IOWeight", convert_io_weight, 1, 10000, "a number in 1..10000"},
+    {"CPUQuotaPerSecUSec", convert_bandwidth, 0, 0,
+     "a quota of 1000..17592186044415 us, or max, with a period of 1000..1000000 us"},
+    {"AllowedCPUs", convert_set, 0, 0, "a list like 0-3,8"},
+    {"AllowedMemoryNodes", convert_set, 0, 0, "a list like 0-3,8"},
+    {"MemoryLimit", convert_limit, 1, 0, "a number of bytes above 0, or -1"},
+    {"MemoryMax", convert_limit, 1, 0, "a number of bytes above 0, or max"},
+    {"MemoryHigh", convert_limit, 1, 0, "a number of bytes above 0, or max"},
+    {"MemorySwapMax", convert_limit, 0, 0, "a number of bytes, or max"},
+    {"MemoryLow", convert_limit, 0, 0, "a number of bytes, or max"},
+    {"MemoryMin", convert_limit, 0, 0, "a number of bytes, or max"},
+    {"TasksMax", convert_limit, 1, 0, "a number above 0, or max"},
+};
+
+/* Files that no row of the limits table has: the other half of a pair, and those of `unified`. */
+static const struct {
+    const char *file;
+    bool v2;
+    const char *property;
+} other_files[] = {
+    {"cpu.cfs_period_us", false, "CPUQuotaPerSecUSec"},
+    {"memory.high", true, "MemoryHigh"},
+    {"memory.min", true, "MemoryMin"},
+};
+
+/* NULL: systemd knows no property for the file. */
+static const char *property_of(const char *file, bool v2)
+{
+    size_t count;
+    const struct cg_limit_row *rows = cg_limit_rows(&count);
+
+    for (size_t i = 0; i < count; i++) {
+        if (str_eq_null(v2 ? rows[i].v2_file : rows[i].v1_file, file))
+            return v2 ? rows[i].v2_property : rows[i].v1_property;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(other_files); i++) {
+        if (other_files[i].v2 == v2 && str_eq(other_files[i].file, file))
+            return other_files[i].property;
+    }
+    return NULL;
+}
+
+static int convert(const struct job *job, const struct cg_file *f)
+{
+    const char *property = property_of(f->file, job->v2);
+
+    for (size_t i = 0; property && i < ARRAY_SIZE(conversions); i++) {
+        if (str_eq(conversions[i].property, property))
+            return conversions[i].convert(job, &conversions[i], f);
+    }
+    return 0;
+}
+
+int cg_properties_limits(const struct cg_files *files, bool v2, bool split, struct arena *a,
+                         struct cg_properties *ret, struct err *e)
+{
+    const unsigned leaf = CG_CTL_BIT(CG_CTL_CPU) | CG_CTL_BIT(CG_CTL_CPUSET);
+    const struct job job = {.files = files, .v2 = v2, .a = a, .ret = ret, .e = e};
+
+    for (size_t i = 0; i < files->count; i++) {
+        const struct cg_file *f = &files->items[i];
+        int r = v2 && split && CG_CTL_BIT(f->ctl) & leaf ? 0 : convert(&job, f);
+
+        if (r < 0)
+            return r;
+    }
+    if (!cg_files_get(files, "pids.max"))
+        add_number(&job, "TasksMax", INFINITE);
+    return 0;
+}
+
+/* --- devices --- */
+
+/*
+ * A dev_t has 12 bits of major and 20 of minor. An entry beyond is about no device, and systemd
+ * would not take its name.
+ */
+static bool can_exist(const struct cg_dev_entry *entry)
+{
+    return entry->major < 1 << 12 && entry->minor < 1 << 20;
+}
+
+static struct cg_dev_table existing(const struct cg_dev_table *table, struct arena *a)
+{
+    struct cg_dev_table out = {0};
+
+    for (size_t i = 0; i < table->count; i++) {
+        struct cg_dev_entry *entry;
+
+        if (!can_exist(&table->items[i]))
+            continue;
+        entry = arena_push(a, &out.items, &out.count, sizeof *entry);
+        *entry = table->items[i];
+    }
+    return out;
+}
+
+static bool is_class(const struct cg_dev_entry *entry)
+{
+    return entry->major == CG_DEV_ANY && entry->minor == CG_DEV_ANY;
+}
+
+static const char *shown_entry(const struct cg_dev_entry *entry, char buf[static 48])
+{
+    const struct cg_dev_rule rule = {
+        .type = entry->type, .major = entry->major, .minor = entry->minor, .access = entry->access};
+
+    return cg_dev_rule_text(&rule, buf);
+}
+
+/* A denial: the first exception for less than a whole type, which could be left out as well. */
+static int refuse_denial(const struct cg_dev_v1 *form, struct err *e)
+{
+    size_t i = 0;
+    char shown[48];
+
+    while (i + 1 < form->count && is_class(&form->exceptions[i]))
+        i++;
+    return err_set(e, -ENOTSUP,
+                   "systemd's DeviceAllow cannot express this device list: it denies \"%s\", "
+                   "which a wider rule allows, and DeviceAllow can only add devices; use the "
+                   "cgroupfs manager or drop the rule",
+                   shown_entry(&form->exceptions[i], shown));
+}
+
+static const char *node_of(const struct cg_dev_entry *entry, struct arena *a)
+{
+    const char *type = entry->type == 'b' ? "block" : "char";
+
+    if (is_class(entry))
+        return arena_printf(a, "%s-*", type);
+    if (entry->minor == CG_DEV_ANY)
+        return arena_printf(a, "%s-%" PRId64, type, entry->major);
+    return arena_printf(a, "/dev/%s/%" PRId64 ":%" PRId64, type, entry->major, entry->minor);
+}
+
+/* The compiled form of "allow everything", as "deny all but". */
+static bool is_everything(const struct cg_dev_v1 *form)
+{
+    return form->count == 2 && is_class(&form->exceptions[0]) && is_class(&form->exceptions[1]) &&
+           form->exceptions[0].access == CG_DEV_RWM && form->exceptions[1].access == CG_DEV_RWM;
+}
+
+int cg_properties_devices(const struct cg_dev_table *table, struct arena *a,
+                          struct cg_properties *ret, struct err *e)
+{
+    const struct cg_dev_table devices = existing(table, a);
+    const struct job job = {.a = a, .ret = ret, .e = e};
+    struct cg_property_device *list = NULL;
+    struct cg_property *p;
+    struct err why = ERR_INIT;
+    struct cg_dev_v1 form;
+    size_t count = 0;
+    bool everything;
+    int r = cg_dev_v1_form(&devices, a, &form, &why);
+
+    if (r < 0)
+        return err_set(e, r,
+                       "systemd's DeviceAllow is as limited as the device lists of cgroup v1: %s; "
+                       "on cgroup v2 the cgroupfs manager can be used instead",
+                       why.text);
+    if (form.allow_all)
+        return refuse_denial(&form, e);
+    everything = is_everything(&form);
+    for (size_t i = 0; i < form.count && !everything; i++) {
+        const struct cg_dev_entry *entry = &form.exceptions[i];
+        struct cg_property_device *device;
+        char shown[48], access[4];
+
+        if (entry->major == CG_DEV_ANY && entry->minor != CG_DEV_ANY)
+            return err_set(e, -ENOTSUP,
+                           "systemd's DeviceAllow cannot express \"%s\", one minor of any major; "
+                           "use the cgroupfs manager or drop the rule",
+                           shown_entry(entry, shown));
+        device = arena_push(a, &list, &count, sizeof *device);
+        device->node = node_of(entry, a);
+        device->access = arena_strdup(a, cg_dev_access_text(entry->access, access));
+    }
+    add(&job, "DeviceAllow", CG_PROPERTY_DEVICES);
+    if (count > 0) {
+        p = add(&job, "DeviceAllow", CG_PROPERTY_DEVICES);
+        p->devices = list;
+        p->count = count;
+    }
+    add(&job, "DevicePolicy", CG_PROPERTY_STRING)->text = everything ? "auto" : "strict";
+    return 0;
+}
+
+/* --- showing --- */
+
+static const char *set_text(const struct cg_property *p, struct arena *a)
+{
+    struct cg_cpulist set = {0};
+    autosbuf text = SBUF_INIT;
+
+    for (size_t i = 0; i < p->count; i++)
+        set.bits[i / 8] |= (uint64_t)p->bytes[i] << i % 8 * 8;
+    cg_cpulist_format(&set, &text);
+    return arena_strdup(a, sbuf_text(&text));
+}
+
+static const char *devices_text(const struct cg_property *p, struct arena *a)
+{
+    autosbuf text = SBUF_INIT;
+
+    for (size_t i = 0; i < p->count; i++)
+        sbuf_addf(&text, "%s%s %s", i ? ", " : "", p->devices[i].access, p->devices[i].node);
+    return arena_strdup(a, sbuf_text(&text));
+}
+
+const char *cg_property_text(const struct cg_property *p, struct arena *a)
+{
+    switch (p->kind) {
+    case CG_PROPERTY_NUMBER:
+        return p->number == INFINITE ? "infinity" : arena_printf(a, "%" PRIu64, p->number);
+    case CG_PROPERTY_STRING:
+        return p->text;
+    case CG_PROPERTY_BYTES:
+        return set_text(p, a);
+    case CG_PROPERTY_DEVICES:
+        break;
+    }
+    return devices_text(p, a);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/log/log.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+static const char *const level_names[] = {
+    [LEVEL_ERROR] = "error",
+    [LEVEL_WARNING] = "warning",
+    [LEVEL_INFO] = "info",
+    [LEVEL_DEBUG] = "debug",
+};
+
+static enum log_level threshold = LEVEL_WARNING;
+struct log_context log_about;
+
+int log_level_parse(const char *name, enum log_level *ret)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(level_names); i++) {
+        if (str_eq(name, level_names[i])) {
+            *ret = (enum log_level)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+void log_set_level(enum log_level level)
+{
+    threshold = level;
+}
+
+void log_msg(enum log_level level, const char *fmt, ...)
+{
+    char text[ERR_TEXT_SIZE + 256];
+    va_list ap;
+
+    if (level > threshold)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    /* The last line of defence: names from outside are escaped where the message is made. */
+    for (unsigned char *p = (unsigned char *)text; *p; p++) {
+        if (*p < 0x20 || *p > 0x7e)
+            *p = '?';
+    }
+    fprintf(stderr, "oci-sandbox-cgroup: %s%s%s\n", level == LEVEL_ERROR ? "" : level_names[level],
+            level == LEVEL_ERROR ? "" : ": ", text);
+    if (log_about.to_journal)
+        journal_send(level, text);
+}
+
+void log_once(int *last, int code, const struct err *e)
+{
+    if (code < 0 && code != *last)
+        log_msg(LEVEL_WARNING, "sandbox %s: %s", log_about.sandbox_id, e->text);
+    *last = code;
+}

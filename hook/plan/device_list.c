@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/plan/device_list.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "oci/config.h"
+
+#include <errno.h>
+
+static struct oci_device_rule *push_rule(struct arena *a, struct json_list *rules)
+{
+    return arena_push(a, &rules->items, &rules->count, sizeof(struct oci_device_rule));
+}
+
+struct oci_resources *device_list_fold(const struct oci_linux *spec, struct arena *a)
+{
+    struct oci_resources *folded = arena_alloc(a, sizeof *folded);
+    struct json_list rules = {0};
+
+    if (spec && spec->resources)
+        *folded = *spec->resources;
+    if (!spec || spec->devices.count == 0)
+        return folded;
+    for (size_t i = 0; i < folded->devices.count; i++)
+        *push_rule(a, &rules) = JSON_AT(folded->devices, struct oci_device_rule, i);
+    for (size_t i = 0; i < spec->devices.count; i++) {
+        const struct oci_device *d = &JSON_AT(spec->devices, struct oci_device, i);
+
+        /* A fifo is a node without a device; "u" is an unbuffered character device. */
+        if (!d->type || str_eq(d->type, "p"))
+            continue;
+        *push_rule(a, &rules) = (struct oci_device_rule){
+            .allow = {true, true},
+            .type = str_eq(d->type, "u") ? arena_strdup(a, "c") : d->type,
+            .major = d->major,
+            .minor = d->minor,
+        };
+    }
+    folded->devices = rules;
+    return folded;
+}
+
+static int convert_rule(const struct oci_device_rule *in, size_t index, struct cg_dev_rule *ret,
+                        struct err *e)
+{
+    char shown[64];
+
+    *ret = (struct cg_dev_rule){
+        .allow = in->allow.value,
+        .type = 'a',
+        .major = in->major.set ? in->major.value : CG_DEV_ANY,
+        .minor = in->minor.set ? in->minor.value : CG_DEV_ANY,
+        .access = CG_DEV_RWM,
+    };
+    if (!str_empty(in->type)) {
+        if (in->type[1] || !strchr("abc", in->type[0]))
+            return err_input(e, "linux.resources.devices[%zu].type: \"%s\" is none of a, b, c",
+                             index, str_escape(in->type, shown, sizeof shown));
+        ret->type = in->type[0];
+    }
+    if (!str_empty(in->access) && cg_dev_access_parse(in->access, &ret->access) < 0)
+        return err_input(e, "linux.resources.devices[%zu].access: \"%s\" is not made of r, w, m",
+                         index, str_escape(in->access, shown, sizeof shown));
+    return 0;
+}
+
+static void allow(struct arena *a, struct cg_dev_rules *rules, char type, int64_t major,
+                  int64_t minor, uint8_t access)
+{
+    cg_dev_rules_add(a, rules, (struct cg_dev_rule){true, type, major, minor, access});
+}
+
+static void allow_node(struct arena *a, struct cg_dev_rules *rules, const struct facts *facts,
+                       const char *path)
+{
+    const struct device_node *node = facts_device(facts, path);
+
+    if (node)
+        allow(a, rules, node->type, node->major, node->minor, CG_DEV_RWM);
+}
+
+static void allow_nodes(struct arena *a, struct cg_dev_rules *rules, const struct facts *facts,
+                        const char *const *paths, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        allow_node(a, rules, facts, paths[i]);
+}
+
+int device_list_own(const struct oci_resources *resources, struct arena *a,
+                    struct cg_dev_rules *ret, struct err *e)
+{
+    *ret = (struct cg_dev_rules){0};
+    for (size_t i = 0; resources && i < resources->devices.count; i++) {
+        struct cg_dev_rule rule;
+        int r = convert_rule(&JSON_AT(resources->devices, struct oci_device_rule, i), i, &rule, e);
+
+        if (r < 0)
+            return r;
+        cg_dev_rules_add(a, ret, rule);
+    }
+    return 0;
+}
+
+int device_list_make(const struct oci_resources *resources, const struct hook_config *hook,
+                     const struct facts *facts, bool sandbox_cgroup_only, struct arena *a,
+                     struct cg_dev_rules *ret, struct err *e)
+{
+    int r = device_list_own(resources, a, ret, e);
+
+    if (r < 0)
+        return r;
+    allow_nodes(a, ret, facts, facts_default_devices, facts_default_device_count);
+    if (hook->virtualization_devices) {
+        allow_nodes(a, ret, facts, facts_hypervisor_devices, facts_hypervisor_device_count);
+        allow_nodes(a, ret, facts, facts_virtualization_devices, facts_virtualization_device_count);
+    }
+    allow(a, ret, 'c', CG_DEV_ANY, CG_DEV_ANY, CG_DEV_M);
+    allow(a, ret, 'b', CG_DEV_ANY, CG_DEV_ANY, CG_DEV_M);
+    allow(a, ret, 'c', 136, CG_DEV_ANY, CG_DEV_RWM); /* /dev/pts */
+    allow(a, ret, 'c', 10, 200, CG_DEV_RWM);         /* tuntap */
+    allow(a, ret, 'c', 5, 2, CG_DEV_RWM);            /* /dev/ptmx */
+    if (sandbox_cgroup_only) {
+        allow_node(a, ret, facts, facts_loop_control);
+        allow(a, ret, 'b', 7, CG_DEV_ANY, CG_DEV_RWM);
+    }
+    for (size_t i = 0; i < hook->extra_devices.count; i++)
+        allow_node(a, ret, facts, JSON_AT(hook->extra_devices, char *, i));
+    return 0;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_DEVICE_LIST_H
+#define HOOK_DEVICE_LIST_H
+
+/* The device list of a sandbox (Kata: resourcecontrol/utils_linux.go and its default devices).
+ * Pure. */
+
+#include "cgroup/devices/devices.h"
+#include "hook/plan/facts.h"
+
+struct oci_linux;
+
+/*
+ * config.json's device rules and nodes as one list of rules: what a record keeps of a container.
+ * linux.devices become rules that allow rwm. The result replaces resources->devices in a copy.
+ */
+struct oci_resources *device_list_fold(const struct oci_linux *spec, struct arena *a);
+
+/* The rules that device_list_fold() left, and nothing else. Errors as device_list_make(). */
+int device_list_own(const struct oci_resources *resources, struct arena *a,
+                    struct cg_dev_rules *ret, struct err *e);
+
+/*
+ * The whole list: @resources' own rules, then the default devices, virtualisation devices unless
+ * turned off, the wildcards that a VMM needs, extra devices; with @sandbox_cgroup_only loop devices
+ * too. 0; -EINVAL a rule of config.json that means nothing.
+ */
+int device_list_make(const struct oci_resources *resources, const struct hook_config *hook,
+                     const struct facts *facts, bool sandbox_cgroup_only, struct arena *a,
+                     struct cg_dev_rules *ret, struct err *e);
+
+#endif

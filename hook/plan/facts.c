@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/plan/facts.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/str.h"
+
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+const char *const facts_default_devices[] = {
+    "/dev/null", "/dev/random",  "/dev/full",    "/dev/tty",
+    "/dev/zero", "/dev/urandom", "/dev/console",
+};
+const size_t facts_default_device_count = ARRAY_SIZE(facts_default_devices);
+
+const char *const facts_hypervisor_devices[] = {"/dev/kvm", "/dev/mshv"};
+const size_t facts_hypervisor_device_count = ARRAY_SIZE(facts_hypervisor_devices);
+
+const char *const facts_virtualization_devices[] = {
+    "/dev/vhost-net",
+    "/dev/vfio/vfio",
+    "/dev/vhost-vsock",
+    "/dev/iommu",
+};
+const size_t facts_virtualization_device_count = ARRAY_SIZE(facts_virtualization_devices);
+
+const char facts_loop_control[] = "/dev/loop-control";
+
+static void look_at(const char *path, struct arena *a, struct facts *ret)
+{
+    struct device_node *node = arena_push(a, &ret->nodes, &ret->node_count, sizeof *node);
+    struct stat st;
+
+    node->path = path;
+    if (stat(path, &st) < 0 || !(S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)))
+        return;
+    node->exists = true;
+    node->type = S_ISCHR(st.st_mode) ? 'c' : 'b';
+    node->major = major(st.st_rdev);
+    node->minor = minor(st.st_rdev);
+}
+
+void facts_gather(enum cg_mode mode, const struct hook_config *config, struct arena *a,
+                  struct facts *ret)
+{
+    *ret = (struct facts){.mode = mode};
+    for (size_t i = 0; i < facts_default_device_count; i++)
+        look_at(facts_default_devices[i], a, ret);
+    look_at(facts_loop_control, a, ret);
+    for (size_t i = 0; config->virtualization_devices && i < facts_hypervisor_device_count; i++)
+        look_at(facts_hypervisor_devices[i], a, ret);
+    for (size_t i = 0; config->virtualization_devices && i < facts_virtualization_device_count; i++)
+        look_at(facts_virtualization_devices[i], a, ret);
+    for (size_t i = 0; i < config->extra_devices.count; i++)
+        look_at(JSON_AT(config->extra_devices, char *, i), a, ret);
+}
+
+const struct device_node *facts_device(const struct facts *facts, const char *path)
+{
+    for (size_t i = 0; i < facts->node_count; i++) {
+        if (facts->nodes[i].exists && str_eq(facts->nodes[i].path, path))
+            return &facts->nodes[i];
+    }
+    return NULL;
+}

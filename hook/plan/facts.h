@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_FACTS_H
+#define HOOK_FACTS_H
+
+/*
+ * What a decision needs to know of the host, gathered before it is made: so that deciding stays
+ * pure, and a test can decide for a host that it does not have.
+ */
+
+#include "cgroup/host.h"
+#include "hook/plan/settings.h"
+
+#include <stdbool.h>
+
+struct device_node {
+    const char *path;
+    bool exists;
+    char type; /* 'c' or 'b' */
+    unsigned major, minor;
+};
+
+struct facts {
+    enum cg_mode mode;
+    bool foreign; /* cg_host_is_foreign(); facts_gather() does not ask */
+    struct device_node *nodes;
+    size_t node_count;
+};
+
+/* The nodes that the hook adds on its own account. A missing one is skipped. */
+extern const char *const facts_default_devices[];
+extern const size_t facts_default_device_count;
+/* One of these must exist for a VMM to run guests at speed. */
+extern const char *const facts_hypervisor_devices[];
+extern const size_t facts_hypervisor_device_count;
+extern const char *const facts_virtualization_devices[];
+extern const size_t facts_virtualization_device_count;
+extern const char facts_loop_control[];
+
+/* stat(2) all of these and config->extra_devices. Never fails: what cannot be read does not exist.
+ */
+void facts_gather(enum cg_mode mode, const struct hook_config *config, struct arena *a,
+                  struct facts *ret);
+
+/* NULL when the path was not asked about or does not exist. */
+const struct device_node *facts_device(const struct facts *facts, const char *path);
+
+#endif

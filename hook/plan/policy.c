@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/plan/policy.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "cgroup/path.h"
+
+#include <errno.h>
+
+#define ONLY_ANNOTATION    "io.katacontainers.config.runtime.sandbox_cgroup_only"
+#define PINNING_ANNOTATION "io.katacontainers.config.runtime.enable_vcpus_pinning"
+
+const char *role_name(enum role role)
+{
+    static const char *const names[] = {
+        [ROLE_SINGLE] = "single",
+        [ROLE_SANDBOX] = "sandbox",
+        [ROLE_CONTAINER] = "container",
+    };
+
+    return names[role];
+}
+
+const char *policy_source_name(enum policy_source source)
+{
+    static const char *const names[] = {
+        [POLICY_DEFAULT] = "default",
+        [POLICY_CONFIG] = "config",
+        [POLICY_ARGUMENT] = "argument",
+        [POLICY_ANNOTATION] = "annotation",
+    };
+
+    return names[source];
+}
+
+struct engine {
+    const char *type_key;
+    const char *sandbox_word, *container_word;
+    const char *id_key;
+    const char *type, *id; /* the annotations' values */
+};
+
+static const char *any_sandbox_id(const struct oci_annotations *n)
+{
+    return n->cri_sandbox_id    ? n->cri_sandbox_id
+           : n->crio_sandbox_id ? n->crio_sandbox_id
+                                : n->docker_sandbox_id;
+}
+
+static int role_from(const struct engine *engine, const char *container_id, enum role *ret_role,
+                     const char **ret_sandbox_id, struct err *e)
+{
+    char shown[64];
+
+    if (str_eq(engine->type, engine->sandbox_word))
+        *ret_role = ROLE_SANDBOX;
+    else if (str_eq(engine->type, engine->container_word))
+        *ret_role = ROLE_CONTAINER;
+    else
+        return err_input(e, "annotation %s: \"%s\" is neither \"%s\" nor \"%s\"", engine->type_key,
+                         str_escape(engine->type, shown, sizeof shown), engine->sandbox_word,
+                         engine->container_word);
+    if (engine->id)
+        *ret_sandbox_id = engine->id;
+    else if (*ret_role == ROLE_SANDBOX)
+        *ret_sandbox_id = container_id;
+    else
+        return err_input(e,
+                         "annotation %s says that this is a container of a pod, but %s, which "
+                         "names the pod's sandbox, is missing",
+                         engine->type_key, engine->id_key);
+    return cg_name_check(*ret_sandbox_id, engine->id_key, e);
+}
+
+int policy_role(const struct oci_annotations *n, const char *container_id, enum role *ret_role,
+                const char **ret_sandbox_id, struct err *e)
+{
+    const struct engine engines[] = {
+        {"io.kubernetes.cri.container-type", "sandbox", "container", "io.kubernetes.cri.sandbox-id",
+         n->cri_type, n->cri_sandbox_id},
+        {"io.kubernetes.cri-o.ContainerType", "sandbox", "container",
+         "io.kubernetes.cri-o.SandboxID", n->crio_type, n->crio_sandbox_id},
+        {"io.kubernetes.docker.type", "podsandbox", "container", "io.kubernetes.sandbox.id",
+         n->docker_type, n->docker_sandbox_id},
+        {"io.katacontainers.pkg.oci.container_type", "pod_sandbox", "pod_container",
+         "the engine's sandbox id annotation", n->kata_type, any_sandbox_id(n)},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
+        if (engines[i].type)
+            return role_from(&engines[i], container_id, ret_role, ret_sandbox_id, e);
+    }
+    *ret_role = ROLE_SINGLE;
+    *ret_sandbox_id = container_id;
+    /* podman (seen in 4.3 and 5.4) marks the infra container of a pod by nothing at all, and the
+     * others, from 5 on by this alone, with its id. */
+    if (n->crio_sandbox_id && !str_eq(n->crio_sandbox_id, container_id)) {
+        *ret_role = ROLE_CONTAINER;
+        *ret_sandbox_id = n->crio_sandbox_id;
+    }
+    return cg_name_check(*ret_sandbox_id, "io.kubernetes.cri-o.SandboxID", e);
+}
+
+int policy_parse_bool(const char *text, bool *ret)
+{
+    static const char *const yes[] = {"1", "t", "T", "TRUE", "true", "True"};
+    static const char *const no[] = {"0", "f", "F", "FALSE", "false", "False"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
+        if (str_eq(text, yes[i]) || str_eq(text, no[i])) {
+            *ret = str_eq(text, yes[i]);
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+static bool is_allowed(const struct hook_config *config, const char *annotation)
+{
+    for (size_t i = 0; i < config->allowed_annotations.count; i++) {
+        if (str_eq(JSON_AT(config->allowed_annotations, char *, i), annotation))
+            return true;
+    }
+    return false;
+}
+
+int policy_sandbox_cgroup_only(const struct hook_config *config, struct json_bool argument,
+                               const struct oci_annotations *annotations, struct policy *ret,
+                               struct err *e)
+{
+    const char *text = annotations->sandbox_cgroup_only;
+    char shown[64];
+    bool wanted;
+
+    *ret = (struct policy){.source = POLICY_DEFAULT};
+    if (config->sandbox_cgroup_only.set)
+        *ret = (struct policy){config->sandbox_cgroup_only.value, POLICY_CONFIG, NULL};
+    if (argument.set)
+        *ret = (struct policy){argument.value, POLICY_ARGUMENT, NULL};
+    if (!text)
+        return 0;
+    if (policy_parse_bool(text, &wanted) < 0)
+        return err_input(e, "annotation " ONLY_ANNOTATION ": \"%s\" is neither true nor false",
+                         str_escape(text, shown, sizeof shown));
+    if (!wanted && ret->sandbox_cgroup_only && !is_allowed(config, ONLY_ANNOTATION)) {
+        ret->warning =
+            "annotation " ONLY_ANNOTATION "=false is refused: the administrator's policy is "
+            "true and allowed_annotations does not list it";
+        return 0;
+    }
+    *ret = (struct policy){wanted, POLICY_ANNOTATION, NULL};
+    return 0;
+}
+
+int policy_pinning(const struct hook_config *config, const struct oci_annotations *annotations,
+                   bool *ret, struct err *e)
+{
+    const char *text = annotations->enable_vcpus_pinning;
+    char shown[64];
+
+    *ret = config->enable_vcpus_pinning;
+    if (text && policy_parse_bool(text, ret) < 0)
+        return err_input(e, "annotation " PINNING_ANNOTATION ": \"%s\" is neither true nor false",
+                         str_escape(text, shown, sizeof shown));
+    return 0;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_POLICY_H
+#define HOOK_POLICY_H
+
+/* Who a container is (role, sandbox) and which policy holds for it. Pure. */
+
+#include "hook/plan/settings.h"
+#include "oci/annotations.h"
+
+enum role {
+    ROLE_SINGLE,    /* no annotation: the container is its own sandbox */
+    ROLE_SANDBOX,   /* the pod's sandbox (pause) container */
+    ROLE_CONTAINER, /* a container of a pod */
+};
+
+const char *role_name(enum role role);
+
+/*
+ * Role and sandbox id from the annotations of the known engines, first match wins (design table:
+ * containerd CRI, CRI-O and podman, dockershim, Kata).
+ * @ret_sandbox_id  borrowed from @annotations or @container_id.
+ * 0; -EINVAL an unknown type, or a container without a sandbox id, or an id that is no valid name.
+ */
+int policy_role(const struct oci_annotations *annotations, const char *container_id,
+                enum role *ret_role, const char **ret_sandbox_id, struct err *e);
+
+enum policy_source { POLICY_DEFAULT, POLICY_CONFIG, POLICY_ARGUMENT, POLICY_ANNOTATION };
+
+const char *policy_source_name(enum policy_source source);
+
+struct policy {
+    bool sandbox_cgroup_only;
+    enum policy_source source;
+    const char *warning; /* NULL, or why an annotation was refused */
+};
+
+/*
+ * sandbox_cgroup_only: default < configuration file < command line < annotation. An annotation may
+ * always tighten (true), and loosen (false) only when the administrator lists it in
+ * allowed_annotations; a refused one is a warning.
+ * @argument  the command line's word, not set if it has none.
+ * 0; -EINVAL the annotation is no boolean.
+ */
+int policy_sandbox_cgroup_only(const struct hook_config *config, struct json_bool argument,
+                               const struct oci_annotations *annotations, struct policy *ret,
+                               struct err *e);
+
+/* true, false and their spellings as Go's strconv.ParseBool knows them, which Kata uses. -EINVAL.
+ */
+int policy_parse_bool(const char *text, bool *ret);
+
+/*
+ * Whether vCPUs are pinned. The annotation of a pod's author counts: it takes nothing from anybody
+ * that the sandbox's cpuset does not give.
+ * 0; -EINVAL the annotation is no boolean.
+ */
+int policy_pinning(const struct hook_config *config, const struct oci_annotations *annotations,
+                   bool *ret, struct err *e);
+
+#endif

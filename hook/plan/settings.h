@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_CONFIG_H
+#define HOOK_CONFIG_H
+
+/*
+ * The administrator's configuration file, with defaults for what it leaves out.
+ * See oci-sandbox-cgroup.json(5) for the meaning of each key.
+ */
+
+#include "hook/log/log.h"
+#include "oci/resources.h"
+
+#include <stdbool.h>
+
+#define HOOK_CONFIG_DEFAULT_PATH "/etc/oci-sandbox-cgroup/config.json"
+
+enum resources_mode { RESOURCES_AGGREGATE, RESOURCES_KATA };
+enum layout { LAYOUT_SIBLING, LAYOUT_NESTED };
+enum no_vcpu { NO_VCPU_CONSTRAIN, NO_VCPU_KEEP };
+enum leftovers { LEFTOVERS_MOVE, LEFTOVERS_KILL };
+
+const char *layout_name(enum layout layout);
+
+struct hook_config {
+    struct json_bool sandbox_cgroup_only; /* not set: the default, false */
+    enum resources_mode resources;
+    enum layout layout;
+    const char *prefix;
+    const char *overhead_parent;                 /* clean path */
+    const struct oci_resources *overhead_limits; /* NULL: none */
+    int64_t memory_overhead_bytes;
+    bool virtualization_devices;
+    struct json_list extra_devices;       /* char *, absolute paths */
+    struct json_list allowed_annotations; /* char * */
+    unsigned vcpu_timeout_ms;
+    unsigned hotplug_interval_ms; /* 0: the watcher leaves once settled */
+    enum no_vcpu no_vcpu;
+    struct json_list vcpu_thread_patterns; /* char *, as in vcpu.h */
+    bool enable_vcpus_pinning;
+    struct json_list vcpu_numa_nodes; /* int64_t: the node of vCPU n, or -1; see pinning.h */
+    enum leftovers leftovers;
+    enum log_level log_level;
+};
+
+/*
+ * Read @path. @must_exist: a missing file is an error (it was named on the command line); otherwise
+ * it means all defaults.
+ * 0; -EINVAL unknown key, wrong type or value, marked as bad input with the key in @e; other
+ * -errno.
+ */
+int hook_config_read(const char *path, bool must_exist, struct arena *a, struct hook_config *ret,
+                     struct err *e);
+
+#endif

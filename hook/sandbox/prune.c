@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/sandbox/prune.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "hook/sandbox/claim.h"
+#include "hook/sandbox/sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <unistd.h>
+
+/* Sandboxes that one setup looks at. */
+#define SOME 2
+/* How long it waits for one: it is not its own. */
+#define SOME_PATIENCE_MS 50
+
+enum how { LOOK, REMOVE, IN_PASSING };
+
+/* Its watcher is about to remove it. */
+static bool has_watcher(const struct record *r)
+{
+    struct proc_id watcher = record_process_id(r->watcher);
+
+    return proc_alive(&watcher);
+}
+
+static enum prune_result prune(const struct state_dir *state, const struct cg_host *host,
+                               const struct hook_config *config, const char *sandbox_id,
+                               enum how how, struct err *e)
+{
+    autoarena a = ARENA_INIT;
+    struct record_lock lock;
+    struct record record;
+    enum record_state st;
+    enum prune_result result = PRUNE_DEAD;
+    int r = record_lock(state, sandbox_id, false, 0, &lock, NULL);
+
+    /* A stage was killed before it made the lock. */
+    if (r == -ENOENT)
+        return how == LOOK || unlinkat(state->sandboxes, sandbox_id, AT_REMOVEDIR) == 0
+                   ? PRUNE_DEAD
+                   : PRUNE_ALIVE;
+    /* Whoever holds the lock is at work on it. */
+    if (r < 0)
+        return PRUNE_ALIVE;
+    if (record_read(&lock, &a, &record, &st, e) < 0)
+        result = PRUNE_FAILED;
+    else if (st == RECORD_VALID &&
+             (record_is_alive(&record) || !str_eq(record.mode, cg_mode_name(host->mode)) ||
+              (how == IN_PASSING && has_watcher(&record))))
+        result = PRUNE_ALIVE; /* another mode: made in a mount namespace that sees other cgroups */
+    else if (how == LOOK)
+        result = PRUNE_DEAD;
+    else if (st != RECORD_VALID)
+        record_remove(state, sandbox_id, record.sandbox_path, &lock);
+    else if (sandbox_destroy(state, host, &record, config,
+                             how == IN_PASSING ? SOME_PATIENCE_MS : SANDBOX_PATIENCE_MS, &lock,
+                             e) < 0)
+        result = PRUNE_FAILED;
+    record_unlock(&lock);
+    return result;
+}
+
+enum prune_result prune_one(const struct state_dir *state, const struct cg_host *host,
+                            const struct hook_config *config, const char *sandbox_id, bool dry_run,
+                            struct err *e)
+{
+    return prune(state, host, config, sandbox_id, dry_run ? LOOK : REMOVE, e);
+}
+
+void prune_some(const struct state_dir *state, const struct cg_host *host,
+                const struct hook_config *config, const char *except)
+{
+    char ids[SOME][NAME_MAX + 1];
+    size_t count = record_sample(state, SOME, ids);
+
+    for (size_t i = 0; i < count; i++) {
+        if (!str_eq(ids[i], except))
+            prune(state, host, config, ids[i], IN_PASSING, NULL);
+    }
+}
+
+void prune_rest(const struct state_dir *state, const struct cg_host *host)
+{
+    struct cg_parents parents = state->parents;
+    int fd = openat(state->containers, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *entry;
+
+    while (dir && (entry = readdir(dir))) {
+        char target[NAME_MAX + 1];
+        ssize_t len = readlinkat(state->containers, entry->d_name, target, NAME_MAX);
+
+        if (len <= 0)
+            continue;
+        target[len] = '\0';
+        if (faccessat(state->sandboxes, target, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+            record_unlink(state, entry->d_name, target);
+    }
+    claim_sweep(state);
+    cg_parents_sweep(&parents, host);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_SANDBOX_H
+#define HOOK_SANDBOX_H
+
+/* A recorded sandbox and its two cgroups: what setup, teardown, watcher and verbs have in common.
+ */
+
+#include "cgroup/controller.h"
+#include "cgroup/systemd.h"
+#include "hook/plan/settings.h"
+#include "hook/sandbox/record.h"
+
+/* How long the removal of a sandbox waits for its cgroups. */
+#define SANDBOX_PATIENCE_MS 5000
+
+struct sandbox {
+    struct cg_controller vcpu;     /* the sandbox cgroup; on v2 its leaf for vCPU threads */
+    struct cg_controller overhead; /* not set up with sandbox_cgroup_only */
+    bool has_overhead;
+    struct cg_unit sandbox_unit, overhead_unit; /* used where the record names units */
+    struct cg_host nested;                      /* the hierarchies of layout nested on v1 */
+};
+
+/* Set up the controllers for a record; touches nothing. Strings are borrowed from @r. */
+void sandbox_init(struct sandbox *s, const struct cg_host *host, struct cg_parents *parents,
+                  const struct record *r);
+
+/* cg_load() both. 0; -ENOENT neither exists; other -errno. */
+int sandbox_load(struct sandbox *s, struct err *e);
+void sandbox_close(struct sandbox *s);
+
+/*
+ * Remove both cgroups. Processes that are left in them are moved to the record's parent cgroup (or
+ * the nearest that can hold them), or killed if the configuration says so. Goes on after a failure
+ * and reports the first. @timeout_ms is how long a busy directory is waited for. Idempotent. 0;
+ * -errno: something is left, and the record must stay.
+ */
+int sandbox_remove(struct sandbox *s, const struct record *r, const struct hook_config *config,
+                   int timeout_ms, struct err *e);
+
+/* End every process in the cgroups that runs this very program: watchers and placeholders that no
+ * record names. */
+void sandbox_end_children(const struct cg_host *host, const struct record *r);
+
+/*
+ * The whole removal of a locked sandbox: its processes of ours, cgroups, links, record. On failure
+ * the record stays, so that prune can go on. The lock is released when the record is gone.
+ */
+int sandbox_destroy(const struct state_dir *state, const struct cg_host *host,
+                    const struct record *r, const struct hook_config *config, int timeout_ms,
+                    struct record_lock *lock, struct err *e);
+
+#endif

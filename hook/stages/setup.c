@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/stages/setup.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "hook/sandbox/claim.h"
+#include "hook/sandbox/prune.h"
+#include "hook/stages/placeholder.h"
+#include "hook/stages/run.h"
+#include "hook/vcpu/vcpu.h"
+#include "hook/watch/scan.h"
+#include "hook/watch/watcher.h"
+
+#include <errno.h>
+
+int lifecycle_read(int fd, enum stage *stage, struct arena *a, struct oci_input *ret, struct err *e)
+{
+    const struct oci_state *state = &ret->state;
+    struct err config_error = ERR_INIT;
+    int r = oci_input_read(fd, a, ret, e);
+
+    if (r == 0 && *stage == STAGE_NONE)
+        r = stage_from_state(state, stage, e);
+    if (r < 0 || ret->has_config)
+        return r;
+    if (!str_empty(state->bundle) && state->bundle[0] == '/')
+        r = oci_config_read_bundle(state->bundle, a, &ret->config, &config_error);
+    else
+        r = err_input(&config_error,
+                      "state.bundle: missing or not an absolute path, and there is no "
+                      "config document behind the state on standard input");
+    if (r == 0) {
+        ret->has_config = true;
+        return 0;
+    }
+    /* The bundle may be gone by then, or be "/" (a crun defect): the record is enough. */
+    if (stage_action(*stage) == ACTION_TEARDOWN)
+        return 0;
+    if (e)
+        *e = config_error;
+    return r;
+}
+
+struct setup {
+    struct proc_id init;
+    struct cg_origin origin;
+    struct record record; /* as it will be */
+    struct sandbox sandbox;
+    struct change change; /* of its limits and devices */
+    struct child watcher;
+    struct child runtime_placeholder; /* for the scope that init leaves */
+    struct child sandbox_placeholder; /* for a scope that would have no process */
+    bool placed;                      /* init is where it belongs, since an earlier stage */
+    bool begun; /* the plan was accepted: from here on there may be something to undo */
+    bool wrote_record, changed_limits, attached;
+};
+
+/* The same id again is a retry or a successor; but not while the first one lives. */
+static int check_conflicts(const struct run *run, const struct proc_id *init, struct err *e)
+{
+    const struct record_container *same = record_find(&run->before, run->input->state.id);
+    struct proc_id old = record_process_id(same ? same->init : NULL);
+    const struct plan *p = &run->plan;
+
+    if (same && old.pid != init->pid && proc_alive(&old))
+        return err_set(e, -EEXIST,
+                       "container %s already runs in sandbox %s with process %d; stop it "
+                       "first, or give each runtime its own --state-dir",
+                       p->container_id, p->sandbox_id, (int)old.pid);
+    if (run->found == RECORD_VALID &&
+        run->before.sandbox_cgroup_only.value != p->sandbox_cgroup_only)
+        return err_input(e,
+                         "sandbox %s runs with sandbox_cgroup_only=%s, container %s wants %s; "
+                         "all containers of a sandbox need the same policy, that of the first",
+                         p->sandbox_id, run->before.sandbox_cgroup_only.value ? "true" : "false",
+                         p->container_id, p->sandbox_cgroup_only ? "true" : "false");
+    if (run->found == RECORD_VALID && run->before.layout &&
+        !str_eq(run->before.layout, layout_name(p->layout)))
+        return err_set(e, -EINVAL,
+                       "sandbox %s was made with layout %s, and the configuration says %s by now",
+                       p->sandbox_id, run->before.layout, layout_name(p->layout));
+    if (run->found == RECORD_VALID && !str_eq(run->before.manager, plan_manager_name(p)))
+        return err_input(e,
+                         "sandbox %s has its cgroups by %s, and the cgroupsPath of container %s is "
+                         "one for %s; all containers of a sandbox need the same manager",
+                         p->sandbox_id, run->before.manager, p->container_id, plan_manager_name(p));
+    return 0;
+}
+
+static void build_record(const struct run *run, struct setup *s)
+{
+    const struct plan *p = &run->plan;
+    const struct record_container *before = record_find(&run->before, p->container_id);
+    /* A predecessor's placeholder is in a scope that goes with it. */
+    bool same = before && record_container_is_alive(before);
+    const struct record_container mine = {
+        .id = arena_strdup(run->a, p->container_id),
+        .bundle = run->input->state.bundle,
+        .init = record_process_new(run->a, &s->init),
+        .placeholder = same ? before->placeholder : NULL,
+        .runtime_path = same              ? before->runtime_path
+                        : p->runtime_path ? arena_strdup(run->a, p->runtime_path)
+                                          : NULL,
+        .resources = p->resources,
+    };
+
+    /* The sandbox was placed by its first container; its cgroup stays where it is. */
+    s->record = run->found == RECORD_VALID ? run->before : run_planned_record(p, run->a);
+    s->record.containers = run_with_container(run, &run->others, &mine);
+}
+
+static bool is_running(const struct record_process *p)
+{
+    struct proc_id id = record_process_id(p);
+
+    return child_works(&id);
+}
+
+/* One watcher per sandbox: the recorded one if it lives. */
+static int ensure_watcher(struct run *run, struct setup *s, struct err *e)
+{
+    int r;
+
+    if (!s->sandbox.has_overhead || is_running(s->record.watcher))
+        return 0;
+    r = watcher_fork(run->request->state_dir, s->record.sandbox_id, run->request->hook, &s->watcher,
+                     e);
+    if (r == 0)
+        s->record.watcher = record_process_new(run->a, &s->watcher.id);
+    return r;
+}
+
+static int ensure_placeholder(struct run *run, const struct proc_id *follow, struct child *child,
+                              struct record_process **recorded, struct err *e)
+{
+    int r;
+
+    if (is_running(*recorded))
+        return 0;
+    r = placeholder_fork(follow, child, e);
+    if (r == 0)
+        *recorded = record_process_new(run->a, &child->id);
+    return r;
+}
+
+/* Processes of ours, all forked before the record is written, so that it names them. */
+static int ensure_children(struct run *run, struct setup *s, struct err *e)
+{
+    struct record_container *mine = record_find(&s->record, run->plan.container_id);
+    int r = ensure_watcher(run, s, e);
+
+    if (r == 0 && run->plan.systemd && !s->placed)
+        r = ensure_placeholder(run, &s->init, &s->runtime_placeholder, &mine->placeholder, e);
+    /* On v2 the watcher is in the same scope. */
+    if (r == 0 && s->record.overhead_unit)
+        r = ensure_placeholder(run, NULL, &s->sandbox_placeholder, &s->record.placeholder, e);
+    return r;
+}
+
+/* A scope starts with one of our own processes where there is one: init must not be in a cgroup
+ * whose limits are not all in force. */
+static void choose_first(const struct run *run, struct setup *s)
+{
+    pid_t watcher = record_process_id(s->record.watcher).pid;
+    pid_t placeholder = record_process_id(s->record.placeholder).pid;
+
+    s->sandbox.sandbox_unit.first = placeholder ? placeholder : watcher ? watcher : s->init.pid;
+    s->sandbox.overhead_unit.first = watcher;
+    s->sandbox.sandbox_unit.expected = run->found == RECORD_VALID;
+    s->sandbox.overhead_unit.expected = run->found == RECORD_VALID;
+}
+
+/* Already where setup puts it: a second call of setup, or one after the watcher has placed threads.
+ */
+static bool is_placed(struct setup *s)
+{
+    return cg_holds(&s->sandbox.vcpu, s->init.pid) == 1 ||
+           (s->sandbox.has_overhead && cg_holds(&s->sandbox.overhead, s->init.pid) == 1);
+}
+
+static int make_cgroups(struct run *run, struct setup *s, struct err *e)
+{
+    bool nested = run->plan.layout == LAYOUT_NESTED;
+    int r;
+
+    s->changed_limits = !nested;
+    r = cg_create(&s->sandbox.vcpu, &s->change.files, nested ? NULL : &s->change.devices, e);
+    if (r == 0 && s->sandbox.has_overhead)
+        r = cg_create(&s->sandbox.overhead, &run->plan.overhead_files,
+                      run->plan.mode == CG_MODE_V2 ? NULL : &run->plan.device_table, e);
+    return r;
+}
+
+/* All attaching back to back: only the first write to a cgroup.procs waits for the kernel. systemd
+ * has been told of some of these processes, but only we know when they are in their place. */
+static int attach(struct run *run, struct setup *s, struct err *e)
+{
+    struct cg_controller *home = s->sandbox.has_overhead ? &s->sandbox.overhead : &s->sandbox.vcpu;
+    int r = 0;
+
+    if (s->sandbox_placeholder.id.pid > 0)
+        r = cg_add_process(&s->sandbox.vcpu, s->sandbox_placeholder.id.pid, e);
+    if (r == 0 && s->watcher.id.pid > 0)
+        r = cg_add_process(&s->sandbox.overhead, s->watcher.id.pid, e);
+    if (r < 0 || s->placed)
+        return r;
+    r = cg_add_process(home, s->init.pid, e);
+    if (r == 0 && !proc_alive(&s->init))
+        r = err_set(e, -ESRCH, "process %d of container %s has ended", (int)s->init.pid,
+                    run->plan.container_id);
+    return r;
+}
+
+/* Undo everything that this stage did; and what an earlier stage did for the same container,
+ * because the runtime stops it now, and not every runtime calls poststop then. */
+static void roll_back(struct run *run, struct setup *s, struct err *e)
+{
+    if (!s->begun)
+        return;
+    if (s->attached)
+        cg_restore(&run->host, s->init.pid, &s->origin);
+    child_abort(&s->watcher);
+    child_abort(&s->runtime_placeholder);
+    child_abort(&s->sandbox_placeholder);
+    if (run->alive.count > 0 && s->changed_limits)
+        change_revert(&s->change, &s->sandbox);
+    cg_undo_create(&s->sandbox.overhead); /* on v2 inside of the other */
+    cg_undo_create(&s->sandbox.vcpu);
+    if (!s->wrote_record)
+        return;
+    if (run->alive.count > 0) {
+        /* A watcher of this run is gone: the next stage starts another. */
+        record_write(&run->lock, run->a, &run->before, NULL);
+        if (!record_find(&run->before, run->plan.container_id))
+            record_unlink(&run->state, run->plan.container_id, run->plan.sandbox_id);
+    } else if (run->found == RECORD_VALID) {
+        sandbox_destroy(&run->state, &run->host, &run->before, run->request->hook,
+                        SANDBOX_PATIENCE_MS, &run->lock, NULL);
+    } else if (sandbox_load(&s->sandbox, NULL) == -ENOENT) {
+        record_unlink(&run->state, run->plan.container_id, run->plan.sandbox_id);
+        record_remove(&run->state, run->plan.sandbox_id, run->plan.sandbox_path, &run->lock);
+    } else {
+        /* Something could not be undone: the record stays, so that teardown or prune finds it. */
+        err_hint(e, "; a cgroup made for it is still busy, `prune` removes it later");
+    }
+}
+
+/* The limits in force are without those that have died by now. If that cannot be written, the next
+ * stage finds them dead again. */
+static void drop_dead(struct run *run, struct setup *s)
+{
+    const struct record_container *mine = record_find(&s->record, run->plan.container_id);
+
+    if (run->alive.count == run->others.count)
+        return;
+    s->record.containers = run_with_container(run, &run->alive, mine);
+    if (record_write(&run->lock, run->a, &s->record, NULL) == 0)
+        run_unlink_dropped(run, &s->record);
+}
+
+/* Where the runtime has put the process. crun makes a cgroup of its own in a scope, and that is
+ * what its `update` changes. */
+static const char *origin_path(const struct run *run, const struct cg_origin *origin)
+{
+    const struct cg_hierarchy *h = cg_host_find(&run->host, CG_CTL_CPU);
+
+    return origin->paths[h ? h - run->host.hierarchies : 0];
+}
+
+static int find_origin(struct run *run, struct setup *s, struct err *e)
+{
+    struct record_container *mine = record_find(&s->record, run->plan.container_id);
+    int r = cg_origin_read(&run->host, s->init.pid, run->a, &s->origin, e);
+
+    if (r == 0 && origin_path(run, &s->origin))
+        mine->runtime_path = arena_strdup(run->a, origin_path(run, &s->origin));
+    return r;
+}
+
+/* The watcher last: it is the one that acts. */
+static int let_go(struct setup *s, struct err *e)
+{
+    int r = child_go(&s->runtime_placeholder, e);
+
+    if (r == 0)
+        r = child_go(&s->sandbox_placeholder, e);
+    return r < 0 ? r : child_go(&s->watcher, e);
+}
+
+/*
+ * The sandbox cgroup is another sandbox's. One that is dead is removed; only what its own stages
+ * hold is waited for, and they never wait for us, as they have what we want.
+ */
+static int evict(struct run *run, const char *owner, struct err *e)
+{
+    const struct plan *p = &run->plan;
+    struct record_lock lock;
+    struct record record;
+    enum record_state st;
+    int r = record_lock(&run->state, owner, true, RUN_LOCK_TIMEOUT_MS, &lock, e);
+
+    if (r < 0)
+        return r;
+    r = record_read(&lock, run->a, &record, &st, e);
+    if (r == 0 && st == RECORD_VALID && record_is_alive(&record))
+        r = err_set(e, -EEXIST,
+                    "cgroup %s is that of sandbox %s, which is running; give each container a "
+                    "cgroupsPath of its own",
+                    p->sandbox_path, owner);
+    else if (r == 0 && st == RECORD_VALID)
+        r = sandbox_destroy(&run->state, &run->host, &record, run->request->hook,
+                            SANDBOX_PATIENCE_MS, &lock, e);
+    else if (r == 0)
+        record_remove(&run->state, owner, p->sandbox_path, &lock);
+    record_unlock(&lock);
+    return r;
+}
+
+/* A new sandbox's cgroup must be nobody else's. */
+static int claim(struct run *run, struct err *e)
+{
+    const char *owner;
+    int r;
+
+    do {
+        r = claim_take(&run->state, run->plan.sandbox_id, run->plan.sandbox_path, run->a, &owner,
+                       e);
+        if (r != -EEXIST)
+            return r;
+        r = evict(run, owner, e);
+    } while (r == 0);
+    return r;
+}
+
+static int setup_locked(struct run *run, struct setup *s, struct err *e)
+{
+    struct plan_input in = run_plan_input(run);
+    int r = check_conflicts(run, &s->init, e);
+
+    if (r < 0)
+        return r;
+    in.others = run_resources(run, &run->alive);
+    in.other_count = run->alive.count;
+    r = plan_make(&in, run->a, &run->plan, e);
+    if (r < 0)
+        return r;
+    /* Nothing of it is ever written with layout nested. */
+    if (run->plan.layout != LAYOUT_NESTED)
+        s->change = run_change(run, &run->plan);
+    for (size_t i = 0; i < run->plan.warning_count; i++)
+        log_msg(run->plan.warnings[i] == run->plan.refused ? LEVEL_WARNING : LEVEL_INFO, "%s",
+                run->plan.warnings[i]);
+    s->begun = true;
+    build_record(run, s);
+    sandbox_init(&s->sandbox, &run->host, &run->state.parents, &s->record);
+    if (run->found == RECORD_VALID)
+        s->placed = sandbox_load(&s->sandbox, NULL) == 0 && is_placed(s);
+    if (!s->placed)
+        r = find_origin(run, s, e);
+    if (r == 0 && run->found != RECORD_VALID)
+        r = claim(run, e);
+    if (r < 0)
+        return r;
+    r = ensure_children(run, s, e);
+    choose_first(run, s);
+    /* From here on teardown and prune know of everything that may exist. */
+    if (r == 0) {
+        s->wrote_record = true;
+        r = record_link(&run->state, run->plan.container_id, s->record.sandbox_id, e);
+    }
+    if (r == 0)
+        r = record_write(&run->lock, run->a, &s->record, e);
+    s->attached = !s->placed;
+    /* Before init leaves the runtime's scope, or systemd might find that empty in between. */
+    if (r == 0 && s->runtime_placeholder.id.pid > 0)
+        r = cg_origin_enter(&run->host, s->runtime_placeholder.id.pid, &s->origin, e);
+    if (r == 0)
+        r = make_cgroups(run, s, e);
+    if (r == 0)
+        r = attach(run, s, e);
+    if (r < 0)
+        return r;
+    drop_dead(run, s);
+    return let_go(s, e);
+}
+
+/* What poststart is for: place what is there now. The watcher goes on from there. */
+static int place_now(struct run *run, struct setup *s, struct err *e)
+{
+    autofd kvm = vcpu_kvm_open();
+    struct scan scan = {
+        .sandbox = &s->sandbox,
+        .config = run->request->hook,
+        .cautious = true,
+        .kvm_dirfd = kvm,
+        .own = {record_process_id(s->record.watcher).pid,
+                record_process_id(s->record.placeholder).pid},
+    };
+    struct scan_result result;
+    int r = s->sandbox.has_overhead ? scan_pass(&scan, SCAN_ALL, &result, e) : 0;
+
+    scan_free(&scan);
+    return r;
+}
+
+/* Lock the sandbox; what a dead one of the same id left goes first. */
+static int lock_fresh(struct run *run, struct err *e)
+{
+    int r = run_lock(run, run->plan.sandbox_id, true, e);
+
+    if (r < 0 || run->found != RECORD_VALID || record_is_alive(&run->before))
+        return r;
+    r = sandbox_destroy(&run->state, &run->host, &run->before, run->request->hook,
+                        SANDBOX_PATIENCE_MS, &run->lock, e);
+    return r < 0 ? r : run_lock(run, run->plan.sandbox_id, true, e);
+}
+
+/* Place again, now that the process is known: layout nested goes by where it really is. */
+static int place_at_process(struct run *run, const struct proc_id *init, struct err *e)
+{
+    struct plan_input in;
+    struct cg_origin origin;
+    int r = cg_origin_read(&run->host, init->pid, run->a, &origin, e);
+
+    if (r < 0)
+        return r;
+    run->process_path = origin_path(run, &origin);
+    in = run_plan_input(run);
+    return plan_place(&in, run->a, &run->plan, e);
+}
+
+static int set_up(struct run *run, struct err *e)
+{
+    const struct oci_state *state = &run->input->state;
+    struct setup s = {
+        .watcher = CHILD_INIT,
+        .runtime_placeholder = CHILD_INIT,
+        .sandbox_placeholder = CHILD_INIT,
+    };
+    struct plan_input in = run_plan_input(run);
+    int r;
+
+    if (state->pid.value <= 0)
+        return err_input(e, "state.pid: missing or 0, but %s needs the container's process",
+                         stage_name(run->stage));
+    r = plan_place(&in, run->a, &run->plan, e);
+    if (r < 0)
+        return r;
+    r = proc_identify((pid_t)state->pid.value, &s.init);
+    /* It was short-lived: nothing is left to place. */
+    if (r == -ESRCH && stage_action(run->stage) == ACTION_UPDATE)
+        return 0;
+    if (r == -ESRCH)
+        return err_input(e, "state.pid: there is no process %lld", (long long)state->pid.value);
+    if (r < 0)
+        return err_sys(e, r, "cannot read /proc/%lld/stat", (long long)state->pid.value);
+    if (run->plan.layout == LAYOUT_NESTED)
+        r = place_at_process(run, &s.init, e);
+    if (r < 0)
+        return r;
+    log_about.sandbox_id = run->plan.sandbox_id;
+    log_about.cgroup = run->plan.sandbox_path;
+    r = state_dir_open(run->request->state_dir, true, &run->state, e);
+    if (r < 0)
+        return r;
+    prune_some(&run->state, &run->host, run->request->hook, run->plan.sandbox_id);
+    r = lock_fresh(run, e);
+    if (r < 0) {
+        record_abandon(&run->state, run->plan.sandbox_id, NULL, &run->lock);
+        return r;
+    }
+    sandbox_init(&s.sandbox, &run->host, &run->state.parents, &s.record);
+    r = setup_locked(run, &s, e);
+    if (r < 0)
+        roll_back(run, &s, e);
+    else if (stage_action(run->stage) == ACTION_UPDATE)
+        r = place_now(run, &s, e);
+    if (r < 0)
+        record_abandon(&run->state, run->plan.sandbox_id, run->plan.sandbox_path, &run->lock);
+    sandbox_close(&s.sandbox);
+    return r;
+}
+
+int lifecycle_run(const struct request *request, const struct oci_input *input, struct arena *a,
+                  struct err *e)
+{
+    struct run run = {
+        .request = request,
+        .input = input,
+        .stage = request->stage,
+        .a = a,
+        .state = STATE_DIR_INIT,
+        .lock = RECORD_LOCK_INIT,
+    };
+    int r = cg_host_open(a, &run.host, e);
+
+    run.facts.foreign = r == 0 && cg_host_is_foreign(&run.host);
+    if (run.facts.foreign) {
+        /* Once in the life of a container. */
+        if (stage_action(run.stage) != ACTION_TEARDOWN)
+            log_msg(LEVEL_WARNING, "%s", PLAN_FOREIGN);
+    } else if (r == 0) {
+        if (stage_action(run.stage) == ACTION_TEARDOWN) {
+            run.facts.mode = run.host.mode;
+            r = run_tear_down(&run, e);
+        } else {
+            facts_gather(run.host.mode, request->hook, a, &run.facts);
+            r = set_up(&run, e);
+        }
+    }
+    record_unlock(&run.lock);
+    state_dir_close(&run.state);
+    cg_host_close(&run.host);
+    return r;
+}

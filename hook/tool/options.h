@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_OPTIONS_H
+#define HOOK_OPTIONS_H
+
+/* The command line. */
+
+#include "cgroup/host.h"
+#include "hook/plan/stage.h"
+#include "oci/json.h"
+
+enum verb {
+    VERB_HOOK, /* a stage, named or derived */
+    VERB_PLAN,
+    VERB_CHECK,
+    VERB_LIST,
+    VERB_SHOW,
+    VERB_UPDATE,
+    VERB_DELETE,
+    VERB_PRUNE,
+    VERB_REGISTER,
+    VERB_HELP,
+    VERB_VERSION,
+};
+
+struct options {
+    enum verb verb;
+    enum stage stage;        /* STAGE_NONE: derive from the state */
+    const char *id;          /* show, update, delete */
+    const char *file;        /* register */
+    const char *program;     /* --path, register only; NULL: the running one */
+    const char *config_path; /* NULL: the default, which need not exist */
+    const char *state_dir;
+    const char *log_level; /* NULL: the configuration's */
+    struct json_bool only; /* --sandbox-cgroup-only */
+    bool has_stage;        /* --stage was given, plan only */
+    bool has_mode;         /* --cgroup-mode was given, plan only */
+    enum cg_mode mode;
+    bool json, dry_run, force, remove;
+};
+
+/* 0; -EINVAL with one line in @e that says what is wrong and where help is. */
+int options_parse(int argc, char **argv, struct options *ret, struct err *e);
+
+void options_usage(void);
+
+#endif

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/tool/verbs.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "cgroup/path.h"
+#include "hook/plan/plan.h"
+#include "hook/sandbox/prune.h"
+#include "hook/sandbox/record.h"
+#include "hook/sandbox/sandbox.h"
+#include "hook/stages/setup.h"
+#include "hook/vcpu/vcpu.h"
+#include "hook/watch/placement.h"
+#include "hook/watch/scan.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define LOCK_TIMEOUT_MS 10000
+
+static void print_writer(struct json_writer *w)
+{
+    fputs(json_writer_text(w, NULL), stdout);
+    json_writer_free(w);
+}
+
+int verb_plan(const struct options *o, const struct hook_config *config, struct arena *a,
+              struct err *e)
+{
+    struct oci_input input = {0};
+    enum stage stage = o->stage;
+    enum cg_mode mode = o->mode;
+    struct facts facts;
+    struct plan plan;
+    bool foreign = false;
+    int r = lifecycle_read(STDIN_FILENO, &stage, a, &input, e);
+
+    if (r == 0 && !o->has_mode) {
+        struct cg_host host;
+
+        r = cg_host_open(a, &host, e);
+        mode = host.mode;
+        foreign = r == 0 && cg_host_is_foreign(&host);
+        cg_host_close(&host);
+    }
+    if (r < 0)
+        return r;
+    facts_gather(mode, config, a, &facts);
+    facts.foreign = foreign;
+    const struct plan_input in = {
+        .stage = stage,
+        .state = &input.state,
+        .config = input.has_config ? &input.config : NULL,
+        .hook = config,
+        .only_argument = o->only,
+        .facts = &facts,
+    };
+    r = plan_make(&in, a, &plan, e);
+    if (r == 0)
+        plan_print(&plan, o->json);
+    return r;
+}
+
+/* What a verb on a recorded sandbox works with. */
+struct view {
+    struct cg_host host;
+    struct state_dir state;
+    struct record_lock lock;
+    struct record record;
+    enum record_state found;
+};
+
+#define VIEW_INIT                                                                                  \
+    {                                                                                              \
+        .state = STATE_DIR_INIT, .lock = RECORD_LOCK_INIT                                          \
+    }
+
+static void close_view(struct view *v)
+{
+    record_unlock(&v->lock);
+    state_dir_close(&v->state);
+    cg_host_close(&v->host);
+}
+
+/* -ENOENT without a message: there is no state directory, so there are no sandboxes. */
+static int open_view(const struct options *o, struct arena *a, struct view *v, struct err *e)
+{
+    int r = cg_host_open(a, &v->host, e);
+
+    if (r < 0)
+        return r;
+    r = state_dir_open(o->state_dir, false, &v->state, e);
+    if (r == -ENOENT)
+        err_reset(e);
+    return r;
+}
+
+/* The ids of all sandboxes; none where there is no state directory. */
+static int open_all(const struct options *o, struct arena *a, struct view *v, const char ***ids,
+                    size_t *count, struct err *e)
+{
+    int r = open_view(o, a, v, e);
+
+    if (r == 0)
+        r = record_list(&v->state, a, ids, count, e);
+    return r == -ENOENT ? 0 : r;
+}
+
+static int open_sandbox(const struct options *o, struct arena *a, struct view *v, struct err *e)
+{
+    const char *id = o->id;
+    char shown[300];
+    int r = cg_name_check(id, "sandbox id", e);
+
+    if (r < 0)
+        return r;
+    str_escape(id, shown, sizeof shown);
+    r = open_view(o, a, v, e);
+    if (r == 0 && record_lookup(&v->state, o->id, a, &id) < 0)
+        r = -ENOENT;
+    if (r == -ENOENT)
+        return err_set(e, r, "there is no sandbox \"%s\" under %s; `list` shows those there are",
+                       shown, o->state_dir);
+    if (r == 0)
+        r = record_lock(&v->state, id, false, LOCK_TIMEOUT_MS, &v->lock, e);
+    if (r == 0)
+        r = record_read(&v->lock, a, &v->record, &v->found, e);
+    if (r == 0 && v->found != RECORD_VALID)
+        r = err_set(e, -ENOENT,
+                    "sandbox \"%s\" has no valid record; `prune` removes what is left of it",
+                    shown);
+    return r;
+}
+
+static const char *liveness(const struct record *r)
+{
+    return record_is_alive(r) ? "running" : "dead";
+}
+
+static void list_one(struct json_writer *w, const char *id, const struct record *r,
+                     const char *state)
+{
+    char shown[300];
+
+    if (!w) {
+        printf("%-40s %-10s %-12s %2zu  %s\n", str_escape(id, shown, sizeof shown), state,
+               r->sandbox_cgroup_only.value ? "all threads" : "vCPU split", r->containers.count,
+               r->sandbox_path ? r->sandbox_path : "");
+        return;
+    }
+    json_open_object(w, NULL);
+    json_string(w, "sandbox_id", id);
+    json_string(w, "state", state);
+    json_bool(w, "sandbox_cgroup_only", r->sandbox_cgroup_only.value);
+    json_string(w, "sandbox_path", r->sandbox_path);
+    json_string(w, "overhead_path", r->overhead_path);
+    json_open_list(w, "containers");
+    for (size_t i = 0; i < r->containers.count; i++)
+        json_string(w, NULL, JSON_AT(r->containers, struct record_container, i).id);
+    json_close_list(w);
+    json_close_object(w);
+}
+
+/* One record that cannot be read must not hide the others. */
+static const char *read_state(const struct record_lock *lock, struct arena *a, struct record *ret)
+{
+    static const char *const words[] = {
+        [RECORD_NONE] = "no record",
+        [RECORD_OTHER_BOOT] = "other boot",
+    };
+    enum record_state found;
+
+    if (record_read(lock, a, ret, &found, NULL) < 0) {
+        *ret = (struct record){0};
+        return "unreadable";
+    }
+    return found == RECORD_VALID ? liveness(ret) : words[found];
+}
+
+int verb_list(const struct options *o, const struct hook_config *config, struct arena *a,
+              struct err *e)
+{
+    struct json_writer *w = o->json ? json_writer_new(true) : NULL;
+    struct view v = VIEW_INIT;
+    const char **ids = NULL;
+    size_t count = 0;
+    int r = open_all(o, a, &v, &ids, &count, e);
+
+    (void)config;
+    if (w)
+        json_open_list(w, NULL);
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        struct record_lock lock;
+
+        if (record_lock(&v.state, ids[i], false, LOCK_TIMEOUT_MS, &lock, NULL) < 0)
+            continue; /* gone meanwhile */
+        list_one(w, ids[i], &v.record, read_state(&lock, a, &v.record));
+        record_unlock(&lock);
+    }
+    if (w) {
+        json_close_list(w);
+        print_writer(w);
+    }
+    close_view(&v);
+    return r;
+}
+
+/* One line, or one JSON object, per thread of a cgroup. */
+static void show_threads(struct json_writer *w, const struct cg_controller *c, const char *place,
+                         const struct record *record, const struct hook_config *config,
+                         const struct vcpu_kvm *kvm, struct arena *a)
+{
+    pid_t watcher = record_process_id(record->watcher).pid;
+    pid_t placeholder = record_process_id(record->placeholder).pid;
+    struct cg_pids tids;
+
+    if (cg_threads(c, a, &tids, NULL) < 0)
+        return;
+    for (size_t i = 0; i < tids.count; i++) {
+        struct proc_stat st;
+        enum vcpu_source source;
+        char shown[128];
+        int index;
+
+        if (proc_stat_read(tids.items[i], &st) < 0)
+            continue;
+        source = vcpu_classify(tids.items[i], &st, kvm, &config->vcpu_thread_patterns, &index);
+        if (!w) {
+            printf("  %-8d %-18s %-10s %s\n", (int)tids.items[i],
+                   str_escape(st.comm, shown, sizeof shown), place,
+                   tids.items[i] == watcher       ? "watcher"
+                   : tids.items[i] == placeholder ? "placeholder"
+                   : source == VCPU_NONE          ? ""
+                                                  : "vCPU");
+            continue;
+        }
+        json_open_object(w, NULL);
+        json_i64(w, "tid", tids.items[i]);
+        json_string(w, "name", st.comm);
+        json_string(w, "cgroup", place);
+        json_bool(w, "vcpu", source != VCPU_NONE);
+        json_string(w, "vcpu_source", vcpu_source_name(source));
+        if (index == VCPU_NO_INDEX)
+            json_null(w, "vcpu_index");
+        else
+            json_i64(w, "vcpu_index", index);
+        json_close_object(w);
+    }
+}
+
+/* Which vCPUs there are, and whether all of them are in their place. */
+static void show_placement(struct json_writer *w, struct sandbox *s, const struct view *v,
+                           const struct hook_config *config, int kvm_dirfd, struct arena *a)
+{
+    struct scan scan = {
+        .sandbox = s,
+        .config = config,
+        .kvm_dirfd = kvm_dirfd,
+        .own = {record_process_id(v->record.watcher).pid,
+                record_process_id(v->record.placeholder).pid},
+    };
+    struct placement_report report;
+    struct scan_result result;
+
+    if (scan_pass(&scan, SCAN_LOOK, &result, NULL) == 0) {
+        placement_look(&scan, v->lock.dirfd, a, &report);
+        if (w)
+            placement_write_json(w, "placement", &report);
+        else
+            printf("  placement: %s, %s\n", report.state, report.why);
+    }
+    scan_free(&scan);
+}
+
+int verb_show(const struct options *o, const struct hook_config *config, struct arena *a,
+              struct err *e)
+{
+    struct view v = VIEW_INIT;
+    struct json_writer *w = NULL;
+    struct vcpu_kvm kvm;
+    struct sandbox s;
+    autofd kvm_dir = FD_NONE;
+    int r = open_sandbox(o, a, &v, e);
+
+    if (r < 0) {
+        close_view(&v);
+        return r;
+    }
+    sandbox_init(&s, &v.host, NULL, &v.record);
+    r = sandbox_load(&s,
+                     NULL); /* a dead sandbox has no cgroups: its record is shown all the same */
+    kvm_dir = vcpu_kvm_open();
+    vcpu_kvm_read(kvm_dir, NULL, NULL, a, &kvm);
+    if (o->json) {
+        w = json_writer_new(true);
+        json_open_object(w, NULL);
+        json_string(w, "state", liveness(&v.record));
+        record_write_json(w, "record", &v.record);
+        json_open_list(w, "threads");
+    } else {
+        list_one(NULL, v.record.sandbox_id, &v.record, liveness(&v.record));
+    }
+    if (r == 0)
+        show_threads(w, &s.vcpu, "sandbox", &v.record, config, &kvm, a);
+    if (r == 0 && s.has_overhead)
+        show_threads(w, &s.overhead, "overhead", &v.record, config, &kvm, a);
+    if (w)
+        json_close_list(w);
+    if (r == 0)
+        show_placement(w, &s, &v, config, kvm_dir, a);
+    if (w) {
+        json_close_object(w);
+        print_writer(w);
+    }
+    sandbox_close(&s);
+    close_view(&v);
+    return 0;
+}
+
+int verb_update(const struct options *o, const struct hook_config *config, struct arena *a,
+                struct err *e)
+{
+    struct view v = VIEW_INIT;
+    struct scan_result result;
+    struct sandbox s;
+    struct scan scan = {.sandbox = &s, .config = config, .kvm_dirfd = FD_NONE, .cautious = true};
+    autofd kvm_dir = FD_NONE;
+    int r = open_sandbox(o, a, &v, e);
+
+    if (r == 0 && !v.record.sandbox_cgroup_only.value) {
+        sandbox_init(&s, &v.host, NULL, &v.record);
+        kvm_dir = vcpu_kvm_open();
+        scan.kvm_dirfd = kvm_dir;
+        scan.own[0] = record_process_id(v.record.watcher).pid;
+        scan.own[1] = record_process_id(v.record.placeholder).pid;
+        r = sandbox_load(&s, e);
+        if (r == 0)
+            r = scan_pass(&scan, SCAN_ALL, &result, e);
+        scan_free(&scan);
+        sandbox_close(&s);
+    }
+    close_view(&v);
+    return r;
+}
+
+int verb_delete(const struct options *o, const struct hook_config *config, struct arena *a,
+                struct err *e)
+{
+    struct view v = VIEW_INIT;
+    int r = open_sandbox(o, a, &v, e);
+
+    if (r == 0 && !o->force && record_is_alive(&v.record))
+        r = err_set(e, -EBUSY,
+                    "a container of sandbox %s runs; stop it first, or use --force to move its "
+                    "processes to %s, out of the sandbox's limits",
+                    v.record.sandbox_id, v.record.parent_path);
+    if (r == 0)
+        r = sandbox_destroy(&v.state, &v.host, &v.record, config, SANDBOX_PATIENCE_MS, &v.lock, e);
+    close_view(&v);
+    return r;
+}
+
+int verb_prune(const struct options *o, const struct hook_config *config, struct arena *a,
+               struct err *e)
+{
+    struct json_writer *w = o->json ? json_writer_new(true) : NULL;
+    struct view v = VIEW_INIT;
+    const char **ids = NULL;
+    size_t count = 0;
+    int r = open_all(o, a, &v, &ids, &count, e), first = 0;
+
+    if (w)
+        json_open_list(w, NULL);
+    for (size_t i = 0; i < count; i++) {
+        struct err own = ERR_INIT;
+        char shown[300];
+        enum prune_result result = prune_one(&v.state, &v.host, config, ids[i], o->dry_run, &own);
+
+        if (result == PRUNE_FAILED && first == 0)
+            first = err_set(e, own.code, "sandbox %s: %s", str_escape(ids[i], shown, sizeof shown),
+                            own.text);
+        if (result != PRUNE_DEAD)
+            continue;
+        if (w)
+            json_string(w, NULL, ids[i]);
+        else
+            printf("%s %s\n", o->dry_run ? "would remove" : "removed",
+                   str_escape(ids[i], shown, sizeof shown));
+    }
+    if (v.state.sandboxes >= 0 && !o->dry_run)
+        prune_rest(&v.state, &v.host);
+    if (w) {
+        json_close_list(w);
+        print_writer(w);
+    }
+    close_view(&v);
+    return r < 0 ? r : first;
+}

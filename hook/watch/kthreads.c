@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/watch/kthreads.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/proc.h"
+#include "base/str.h"
+#include "cgroup/controller.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+
+#define KTHREADD "2"
+/* 4 million pids of 8 bytes each. */
+#define LIST_MAX ((size_t)32 << 20)
+
+static const struct {
+    const char *prefix;
+    enum kthread_kind kind;
+} names[] = {
+    {"kvm-pit/", KTHREAD_PIT},
+    {"vhost-", KTHREAD_VHOST},
+    {"kvm-nx-lpage-recovery-", KTHREAD_NX_RECOVERY},
+};
+
+static pid_t parse_id(const char *text, size_t len)
+{
+    uint64_t id;
+
+    return str_to_u64(text, len, &id) == 0 && id <= INT_MAX && *text != '0' ? (pid_t)id : 0;
+}
+
+enum kthread_kind kthread_parse(const char *name, pid_t *ret_id)
+{
+    *ret_id = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        size_t len = strlen(names[i].prefix);
+
+        if (strncmp(name, names[i].prefix, len) != 0)
+            continue;
+        *ret_id = parse_id(name + len, strlen(name + len));
+        return *ret_id > 0 ? names[i].kind : KTHREAD_OTHER;
+    }
+    return str_eq(name, "kvm-nx-lpage-re") || str_eq(name, "kthreadd") ? KTHREAD_UNKNOWN
+                                                                       : KTHREAD_OTHER;
+}
+
+static int compare_births(const void *a, const void *b)
+{
+    const struct kthread_birth *x = a, *y = b;
+
+    if (x->start_time != y->start_time)
+        return x->start_time < y->start_time ? -1 : 1;
+    return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+void kthreads_match(struct kthread_birth *timers, size_t timer_count, struct kthread_birth *vmms,
+                    size_t vmm_count)
+{
+    size_t left = vmm_count;
+
+    if (timer_count > 0)
+        qsort(timers, timer_count, sizeof *timers, compare_births);
+    if (vmm_count > 0)
+        qsort(vmms, vmm_count, sizeof *vmms, compare_births);
+    for (size_t i = timer_count; i-- > 0;) {
+        while (left > 0 && vmms[left - 1].start_time > timers[i].start_time)
+            left--;
+        timers[i].owner = left > 0 ? vmms[--left].pid : 0;
+    }
+}
+
+void kthreads_free(struct kthreads *k)
+{
+    free(k->others);
+    free(k->helpers);
+    free(k->vmms);
+    *k = (struct kthreads){.proc_fd = k->proc_fd, .kvm_dirfd = k->kvm_dirfd};
+}
+
+/* ---- listing ---- */
+
+static int compare_pids(const void *a, const void *b)
+{
+    pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void add_pid(struct arena *a, struct cg_pids *list, pid_t pid)
+{
+    *(pid_t *)arena_push(a, &list->items, &list->count, sizeof pid) = pid;
+}
+
+static bool has_pid(const pid_t *sorted, size_t count, pid_t pid)
+{
+    return count > 0 && bsearch(&pid, sorted, count, sizeof pid, compare_pids);
+}
+
+/* Every process that /proc shows. */
+static int list_all(const struct kthreads *k, struct arena *a, struct cg_pids *ret)
+{
+    int fd = openat(k->proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *entry;
+
+    if (!dir)
+        return -errno;
+    while ((entry = readdir(dir))) {
+        pid_t pid = parse_id(entry->d_name, strlen(entry->d_name));
+
+        if (pid > 0)
+            add_pid(a, ret, pid);
+    }
+    return 0;
+}
+
+static int list_kthreads(struct kthreads *k, struct arena *a, struct cg_pids *ret)
+{
+    autofree char *text = NULL;
+    ssize_t len =
+        io_read_all_at(k->proc_fd, KTHREADD "/task/" KTHREADD "/children", LIST_MAX, &text);
+    int r = 0;
+
+    *ret = (struct cg_pids){0};
+    k->unlisted = len == -ENOENT;
+    if (k->unlisted)
+        r = list_all(k, a, ret);
+    else if (len < 0)
+        return (int)len;
+    for (const char *p = len >= 0 ? text : ""; *p;) {
+        size_t width = strcspn(p, " \n");
+        pid_t pid = parse_id(p, width);
+
+        if (pid > 0)
+            add_pid(a, ret, pid);
+        p += width + (p[width] != '\0');
+    }
+    if (ret->count > 0)
+        qsort(ret->items, ret->count, sizeof *ret->items, compare_pids);
+    return r;
+}
+
+/* In a pid namespace of our own process 2 is anything, and no kernel thread is in sight. */
+static bool can_see(struct kthreads *k)
+{
+    char comm[80];
+
+    if (!k->asked) {
+        k->asked = true;
+        k->absent = io_read_at(k->proc_fd, KTHREADD "/comm", comm, sizeof comm) < 0 ||
+                    !str_eq(comm, "kthreadd");
+    }
+    return !k->absent;
+}
+
+/* ---- looking ---- */
+
+static bool read_stat(const struct kthreads *k, pid_t pid, struct proc_stat *ret)
+{
+    char name[32], text[1024];
+
+    snprintf(name, sizeof name, "%d/stat", (int)pid);
+    return io_read_at(k->proc_fd, name, text, sizeof text) >= 0 && proc_stat_parse(text, ret) == 0;
+}
+
+/* Programs that the kernel starts are children of kthreadd, too, and all others are in a list of
+ * all processes. Only a kernel thread has no executable. */
+static bool is_kernel(const struct kthreads *k, pid_t pid)
+{
+    char name[32], target[8];
+
+    snprintf(name, sizeof name, "%d/exe", (int)pid);
+    return readlinkat(k->proc_fd, name, target, sizeof target) < 0 && errno == ENOENT;
+}
+
+/* One thread that was not known. What can be neither named nor read is looked at again. */
+static enum kthread_kind look_at(const struct kthreads *k, pid_t pid, struct kthread *ret)
+{
+    struct proc_stat st;
+
+    *ret = (struct kthread){.pid = pid, .kind = KTHREAD_UNKNOWN};
+    if (!read_stat(k, pid, &st))
+        return ret->kind;
+    ret->kind = kthread_parse(st.comm, &ret->id);
+    ret->start_time = st.start_time;
+    if (ret->kind != KTHREAD_OTHER && ret->kind != KTHREAD_UNKNOWN && !is_kernel(k, pid))
+        ret->kind = KTHREAD_OTHER;
+    return ret->kind;
+}
+
+static void *copy(const void *from, size_t count, size_t size)
+{
+    void *to = count > 0 ? malloc(count * size) : NULL;
+
+    if (count > 0 && !to)
+        err_out_of_memory();
+    return count > 0 ? memcpy(to, from, count * size) : NULL;
+}
+
+struct helpers {
+    struct kthread *items; /* in an arena */
+    size_t count;
+};
+
+static void add_helper(struct arena *a, struct helpers *list, const struct kthread *h)
+{
+    *(struct kthread *)arena_push(a, &list->items, &list->count, sizeof *h) = *h;
+}
+
+/* The list, compared with the last one. All are sorted. True: a timer's thread has come. */
+static bool look(struct kthreads *k, const struct cg_pids *list, struct arena *a)
+{
+    struct cg_pids others = {0};
+    struct helpers helpers = {0};
+    bool timer = false;
+
+    for (size_t i = 0, h = 0; i < list->count; i++) {
+        pid_t pid = list->items[i];
+        struct kthread found;
+
+        while (h < k->helper_count && k->helpers[h].pid < pid)
+            h++;
+        if (h < k->helper_count && k->helpers[h].pid == pid) {
+            add_helper(a, &helpers, &k->helpers[h]);
+        } else if (has_pid(k->others, k->other_count, pid) ||
+                   look_at(k, pid, &found) == KTHREAD_OTHER) {
+            add_pid(a, &others, pid);
+        } else if (found.kind != KTHREAD_UNKNOWN) {
+            timer = timer || found.kind == KTHREAD_PIT;
+            add_helper(a, &helpers, &found);
+        }
+    }
+    free(k->others);
+    k->others = copy(others.items, others.count, sizeof *others.items);
+    k->other_count = others.count;
+    free(k->helpers);
+    k->helpers = copy(helpers.items, helpers.count, sizeof *helpers.items);
+    k->helper_count = helpers.count;
+    return timer;
+}
+
+/* ---- owners ---- */
+
+/* The number behind "Tgid:", and the last one behind "NStgid:": in the innermost namespace. */
+static bool read_ids(const struct kthreads *k, pid_t id, pid_t *ret_tgid, pid_t *ret_inner)
+{
+    char name[32], text[8192], *cursor = text, *line;
+    pid_t tgid = 0, inner = 0;
+
+    snprintf(name, sizeof name, "%d/status", (int)id);
+    if (io_read_at(k->proc_fd, name, text, sizeof text) < 0)
+        return false;
+    while ((line = str_next(&cursor, '\n'))) {
+        char *last = strrchr(line, '\t');
+
+        if (last && str_starts(line, "Tgid:\t"))
+            tgid = parse_id(last + 1, strlen(last + 1));
+        else if (last && str_starts(line, "NStgid:\t"))
+            inner = parse_id(last + 1, strlen(last + 1));
+    }
+    *ret_tgid = tgid;
+    *ret_inner = inner;
+    return tgid > 0 && inner > 0;
+}
+
+struct births {
+    struct kthread_birth *items; /* in an arena */
+    size_t count;
+};
+
+static void add_birth(const struct kthreads *k, pid_t pid, struct arena *a, struct births *ret)
+{
+    struct proc_stat st;
+
+    if (read_stat(k, pid, &st))
+        *(struct kthread_birth *)arena_push(a, &ret->items, &ret->count, sizeof *ret->items) =
+            (struct kthread_birth){.pid = pid, .start_time = st.start_time};
+}
+
+/* "<thread>-<fd>" for each VM of the host. */
+static void add_known_to_kvm(const struct kthreads *k, pid_t inner, struct arena *a,
+                             struct births *ret)
+{
+    int fd = openat(k->kvm_dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *entry;
+
+    while (dir && (entry = readdir(dir))) {
+        pid_t id = parse_id(entry->d_name, strcspn(entry->d_name, "-")), tgid, own;
+
+        if (id > 0 && strchr(entry->d_name, '-') && read_ids(k, id, &tgid, &own) && own == inner)
+            add_birth(k, tgid, a, ret);
+    }
+}
+
+static bool holds_vm(const struct kthreads *k, pid_t pid)
+{
+    char name[32], target[32];
+    struct dirent *entry;
+    autodir dir = NULL;
+    int fd;
+
+    snprintf(name, sizeof name, "%d/fd", (int)pid);
+    fd = openat(k->proc_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    dir = fd >= 0 ? fdopendir(fd) : NULL;
+    while (dir && (entry = readdir(dir))) {
+        ssize_t len = readlinkat(fd, entry->d_name, target, sizeof target - 1);
+
+        target[len > 0 ? len : 0] = '\0';
+        if (str_eq(target, "anon_inode:kvm-vm"))
+            return true;
+    }
+    return false;
+}
+
+static void add_searched(const struct kthreads *k, pid_t inner, struct arena *a, struct births *ret)
+{
+    struct cg_pids all = {0};
+
+    (void)list_all(k, a, &all);
+    for (size_t i = 0; i < all.count; i++) {
+        pid_t tgid, own;
+
+        if ((k->unlisted || !has_pid(k->others, k->other_count, all.items[i])) &&
+            read_ids(k, all.items[i], &tgid, &own) && own == inner && holds_vm(k, all.items[i]))
+            add_birth(k, all.items[i], a, ret);
+    }
+}
+
+static bool has_birth(const struct births *list, pid_t pid)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->items[i].pid == pid)
+            return true;
+    }
+    return false;
+}
+
+static bool is_vmm(const struct kthreads *k, pid_t pid)
+{
+    for (size_t i = 0; i < k->vmm_count; i++) {
+        if (k->vmms[i] == pid)
+            return true;
+    }
+    return false;
+}
+
+/* All timers with this number, against all VMMs with this number, ours and others. */
+static void judge_timers(struct kthreads *k, pid_t inner, pid_t vmm, struct arena *a)
+{
+    struct births timers = {0}, vmms = {0};
+
+    for (size_t i = 0; i < k->helper_count; i++) {
+        const struct kthread *h = &k->helpers[i];
+
+        if (h->kind == KTHREAD_PIT && h->id == inner)
+            *(struct kthread_birth *)arena_push(a, &timers.items, &timers.count,
+                                                sizeof *timers.items) =
+                (struct kthread_birth){.pid = h->pid, .start_time = h->start_time};
+    }
+    if (timers.count == 0)
+        return;
+    if (k->kvm_dirfd >= 0)
+        add_known_to_kvm(k, inner, a, &vmms);
+    else
+        add_searched(k, inner, a, &vmms);
+    if (!has_birth(&vmms, vmm) && holds_vm(k, vmm))
+        add_birth(k, vmm, a, &vmms);
+    kthreads_match(timers.items, timers.count, vmms.items, vmms.count);
+    for (size_t i = 0; i < k->helper_count; i++) {
+        struct kthread *h = &k->helpers[i];
+
+        for (size_t t = 0; t < timers.count; t++) {
+            if (timers.items[t].pid == h->pid)
+                h->owner = is_vmm(k, timers.items[t].owner) ? timers.items[t].owner : 0;
+        }
+    }
+}
+
+/* Its name has a thread of the VMM. */
+static void judge_by_thread(const struct kthreads *k, struct kthread *h)
+{
+    char name[64];
+
+    for (size_t i = 0; !h->judged && h->owner == 0 && i < k->vmm_count; i++) {
+        snprintf(name, sizeof name, "%d/task/%d", (int)k->vmms[i], (int)h->id);
+        if (faccessat(k->proc_fd, name, F_OK, 0) == 0)
+            h->owner = k->vmms[i];
+    }
+    h->judged = true;
+}
+
+/* Owners are looked for once, and again when the VMMs are others than before. */
+static bool same_vmms(struct kthreads *k, const pid_t *vmms, size_t count)
+{
+    bool same = k->vmm_count == count;
+
+    for (size_t i = 0; same && i < count; i++)
+        same = k->vmms[i] == vmms[i];
+    if (same)
+        return true;
+    free(k->vmms);
+    k->vmms = copy(vmms, count, sizeof *vmms);
+    k->vmm_count = count;
+    for (size_t i = 0; i < k->helper_count; i++) {
+        k->helpers[i].judged = false;
+        k->helpers[i].owner = 0;
+    }
+    return false;
+}
+
+static void find_owners(struct kthreads *k, bool timers, struct arena *a)
+{
+    struct cg_pids inner = {0};
+
+    for (size_t i = 0; i < k->helper_count; i++) {
+        if (k->helpers[i].kind != KTHREAD_PIT)
+            judge_by_thread(k, &k->helpers[i]);
+    }
+    for (size_t i = 0; timers && i < k->vmm_count; i++) {
+        pid_t tgid, own;
+        bool seen = false;
+
+        if (!read_ids(k, k->vmms[i], &tgid, &own))
+            continue;
+        for (size_t n = 0; n < inner.count; n++)
+            seen = seen || inner.items[n] == own;
+        if (seen)
+            continue;
+        add_pid(a, &inner, own);
+        judge_timers(k, own, k->vmms[i], a);
+    }
+}
+
+int kthreads_find(struct kthreads *k, const pid_t *vmms, size_t count, struct arena *a,
+                  struct cg_pids *ret, struct err *e)
+{
+    autoarena scratch = ARENA_INIT;
+    struct cg_pids list;
+    bool timers;
+    int r;
+
+    *ret = (struct cg_pids){0};
+    if (!can_see(k))
+        return 0;
+    r = list_kthreads(k, &scratch, &list);
+    if (r < 0)
+        return err_sys(e, r, "cannot list the kernel's threads in /proc");
+    timers = look(k, &list, &scratch);
+    timers = !same_vmms(k, vmms, count) || timers;
+    find_owners(k, timers, &scratch);
+    for (size_t i = 0; i < k->helper_count; i++) {
+        if (k->helpers[i].owner > 0)
+            add_pid(a, ret, k->helpers[i].pid);
+    }
+    return 0;
+}
+
+/* 1 moved; 0 there already, or ended. */
+static int place(const struct kthreads *k, struct kthread *h, struct cg_controller *overhead,
+                 struct err *e)
+{
+    struct kthread now;
+    int r;
+
+    if (h->refused || cg_holds(overhead, h->pid) != 0)
+        return 0;
+    /* A pid that was listed may be another thread's by now. */
+    if (look_at(k, h->pid, &now) != h->kind || now.id != h->id || now.start_time != h->start_time)
+        return 0;
+    r = cg_add_process(overhead, h->pid, e);
+    if (r == -ESRCH) {
+        err_reset(e);
+        return 0;
+    }
+    h->refused = r < 0;
+    return r < 0 ? r : 1;
+}
+
+int kthreads_place(struct kthreads *k, struct cg_controller *overhead, const pid_t *vmms,
+                   size_t count, struct err *e)
+{
+    autoarena a = ARENA_INIT;
+    struct cg_pids mine;
+    int moved = 0, first = kthreads_find(k, vmms, count, &a, &mine, e);
+
+    if (first < 0)
+        return first;
+    for (size_t i = 0; i < k->helper_count; i++) {
+        struct kthread *h = &k->helpers[i];
+        int r = h->owner > 0 ? place(k, h, overhead, first < 0 ? NULL : e) : 0;
+
+        if (r > 0)
+            moved += r;
+        else if (r < 0 && first == 0)
+            first = r;
+    }
+    return first < 0 ? first : moved;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_SCAN_H
+#define HOOK_SCAN_H
+
+/*
+ * One pass over a sandbox's threads: find the vCPUs, put every thread where it belongs.
+ *
+ * A pass costs what has changed since the one before: threads that were seen already are looked at
+ * again only while they are young, because a VMM names its threads after it has started them.
+ */
+
+#include "hook/plan/settings.h"
+#include "hook/vcpu/vcpu.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct sandbox;
+struct err;
+
+enum scan_depth {
+    SCAN_CHANGES, /* both cgroups' lists; new and young threads are looked at */
+    SCAN_QUICK,   /* the overhead's list alone; if it is another one than before, as SCAN_CHANGES */
+    SCAN_ALL,     /* every thread is looked at, and every vCPU's place is read back */
+    SCAN_LOOK,    /* every thread is looked at, none is moved */
+};
+
+struct scan_thread {
+    pid_t tid;
+    uint64_t start_time;
+    uint64_t name; /* a hash of it */
+    enum vcpu_source source;
+    int index;                    /* the vCPU's number or VCPU_NO_INDEX */
+    unsigned long long seen_us;   /* first seen as what it is, io_now_us() */
+    unsigned long long looked_us; /* when its name was read */
+    unsigned long long placed_us; /* a vCPU's arrival in the sandbox cgroup; 0: not there yet */
+    bool inside;                  /* in the sandbox cgroup when the pass ended */
+};
+
+struct scan_result {
+    size_t threads;          /* in both cgroups, our own left out */
+    size_t overhead_threads; /* of them in the overhead cgroup when the pass began */
+    size_t placed;           /* vCPU threads that are in the sandbox cgroup now */
+    size_t vcpus;            /* vCPU threads seen */
+    uint64_t print;          /* changes when threads come, go or are renamed */
+    bool quick;              /* one list was read, and it was the same as before */
+};
+
+struct scan {
+    /* set by the caller, who may change them between passes */
+    struct sandbox *sandbox; /* loaded */
+    const struct hook_config *config;
+    int kvm_dirfd;               /* vcpu_kvm_open(), or none */
+    pid_t own[2];                /* processes of ours that stay where they are; 0: none */
+    const struct vcpu_kvm *told; /* vCPUs that another source knows of; NULL: none */
+    /* The caller is not the watcher, and does not know whether it has constrained everything:
+     * without a vCPU nothing is moved. */
+    bool cautious;
+    /* Believe also VMs that were made by processes which live outside the sandbox. There may be
+     * thousands of those on the host, so not in every pass; SCAN_ALL and SCAN_LOOK always do. */
+    bool every_vm;
+    bool constrained; /* no vCPU appeared in time: everything was moved into the sandbox cgroup */
+    /* the state of the passes; scan_free() */
+    struct scan_thread *threads; /* sorted by tid */
+    size_t count, size;
+    uint64_t list; /* of the overhead's tids at the end of the last pass */
+    struct scan_result last;
+};
+
+/*
+ * Place every vCPU thread in the sandbox cgroup and every other thread in the overhead cgroup, and
+ * read each move back. Threads that end meanwhile are no error. Idempotent.
+ * 0; -errno of a move that the kernel refused: what was not reached is done by the next pass.
+ */
+int scan_pass(struct scan *scan, enum scan_depth depth, struct scan_result *ret, struct err *e);
+
+/* Forget all threads. The struct can be used again. */
+void scan_free(struct scan *scan);
+
+/* Whether a task is one of ours that a pass leaves alone. */
+bool scan_is_own(const struct scan *scan, pid_t id);
+
+#endif

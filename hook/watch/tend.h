@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_TEND_H
+#define HOOK_TEND_H
+
+/*
+ * What the watcher does for a VM besides placing its threads: the kernel's helper threads go into
+ * the overhead cgroup, and vCPUs get CPUs of their own where that is asked for.
+ *
+ * Dearer than a pass, so it is done when threads have changed and are quiet again, and now and
+ * then.
+ */
+
+#include "hook/plan/settings.h"
+#include "hook/watch/kthreads.h"
+#include "hook/watch/pinning.h"
+
+struct record;
+struct sandbox;
+struct scan;
+
+struct tend {
+    struct kthreads kthreads;
+    struct pinning pinning;
+    int proc_fd;                      /* of /proc, the struct's own */
+    int kthread_error, pinning_error; /* what was reported last */
+};
+
+/* @config is borrowed. Ends with the process. */
+void tend_init(struct tend *t, const struct hook_config *config);
+
+/*
+ * After a pass of @scan, whose sandbox is loaded. What fails is logged once and tried again.
+ * @verify: also undo what others have done meanwhile.
+ */
+void tend_vm(struct tend *t, const struct scan *scan, const struct record *r, bool verify);
+
+#endif

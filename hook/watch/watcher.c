@@ -1,0 +1,629 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/watch/watcher.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/str.h"
+#include "cgroup/host.h"
+#include "hook/plan/plan.h"
+#include "hook/sandbox/change.h"
+#include "hook/sandbox/sandbox.h"
+#include "hook/vcpu/vcpu.h"
+#include "hook/watch/drift.h"
+#include "hook/watch/placement.h"
+#include "hook/watch/scan.h"
+#include "hook/watch/tend.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SCAN_MIN_MS 1
+#define SCAN_MAX_MS 50
+/* While vCPUs are awaited, the interval grows no further than this: a vCPU must not run unlimited
+ * for longer than 5 ms. */
+#define SCAN_AWAIT_MS 3
+/* For this long after the last change; a VMM that takes longer to come up is looked at less often.
+ */
+#define AWAIT_MS 10000
+/* A sandbox is settled when its vCPUs are placed and nothing has changed for this long. */
+#define SETTLE_MS 2000
+/* ... or, when some vCPU could not be found, for this long. */
+#define GIVE_UP_MS 60000
+/* Between scans of a sandbox that has no vCPU, where the configuration names no interval. */
+#define IDLE_MS 1000
+/* Once settled every fourth pass looks at everything, or fewer if that would cost more than a
+ * thousandth of a CPU: threads may be renamed, moved by others, or started by a vCPU thread. What
+ * it costs never puts it off for longer than ALL_MAX_US. */
+#define ALL_EVERY  4
+#define ALL_COST   1000
+#define ALL_MAX_US 10000000
+/* While vCPUs are awaited, all VMs of the host are read this often, or less often if that would
+ * cost more than a twentieth of a CPU. */
+#define EVERY_VM_US   100000
+#define EVERY_VM_COST 20
+/* What takes longer than a pass is done when threads have been quiet for this long. */
+#define TEND_QUIET_US 20000
+/* How long a poststop hook may take to come after the last process has gone. */
+#define GRACE_MS 2000
+
+struct watch {
+    const char *state_dir;
+    const char *sandbox_id;
+    const struct hook_config *config;
+    struct cg_host host;
+    struct state_dir state;
+    struct record record;
+    struct sandbox sandbox;
+    struct scan scan;
+    struct placement placement;
+    struct tend tend;
+    struct drift drift;
+    struct stat record_file; /* as it was when it was read */
+    struct arena host_arena, record_arena;
+    sigset_t unblocked; /* the signal mask while sleeping */
+    int init_pidfd;     /* of a container that lives, to wake up when it does not any more */
+    unsigned long long started_us, changed_us, empty_since_us;
+    unsigned long long next_all_us; /* the next pass that looks at more than what has changed */
+    uint64_t print;
+    unsigned interval_ms;
+    bool timed_out, settled;
+    bool tend_due;  /* threads have changed since helpers and CPUs were seen to */
+    bool carry_due; /* CPU limits have changed and are not in the record yet */
+    int last_error, last_limit_error;
+};
+
+static volatile sig_atomic_t terminated;
+
+static void on_term(int signo)
+{
+    (void)signo;
+    terminated = 1;
+}
+
+/* Wait for the lock, but not for a teardown that holds it and waits for us. */
+static int lock_or_end(struct watch *w, struct record_lock *lock)
+{
+    const struct timespec pause = {.tv_nsec = 2000000};
+
+    for (;;) {
+        int r = record_lock(&w->state, w->sandbox_id, false, 0, lock, NULL);
+
+        if (r != -ETIMEDOUT)
+            return r;
+        ppoll(NULL, 0, &pause, &w->unblocked);
+        if (terminated)
+            return -ECANCELED;
+    }
+}
+
+/* Read the record again. 0 and locked; -ENOENT the sandbox is gone or another watcher's; -ECANCELED
+ * we are to end; other -errno for now, what we know of it is as it was. */
+static int reload(struct watch *w, struct record_lock *lock)
+{
+    struct arena a = ARENA_INIT;
+    struct record record;
+    enum record_state state;
+    int r = lock_or_end(w, lock);
+
+    if (r < 0)
+        return r;
+    r = record_read(lock, &a, &record, &state, NULL);
+    if (r == 0 && (state != RECORD_VALID || record_process_id(record.watcher).pid != getpid()))
+        r = -ENOENT;
+    if (r < 0) {
+        arena_free(&a);
+        record_unlock(lock);
+        return r;
+    }
+    sandbox_close(&w->sandbox);
+    arena_free(&w->record_arena);
+    w->record_arena = a;
+    w->record = record;
+    w->scan.own[1] = record_process_id(record.placeholder).pid;
+    sandbox_init(&w->sandbox, &w->host, &w->state.parents, &w->record);
+    return 0;
+}
+
+/* Whether the sandbox is no more ours to watch. */
+static bool is_over(int r)
+{
+    return r == -ENOENT || r == -ECANCELED;
+}
+
+static void follow_init(struct watch *w)
+{
+    fd_close(&w->init_pidfd);
+    for (size_t i = 0; i < w->record.containers.count && w->init_pidfd < 0; i++) {
+        struct proc_id init =
+            record_process_id(JSON_AT(w->record.containers, struct record_container, i).init);
+
+        w->init_pidfd = proc_open(&init);
+    }
+}
+
+/* Whose CPU limits may be changed under us. */
+static void follow_limits(struct watch *w)
+{
+    autoarena a = ARENA_INIT;
+    size_t count = w->record.containers.count;
+    struct drift_source *sources = arena_alloc(&a, (count + 1) * sizeof *sources);
+    size_t known = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct record_container *c =
+            &JSON_AT(w->record.containers, struct record_container, i);
+
+        if (c->runtime_path)
+            sources[known++] = (struct drift_source){c->id, c->runtime_path};
+    }
+    drift_set(&w->drift, sources, known);
+}
+
+/* Which record it is that was read. */
+static void adopt_file(struct watch *w, const struct record_lock *lock)
+{
+    if (fstatat(lock->dirfd, RECORD_FILE, &w->record_file, AT_SYMLINK_NOFOLLOW) < 0)
+        w->record_file = (struct stat){0};
+}
+
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* The cgroups and processes of a record that was just read. Releases the lock. */
+static int adopt(struct watch *w, struct record_lock *lock)
+{
+    int r = sandbox_load(&w->sandbox, NULL);
+
+    adopt_file(w, lock);
+    record_unlock(lock);
+    if (r == 0) {
+        follow_init(w);
+        follow_limits(w);
+    }
+    return r;
+}
+
+static int load(struct watch *w)
+{
+    struct record_lock lock;
+    int r = reload(w, &lock);
+
+    if (r == 0)
+        (void)adopt(w, &lock);
+    return r;
+}
+
+/* A stage has written the record again: containers came or went. */
+static void notice_record(struct watch *w)
+{
+    char name[NAME_MAX + sizeof RECORD_FILE + 2];
+    struct stat now;
+
+    snprintf(name, sizeof name, "%s/" RECORD_FILE, w->sandbox_id);
+    if (fstatat(w->state.sandboxes, name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+        !is_same_file(&now, &w->record_file))
+        (void)load(w);
+}
+
+/* Limits of all containers together, as setup makes them, where those of @before were in force; and
+ * what is missing of the sandbox cgroup: on v2 a controller that no limit needed before, on v1 a
+ * directory that somebody has removed. */
+static int apply_limits(struct watch *w, const struct json_list *before, struct err *e)
+{
+    autoarena a = ARENA_INIT;
+    size_t count = w->record.containers.count;
+    const struct oci_resources **all =
+        arena_alloc(&a, (count + 1) * sizeof(const struct oci_resources *));
+    struct plan plan = {.mode = w->host.mode, .systemd = w->record.sandbox_unit != NULL};
+    struct facts facts;
+    const struct change_input in = {
+        .hook = w->config,
+        .facts = &facts,
+        .systemd = plan.systemd,
+        .before = before,
+    };
+    struct change change;
+    int r;
+
+    for (size_t i = 0; i < count; i++)
+        all[i] = JSON_AT(w->record.containers, struct record_container, i).resources;
+    facts_gather(w->host.mode, w->config, &a, &facts);
+    r = plan_sandbox(all, count, w->config, &facts, false, &a, &plan, e);
+    if (r < 0)
+        return r;
+    change_make(&in, &plan, &a, &change);
+    w->sandbox.sandbox_unit.expected = w->sandbox.overhead_unit.expected = true;
+    r = cg_create(&w->sandbox.vcpu, &change.files, &change.devices, e);
+    if (r != -ENOTSUP)
+        return r;
+    /* The list of more containers than there are stays, see change_apply(). */
+    err_reset(e);
+    return cg_create(&w->sandbox.vcpu, &change.files, NULL, e);
+}
+
+/* The runtime's own cgroup got other CPU limits: carry them over, and remember them for the next
+ * stage. */
+static void carry_over(struct watch *w)
+{
+    struct err e = ERR_INIT;
+    struct json_list before = {0};
+    struct record_lock lock;
+    int r;
+
+    w->carry_due = drift_read(&w->drift) != 0 || w->carry_due;
+    if (!w->carry_due || reload(w, &lock) < 0)
+        return;
+    for (size_t i = 0; i < w->record.containers.count; i++) {
+        struct record_container *c = &JSON_AT(w->record.containers, struct record_container, i);
+        const struct oci_resources *now =
+            drift_resources(&w->drift, c->id, c->resources, &w->record_arena);
+
+        *(struct record_container *)arena_push(&w->record_arena, &before.items, &before.count,
+                                               sizeof *c) = *c;
+        if (now && now != c->resources) {
+            struct oci_resources *copy = arena_alloc(&w->record_arena, sizeof *copy);
+
+            *copy = *now;
+            c->resources = copy;
+        }
+    }
+    r = record_write(&lock, &w->record_arena, &w->record, &e);
+    w->carry_due = r < 0;
+    if (r == 0)
+        r = sandbox_load(&w->sandbox, &e);
+    if (r == 0)
+        r = apply_limits(w, &before, &e);
+    log_once(&w->last_limit_error, r, &e);
+    adopt(w, &lock);
+    w->tend_due = true; /* the kernel forgets affinities when a cpuset changes */
+}
+
+/* Nobody lives in the cgroups and no teardown has come. Returns true when the sandbox is gone. */
+static bool tear_down(struct watch *w)
+{
+    struct hook_config config = *w->config;
+    struct err e = ERR_INIT;
+    struct record_lock lock;
+    int r = reload(w, &lock);
+
+    if (r < 0)
+        return is_over(r);
+    /* A container that was added meanwhile. */
+    if (record_is_alive(&w->record)) {
+        adopt(w, &lock);
+        return false;
+    }
+    /* Only the watcher itself is in there, and killing that would end the work in the middle. */
+    config.leftovers = LEFTOVERS_MOVE;
+    r = sandbox_destroy(&w->state, &w->host, &w->record, &config, SANDBOX_PATIENCE_MS, &lock, &e);
+    log_once(&w->last_error, r, &e);
+    record_unlock(&lock);
+    return true;
+}
+
+/* No vCPU in time: nothing may stay without a limit. */
+static void constrain(struct watch *w)
+{
+    struct err e = ERR_INIT;
+    autoarena a = ARENA_INIT;
+    struct cg_pids pids;
+    int r = cg_processes(&w->sandbox.overhead, &a, &pids, &e);
+
+    for (size_t i = 0; r == 0 && i < pids.count; i++) {
+        if (scan_is_own(&w->scan, pids.items[i]))
+            continue;
+        r = cg_add_process(&w->sandbox.vcpu, pids.items[i], &e);
+        if (r == -ESRCH) {
+            err_reset(&e);
+            r = 0;
+        }
+    }
+    log_once(&w->last_error, r, &e);
+    w->scan.constrained = true;
+}
+
+static void check_timeout(struct watch *w, const struct scan_result *pass, unsigned long long now)
+{
+    if (pass->vcpus > 0 ||
+        now - w->started_us < (unsigned long long)w->config->vcpu_timeout_ms * 1000)
+        return;
+    if (!w->timed_out && pass->threads > 0)
+        log_msg(LEVEL_WARNING, "sandbox %s: no vCPU thread appeared within %u ms; %s",
+                w->sandbox_id, w->config->vcpu_timeout_ms,
+                w->config->no_vcpu == NO_VCPU_CONSTRAIN
+                    ? "everything is moved into the sandbox cgroup"
+                    : "everything stays in the overhead cgroup, without the sandbox's limits");
+    w->timed_out = true;
+    /* Also what was started in the overhead since. */
+    if (w->config->no_vcpu == NO_VCPU_CONSTRAIN && pass->overhead_threads > 0)
+        constrain(w);
+}
+
+static enum scan_depth choose_depth(const struct watch *w, unsigned long long now)
+{
+    if (!w->settled)
+        return SCAN_CHANGES;
+    return now >= w->next_all_us ? SCAN_ALL : SCAN_QUICK;
+}
+
+/*
+ * There is nothing left to do, by the configuration. A container that has joined meanwhile counts
+ * on us; one that joins later finds no watcher in the record, and starts another. Returns true when
+ * the watcher is to leave.
+ */
+static bool leave(struct watch *w)
+{
+    const struct stat seen = w->record_file;
+    struct record_lock lock;
+    int r = reload(w, &lock);
+
+    if (r < 0)
+        return is_over(r);
+    adopt_file(w, &lock);
+    if (is_same_file(&seen, &w->record_file)) {
+        w->record.watcher = NULL;
+        r = record_write(&lock, &w->record_arena, &w->record, NULL);
+        if (r == 0) {
+            record_unlock(&lock);
+            return true;
+        }
+    }
+    adopt(w, &lock);
+    w->changed_us = io_now_us();
+    w->interval_ms = SCAN_MIN_MS;
+    return false;
+}
+
+/* Fast while things move or vCPUs are awaited, slower and slower while they do not, at the hot-plug
+ * interval once settled. Returns false when the watcher is to leave. */
+static bool pace(struct watch *w, const struct scan_result *pass, unsigned long long now)
+{
+    bool found = pass->vcpus > 0 ? placement_is_complete(&w->placement) : w->timed_out;
+    unsigned long long quiet_ms;
+    unsigned most;
+
+    if (pass->print != w->print) {
+        w->print = pass->print;
+        w->changed_us = now;
+        w->interval_ms = SCAN_MIN_MS;
+        w->settled = false;
+        return true;
+    }
+    quiet_ms = (now - w->changed_us) / 1000;
+    if (quiet_ms >= (found ? SETTLE_MS : GIVE_UP_MS)) {
+        if (w->config->hotplug_interval_ms == 0 && pass->vcpus > 0)
+            return !leave(w);
+        w->interval_ms = w->config->hotplug_interval_ms ? w->config->hotplug_interval_ms : IDLE_MS;
+        w->settled = true;
+        /* Not before: the end of a sandbox that was short-lived is not to wait for it. */
+        if (w->drift.fd == FD_NONE)
+            (void)drift_watch(&w->drift);
+        return true;
+    }
+    most = !found && quiet_ms < AWAIT_MS ? SCAN_AWAIT_MS : SCAN_MAX_MS;
+    w->interval_ms += 1 + w->interval_ms / 8;
+    if (w->interval_ms > most)
+        w->interval_ms = most;
+    return true;
+}
+
+/* The end of the sandbox, noticed without a poststop. Returns true when the watcher is to leave. */
+static bool check_end(struct watch *w, const struct scan_result *pass, unsigned long long now)
+{
+    if (pass->threads > 0) {
+        w->empty_since_us = 0;
+        return false;
+    }
+    if (w->empty_since_us == 0)
+        w->empty_since_us = now;
+    if (now - w->empty_since_us < (unsigned long long)GRACE_MS * 1000) {
+        if (w->interval_ms > 100)
+            w->interval_ms = 100;
+        return false;
+    }
+    w->empty_since_us = 0;
+    return tear_down(w);
+}
+
+static void sleep_until_next(struct watch *w)
+{
+    struct timespec ts = {.tv_sec = w->interval_ms / 1000,
+                          .tv_nsec = (long)(w->interval_ms % 1000) * 1000000};
+    struct pollfd pfds[] = {
+        {.fd = w->init_pidfd, .events = POLLIN},
+        {.fd = w->drift.fd, .events = POLLIN},
+    };
+
+    if (ppoll(pfds, 2, &ts, &w->unblocked) < 0)
+        return;
+    /* A dead init wakes us once; what follows from it is seen in the cgroups. */
+    if (pfds[0].revents) {
+        fd_close(&w->init_pidfd);
+        w->interval_ms = SCAN_MIN_MS;
+    }
+    /* Without inotify, or of a cgroup that is not there yet, the files themselves tell. */
+    if (pfds[1].revents || w->settled)
+        carry_over(w);
+}
+
+static unsigned long long cpu_time_us(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+    return (unsigned long long)ts.tv_sec * 1000000 + (unsigned long long)ts.tv_nsec / 1000;
+}
+
+/*
+ * A directory of ours has vanished: systemd 252 removes empty cgroups of the blkio hierarchy when
+ * it reloads, also those of others, and a sandbox cgroup without vCPUs is empty. Made again, with
+ * all that belongs to it. Nothing happens when the sandbox is going.
+ */
+static void mend(struct watch *w)
+{
+    struct err e = ERR_INIT;
+    struct record_lock lock;
+    int r;
+
+    if (reload(w, &lock) < 0)
+        return;
+    r = record_is_alive(&w->record) ? apply_limits(w, &w->record.containers, &e) : 0;
+    log_once(&w->last_limit_error, r, &e);
+    adopt(w, &lock);
+}
+
+/* The dearer a thorough pass, the longer until the next one. */
+static unsigned long long next_all(const struct watch *w, unsigned long long cost_us)
+{
+    unsigned long long usual =
+        w->settled ? (unsigned long long)w->interval_ms * 1000 * ALL_EVERY : EVERY_VM_US;
+
+    cost_us *= w->settled ? ALL_COST : EVERY_VM_COST;
+    if (cost_us > ALL_MAX_US)
+        cost_us = ALL_MAX_US;
+    return io_now_us() + (cost_us > usual ? cost_us : usual);
+}
+
+/* One pass and what follows from it. Returns false when the watcher is to leave. */
+static bool look_around(struct watch *w)
+{
+    unsigned long long cost = cpu_time_us(), now = io_now_us();
+    enum scan_depth depth = choose_depth(w, now);
+    struct err e = ERR_INIT;
+    struct scan_result pass;
+    int r;
+
+    if (!w->settled && w->interval_ms <= SCAN_AWAIT_MS)
+        cg_keep_warm(&w->sandbox.overhead, w->scan.own[0]);
+    w->scan.every_vm =
+        !w->settled && !placement_is_complete(&w->placement) && now >= w->next_all_us;
+    r = scan_pass(&w->scan, depth, &pass, &e);
+    log_once(&w->last_error, r, &e);
+    if (r == -ENOENT || r == -ENODEV)
+        mend(w);
+    if (r < 0)
+        return true;
+    now = io_now_us();
+    check_timeout(w, &pass, now);
+    /* A list that is the same as before says nothing new. */
+    if (!pass.quick)
+        placement_update(&w->placement, &w->scan, w->timed_out, pass.print != w->print);
+    w->tend_due = w->tend_due || pass.print != w->print;
+    if (depth == SCAN_ALL ||
+        (w->tend_due && now - w->changed_us >= TEND_QUIET_US && pass.print == w->print)) {
+        tend_vm(&w->tend, &w->scan, &w->record, depth == SCAN_ALL);
+        w->tend_due = false;
+    }
+    if (!pace(w, &pass, now) || check_end(w, &pass, now))
+        return false;
+    if (depth == SCAN_ALL || w->scan.every_vm)
+        w->next_all_us = next_all(w, cpu_time_us() - cost);
+    if (depth == SCAN_ALL)
+        notice_record(w);
+    return true;
+}
+
+/* The setup relies on us, so what fails here is tried until it does not. Returns false when there
+ * is nothing to watch. */
+static bool begin(struct watch *w)
+{
+    const struct timespec pause = {.tv_nsec = 20000000};
+
+    for (;;) {
+        struct err e = ERR_INIT;
+        int r = cg_host_open(&w->host_arena, &w->host, &e);
+
+        if (r == 0)
+            r = state_dir_open(w->state_dir, false, &w->state, &e);
+        w->drift = (struct drift){.host = &w->host, .fd = FD_NONE};
+        if (r == 0)
+            r = load(w);
+        if (r == 0 || is_over(r) || terminated)
+            return r == 0;
+        log_once(&w->last_error, r, &e);
+        state_dir_close(&w->state);
+        cg_host_close(&w->host);
+        arena_free(&w->host_arena);
+        ppoll(NULL, 0, &pause, &w->unblocked);
+        if (terminated)
+            return false;
+    }
+}
+
+static void run(struct watch *w)
+{
+    autofd dir = FD_NONE;
+
+    if (!begin(w))
+        return;
+    tend_init(&w->tend, w->config);
+    dir = openat(w->state.sandboxes, w->sandbox_id, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    w->scan = (struct scan){
+        .sandbox = &w->sandbox,
+        .config = w->config,
+        .kvm_dirfd = vcpu_kvm_open(),
+        .own = {getpid(), record_process_id(w->record.placeholder).pid},
+    };
+    w->interval_ms = SCAN_MIN_MS;
+    w->started_us = w->changed_us = io_now_us();
+    w->placement = (struct placement){.dirfd = dir, .changed_us = w->started_us};
+    while (look_around(w) && !terminated) {
+        sleep_until_next(w);
+        if (terminated)
+            break;
+        if (w->scan.kvm_dirfd < 0 && w->interval_ms >= SCAN_AWAIT_MS)
+            w->scan.kvm_dirfd = vcpu_kvm_open(); /* the kvm module may be loaded later */
+    }
+}
+
+struct arguments {
+    const char *state_dir;
+    const char *sandbox_id;
+    const struct hook_config *config;
+};
+
+static void watch(const void *arg)
+{
+    const struct arguments *arguments = arg;
+    struct sigaction action = {.sa_handler = on_term};
+    sigset_t term, unblocked;
+    struct watch w;
+
+    /* Until here SIGTERM simply ends the process; from here on it ends the work in good order. */
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    sigprocmask(SIG_BLOCK, &term, &unblocked);
+    sigdelset(&unblocked, SIGTERM);
+    sigaction(SIGTERM, &action, NULL);
+    log_about.stage = "watch";
+    log_about.sandbox_id = arguments->sandbox_id;
+    w = (struct watch){
+        .state_dir = arguments->state_dir,
+        .sandbox_id = arguments->sandbox_id,
+        .config = arguments->config,
+        .unblocked = unblocked,
+        .state = STATE_DIR_INIT,
+        .init_pidfd = FD_NONE,
+    };
+    sandbox_init(&w.sandbox, &w.host, NULL, &w.record);
+    run(&w);
+}
+
+int watcher_fork(const char *state_dir, const char *sandbox_id, const struct hook_config *config,
+                 struct child *ret, struct err *e)
+{
+    const struct arguments arguments = {state_dir, sandbox_id, config};
+
+    return child_fork("osc-watch", watch, &arguments, ret, e);
+}

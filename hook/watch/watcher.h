@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_WATCHER_H
+#define HOOK_WATCHER_H
+
+/*
+ * The watcher of a sandbox without sandbox_cgroup_only: a detached process, living in the overhead
+ * cgroup, that places vCPU threads in the sandbox cgroup as they appear.
+ *
+ * Placement cannot be left to poststart: runc runs it inside `create`, before the VMM exists, and
+ * waits for it. So setup forks the watcher early, writes its identity into the record, makes the
+ * cgroups, and only then lets it go; a watcher whose setup dies before that ends by itself.
+ *
+ * It ends on SIGTERM (teardown sends it), when the sandbox's cgroups are gone, and when the last
+ * container has died and no teardown has come: then it tears the sandbox down itself.
+ */
+
+#include "hook/plan/settings.h"
+#include "hook/sandbox/child.h"
+#include "hook/sandbox/record.h"
+
+/*
+ * Fork a watcher that waits to be let go. @state_dir, @sandbox_id, @config are copied with the
+ * process. As child_fork().
+ */
+int watcher_fork(const char *state_dir, const char *sandbox_id, const struct hook_config *config,
+                 struct child *ret, struct err *e);
+
+#endif
