@@ -21,14 +21,6 @@
 /* A line for each network interface is the longest that is copied from a parent. */
 #define INHERITED_MAX ((size_t)1 << 20)
 
-const char *cg_full_path(const struct cg_hierarchy *h, const char *path, const char *leaf,
-                         const char *file, char *buf, size_t size)
-{
-    snprintf(buf, size, "%s%s%s%s%s%s", h->mount_point, str_eq(path, "/") ? "" : path,
-             leaf ? "/" : "", leaf ? leaf : "", file ? "/" : "", file ? file : "");
-    return buf;
-}
-
 /* The hierarchy whose descriptor this is, for messages. */
 static const struct cg_hierarchy *hierarchy_of(const struct cg_controller *c, int fd)
 {
@@ -60,78 +52,6 @@ void cg_close(struct cg_controller *c)
     for (size_t i = 0; i < CG_MAX_HIERARCHIES; i++)
         fd_close(&c->fds[i]);
     fd_close(&c->domain_fd);
-}
-
-/* Make each missing parent of @path. -ENOENT: a neighbour removed one again meanwhile. */
-static int make_parents(struct cg_controller *c, const struct cg_hierarchy *h, const char *path,
-                        struct err *e)
-{
-    char parent[PATH_MAX];
-    int r = 0;
-
-    for (const char *slash = path + 1; r == 0 && (slash = strchr(slash, '/')); slash++) {
-        snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
-        if (faccessat(h->fd, cg_path_relative(parent), F_OK, AT_SYMLINK_NOFOLLOW) < 0)
-            r = cg_parents_make(c->parents, h, parent, e);
-    }
-    return r;
-}
-
-int cg_make_dir(struct cg_controller *c, const struct cg_hierarchy *h, const char *path,
-                bool *ret_made, struct err *e)
-{
-    const char *relative = cg_path_relative(path);
-    char shown[PATH_MAX];
-    int r = -ENOENT;
-
-    *ret_made = false;
-    /* A neighbour may remove an empty parent between our making it and our using it: try again. */
-    for (int tries = 0; r == -ENOENT && tries < 8; tries++) {
-        err_reset(e);
-        r = mkdirat(h->fd, relative, 0755) < 0 ? -errno : 0;
-        *ret_made = r == 0;
-        if (r == -EEXIST)
-            r = 0;
-        if (r == -ENOENT) {
-            int made = make_parents(c, h, path, e);
-
-            if (made < 0 && made != -ENOENT)
-                return made;
-        }
-    }
-    if (r < 0)
-        return err_sys(e, r, "cannot make %s",
-                       cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
-    r = io_open_beneath(h->fd, relative, O_PATH | O_DIRECTORY);
-    if (r >= 0)
-        return r;
-    /* Nobody will know of it otherwise. */
-    if (*ret_made)
-        unlinkat(h->fd, relative, AT_REMOVEDIR);
-    *ret_made = false;
-    return err_sys(e, r, "cannot open %s", cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
-}
-
-bool cg_read_number(int dirfd, const char *file, uint64_t *ret)
-{
-    char text[64];
-    ssize_t len = io_read_at(dirfd, file, text, sizeof text);
-
-    return len > 0 && str_to_u64(text, (size_t)len, ret) == 0;
-}
-
-bool cg_read_key(int dirfd, const char *file, const char *key, uint64_t *ret)
-{
-    char text[4096], *cursor = text, *line;
-    size_t len = strlen(key);
-
-    if (io_read_at(dirfd, file, text, sizeof text) < 0)
-        return false;
-    while ((line = str_next(&cursor, '\n'))) {
-        if (str_starts(line, key) && line[len] == ' ')
-            return str_to_u64(line + len + 1, strlen(line + len + 1), ret) == 0;
-    }
-    return false;
 }
 
 static int write_text(const struct cg_controller *c, int dirfd, const struct cg_file *f,

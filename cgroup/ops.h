@@ -10,6 +10,7 @@
  */
 
 #include "cgroup/controller.h"
+#include "cgroup/dir.h"
 
 struct cg_ops {
     /* Make and open the directories, ready to hold tasks. */
@@ -30,18 +31,6 @@ extern const struct cg_ops cg_v1_ops;
 extern const struct cg_ops cg_v2_ops;
 
 /*
- * Make the directory @path in one hierarchy and open it. Missing parents are made too, each
- * remembered in c->parents, and handed to @parent_made (may be NULL) from the top down. Returns an
- * O_PATH fd; @ret_made tells whether the last component was made now.
- */
-int cg_make_dir(struct cg_controller *c, const struct cg_hierarchy *h, const char *path,
-                bool *ret_made, struct err *e);
-
-/* "/sys/fs/cgroup/cpu/a/b/cpu.shares": how messages name a file. @file may be NULL. */
-const char *cg_full_path(const struct cg_hierarchy *h, const char *path, const char *leaf,
-                         const char *file, char *buf, size_t size);
-
-/*
  * Write cpuset.cpus or cpuset.mems of a v1 cgroup, and of those inside of it as far as the kernel
  * demands: widened from the top, narrowed from the bottom. A child that had the whole old list gets
  * the whole new one. 0; -errno of the first write that failed; children may have changed by then.
@@ -55,10 +44,5 @@ int cg_v1_write_cpuset(int dirfd, const char *file, const char *text);
  * its containers' limits, rounding and minima make ours more. 0; -errno.
  */
 int cg_v1_write_quota(int dirfd, const char *file, const char *text);
-
-/* A number from a file that holds one, or one "key value" line of a file. False if it is not there.
- */
-bool cg_read_number(int dirfd, const char *file, uint64_t *ret);
-bool cg_read_key(int dirfd, const char *file, const char *key, uint64_t *ret);
 
 #endif

@@ -6,7 +6,6 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "cgroup/host.h"
-#include "cgroup/ops.h"
 #include "cgroup/path.h"
 
 #include <errno.h>

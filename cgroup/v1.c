@@ -2,9 +2,11 @@
 
 /*
  * The v1 and hybrid backend: one directory per hierarchy, threads placed through `tasks`.
- * Kernel: admin-guide/cgroup-v1/. Where v1 is no longer wanted, this file and devices_v1.c go.
+ * Kernel: admin-guide/cgroup-v1/. Where v1 is no longer wanted, this file, cpuset_v1.c and
+ * devices/v1_*.c go.
  */
 
+#include "cgroup/devices/v1.h"
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -64,7 +66,7 @@ static int make(struct cg_controller *c, const struct cg_files *files, struct er
     for (size_t i = 0; i < c->host->count; i++) {
         const struct cg_hierarchy *h = &c->host->hierarchies[i];
         bool made;
-        int fd = cg_make_dir(c, h, c->path, &made, e);
+        int fd = cg_make_dir(c->parents, h, c->path, &made, e);
         int r;
 
         if (fd < 0)

@@ -11,7 +11,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
-#include "cgroup/devices/device_bpf.h"
+#include "cgroup/devices/bpf.h"
 #include "cgroup/ops.h"
 #include "cgroup/path.h"
 #include "cgroup/systemd.h"
@@ -181,7 +181,7 @@ static int make(struct cg_controller *c, const struct cg_files *files, struct er
 {
     const struct cg_hierarchy *h = &c->host->hierarchies[0];
     bool made = false;
-    int fd = cg_make_dir(c, h, c->path, &made, e);
+    int fd = cg_make_dir(c->parents, h, c->path, &made, e);
     int r;
 
     if (fd < 0)

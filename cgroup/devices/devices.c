@@ -60,7 +60,7 @@ static int compare_class(const struct cg_dev_entry *e, char type, int64_t major,
     return r ? r : compare_numbers(e->minor, minor);
 }
 
-static int compare_entries(const void *a, const void *b)
+int cg_dev_entry_compare(const void *a, const void *b)
 {
     const struct cg_dev_entry *x = a, *y = b;
 
@@ -96,6 +96,14 @@ const char *cg_dev_rule_text(const struct cg_dev_rule *rule, char buf[static 48]
     snprintf(buf, 48, "%c %.20s:%.20s %s", rule->type, number_text(rule->major, major),
              number_text(rule->minor, minor), cg_dev_access_text(rule->access, access));
     return buf;
+}
+
+const char *cg_dev_entry_text(const struct cg_dev_entry *entry, uint8_t access, char buf[static 48])
+{
+    const struct cg_dev_rule rule = {
+        .type = entry->type, .major = entry->major, .minor = entry->minor, .access = access};
+
+    return cg_dev_rule_text(&rule, buf);
 }
 
 int cg_dev_access_parse(const char *text, uint8_t *ret)
@@ -370,7 +378,7 @@ static int make_table(const struct space *s, struct arena *a, struct cg_dev_tabl
     if (points.count > 0)
         memcpy(ret->items + lines.count, points.items, points.count * sizeof *ret->items);
     if (ret->count > 1)
-        qsort(ret->items, ret->count, sizeof *ret->items, compare_entries);
+        qsort(ret->items, ret->count, sizeof *ret->items, cg_dev_entry_compare);
     return 0;
 }
 
@@ -385,7 +393,7 @@ struct keyed_rule {
 static int compare_keyed(const void *a, const void *b)
 {
     const struct keyed_rule *x = a, *y = b;
-    int r = compare_entries(&x->key, &y->key);
+    int r = cg_dev_entry_compare(&x->key, &y->key);
 
     return r ? r : (x->rule > y->rule) - (x->rule < y->rule);
 }
@@ -467,7 +475,7 @@ int cg_dev_compile(const struct cg_dev_rules *rules, struct arena *a, struct cg_
     keys = arena_alloc(&scratch, n * sizeof *keys);
     layers = arena_alloc(&scratch, n * sizeof *layers);
     for (size_t i = 0; i < n; i++) {
-        if (i == 0 || compare_entries(&sorted[i].key, &sorted[i - 1].key) != 0) {
+        if (i == 0 || cg_dev_entry_compare(&sorted[i].key, &sorted[i - 1].key) != 0) {
             layers[count].key = sorted[i].key;
             keys[count++] = sorted[i].key;
         }
@@ -498,7 +506,7 @@ static int unite(const struct cg_dev_table *left, const struct cg_dev_table *rig
     while (i < left->count || k < right->count) {
         int r = i == left->count    ? 1
                 : k == right->count ? -1
-                                    : compare_entries(&left->items[i], &right->items[k]);
+                                    : cg_dev_entry_compare(&left->items[i], &right->items[k]);
 
         keys[n++] = r <= 0 ? left->items[i] : right->items[k];
         i += r <= 0;

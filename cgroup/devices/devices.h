@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef CGROUP_DEVICES_H
-#define CGROUP_DEVICES_H
+#ifndef CGROUP_DEVICES_DEVICES_H
+#define CGROUP_DEVICES_DEVICES_H
 
 /*
  * Device rules: one ordered list of OCI rules, one meaning, three ways to put it into force.
@@ -72,6 +72,13 @@ struct cg_dev_entry {
     uint8_t access;       /* allowed bits, may be 0 */
 };
 
+/* In that order; for qsort(3) and bsearch(3). */
+int cg_dev_entry_compare(const void *a, const void *b);
+
+/* The entry's class with these bits as v1 files write it: "c 1:3 rwm". @buf is returned. */
+const char *cg_dev_entry_text(const struct cg_dev_entry *entry, uint8_t access,
+                              char buf[static 48]);
+
 struct cg_dev_table {
     struct cg_dev_entry *items; /* in an arena */
     size_t count;
@@ -95,38 +102,5 @@ bool cg_dev_table_allow(const struct cg_dev_table *t, char type, uint32_t major,
  */
 int cg_dev_union(const struct cg_dev_table *tables, size_t count, struct arena *a,
                  struct cg_dev_table *ret, struct err *e);
-
-/*
- * cgroup v1 (kernel admin-guide/cgroup-v1/devices.rst). A v1 cgroup is "deny all but" or "allow all
- * but" a set of exceptions, and an exception only ever adds to its class. "Deny all but" allows a
- * request when one exception covers all its bits, "allow all but" denies it when one exception
- * names any of them. The table is turned into the first form if it can be, else into the second;
- * for a list whose exceptions would have to subtract there is none.
- */
-struct cg_dev_v1 {
-    bool allow_all; /* exceptions are denials */
-    struct cg_dev_entry
-        *exceptions; /* in an arena, sorted; access is what is allowed (or denied) */
-    size_t count;
-};
-
-/* 0; -ENOTSUP v1 cannot express the table, with the offending device in @e. */
-int cg_dev_v1_form(const struct cg_dev_table *t, struct arena *a, struct cg_dev_v1 *ret,
-                   struct err *e);
-
-/*
- * Bring a cgroup's device list to @want: what is in force (devices.list) is read first.
- * - "Deny all but" in force and wanted: only the differences are written, nothing if there are
- * none. Additions go before removals, so that no device that both lists allow is denied in between.
- * - From "allow all but" to "deny all but": the list is emptied first, so for an instant every
- * device is denied.
- * - "Allow all but" wanted: the kernel shows no exceptions then, not even those that a new cgroup
- * has inherited, so the list is reset and its denials are written every time, and for an instant
- * they are not in force. The last two are meant for a cgroup without processes, and are refused
- * with EINVAL by the kernel where it has child cgroups.
- * @dirfd  the cgroup in the devices hierarchy; O_PATH will do.
- * Idempotent. 0; -errno with file and line in @e. EPERM means the parent cgroup does not allow it.
- */
-int cg_dev_v1_apply(int dirfd, const struct cg_dev_v1 *want, struct err *e);
 
 #endif

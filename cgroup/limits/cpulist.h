@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef CGROUP_CPULIST_H
-#define CGROUP_CPULIST_H
+#ifndef CGROUP_LIMITS_CPULIST_H
+#define CGROUP_LIMITS_CPULIST_H
 
 /* Sets of CPU or memory node numbers, as cpuset files write them: "0-3,8" (cpuset(7), List format).
  */

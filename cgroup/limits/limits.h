@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef CGROUP_LIMITS_H
-#define CGROUP_LIMITS_H
+#ifndef CGROUP_LIMITS_LIMITS_H
+#define CGROUP_LIMITS_LIMITS_H
 
 /*
  * Limits as values, and the one table that turns them into controller files.
@@ -10,7 +10,7 @@
  * of runc 1.3.2 and crun 1.23 and later.
  */
 
-#include "cgroup/host.h"
+#include "cgroup/ctl.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cgroup/limits/properties.h"
+#include "cgroup/devices/v1.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
@@ -407,14 +408,6 @@ static bool is_class(const struct cg_dev_entry *entry)
     return entry->major == CG_DEV_ANY && entry->minor == CG_DEV_ANY;
 }
 
-static const char *shown_entry(const struct cg_dev_entry *entry, char buf[static 48])
-{
-    const struct cg_dev_rule rule = {
-        .type = entry->type, .major = entry->major, .minor = entry->minor, .access = entry->access};
-
-    return cg_dev_rule_text(&rule, buf);
-}
-
 /* A denial: the first exception for less than a whole type, which could be left out as well. */
 static int refuse_denial(const struct cg_dev_v1 *form, struct err *e)
 {
@@ -427,7 +420,7 @@ static int refuse_denial(const struct cg_dev_v1 *form, struct err *e)
                    "systemd's DeviceAllow cannot express this device list: it denies \"%s\", "
                    "which a wider rule allows, and DeviceAllow can only add devices; use the "
                    "cgroupfs manager or drop the rule",
-                   shown_entry(&form->exceptions[i], shown));
+                   cg_dev_entry_text(&form->exceptions[i], form->exceptions[i].access, shown));
 }
 
 static const char *node_of(const struct cg_dev_entry *entry, struct arena *a)
@@ -478,7 +471,7 @@ int cg_properties_devices(const struct cg_dev_table *table, struct arena *a,
             return err_set(e, -ENOTSUP,
                            "systemd's DeviceAllow cannot express \"%s\", one minor of any major; "
                            "use the cgroupfs manager or drop the rule",
-                           shown_entry(entry, shown));
+                           cg_dev_entry_text(entry, entry->access, shown));
         device = arena_push(a, &list, &count, sizeof *device);
         device->node = node_of(entry, a);
         device->access = arena_strdup(a, cg_dev_access_text(entry->access, access));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef CGROUP_PROPERTIES_H
-#define CGROUP_PROPERTIES_H
+#ifndef CGROUP_LIMITS_PROPERTIES_H
+#define CGROUP_LIMITS_PROPERTIES_H
 
 /*
  * Limits and device rules as properties of a systemd scope. Pure: `plan` prints them, systemd.c

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_LOG_H
-#define HOOK_LOG_H
+#ifndef HOOK_LOG_LOG_H
+#define HOOK_LOG_LOG_H
 
 /*
  * What the program says. Runtimes hide a hook's output (crun drops it, runc shows it on failure

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_RESOURCES_H
-#define HOOK_RESOURCES_H
+#ifndef HOOK_PLAN_AGGREGATE_H
+#define HOOK_PLAN_AGGREGATE_H
 
 /*
  * From linux.resources of containers to the limits of their sandbox. Pure.

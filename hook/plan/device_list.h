@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_DEVICE_LIST_H
-#define HOOK_DEVICE_LIST_H
+#ifndef HOOK_PLAN_DEVICE_LIST_H
+#define HOOK_PLAN_DEVICE_LIST_H
 
 /* The device list of a sandbox (Kata: resourcecontrol/utils_linux.go and its default devices).
  * Pure. */

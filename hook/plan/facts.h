@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_FACTS_H
-#define HOOK_FACTS_H
+#ifndef HOOK_PLAN_FACTS_H
+#define HOOK_PLAN_FACTS_H
 
 /*
  * What a decision needs to know of the host, gathered before it is made: so that deciding stays

@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "cgroup/devices/v1.h"
 #include "hook/plan/aggregate.h"
 #include "hook/plan/device_list.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_PLAN_H
-#define HOOK_PLAN_H
+#ifndef HOOK_PLAN_PLAN_H
+#define HOOK_PLAN_PLAN_H
 
 /*
  * The decision: from (state, config, configuration file, command line, facts about the host, the

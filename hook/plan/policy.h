@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_POLICY_H
-#define HOOK_POLICY_H
+#ifndef HOOK_PLAN_POLICY_H
+#define HOOK_PLAN_POLICY_H
 
 /* Who a container is (role, sandbox) and which policy holds for it. Pure. */
 

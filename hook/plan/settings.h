@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_CONFIG_H
-#define HOOK_CONFIG_H
+#ifndef HOOK_PLAN_SETTINGS_H
+#define HOOK_PLAN_SETTINGS_H
 
 /*
  * The administrator's configuration file, with defaults for what it leaves out.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_STAGE_H
-#define HOOK_STAGE_H
+#ifndef HOOK_PLAN_STAGE_H
+#define HOOK_PLAN_STAGE_H
 
 /* The stages of a container's life in which a runtime calls us (runtime-spec runtime.md
  * "Lifecycle"). */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_CHANGE_H
-#define HOOK_CHANGE_H
+#ifndef HOOK_SANDBOX_CHANGE_H
+#define HOOK_SANDBOX_CHANGE_H
 
 /*
  * Limits and devices of a sandbox whose containers change: what has to be written when one comes or

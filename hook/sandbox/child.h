@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_CHILD_H
-#define HOOK_CHILD_H
+#ifndef HOOK_SANDBOX_CHILD_H
+#define HOOK_SANDBOX_CHILD_H
 
 /*
  * A process of ours that outlives the stage which started it: the watcher, and placeholders.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_CLAIM_H
-#define HOOK_CLAIM_H
+#ifndef HOOK_SANDBOX_CLAIM_H
+#define HOOK_SANDBOX_CLAIM_H
 
 /*
  * Whose a sandbox cgroup is. Two containers may come with the same cgroupsPath, and so with the

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_PRUNE_H
-#define HOOK_PRUNE_H
+#ifndef HOOK_SANDBOX_PRUNE_H
+#define HOOK_SANDBOX_PRUNE_H
 
 /* Removing what dead sandboxes left: the last line of defence against leaks. */
 

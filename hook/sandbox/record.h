@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_RECORD_H
-#define HOOK_RECORD_H
+#ifndef HOOK_SANDBOX_RECORD_H
+#define HOOK_SANDBOX_RECORD_H
 
 /*
  * The sandbox's record: what a sandbox is and what was made for it, written before it is made, so

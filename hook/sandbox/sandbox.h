@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_SANDBOX_H
-#define HOOK_SANDBOX_H
+#ifndef HOOK_SANDBOX_SANDBOX_H
+#define HOOK_SANDBOX_SANDBOX_H
 
 /* A recorded sandbox and its two cgroups: what setup, teardown, watcher and verbs have in common.
  */

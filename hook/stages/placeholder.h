@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_PLACEHOLDER_H
-#define HOOK_PLACEHOLDER_H
+#ifndef HOOK_STAGES_PLACEHOLDER_H
+#define HOOK_STAGES_PLACEHOLDER_H
 
 /*
  * A process that does nothing but be in a scope, because systemd removes one that is empty:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_RUN_H
-#define HOOK_RUN_H
+#ifndef HOOK_STAGES_RUN_H
+#define HOOK_STAGES_RUN_H
 
 /*
  * One run of a stage, and what setup (lifecycle.c) and teardown (teardown.c) share. Internal to

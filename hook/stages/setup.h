@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_LIFECYCLE_H
-#define HOOK_LIFECYCLE_H
+#ifndef HOOK_STAGES_SETUP_H
+#define HOOK_STAGES_SETUP_H
 
 /*
  * The stages: what a runtime calls us for.

@@ -7,7 +7,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
-#include "cgroup/devices/device_bpf.h"
+#include "cgroup/devices/bpf.h"
 #include "cgroup/systemd.h"
 #include "hook/plan/facts.h"
 #include "hook/plan/plan.h"

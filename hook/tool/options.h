@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_OPTIONS_H
-#define HOOK_OPTIONS_H
+#ifndef HOOK_TOOL_OPTIONS_H
+#define HOOK_TOOL_OPTIONS_H
 
 /* The command line. */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_REGISTER_H
-#define HOOK_REGISTER_H
+#ifndef HOOK_TOOL_REGISTER_H
+#define HOOK_TOOL_REGISTER_H
 
 /*
  * The entries of this program in the hooks of a config.json: put in, brought up to date, taken out.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_VERBS_H
-#define HOOK_VERBS_H
+#ifndef HOOK_TOOL_VERBS_H
+#define HOOK_TOOL_VERBS_H
 
 /* The operator's verbs. Each prints to stdout and returns 0 or -errno with the reason in @e. */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_QMP_H
-#define HOOK_QMP_H
+#ifndef HOOK_VCPU_QMP_H
+#define HOOK_VCPU_QMP_H
 
 /*
  * vCPU threads by QEMU's own word: the command query-cpus-fast of its QMP monitor, where the

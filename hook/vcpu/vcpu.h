@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_VCPU_H
-#define HOOK_VCPU_H
+#ifndef HOOK_VCPU_VCPU_H
+#define HOOK_VCPU_VCPU_H
 
 /*
  * Which threads are vCPUs. Three sources, strongest first:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_VMM_H
-#define HOOK_VMM_H
+#ifndef HOOK_VCPU_VMM_H
+#define HOOK_VCPU_VMM_H
 
 /*
  * How many vCPUs a VMM has, by its open KVM descriptors: /proc/PID/fd names each

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_DRIFT_H
-#define HOOK_DRIFT_H
+#ifndef HOOK_WATCH_DRIFT_H
+#define HOOK_WATCH_DRIFT_H
 
 /*
  * CPU limits that are changed while containers run: a runtime's `update`, the kubelet's CPU manager

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_KTHREADS_H
-#define HOOK_KTHREADS_H
+#ifndef HOOK_WATCH_KTHREADS_H
+#define HOOK_WATCH_KTHREADS_H
 
 /*
  * Kernel threads that work for a VM. They are children of kthreadd (process 2), not threads of the

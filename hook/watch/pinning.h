@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_PINNING_H
-#define HOOK_PINNING_H
+#ifndef HOOK_WATCH_PINNING_H
+#define HOOK_WATCH_PINNING_H
 
 /*
  * enable_vcpus_pinning: each vCPU on a CPU of its own.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_PLACEMENT_H
-#define HOOK_PLACEMENT_H
+#ifndef HOOK_WATCH_PLACEMENT_H
+#define HOOK_WATCH_PLACEMENT_H
 
 /*
  * Whether all vCPUs of a sandbox are where they belong, and how that is known.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_SCAN_H
-#define HOOK_SCAN_H
+#ifndef HOOK_WATCH_SCAN_H
+#define HOOK_WATCH_SCAN_H
 
 /*
  * One pass over a sandbox's threads: find the vCPUs, put every thread where it belongs.

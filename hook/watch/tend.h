@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_TEND_H
-#define HOOK_TEND_H
+#ifndef HOOK_WATCH_TEND_H
+#define HOOK_WATCH_TEND_H
 
 /*
  * What the watcher does for a VM besides placing its threads: the kernel's helper threads go into

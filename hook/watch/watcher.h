@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef HOOK_WATCHER_H
-#define HOOK_WATCHER_H
+#ifndef HOOK_WATCH_WATCHER_H
+#define HOOK_WATCH_WATCHER_H
 
 /*
  * The watcher of a sandbox without sandbox_cgroup_only: a detached process, living in the overhead

@@ -15,7 +15,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "cgroup/controller.h"
-#include "cgroup/devices/device_bpf.h"
+#include "cgroup/devices/bpf.h"
 #include "cgroup/ops.h"
 #include "cgroup/parents.h"
 #include "cgroup/path.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cgroup/devices/device_bpf.h"
+#include "cgroup/devices/bpf.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"

@@ -5,7 +5,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/str.h"
-#include "cgroup/devices/device_bpf.h"
+#include "cgroup/devices/bpf.h"
 #include "cgroup/host.h"
 #include "tests/unit/bpf_interp.h"
 

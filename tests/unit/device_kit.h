@@ -5,8 +5,9 @@
 /* What the tests of device rules share: lists as text, random numbers, and probing the real kernel.
  */
 
-#include "cgroup/devices/device_bpf.h"
+#include "cgroup/devices/bpf.h"
 #include "cgroup/devices/devices.h"
+#include "cgroup/devices/v1.h"
 
 /* "+c 1:3 rwm, -a *:* w": allow and deny; and back. */
 struct cg_dev_rules dev_make_rules(struct arena *a, const char *text);

@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "cgroup/devices/device_bpf.h"
+#include "cgroup/devices/bpf.h"
 #include "cgroup/devices/devices.h"
 #include "tests/unit/bpf_interp.h"
 #include "tests/unit/device_kit.h"

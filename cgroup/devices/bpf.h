@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef CGROUP_DEVICE_BPF_H
-#define CGROUP_DEVICE_BPF_H
+#ifndef CGROUP_DEVICES_BPF_H
+#define CGROUP_DEVICES_BPF_H
 
 /*
  * cgroup v2 has no device files: a BPF_PROG_TYPE_CGROUP_DEVICE program attached to the cgroup gives
