@@ -5,7 +5,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "tests/unit/device_kit.h"
+#include "tests/unit/kit/device_kit.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>

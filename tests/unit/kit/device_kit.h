@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef TESTS_UNIT_DEVICE_KIT_H
-#define TESTS_UNIT_DEVICE_KIT_H
+#ifndef TESTS_UNIT_KIT_DEVICE_KIT_H
+#define TESTS_UNIT_KIT_DEVICE_KIT_H
 
 /* What the tests of device rules share: lists as text, random numbers, and probing the real kernel.
  */

@@ -12,7 +12,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "hook/sandbox/change.h"
-#include "tests/unit/device_kit.h"
+#include "tests/unit/kit/device_kit.h"
 
 #include <criterion/criterion.h>
 

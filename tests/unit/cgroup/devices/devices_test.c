@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
-#include "tests/unit/device_kit.h"
+#include "tests/unit/kit/device_kit.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>

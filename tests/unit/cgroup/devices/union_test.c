@@ -11,8 +11,8 @@
 #include "base/str.h"
 #include "cgroup/devices/bpf.h"
 #include "cgroup/devices/devices.h"
-#include "tests/unit/bpf_interp.h"
-#include "tests/unit/device_kit.h"
+#include "tests/unit/kit/bpf_interp.h"
+#include "tests/unit/kit/device_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/unit/bpf_interp.h"
+#include "tests/unit/kit/bpf_interp.h"
 
 #include <stdarg.h>
 #include <stdbool.h>

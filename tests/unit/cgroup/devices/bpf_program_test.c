@@ -6,8 +6,8 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
-#include "tests/unit/bpf_interp.h"
-#include "tests/unit/device_kit.h"
+#include "tests/unit/kit/bpf_interp.h"
+#include "tests/unit/kit/device_kit.h"
 
 #include <criterion/criterion.h>
 #include <dlfcn.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/unit/device_kit.h"
+#include "tests/unit/kit/device_kit.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "cgroup/devices/bpf.h"
 #include "cgroup/host.h"
-#include "tests/unit/bpf_interp.h"
+#include "tests/unit/kit/bpf_interp.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef TESTS_UNIT_BPF_INTERP_H
-#define TESTS_UNIT_BPF_INTERP_H
+#ifndef TESTS_UNIT_KIT_BPF_INTERP_H
+#define TESTS_UNIT_KIT_BPF_INTERP_H
 
 /*
  * Runs device programs without a kernel, and is stricter than one: it knows only the instructions
