@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cgroup/host.h"
+
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "cgroup/host.h"
-#include "cgroup/limits/cpulist.h"
-#include "cgroup/path.h"
+#include "cgroup/controller.h"
+#include "tests/unit/kit/cgroup_kit.h"
+#include "tests/unit/kit/process_kit.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
 #include <sched.h>
+#include <stdio.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -25,121 +29,7 @@ static void drop_arena(void)
     arena_free(&arena);
 }
 
-TestSuite(cgroup, .fini = drop_arena);
-
-/* --- host: names --- */
-
-Test(cgroup, mode_names)
-{
-    static const enum cg_mode modes[] = {CG_MODE_V1, CG_MODE_HYBRID, CG_MODE_V2};
-    static const char *const names[] = {"v1", "hybrid", "v2"};
-    static const char *const bad[] = {"", "v3", "V1", "v1 ", "unified"};
-    enum cg_mode mode;
-
-    for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
-        cr_expect_str_eq(cg_mode_name(modes[i]), names[i]);
-        mode = modes[(i + 1) % ARRAY_SIZE(modes)];
-        cr_expect(cg_mode_parse(names[i], &mode) == 0 && mode == modes[i], "\"%s\": got %d",
-                  names[i], mode);
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-        mode = CG_MODE_HYBRID;
-        cr_expect(cg_mode_parse(bad[i], &mode) == -EINVAL && mode == CG_MODE_HYBRID,
-                  "\"%s\" is no mode", bad[i]);
-    }
-}
-
-#define BIT(x) CG_CTL_BIT(CG_CTL_##x)
-
-Test(cgroup, ctl_names_and_files)
-{
-    for (int v2 = 0; v2 < 2; v2++) {
-        for (unsigned i = 0; i < CG_CTL_COUNT; i++) {
-            const char *name = cg_ctl_name((enum cg_ctl)i, v2);
-            char *file = arena_printf(&arena, "%s.max", name);
-
-            cr_expect_eq(cg_ctl_parse_list(name, ',', v2), CG_CTL_BIT(i), "%s, v%d", name, v2 + 1);
-            cr_expect_eq(cg_ctl_of_file(file, v2), (enum cg_ctl)i, "%s, v%d", file, v2 + 1);
-            for (unsigned k = 0; k < i; k++)
-                cr_expect_str_neq(cg_ctl_name((enum cg_ctl)k, v2), name);
-        }
-    }
-    cr_expect_str_eq(cg_ctl_name(CG_CTL_BLKIO, false), "blkio");
-    cr_expect_str_eq(cg_ctl_name(CG_CTL_BLKIO, true), "io");
-}
-
-Test(cgroup, ctl_of_file)
-{
-    static const struct {
-        const char *file;
-        bool v2;
-        enum cg_ctl want;
-    } cases[] = {
-        {"memory.max", true, CG_CTL_MEMORY},
-        {"memory.memsw.limit_in_bytes", false, CG_CTL_MEMORY},
-        {"hugetlb.2MB.rsvd.max", true, CG_CTL_HUGETLB},
-        {"cpu.weight", true, CG_CTL_CPU},
-        {"cpuset.cpus", true, CG_CTL_CPUSET},
-        {"cpuacct.usage", false, CG_CTL_CPUACCT},
-        {"io.max", true, CG_CTL_BLKIO},
-        {"io.max", false, CG_CTL_COUNT},
-        {"blkio.weight", false, CG_CTL_BLKIO},
-        {"blkio.weight", true, CG_CTL_COUNT},
-        {"cgroup.procs", true, CG_CTL_COUNT},
-        {"tasks", false, CG_CTL_COUNT},
-        {"memoryx.max", true, CG_CTL_COUNT},
-        {"memor.max", true, CG_CTL_COUNT},
-        {".max", true, CG_CTL_COUNT},
-        {"", true, CG_CTL_COUNT},
-        {"Memory.max", true, CG_CTL_COUNT},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        enum cg_ctl got = cg_ctl_of_file(cases[i].file, cases[i].v2);
-
-        cr_expect_eq(got, cases[i].want, "\"%s\" on v%d: expected %d, got %d", cases[i].file,
-                     cases[i].v2 + 1, cases[i].want, got);
-    }
-}
-
-Test(cgroup, ctl_lists)
-{
-    static const struct {
-        const char *list;
-        char separator;
-        bool v2;
-        unsigned want;
-    } cases[] = {
-        {"", ',', false, 0},
-        {"cpu,cpuacct", ',', false, BIT(CPU) | BIT(CPUACCT)},
-        {"cpuset io memory", ' ', true, BIT(CPUSET) | BIT(BLKIO) | BIT(MEMORY)},
-        {"cpuset blkio memory", ' ', true, BIT(CPUSET) | BIT(MEMORY)},
-        {"io", ',', false, 0},
-        {"rw,blkio,xattr", ',', false, BIT(BLKIO)},
-        {"name=systemd", ',', false, 0},
-        {"cpu", ' ', true, BIT(CPU)},
-        {"cpu ", ' ', true, BIT(CPU)},
-        {" cpu  pids", ' ', true, BIT(CPU) | BIT(PIDS)},
-        {"cpu cpuset", ',', true, 0}, /* the other separator separates nothing */
-        {"dmem misc", ' ', true, BIT(MISC)},
-        {"net_cls,net_prio,perf_event,rdma,hugetlb,freezer,devices,pids", ',', false,
-         BIT(NET_CLS) | BIT(NET_PRIO) | BIT(PERF_EVENT) | BIT(RDMA) | BIT(HUGETLB) | BIT(FREEZER) |
-             BIT(DEVICES) | BIT(PIDS)},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        unsigned got = cg_ctl_parse_list(cases[i].list, cases[i].separator, cases[i].v2);
-
-        cr_expect_eq(got, cases[i].want, "\"%s\": expected %#x, got %#x", cases[i].list,
-                     cases[i].want, got);
-    }
-}
-
-/* cgroup-v2.rst "Threads": exactly these. */
-Test(cgroup, ctl_threaded)
-{
-    cr_expect_eq(CG_CTL_THREADED, BIT(CPU) | BIT(CPUSET) | BIT(PIDS) | BIT(PERF_EVENT));
-}
+TestSuite(host, .fini = drop_arena);
 
 /* --- host: mountinfo --- */
 
@@ -158,7 +48,7 @@ static const char *mounts_text(const struct cg_mount *mounts, size_t count)
     return text;
 }
 
-Test(cgroup, mountinfo)
+Test(host, mountinfo)
 {
     static const struct {
         const char *text;
@@ -243,7 +133,7 @@ Test(cgroup, mountinfo)
 }
 
 /* The name must be the one of /proc/PID/cgroup, or tasks are never found in that hierarchy. */
-Test(cgroup, mountinfo_v1_names)
+Test(host, mountinfo_v1_names)
 {
     static const struct {
         const char *text;
@@ -287,7 +177,7 @@ Test(cgroup, mountinfo_v1_names)
     }
 }
 
-Test(cgroup, mountinfo_max)
+Test(host, mountinfo_max)
 {
     for (size_t max = 0; max <= 4; max++) {
         struct cg_mount mounts[4] = {0};
@@ -359,7 +249,7 @@ static int foreign_in_child(bool in_namespace)
 }
 
 /* Root of a user namespace of its own is nobody to the host. */
-Test(cgroup, host_is_foreign)
+Test(host, is_foreign)
 {
     int got;
 
@@ -372,7 +262,7 @@ Test(cgroup, host_is_foreign)
     cr_expect_eq(got, 1);
 }
 
-Test(cgroup, host_open_agrees_with_mountinfo)
+Test(host, open_agrees_with_mountinfo)
 {
     static struct seen seen[64];
     size_t count = read_seen(seen, ARRAY_SIZE(seen)), distinct = 0;
@@ -442,464 +332,147 @@ Test(cgroup, host_open_agrees_with_mountinfo)
     cg_host_close(&host);
 }
 
-/* --- path --- */
+/* --- discovery, in a mount namespace of our own --- */
 
-Test(cgroup, name_check)
+TestSuite(host_live, .init = kit_start, .fini = kit_finish, .timeout = 120);
+
+static char mount_dir[] = "/tmp/osc-mounts-XXXXXX";
+
+static const char *mount_name(const char *name)
 {
-    static const struct {
-        const char *name;
-        const char *want; /* part of the message; NULL: fine */
-    } cases[] = {
-        {"a", NULL},
-        {"...", NULL},
-        {".a", NULL},
-        {"kata_x:y=z@1", NULL},
-        {"with space", NULL},
-        {"\xc3\xa4", NULL},
-        {"", "what is empty"},
-        {".", "\".\" is not allowed"},
-        {"..", "\"..\" is not allowed"},
-        {"a/b", "slash"},
-        {"/", "slash"},
-        {"a\nb", "a\\x0ab"},
-        {"a\tb", "control"},
-        {"\x1f", "control"},
-        {"a\x7f", "control"},
-    };
+    const char *path = arena_printf(&kit_arena, "%s/%s", mount_dir, name);
 
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct err e = ERR_INIT;
-        int r = cg_name_check(cases[i].name, "what", &e);
-
-        if (!cases[i].want)
-            cr_expect_eq(r, 0, "\"%s\": %s", cases[i].name, e.text);
-        else
-            cr_expect(r == -EINVAL && e.bad_input && strstr(e.text, cases[i].want) &&
-                          str_starts(e.text, "what"),
-                      "\"%s\": expected -EINVAL \"%s\"; got %d \"%s\"", cases[i].name,
-                      cases[i].want, r, e.text);
-    }
-    cr_expect_eq(cg_name_check(NULL, "what", NULL), -EINVAL);
-
-    char name[257];
-    struct err e = ERR_INIT;
-
-    memset(name, 'n', sizeof name);
-    name[255] = '\0';
-    cr_expect_eq(cg_name_check(name, "what", &e), 0, "255 bytes: %s", e.text);
-    name[255] = 'n';
-    name[256] = '\0';
-    cr_expect(cg_name_check(name, "what", &e) == -EINVAL && strstr(e.text, "256 bytes"),
-              "256 bytes: \"%s\"", e.text);
-}
-
-Test(cgroup, path_clean)
-{
-    static const struct {
-        const char *text;
-        const char *want; /* NULL: refused */
-        const char *error;
-    } cases[] = {
-        {"/", "/", NULL},
-        {"//", "/", NULL},
-        {"/./.", "/", NULL},
-        {"/a", "/a", NULL},
-        {"/a/", "/a", NULL},
-        {"//a/./b/", "/a/b", NULL},
-        {"/a///b//./c", "/a/b/c", NULL},
-        {"/.../..a/b..", "/.../..a/b..", NULL},
-        {"/a b/\xc3\xa4", "/a b/\xc3\xa4", NULL},
-        {"", NULL, "not an absolute path"},
-        {"a/b", NULL, "not an absolute path"},
-        {"./a", NULL, "not an absolute path"},
-        {"../a", NULL, "not an absolute path"},
-        {"/..", NULL, "\"..\""},
-        {"/a/..", NULL, "\"..\""},
-        {"/a/../b", NULL, "\"..\""},
-        {"/a/\n/b", NULL, "\\x0a"},
-        {"/a/x\x7f", NULL, "control"},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct err e = ERR_INIT;
-        char *got = NULL;
-        int r = cg_path_clean(cases[i].text, "the path", &arena, &got, &e);
-
-        if (cases[i].want)
-            cr_expect(r == 0 && got && str_eq(got, cases[i].want),
-                      "\"%s\": expected \"%s\"; got %d \"%s\" %s", cases[i].text, cases[i].want, r,
-                      got ? got : "", e.text);
-        else
-            cr_expect(r == -EINVAL && e.bad_input && strstr(e.text, cases[i].error) &&
-                          strstr(e.text, "the path"),
-                      "\"%s\": expected -EINVAL \"%s\"; got %d \"%s\"", cases[i].text,
-                      cases[i].error, r, e.text);
-    }
-}
-
-/* A path of @len bytes, of components of at most 200. */
-static char *long_path(size_t len)
-{
-    char *path = arena_alloc(&arena, len + 1);
-
-    for (size_t i = 0; i < len; i++)
-        path[i] = i % 200 == 0 ? '/' : 'p';
-    if (len % 200 == 1) /* no slash at the end */
-        path[len - 1] = 'p';
+    mkdir(path, 0755);
     return path;
 }
 
-Test(cgroup, path_length)
+static void own_mounts(void)
 {
-    static const struct {
-        size_t len;
-        int result;
-    } cases[] = {{3071, 0}, {3072, 0}, {3073, -EINVAL}, {9000, -EINVAL}};
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        cr_skip_test("needs a mount namespace of its own: %s", strerror(errno));
+    cr_assert_not_null(mkdtemp(mount_dir));
+    if (mount("tmpfs", mount_dir, "tmpfs", 0, NULL) < 0)
+        cr_skip_test("cannot mount: %s", strerror(errno));
+}
 
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct err e = ERR_INIT;
-        char *got, *path = long_path(cases[i].len);
-        int r = cg_path_clean(path, "p", &arena, &got, &e);
+static const struct cg_hierarchy *discover(struct cg_host *host, const char *name)
+{
+    struct err e = ERR_INIT;
 
-        cr_expect_eq(r, cases[i].result, "%zu bytes: expected %d, got %d %s", cases[i].len,
-                     cases[i].result, r, e.text);
-        /* what counts is the clean path */
-        r = cg_path_clean(arena_printf(&arena, "///.%s///", path), "p", &arena, &got, &e);
-        cr_expect_eq(r, cases[i].result, "%zu bytes, not clean: expected %d, got %d", cases[i].len,
-                     cases[i].result, r);
+    kit_expect_ok(cg_host_open(&kit_arena, host, &e), &e, "discover");
+    for (size_t i = 0; i < host->count; i++) {
+        if (str_eq(host->hierarchies[i].name, name))
+            return &host->hierarchies[i];
     }
+    return NULL;
 }
 
-Test(cgroup, path_parts)
+Test(host_live, repeated_and_hidden_mounts)
 {
-    static const struct {
-        const char *path, *parent, *base, *relative;
-    } cases[] = {
-        {"/", "/", "", "."},
-        {"/a", "/", "a", "a"},
-        {"/a/b", "/a", "b", "a/b"},
-        {"/a/b/c d", "/a/b", "c d", "a/b/c d"},
-    };
+    const struct cg_hierarchy *h = kit_need_v1_ctl(CG_CTL_PIDS), *seen;
+    const char *part, *keep, *last;
+    struct cg_controller c;
+    struct cg_host host;
+    struct err e = ERR_INIT;
+    pid_t pid;
 
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        const char *path = cases[i].path;
+    if (!str_eq(h->root, "/"))
+        cr_skip_test("%s shows a part only", h->mount_point);
+    own_mounts();
+    kit_make_cgroup(h, kit_base);
+    keep = mount_name("keep");
+    part = mount_name("part");
+    last = mount_name("last");
+    /* in the order of mountinfo: a part of the hierarchy, then all of it */
+    cr_assert_eq(mount(h->mount_point, keep, NULL, MS_BIND, NULL), 0);
+    cr_assert_eq(mount(arena_printf(&kit_arena, "%s%s", h->mount_point, kit_base), part, NULL,
+                       MS_BIND, NULL),
+                 0);
+    cr_assert_eq(umount2(h->mount_point, MNT_DETACH), 0, "%s", strerror(errno));
+    cr_assert_eq(mount(keep, last, NULL, MS_BIND, NULL), 0);
+    cr_assert_eq(umount2(keep, MNT_DETACH), 0);
+    seen = discover(&host, h->name);
+    cr_assert_not_null(seen);
+    cr_expect(str_eq(seen->mount_point, last) && str_eq(seen->root, "/"),
+              "expected %s with /, got %s with %s", last, seen->mount_point, seen->root);
+    cr_expect_eq(host.count, kit_host.count, "each hierarchy once");
+    cg_host_close(&host);
 
-        cr_expect_str_eq(cg_path_parent(&arena, path), cases[i].parent);
-        cr_expect_str_eq(cg_path_base(path), cases[i].base);
-        cr_expect_str_eq(cg_path_relative(path), cases[i].relative);
-        if (*cases[i].base)
-            cr_expect_str_eq(cg_path_join(&arena, cases[i].parent, cases[i].base), path);
+    /* hidden below another file system: the part is all that there is */
+    cr_assert_eq(mount("tmpfs", last, "tmpfs", 0, NULL), 0);
+    seen = discover(&host, h->name);
+    cr_assert_not_null(seen);
+    cr_expect(str_eq(seen->mount_point, part) && str_eq(seen->root, kit_base),
+              "expected %s with %s, got %s with %s", part, kit_base, seen->mount_point, seen->root);
+
+    /* and paths are relative to it */
+    c = kit_create(&host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    cr_expect(kit_exists(seen, c.path));
+    pid = kit_start_child();
+    kit_expect_ok(cg_add_process(&c, pid, &e), &e, "add");
+    cr_expect_str_eq(kit_where(h, pid), arena_printf(&kit_arena, "%s%s", kit_base, c.path));
+    cr_expect_eq(cg_holds(&c, pid), 1);
+    struct cg_origin origin;
+
+    kit_expect_ok(cg_origin_read(&host, pid, &kit_arena, &origin, &e), &e, "origin");
+    cr_expect_str_eq(origin.paths[seen - host.hierarchies], c.path);
+    kit_expect_ok(cg_origin_read(&host, getpid(), &kit_arena, &origin, &e), &e, "origin");
+    cr_expect_null(origin.paths[seen - host.hierarchies], "outside of the mount");
+    /* the mounted cgroup itself is the root */
+    cr_assert_eq(kit_write_pid(seen, "/", "cgroup.procs", pid), 0);
+    kit_expect_ok(cg_origin_read(&host, pid, &kit_arena, &origin, &e), &e, "origin");
+    cr_expect_str_eq(origin.paths[seen - host.hierarchies], "/");
+    kit_end_child(pid);
+    kit_delete_ok(&c);
+    cg_host_close(&host);
+    umount2(mount_dir, MNT_DETACH);
+    rmdir(mount_dir);
+}
+
+Test(host_live, discovery_modes)
+{
+    struct cg_host host;
+    struct err e = ERR_INIT;
+    bool had_v2 = false;
+    int r;
+
+    kit_need_v1();
+    own_mounts();
+    /* without the cgroup2 mount: v1 */
+    for (size_t i = 0; i < kit_host.count; i++) {
+        if (kit_host.hierarchies[i].v2) {
+            had_v2 = true;
+            cr_assert_eq(umount2(kit_host.hierarchies[i].mount_point, MNT_DETACH), 0);
+        }
     }
-    cr_expect_str_eq(cg_path_join(&arena, "/", "b"), "/b");
-    cr_expect_str_eq(cg_path_join(&arena, "/a", "b/c"), "/a/b/c");
-}
+    discover(&host, "");
+    cr_expect(host.mode == CG_MODE_V1 && host.count == kit_host.count - had_v2, "got %s, %zu",
+              cg_mode_name(host.mode), host.count);
+    cg_host_close(&host);
 
-static char long_name[300];
-
-static const struct {
-    const char *text;
-    /* "parent name" or "systemd parent name slice prefix"; NULL: refused */
-    const char *want;
-    const char *error;
-} cgroups_paths[] = {
-    {NULL, "/vc|id1", NULL},
-    {"", "/vc|id1", NULL},
-    {"/a", "/|a", NULL},
-    {"/a/b", "/a|b", NULL},
-    {"/kubepods/pod1/c1", "/kubepods/pod1|c1", NULL},
-    {"//a/./b/", "/a|b", NULL},
-    {"x", "/vc|x", NULL},
-    {"x/y", "/vc/x|y", NULL},
-    {"./x", "/vc|x", NULL},
-    {"/vc/x", "/vc|x", NULL},
-    {"/", NULL, "names no cgroup"},
-    {"//", NULL, "names no cgroup"},
-    {"/vc", NULL, "names no cgroup"},
-    {".", NULL, "names no cgroup"},
-    {"..", NULL, "\"..\""},
-    {"../x", NULL, "\"..\""},
-    {"/a/../b", NULL, "\"..\""},
-    {"/a/\n", NULL, "\\x0a"},
-    {long_name, NULL, "bytes"},
-    /* systemd's form */
-    {"system.slice:crio:c1", "systemd|/system.slice|c1|system.slice|crio", NULL},
-    {":crio:c1", "systemd|/system.slice|c1|system.slice|crio", NULL},
-    {"::c1", "systemd|/system.slice|c1|system.slice|", NULL},
-    {"a.slice::c1", "systemd|/a.slice|c1|a.slice|", NULL},
-    {"a-b-c.slice:p:c1", "systemd|/a.slice/a-b.slice/a-b-c.slice|c1|a-b-c.slice|p", NULL},
-    {"-.slice:p:c1", "systemd|/|c1|-.slice|p", NULL},
-    {"kubepods-pod1_2.slice:cri-containerd:c1",
-     "systemd|/kubepods.slice/kubepods-pod1_2.slice|c1|kubepods-pod1_2.slice|cri-containerd", NULL},
-    {"a.slice:p:", NULL, "name is empty"},
-    {"::", NULL, "name is empty"},
-    {"a--b.slice:p:n", NULL, "empty part"},
-    {"-a.slice:p:n", NULL, "empty part"},
-    {"a-.slice:p:n", NULL, "empty part"},
-    {"--.slice:p:n", NULL, "empty part"},
-    {"a.slice:p\n:n", NULL, "prefix"},
-    {"a.slice:..:n", NULL, "prefix"},
-    {"a.slice:p:..", NULL, "name"},
-    {"a\n.slice:p:n", NULL, "slice"},
-    /* no slice in front, another number of colons, a slash: an ordinary path */
-    {"a:b:c", "/vc|a:b:c", NULL},
-    {"a.slice:b", "/vc|a.slice:b", NULL},
-    {"a.slice:b:c:d", "/vc|a.slice:b:c:d", NULL},
-    {":a", "/vc|:a", NULL},
-    {"a.slice:b/c:d", "/vc/a.slice:b|c:d", NULL},
-    {"/a.slice:b:c", "/|a.slice:b:c", NULL},
-    {"a.slicex:b:c", "/vc|a.slicex:b:c", NULL},
-};
-
-Test(cgroup, cgroups_path)
-{
-    memset(long_name, 'n', sizeof long_name - 1);
-    for (size_t i = 0; i < ARRAY_SIZE(cgroups_paths); i++) {
-        const char *text = cgroups_paths[i].text, *want = cgroups_paths[i].want, *got = "";
-        struct cg_cgroups_path p;
-        struct err e = ERR_INIT;
-        int r = cg_cgroups_path_parse(text, "id1", &arena, &p, &e);
-
-        if (r == 0 && p.systemd)
-            got = arena_printf(&arena, "systemd|%s|%s|%s|%s", p.parent, p.name, p.slice, p.prefix);
-        else if (r == 0)
-            got = arena_printf(&arena, "%s|%s", p.parent, p.name);
-        if (want)
-            cr_expect(r == 0 && str_eq(got, want), "\"%s\": expected \"%s\"; got %d \"%s\" %s",
-                      text ? text : "(null)", want, r, got, e.text);
-        else
-            cr_expect(r == -EINVAL && e.bad_input && strstr(e.text, cgroups_paths[i].error) &&
-                          str_starts(e.text, "linux.cgroupsPath"),
-                      "\"%s\": expected -EINVAL \"%s\"; got %d \"%s\" \"%s\"", text,
-                      cgroups_paths[i].error, r, got, e.text);
+    /* no controller: a named hierarchy alone limits nothing */
+    for (size_t i = 0; i < kit_host.count; i++) {
+        if (!kit_host.hierarchies[i].v2 && kit_host.hierarchies[i].controllers)
+            cr_assert_eq(umount2(kit_host.hierarchies[i].mount_point, MNT_DETACH), 0);
     }
-}
-
-/* The id stands for the path when there is none: it must not be able to leave. */
-Test(cgroup, cgroups_path_odd_id)
-{
-    static const char *const ids[] = {"..", "../x", "a/../../b", "", "."};
-
-    for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
-        struct cg_cgroups_path p;
-        struct err e = ERR_INIT;
-        int r = cg_cgroups_path_parse("", ids[i], &arena, &p, &e);
-
-        cr_expect_eq(r, -EINVAL, "id \"%s\": expected -EINVAL, got %d", ids[i], r);
+    if (had_v2) {
+        cr_assert_eq(mount("cgroup2", mount_name("v2"), "cgroup2", 0, NULL), 0);
+        discover(&host, "");
+        cr_expect(host.mode == CG_MODE_V2 && host.count == 1 && host.hierarchies[0].v2,
+                  "got %s, %zu", cg_mode_name(host.mode), host.count);
+        cg_host_close(&host);
+        umount2(mount_name("v2"), MNT_DETACH);
     }
-}
 
-Test(cgroup, slice_expand)
-{
-    static const struct {
-        const char *slice, *want;
-    } cases[] = {
-        {"-.slice", "/"},
-        {"a.slice", "/a.slice"},
-        {"a-b.slice", "/a.slice/a-b.slice"},
-        {"a-b-c.slice", "/a.slice/a-b.slice/a-b-c.slice"},
-        {"user-1000.slice", "/user.slice/user-1000.slice"},
-        {"a.b-c.slice", "/a.b.slice/a.b-c.slice"},
-        {"a\\x2db.slice", "/a\\x2db.slice"},
-        {"x.slice.slice", "/x.slice.slice"},
-        {"", NULL},
-        {".slice", NULL},
-        {"slice", NULL},
-        {"a", NULL},
-        {"a.scope", NULL},
-        {"a.slice ", NULL},
-        {"-a.slice", NULL},
-        {"a-.slice", NULL},
-        {"a--b.slice", NULL},
-        {"--.slice", NULL},
-        {"a/b.slice", NULL},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct err e = ERR_INIT;
-        char *got = NULL;
-        int r = cg_slice_expand(cases[i].slice, &arena, &got, &e);
-
-        if (cases[i].want)
-            cr_expect(r == 0 && got && str_eq(got, cases[i].want),
-                      "\"%s\": expected \"%s\"; got %d \"%s\" %s", cases[i].slice, cases[i].want, r,
-                      got ? got : "", e.text);
-        else
-            cr_expect(r == -EINVAL && e.bad_input, "\"%s\": expected -EINVAL; got %d \"%s\"",
-                      cases[i].slice, r, got ? got : "");
+    /* nothing at all */
+    for (size_t i = 0; i < kit_host.count; i++) {
+        if (!kit_host.hierarchies[i].v2 && !kit_host.hierarchies[i].controllers)
+            cr_assert_eq(umount2(kit_host.hierarchies[i].mount_point, MNT_DETACH), 0);
     }
-}
-
-Test(cgroup, unit_escape)
-{
-    static const struct {
-        const char *text, *want;
-    } cases[] = {
-        {"", ""},
-        {"azAZ09:_.", "azAZ09:_."},
-        {"a-b\\x", "a-b\\x"}, /* names of units already */
-        {".hidden", "\\x2ehidden"},
-        {"a.b", "a.b"},
-        {"a/b", "a-b"},
-        {"/", "-"},
-        {"a b", "a\\x20b"},
-        {"a@b", "a\\x40b"},
-        {"\xc3\xa4", "\\xc3\\xa4"},
-        {"`{[^", "\\x60\\x7b\\x5b\\x5e"},
-        {"@/;", "\\x40-\\x3b"},
-        {"\n", "\\x0a"},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        const char *got = cg_unit_escape(&arena, cases[i].text);
-
-        cr_expect(str_eq(got, cases[i].want), "\"%s\": expected \"%s\", got \"%s\"", cases[i].text,
-                  cases[i].want, got);
-    }
-}
-
-/* --- cpulist --- */
-
-static const char *format(const struct cg_cpulist *set)
-{
-    autosbuf out = SBUF_INIT;
-
-    cg_cpulist_format(set, &out);
-    return arena_strdup(&arena, sbuf_text(&out));
-}
-
-Test(cgroup, cpulist_round_trip)
-{
-    static const struct {
-        const char *text, *want;
-        unsigned count;
-    } cases[] = {
-        {"", "", 0},
-        {"0", "0", 1},
-        {"8", "8", 1},
-        {"63", "63", 1},
-        {"64", "64", 1},
-        {"1023", "1023", 1},
-        {"8191", "8191", 1},
-        {"0-8191", "0-8191", 8192},
-        {"8190-8191", "8190-8191", 2},
-        {"63-64", "63-64", 2},
-        {"0,8,63,64,1023,8191", "0,8,63-64,1023,8191", 6},
-        {"0-3,8", "0-3,8", 5},
-        {"8,0-3", "0-3,8", 5},
-        {"1,2", "1-2", 2},
-        {"1,3", "1,3", 2},
-        {"5-5", "5", 1},
-        {"0-3,2-5", "0-5", 6},
-        {"1,1,1", "1", 1},
-        {"007", "7", 1},
-        {"0-62,64-127", "0-62,64-127", 127},
-        /* the kernel takes blanks behind a comma, and so do runtimes */
-        {"1, 3", "1,3", 2},
-        {"0-1,   5-6, 8", "0-1,5-6,8", 5},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct cg_cpulist set = {0}, again = {0};
-        int r = cg_cpulist_parse(cases[i].text, &set);
-        const char *got = format(&set);
-
-        cr_expect(r == 0 && str_eq(got, cases[i].want) && cg_cpulist_count(&set) == cases[i].count,
-                  "\"%s\": expected \"%s\", %u; got %d \"%s\", %u", cases[i].text, cases[i].want,
-                  cases[i].count, r, got, cg_cpulist_count(&set));
-        cr_expect(cg_cpulist_parse(got, &again) == 0 && memcmp(&set, &again, sizeof set) == 0,
-                  "\"%s\" reads back as the same set", got);
-    }
-}
-
-Test(cgroup, cpulist_every_number)
-{
-    for (unsigned n = 0; n < CG_CPULIST_MAX; n++) {
-        struct cg_cpulist set = {0};
-        char text[16];
-
-        snprintf(text, sizeof text, "%u", n);
-        cr_assert_eq(cg_cpulist_parse(text, &set), 0, "%s", text);
-        cr_assert_eq(set.bits[n / 64], UINT64_C(1) << n % 64, "%u: the kernel's bit", n);
-        cr_assert_eq(cg_cpulist_count(&set), 1, "%u: only that one", n);
-        cr_assert(cg_cpulist_has(&set, n) && !cg_cpulist_has(&set, n + 1) &&
-                      (n == 0 || !cg_cpulist_has(&set, n - 1)),
-                  "%u", n);
-    }
-}
-
-Test(cgroup, cpulist_has_beyond)
-{
-    struct cg_cpulist set = {0};
-
-    cr_assert_eq(cg_cpulist_parse("0-8191", &set), 0);
-    cr_expect(cg_cpulist_has(&set, 8191) && !cg_cpulist_has(&set, 8192) &&
-              !cg_cpulist_has(&set, UINT_MAX));
-}
-
-Test(cgroup, cpulist_errors)
-{
-    static const struct {
-        const char *text;
-        int result;
-    } cases[] = {
-        {"8192", -ERANGE},       {"0-8192", -ERANGE}, {"99999999999999999999999", -ERANGE},
-        {"4294967296", -ERANGE}, {"3-1", -ERANGE},    {"1-0", -ERANGE},
-        {",", -EINVAL},          {"1,", -EINVAL},     {",1", -EINVAL},
-        {"1,,2", -EINVAL},       {"-", -EINVAL},      {"1-", -EINVAL},
-        {"-1", -EINVAL},         {"1-2-3", -EINVAL},  {"1--2", -EINVAL},
-        {"1 ", -EINVAL},         {" 1", -EINVAL},     {"1 ,2", -EINVAL},
-        {"1, ", -EINVAL},        {"1, ,2", -EINVAL},  {"1,\t2", -EINVAL},
-        {"1 2", -EINVAL},        {"1\n", -EINVAL},    {"a", -EINVAL},
-        {"0x1", -EINVAL},        {"+1", -EINVAL},     {"0-3:1/2", -EINVAL},
-        {"all", -EINVAL},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct cg_cpulist set = {0};
-        int r = cg_cpulist_parse(cases[i].text, &set);
-
-        cr_expect_eq(r, cases[i].result, "\"%s\": expected %d, got %d", cases[i].text,
-                     cases[i].result, r);
-    }
-}
-
-Test(cgroup, cpulist_union)
-{
-    static const struct {
-        const char *a, *b, *want;
-    } cases[] = {
-        {"", "", ""},
-        {"0", "", "0"},
-        {"", "0", "0"},
-        {"0-3", "2-5", "0-5"},
-        {"0,2", "1,3", "0-3"},
-        {"63", "64", "63-64"},
-        {"8191", "0", "0,8191"},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct cg_cpulist a = {0}, b = {0}, both = {0};
-
-        cr_assert_eq(cg_cpulist_parse(cases[i].a, &a), 0);
-        cr_assert_eq(cg_cpulist_parse(cases[i].b, &b), 0);
-        cg_cpulist_add(&a, &b);
-        cr_expect(str_eq(format(&a), cases[i].want), "%s + %s: expected \"%s\", got \"%s\"",
-                  cases[i].a, cases[i].b, cases[i].want, format(&a));
-        cr_expect_str_eq(format(&b), cases[i].b, "the other one is left alone");
-        /* parsing adds to what is there */
-        cr_assert_eq(cg_cpulist_parse(cases[i].a, &both), 0);
-        cr_assert_eq(cg_cpulist_parse(cases[i].b, &both), 0);
-        cr_expect_str_eq(format(&both), cases[i].want);
-    }
-}
-
-Test(cgroup, cpulist_format_appends)
-{
-    autosbuf out = SBUF_INIT;
-    struct cg_cpulist set = {0};
-
-    cr_assert_eq(cg_cpulist_parse("1,5-6", &set), 0);
-    sbuf_addf(&out, "cpus ");
-    cg_cpulist_format(&set, &out);
-    cr_expect_str_eq(sbuf_text(&out), "cpus 1,5-6");
+    r = cg_host_open(&kit_arena, &host, &e);
+    cr_expect_eq(r, -ENOENT, "expected %d, got %d", -ENOENT, r);
+    cr_expect(strstr(e.text, "mountinfo") && host.count == 0, "\"%s\"", e.text);
+    cg_host_close(&host);
+    umount2(mount_dir, MNT_DETACH);
+    rmdir(mount_dir);
 }

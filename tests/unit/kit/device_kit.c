@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/cleanup.h"
+#include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
 #include "cgroup/devices/bpf.h"
@@ -57,6 +58,16 @@ char *dev_rules_text(struct arena *a, const struct cg_dev_rules *rules)
                             cg_dev_rule_text(&rules->items[i], one));
     }
     return text;
+}
+
+struct cg_dev_table dev_compile(struct arena *a, const struct cg_dev_rules *rules)
+{
+    struct cg_dev_table table = {0};
+    struct err e = ERR_INIT;
+
+    cr_assert_eq(cg_dev_compile(rules, a, &table, &e), 0, "compiling %s: %s",
+                 dev_rules_text(a, rules), e.text);
+    return table;
 }
 
 uint32_t dev_random_state;

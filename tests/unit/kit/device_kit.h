@@ -13,6 +13,9 @@
 struct cg_dev_rules dev_make_rules(struct arena *a, const char *text);
 char *dev_rules_text(struct arena *a, const struct cg_dev_rules *rules);
 
+/* The table of a list that has one. */
+struct cg_dev_table dev_compile(struct arena *a, const struct cg_dev_rules *rules);
+
 /* xorshift; each test sets its seed: the same lists in every run. */
 extern uint32_t dev_random_state;
 uint32_t dev_random_below(uint32_t limit);

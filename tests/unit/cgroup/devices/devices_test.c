@@ -10,12 +10,8 @@
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 /* --- lists and tables as text --- */
@@ -36,16 +32,6 @@ static char *entries_text(struct arena *a, const struct cg_dev_entry *items, siz
                             items[i].access ? "" : "-");
     }
     return text;
-}
-
-static struct cg_dev_table compile(struct arena *a, const struct cg_dev_rules *rules)
-{
-    struct cg_dev_table table = {0};
-    struct err e = ERR_INIT;
-    int r = cg_dev_compile(rules, a, &table, &e);
-
-    cr_assert_eq(r, 0, "compiling %s: %s", dev_rules_text(a, rules), e.text);
-    return table;
 }
 
 /* --- text forms --- */
@@ -231,7 +217,7 @@ Test(devices, verdicts)
         const struct verdict_case *c = &verdicts[i];
         autoarena a = ARENA_INIT;
         struct cg_dev_rules rules = dev_make_rules(&a, c->rules);
-        struct cg_dev_table table = compile(&a, &rules);
+        struct cg_dev_table table = dev_compile(&a, &rules);
         uint8_t access;
         bool model, got;
 
@@ -248,7 +234,7 @@ Test(devices, other_types_are_denied)
 {
     autoarena a = ARENA_INIT;
     struct cg_dev_rules rules = dev_make_rules(&a, "+a *:* rwm");
-    struct cg_dev_table table = compile(&a, &rules);
+    struct cg_dev_table table = dev_compile(&a, &rules);
 
     cr_expect_not(cg_dev_rules_allow(&rules, 'a', 1, 3, CG_DEV_R));
     cr_expect_not(cg_dev_rules_allow(&rules, 'p', 1, 3, CG_DEV_R));
@@ -294,7 +280,7 @@ Test(devices, compile)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         autoarena a = ARENA_INIT;
         struct cg_dev_rules rules = dev_make_rules(&a, cases[i].rules);
-        struct cg_dev_table table = compile(&a, &rules);
+        struct cg_dev_table table = dev_compile(&a, &rules);
         const char *got = entries_text(&a, table.items, table.count);
 
         cr_expect(str_eq(got, cases[i].want), "\"%s\": expected \"%s\", got \"%s\"", cases[i].rules,
@@ -356,7 +342,7 @@ Test(devices, compile_many)
         cg_dev_rules_add(&a, &rules,
                          (struct cg_dev_rule){true, n % 2 ? 'b' : 'c', n, n % 5, CG_DEV_RWM});
     }
-    table = compile(&a, &rules);
+    table = dev_compile(&a, &rules);
     cr_assert_eq(table.count, 60000, "expected 60000 entries, got %zu", table.count);
     for (uint32_t n = 0; n < 60000; n++) {
         char type = n % 2 ? 'b' : 'c';
@@ -442,7 +428,7 @@ Test(devices, property_table)
     for (int round = 0; round < 5000; round++) {
         autoarena a = ARENA_INIT;
         struct cg_dev_rules rules = random_rules(&a, 8, false);
-        struct cg_dev_table table = compile(&a, &rules);
+        struct cg_dev_table table = dev_compile(&a, &rules);
         struct request q;
         unsigned cursor = 0;
 
@@ -494,7 +480,7 @@ Test(devices, v1_form)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         autoarena a = ARENA_INIT;
         struct cg_dev_rules rules = dev_make_rules(&a, cases[i].rules);
-        struct cg_dev_table table = compile(&a, &rules);
+        struct cg_dev_table table = dev_compile(&a, &rules);
         struct cg_dev_v1 v1 = {0};
         struct err e = ERR_INIT;
         int r = cg_dev_v1_form(&table, &a, &v1, &e);
@@ -602,7 +588,7 @@ Test(devices, property_v1)
     for (int round = 0; round < 8000; round++) {
         autoarena a = ARENA_INIT;
         struct cg_dev_rules rules = random_v1_rules(&a, round);
-        struct cg_dev_table table = compile(&a, &rules);
+        struct cg_dev_table table = dev_compile(&a, &rules);
         bool deny_form = form_exists(&rules, false), allow_form = form_exists(&rules, true);
         struct cg_dev_v1 v1 = {0};
         struct request q;
@@ -666,7 +652,7 @@ Test(devices, unions)
         for (size_t k = 0; k < cases[i].count; k++) {
             struct cg_dev_rules rules = dev_make_rules(&a, cases[i].lists[k]);
 
-            tables[k] = compile(&a, &rules);
+            tables[k] = dev_compile(&a, &rules);
         }
         cr_assert_eq(cg_dev_union(tables, cases[i].count, &a, &united, NULL), 0);
         got = entries_text(&a, united.items, united.count);
@@ -688,7 +674,7 @@ Test(devices, property_union)
 
         for (size_t i = 0; i < count; i++) {
             lists[i] = random_rules(&a, 6, false);
-            tables[i] = compile(&a, &lists[i]);
+            tables[i] = dev_compile(&a, &lists[i]);
         }
         cr_assert_eq(cg_dev_union(tables, count, &a, &united, NULL), 0);
         while (next_request(&cursor, &q)) {
@@ -717,7 +703,7 @@ Test(devices, union_many)
 
         for (uint32_t n = 0; n < 500; n++)
             cg_dev_rules_add(&a, &rules, (struct cg_dev_rule){true, 'c', i, n, CG_DEV_RWM});
-        tables[i] = compile(&a, &rules);
+        tables[i] = dev_compile(&a, &rules);
     }
     cr_assert_eq(cg_dev_union(tables, ARRAY_SIZE(tables), &a, &united, NULL), 0);
     cr_assert_eq(united.count, 32000, "expected 32000 entries, got %zu", united.count);
@@ -734,8 +720,8 @@ Test(devices, union_limit)
 
     add_lines(&a, &majors, 'c', 300, 0);
     add_lines(&a, &minors, 'c', 0, 300);
-    tables[0] = compile(&a, &majors);
-    tables[1] = compile(&a, &minors);
+    tables[0] = dev_compile(&a, &majors);
+    tables[1] = dev_compile(&a, &minors);
     cr_expect_eq(cg_dev_union(tables, 2, &a, &united, &e), -E2BIG);
     cr_expect(strstr(e.text, "300 device rules on a major number"), "got \"%s\"", e.text);
 }
@@ -745,7 +731,7 @@ Test(devices, union_limit)
 static struct cg_dev_v1 make_v1(struct arena *a, const char *text)
 {
     struct cg_dev_rules rules = dev_make_rules(a, text);
-    struct cg_dev_table table = compile(a, &rules);
+    struct cg_dev_table table = dev_compile(a, &rules);
     struct cg_dev_v1 v1 = {0};
     struct err e = ERR_INIT;
 

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "tests/unit/kit/device_kit.h"
+#include "tests/unit/kit/text_kit.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>
@@ -21,31 +22,6 @@ static void drop_arena(void)
 TestSuite(properties, .fini = drop_arena);
 
 /* --- files and properties as text --- */
-
-/* "cpu.shares=1024; pids.max=5", '|' for a newline. */
-static struct cg_files make_files(const char *text, bool v2)
-{
-    struct cg_files files = {0};
-    char *cursor = arena_strdup(&arena, text), *field;
-
-    while ((field = str_next(&cursor, ';'))) {
-        struct cg_file *f;
-        char *value;
-
-        if (str_empty(field))
-            continue;
-        field += field[0] == ' ';
-        value = strchr(field, '=');
-        cr_assert(value, "file text: \"%s\"", field);
-        *value++ = '\0';
-        for (char *p = value; *p; p++)
-            *p = *p == '|' ? '\n' : *p;
-        f = arena_push(&arena, &files.items, &files.count, sizeof *f);
-        *f = (struct cg_file){.ctl = cg_ctl_of_file(field, v2), .file = field, .text = value};
-        cr_assert_neq(f->ctl, CG_CTL_COUNT, "%s is a file of no controller", field);
-    }
-    return files;
-}
 
 /* "CPUShares=t 1024; TasksMax=t infinity" */
 static const char *properties_text(const struct cg_properties *properties)
@@ -82,7 +58,7 @@ static const char *outcome(const struct cg_files *files, bool v2, bool split)
  * separated by '&'. */
 static void expect_outcome(const char *files_text, bool v2, bool split, const char *want)
 {
-    struct cg_files files = make_files(files_text, v2);
+    struct cg_files files = kit_files(&arena, files_text, v2);
     const char *got = outcome(&files, v2, split);
     bool same;
 
@@ -144,7 +120,7 @@ Test(properties, every_row)
         if (!file || strchr(file, '*'))
             continue;
         /* 2000 is a good text for each of these files. */
-        const struct cg_files files = make_files(arena_printf(&arena, "%s=2000", file), v2);
+        const struct cg_files files = kit_files(&arena, arena_printf(&arena, "%s=2000", file), v2);
         struct cg_properties properties = {0};
         struct err e = ERR_INIT;
 
@@ -383,7 +359,7 @@ Test(properties, split)
 
 Test(properties, appended)
 {
-    struct cg_files files = make_files("memory.max=5", true);
+    struct cg_files files = kit_files(&arena, "memory.max=5", true);
     struct cg_dev_table table = {0};
     struct cg_properties properties = {0};
     const char *got;
@@ -421,7 +397,7 @@ Test(properties, bits)
 
     for (size_t i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
         const char *list = cases[i / 2].list, *file = i % 2 ? "cpuset.mems" : "cpuset.cpus", *text;
-        struct cg_files files = make_files(arena_printf(&arena, "%s=%s", file, list), true);
+        struct cg_files files = kit_files(&arena, arena_printf(&arena, "%s=%s", file, list), true);
         struct cg_properties properties = {0};
         const struct cg_property *p;
 
@@ -474,16 +450,6 @@ Test(properties, text)
 
 /* --- rounding of quotas --- */
 
-static const char *files_text(const struct cg_files *files)
-{
-    char *text = arena_strdup(&arena, "");
-
-    for (size_t i = 0; i < files->count; i++)
-        text = arena_printf(&arena, "%s%s%s=%s", text, i ? "; " : "", files->items[i].file,
-                            files->items[i].text);
-    return text;
-}
-
 Test(properties, round_quota)
 {
     static const struct {
@@ -521,20 +487,21 @@ Test(properties, round_quota)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct cg_files files = make_files(cases[i].files, cases[i].v2);
+        struct cg_files files = kit_files(&arena, cases[i].files, cases[i].v2);
         struct cg_file before[4] = {0};
-        const char *want = cases[i].want ? cases[i].want : files_text(&files), *got;
+        const char *want = cases[i].want ? cases[i].want : kit_files_text(&arena, &files), *got;
 
         if (files.count > 0)
             memcpy(before, files.items, files.count * sizeof *before);
         cg_files_round_quota(&files, cases[i].v2, &arena);
-        got = files_text(&files);
+        got = kit_files_text(&arena, &files);
         cr_expect(str_eq(got, want), "\"%s\": expected \"%s\", got \"%s\"", cases[i].files, want,
                   got);
         /* The old texts are still what they were. */
         files.items = before;
-        cr_expect(strchr(cases[i].files, '|') || str_eq(files_text(&files), cases[i].files),
-                  "\"%s\" was changed to \"%s\"", cases[i].files, files_text(&files));
+        cr_expect(strchr(cases[i].files, '|') ||
+                      str_eq(kit_files_text(&arena, &files), cases[i].files),
+                  "\"%s\" was changed to \"%s\"", cases[i].files, kit_files_text(&arena, &files));
     }
 }
 
@@ -556,13 +523,15 @@ static void systemd_writes(uint64_t per_second, uint64_t *period, uint64_t *quot
 
 static void check_rounding(uint64_t asked, uint64_t period, bool v2)
 {
-    struct cg_files files = make_files(
+    struct cg_files files = kit_files(
+        &arena,
         v2 ? arena_printf(&arena, "cpu.max=%" PRIu64 " %" PRIu64, asked, period)
            : arena_printf(&arena, "cpu.cfs_period_us=%" PRIu64 "; cpu.cfs_quota_us=%" PRIu64,
                           period, asked),
         v2);
     struct cg_properties before = {0}, after = {0};
-    const char *asked_text = files_text(&files), *name = v2 ? "cpu.max" : "cpu.cfs_quota_us";
+    const char *asked_text = kit_files_text(&arena, &files),
+               *name = v2 ? "cpu.max" : "cpu.cfs_quota_us";
     uint64_t per_second, got_period, written = period, quota, file_quota = 0;
     struct err e = ERR_INIT;
 
@@ -621,15 +590,6 @@ Test(properties, random_quotas)
 
 /* --- devices --- */
 
-static struct cg_dev_table compile(struct arena *a, const struct cg_dev_rules *rules)
-{
-    struct cg_dev_table table;
-    struct err e = ERR_INIT;
-
-    cr_assert_eq(cg_dev_compile(rules, a, &table, &e), 0, "%s", e.text);
-    return table;
-}
-
 Test(properties, devices)
 {
 #define STRICT "; DevicePolicy=s strict"
@@ -676,7 +636,7 @@ Test(properties, devices)
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct cg_dev_rules rules = dev_make_rules(&arena, cases[i].rules);
-        struct cg_dev_table table = compile(&arena, &rules);
+        struct cg_dev_table table = dev_compile(&arena, &rules);
         struct cg_properties properties = {0};
         struct err e = ERR_INIT;
         int r = cg_properties_devices(&table, &arena, &properties, &e);
@@ -840,7 +800,7 @@ Test(properties, random_devices)
     dev_random_state = 521288629u;
     for (int round = 0; round < 6000; round++) {
         struct cg_dev_rules rules = random_rules(&arena, round);
-        struct cg_dev_table table = compile(&arena, &rules);
+        struct cg_dev_table table = dev_compile(&arena, &rules);
         struct unit u = {.policy = "closed", .list = {{"/dev/char/9:9", "rwm"}}, .count = 1};
         struct cg_properties properties = {0};
         struct err e = ERR_INIT;

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "cgroup/limits/properties.h"
+#include "tests/unit/kit/text_kit.h"
 
 #include <criterion/criterion.h>
 #include <fnmatch.h>
@@ -36,31 +37,13 @@ static unsigned flags_of(const char *file, bool v2)
     return CG_FILE_LINES; /* of unified, or for devices */
 }
 
-/* "cpu.shares=1024; pids.max=5", '|' for a newline. */
+/* As kit_files(), with the flags of each. */
 static struct cg_files make_files(const char *text, bool v2)
 {
-    struct cg_files files = {0};
-    char *cursor = arena_strdup(&arena, text), *field;
+    struct cg_files files = kit_files(&arena, text, v2);
 
-    while ((field = str_next(&cursor, ';'))) {
-        struct cg_file *f;
-        char *value;
-
-        if (str_empty(field))
-            continue;
-        field += field[0] == ' ';
-        value = strchr(field, '=');
-        cr_assert(value, "file text: \"%s\"", field);
-        *value++ = '\0';
-        for (char *p = value; *p; p++)
-            *p = *p == '|' ? '\n' : *p;
-        f = arena_push(&arena, &files.items, &files.count, sizeof *f);
-        *f = (struct cg_file){.ctl = cg_ctl_of_file(field, v2),
-                              .file = field,
-                              .text = value,
-                              .flags = flags_of(field, v2)};
-        cr_assert_neq(f->ctl, CG_CTL_COUNT, "%s is a file of no controller", field);
-    }
+    for (size_t i = 0; i < files.count; i++)
+        files.items[i].flags = flags_of(files.items[i].file, v2);
     return files;
 }
 

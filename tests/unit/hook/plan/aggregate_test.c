@@ -6,35 +6,13 @@
 #include "base/err.h"
 #include "hook/plan/device_list.h"
 #include "oci/config.h"
+#include "tests/unit/kit/text_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <inttypes.h>
 
-/* --- resources from text, limits to text --- */
-
-static void read_row(struct arena *a, const char *text, const struct json_table *table, void *dest)
-{
-    const struct json_doc doc = {.table = table, .dest = dest};
-    char *json = arena_strdup(a, text);
-    struct err e = ERR_INIT;
-
-    for (char *p = json; *p; p++) {
-        if (*p == '\'')
-            *p = '"';
-    }
-    cr_assert_eq(json_read_text(json, strlen(json), &doc, 1, 0, "row", a, &e), 1, "%s: %s", json,
-                 e.text);
-}
-
-/* Rows are JSON with ' for the double quote. */
-static struct oci_resources *make_resources(struct arena *a, const char *text)
-{
-    struct oci_resources *r = arena_alloc(a, sizeof *r);
-
-    read_row(a, text, &oci_resources_table, r);
-    return r;
-}
+/* --- limits to text --- */
 
 #define MEMBER(m)                                                                                  \
     {                                                                                              \
@@ -174,7 +152,7 @@ Test(resources, to_limits)
         struct cg_limits limits;
 
         memset(&limits, 0x5a, sizeof limits);
-        resources_to_limits(make_resources(&a, conversions[i].resources), &a, &limits);
+        resources_to_limits(kit_resources(&a, conversions[i].resources), &a, &limits);
         limits_text(&limits, &got);
         cr_expect_str_eq(sbuf_text(&got), conversions[i].want,
                          "input:    %s\nexpected: %s\ngot:      %s", conversions[i].resources,
@@ -205,7 +183,7 @@ static struct cg_limits *make_limits(struct arena *a, const char *const *texts, 
     size_t count = 0;
 
     for (; count < MAX_CONTAINERS && texts[count]; count++)
-        resources_to_limits(make_resources(a, texts[count]), a, &limits[count]);
+        resources_to_limits(kit_resources(a, texts[count]), a, &limits[count]);
     *ret_count = count;
     return limits;
 }
@@ -526,7 +504,7 @@ Test(resources, keep_cpuset)
     autosbuf got = SBUF_INIT;
     struct cg_limits limits;
 
-    resources_to_limits(make_resources(&a, EVERYTHING), &a, &limits);
+    resources_to_limits(kit_resources(&a, EVERYTHING), &a, &limits);
     resources_keep_cpuset(&limits);
     limits_text(&limits, &got);
     cr_expect_str_eq(sbuf_text(&got), "cpus=0,1 mems=0 ");
@@ -579,7 +557,7 @@ Test(resources, device_list_fold)
         autosbuf got = SBUF_INIT;
         struct oci_config config = {0};
 
-        read_row(&a, folds[i].spec, &oci_config_table, &config);
+        kit_read_row(&a, folds[i].spec, &oci_config_table, &config);
         rules_text(device_list_fold(config.linux_, &a), &got);
         cr_expect_str_eq(sbuf_text(&got), folds[i].want, "input:    %s\nexpected: %s\ngot:      %s",
                          folds[i].spec, folds[i].want, sbuf_text(&got));
@@ -594,11 +572,11 @@ Test(resources, device_list_fold_copies)
     struct oci_config config = {0};
     const struct oci_resources *spec, *folded;
 
-    read_row(&a,
-             "{'linux':{'resources':{'devices':[{'allow':false}],'cpu':{'shares':5},"
-             "'memory':{'limit':6},'pids':{'limit':7},'unified':{'cpu.max':'max'}},"
-             "'devices':[{'path':'/dev/a','type':'c','major':1,'minor':3}]}}",
-             &oci_config_table, &config);
+    kit_read_row(&a,
+                 "{'linux':{'resources':{'devices':[{'allow':false}],'cpu':{'shares':5},"
+                 "'memory':{'limit':6},'pids':{'limit':7},'unified':{'cpu.max':'max'}},"
+                 "'devices':[{'path':'/dev/a','type':'c','major':1,'minor':3}]}}",
+                 &oci_config_table, &config);
     spec = config.linux_->resources;
     rules_text(spec, &before);
     folded = device_list_fold(config.linux_, &a);

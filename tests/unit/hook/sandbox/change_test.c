@@ -4,7 +4,7 @@
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
-#include "base/str.h"
+#include "tests/unit/kit/text_kit.h"
 
 #include <criterion/criterion.h>
 
@@ -19,23 +19,6 @@ TestSuite(change, .fini = drop_arena);
 
 /* --- containers and files as text --- */
 
-/* Rows are JSON with ' for the double quote. */
-static struct oci_resources *make_resources(const char *text)
-{
-    struct oci_resources *r = arena_alloc(&arena, sizeof *r);
-    const struct json_doc doc = {.table = &oci_resources_table, .dest = r};
-    char *json = arena_strdup(&arena, text);
-    struct err e = ERR_INIT;
-
-    for (char *p = json; *p; p++) {
-        if (*p == '\'')
-            *p = '"';
-    }
-    cr_assert_eq(json_read_text(json, strlen(json), &doc, 1, 0, "row", &arena, &e), 1, "%s: %s",
-                 json, e.text);
-    return r;
-}
-
 #define MAX_CONTAINERS 3
 
 static struct json_list make_list(const char *const *texts)
@@ -45,19 +28,9 @@ static struct json_list make_list(const char *const *texts)
     for (size_t i = 0; i < MAX_CONTAINERS && texts[i]; i++) {
         struct record_container *c = arena_push(&arena, &list.items, &list.count, sizeof *c);
 
-        c->resources = make_resources(texts[i]);
+        c->resources = kit_resources(&arena, texts[i]);
     }
     return list;
-}
-
-static const char *files_text(const struct cg_files *files)
-{
-    char *text = arena_strdup(&arena, "");
-
-    for (size_t i = 0; i < files->count; i++)
-        text = arena_printf(&arena, "%s%s%s=%s", text, i ? "; " : "", files->items[i].file,
-                            files->items[i].text);
-    return text;
 }
 
 /* --- changes --- */
@@ -235,14 +208,15 @@ static void check_row(const struct row *row)
     cr_assert_eq(plan_sandbox(all, after.count, &hook, &facts, true, &arena, &plan, &e), 0, "%s",
                  e.text);
     change_make(&in, &plan, &arena, &change);
-    cr_expect_str_eq(files_text(&change.files), row->files, "%s:\nexpected %s\ngot      %s",
-                     row->name, row->files, files_text(&change.files));
+    cr_expect_str_eq(kit_files_text(&arena, &change.files), row->files,
+                     "%s:\nexpected %s\ngot      %s", row->name, row->files,
+                     kit_files_text(&arena, &change.files));
     cr_expect_eq(change.can_go_back, row->files_back != NULL, "%s", row->name);
     cr_expect_eq(change.devices_can_go_back, before.count > 0, "%s", row->name);
     if (row->files_back)
-        cr_expect_str_eq(files_text(&change.files_back), row->files_back,
+        cr_expect_str_eq(kit_files_text(&arena, &change.files_back), row->files_back,
                          "%s, back:\nexpected %s\ngot      %s", row->name, row->files_back,
-                         files_text(&change.files_back));
+                         kit_files_text(&arena, &change.files_back));
     cr_expect_eq(change.devices.count, plan.device_table.count);
 }
 
@@ -307,8 +281,8 @@ Test(change, limits_go_back_without_devices)
     change_make(&in, &plan, &arena, &change);
     cr_expect(change.can_go_back);
     cr_expect_not(change.devices_can_go_back);
-    cr_expect_str_eq(files_text(&change.files), "pids.max=5");
-    cr_expect_str_eq(files_text(&change.files_back), "pids.max=11");
+    cr_expect_str_eq(kit_files_text(&arena, &change.files), "pids.max=5");
+    cr_expect_str_eq(kit_files_text(&arena, &change.files_back), "pids.max=11");
 }
 
 /* A limit that cannot be taken away is said, once. */

@@ -6,14 +6,15 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "tests/unit/kit/files_kit.h"
+#include "tests/unit/kit/process_kit.h"
+#include "tests/unit/kit/text_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -26,14 +27,6 @@ struct fixture {
     char top[64], path[96];
     struct state_dir state;
 };
-
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
 
 static void begin(struct fixture *f)
 {
@@ -48,22 +41,10 @@ static void begin(struct fixture *f)
 static void end(struct fixture *f)
 {
     state_dir_close(&f->state);
-    nftw(f->top, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    kit_remove_tree(f->top);
 }
 
 #define FIXTURE __attribute__((cleanup(end))) struct fixture
-
-static unsigned mode_of(int dirfd, const char *path)
-{
-    struct stat st;
-
-    return fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_mode & 07777 : 0;
-}
-
-static bool exists(int dirfd, const char *path)
-{
-    return faccessat(dirfd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-}
 
 static struct record_lock lock_or_fail(const struct fixture *f, const char *id, bool make)
 {
@@ -72,17 +53,6 @@ static struct record_lock lock_or_fail(const struct fixture *f, const char *id, 
 
     cr_assert_eq(record_lock(&f->state, id, make, PATIENCE_MS, &lock, &e), 0, "%s: %s", id, e.text);
     return lock;
-}
-
-/* A child that does not outlive the test. */
-static pid_t fork_child(void)
-{
-    pid_t pid = fork();
-
-    cr_assert_geq(pid, 0);
-    if (pid == 0)
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-    return pid;
 }
 
 /* --- the state directory --- */
@@ -104,10 +74,10 @@ Test(record, state_dir_modes)
     lock = lock_or_fail(&f, "s1", true);
     top = open(f.top, O_PATH | O_DIRECTORY | O_CLOEXEC);
     for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-        cr_expect_eq(mode_of(top, parts[i]), 0700, "%s: expected 0700, got %o", parts[i],
-                     mode_of(top, parts[i]));
-    cr_expect_eq(mode_of(lock.dirfd, "lock"), 0600, "lock: expected 0600, got %o",
-                 mode_of(lock.dirfd, "lock"));
+        cr_expect_eq(kit_mode_of(top, parts[i]), 0700, "%s: expected 0700, got %o", parts[i],
+                     kit_mode_of(top, parts[i]));
+    cr_expect_eq(kit_mode_of(lock.dirfd, "lock"), 0600, "lock: expected 0600, got %o",
+                 kit_mode_of(lock.dirfd, "lock"));
     close(top);
     record_unlock(&lock);
 }
@@ -126,7 +96,7 @@ Test(record, state_dir_missing)
     cr_expect(r == -ENOENT && strstr(e.text, path), "expected: -ENOENT and %s\ngot:      %d, %s",
               path, r, e.text);
     cr_expect(state.sandboxes < 0 && state.containers < 0 && state.parents.dirfd < 0);
-    cr_expect_not(exists(AT_FDCWD, path), "it was made");
+    cr_expect_not(kit_exists_at(AT_FDCWD, path), "it was made");
     /* the directory without its parts */
     err_reset(&e);
     r = state_dir_open(f.top, false, &state, &e);
@@ -147,7 +117,7 @@ Test(record, state_dir_again)
     record_unlock(&lock);
     for (int make = 0; make <= 1; make++) {
         cr_assert_eq(state_dir_open(f.path, make, &state, &e), 0, "make %d: %s", make, e.text);
-        cr_expect(exists(state.sandboxes, "s1"), "make %d: another directory", make);
+        cr_expect(kit_exists_at(state.sandboxes, "s1"), "make %d: another directory", make);
         state_dir_close(&state);
         cr_expect(state.sandboxes < 0 && state.containers < 0 && state.parents.dirfd < 0);
     }
@@ -218,18 +188,6 @@ Test(record, state_dir_parts_are_directories)
     "'placeholder':{'pid':57,'start_time':2}},{'id':'c2','init':{'pid':78,'start_time':90}},"      \
     "{'id':'c3','init':{'pid':58,'start_time':3},'placeholder':{'pid':59,'start_time':4}}]"
 
-/* JSON with ' for the double quote. */
-static char *make_json(struct arena *a, const char *text)
-{
-    char *json = arena_strdup(a, text);
-
-    for (char *p = json; *p; p++) {
-        if (*p == '\'')
-            *p = '"';
-    }
-    return json;
-}
-
 static const char *boot_id(void)
 {
     static char text[64];
@@ -250,7 +208,7 @@ static void put_record(const struct record_lock *lock, const char *text, size_t 
 static char *make_file(struct arena *a, const char *schema, const char *boot, const char *members)
 {
     return arena_printf(a, "{\"schema\":%s,\"boot_id\":\"%s\",%s}", schema, boot,
-                        make_json(a, members));
+                        kit_json(a, members));
 }
 
 static const char *json_of(struct arena *a, const struct record *r)
@@ -335,7 +293,7 @@ Test(record, scopes)
 Test(record, placeholders_are_not_alive)
 {
     autoarena a = ARENA_INIT;
-    struct record_container container = {.id = make_json(&a, "c1")};
+    struct record_container container = {.id = kit_json(&a, "c1")};
     struct record r = {.containers = {&container, 1}};
     struct proc_id self;
 
@@ -353,13 +311,13 @@ Test(record, file_mode_and_nothing_temporary)
     struct record_lock lock;
     struct err e = ERR_INIT;
     struct record r = {
-        .sandbox_id = make_json(&a, "s1"),
+        .sandbox_id = kit_json(&a, "s1"),
         .sandbox_cgroup_only = {true, true},
-        .manager = make_json(&a, "cgroupfs"),
-        .mode = make_json(&a, "v1"),
-        .parent_path = make_json(&a, "/p"),
-        .sandbox_path = make_json(&a, "/p/s"),
-        .vcpu_path = make_json(&a, "/p/s"),
+        .manager = kit_json(&a, "cgroupfs"),
+        .mode = kit_json(&a, "v1"),
+        .parent_path = kit_json(&a, "/p"),
+        .sandbox_path = kit_json(&a, "/p/s"),
+        .vcpu_path = kit_json(&a, "/p/s"),
     };
 
     umask(0);
@@ -367,9 +325,9 @@ Test(record, file_mode_and_nothing_temporary)
     lock = lock_or_fail(&f, "s1", true);
     for (int i = 0; i < 2; i++) {
         cr_assert_eq(record_write(&lock, &a, &r, &e), 0, "%s", e.text);
-        cr_expect_eq(mode_of(lock.dirfd, "record.json"), 0600, "expected 0600, got %o",
-                     mode_of(lock.dirfd, "record.json"));
-        cr_expect_not(exists(lock.dirfd, "record.json.tmp"));
+        cr_expect_eq(kit_mode_of(lock.dirfd, "record.json"), 0600, "expected 0600, got %o",
+                     kit_mode_of(lock.dirfd, "record.json"));
+        cr_expect_not(kit_exists_at(lock.dirfd, "record.json.tmp"));
     }
     record_unlock(&lock);
 }
@@ -380,7 +338,7 @@ Test(record, write_fails_without_its_directory)
     FIXTURE f;
     struct record_lock lock;
     struct err e = ERR_INIT;
-    struct record r = {.sandbox_id = make_json(&a, "s1")};
+    struct record r = {.sandbox_id = kit_json(&a, "s1")};
     int ret;
 
     begin(&f);
@@ -521,7 +479,7 @@ Test(record, other_schema_or_incomplete)
     for (size_t i = 0; i < ARRAY_SIZE(untrusted); i++) {
         autoarena a = ARENA_INIT;
         char *file =
-            make_file(&a, make_json(&a, untrusted[i].schema), boot_id(), untrusted[i].members);
+            make_file(&a, kit_json(&a, untrusted[i].schema), boot_id(), untrusted[i].members);
 
         expect_untrusted(file, strlen(file), untrusted[i].word);
     }
@@ -550,7 +508,7 @@ Test(record, truncated)
 Test(record, no_boot_id)
 {
     autoarena a = ARENA_INIT;
-    char *file = arena_printf(&a, "{\"schema\":1,%s}", make_json(&a, MINIMUM));
+    char *file = arena_printf(&a, "{\"schema\":1,%s}", kit_json(&a, MINIMUM));
 
     expect_untrusted(file, strlen(file), "missing");
 }
@@ -601,8 +559,8 @@ Test(record, find_and_alive)
 {
     autoarena a = ARENA_INIT;
     struct proc_id self, none = record_process_id(NULL);
-    struct record_container containers[2] = {{.id = make_json(&a, "c1")},
-                                             {.id = make_json(&a, "c2")}};
+    struct record_container containers[2] = {{.id = kit_json(&a, "c1")},
+                                             {.id = kit_json(&a, "c2")}};
     struct record r = {.containers = {containers, 2}};
 
     cr_assert_eq(proc_identify(getpid(), &self), 0);
@@ -637,7 +595,7 @@ static struct holder hold(const struct fixture *f, const char *id)
     char byte;
 
     cr_assert(pipe2(held, O_CLOEXEC) == 0 && pipe2(release, O_CLOEXEC) == 0);
-    h = (struct holder){.pid = fork_child(), .held = held[0], .release = release[1]};
+    h = (struct holder){.pid = kit_fork(), .held = held[0], .release = release[1]};
     if (h.pid == 0) {
         struct record_lock lock;
 
@@ -722,7 +680,7 @@ Test(record, unlock_in_spite_of_a_child)
 
     begin(&f);
     one = lock_or_fail(&f, "s1", true);
-    pid = fork_child();
+    pid = kit_fork();
     if (pid == 0) {
         pause();
         _exit(0);
@@ -745,7 +703,7 @@ Test(record, lock_without_a_sandbox)
     r = record_lock(&f.state, "s1", false, PATIENCE_MS, &lock, &e);
     cr_expect(r == -ENOENT && strstr(e.text, "s1") && lock.dirfd < 0 && lock.lock_fd < 0,
               "expected: -ENOENT with s1\ngot:      %d, %s", r, e.text);
-    cr_expect_not(exists(f.state.sandboxes, "s1"), "it was made");
+    cr_expect_not(kit_exists_at(f.state.sandboxes, "s1"), "it was made");
 }
 
 /* Links are not followed, neither for the directory nor for the lock. */
@@ -765,12 +723,12 @@ Test(record, lock_follows_no_links)
         cr_expect(r == -ENOTDIR || r == -ELOOP, "make %d: expected a refusal, got %d", make, r);
     }
     snprintf(elsewhere, sizeof elsewhere, "%s/elsewhere/lock", f.top);
-    cr_expect_not(exists(AT_FDCWD, elsewhere), "a file was made behind the link");
+    cr_expect_not(kit_exists_at(AT_FDCWD, elsewhere), "a file was made behind the link");
     cr_assert_eq(mkdirat(f.state.sandboxes, "s2", 0700), 0);
     cr_assert_eq(symlinkat(elsewhere, f.state.sandboxes, "s2/lock"), 0);
     r = record_lock(&f.state, "s2", true, 0, &lock, NULL);
     cr_expect_eq(r, -ELOOP, "expected -ELOOP, got %d", r);
-    cr_expect_not(exists(AT_FDCWD, elsewhere), "a file was made behind the link");
+    cr_expect_not(kit_exists_at(AT_FDCWD, elsewhere), "a file was made behind the link");
 }
 
 /* True once the process waits for a lock in another's name: it has opened the lock file. */
@@ -800,7 +758,7 @@ static pid_t fork_without(const struct record_lock *lock)
     char byte;
 
     cr_assert_eq(pipe2(ready, O_CLOEXEC), 0);
-    pid = fork_child();
+    pid = kit_fork();
     if (pid == 0) {
         close(lock->lock_fd);
         close(lock->dirfd);
@@ -977,7 +935,7 @@ Test(record, crowd)
 
     begin(&f);
     for (size_t i = 0; i < CROWD; i++) {
-        pids[i] = fork_child();
+        pids[i] = kit_fork();
         if (pids[i] == 0)
             _exit(take_turns(&f));
     }
@@ -996,7 +954,7 @@ Test(record, remove_leaves_nothing)
     autoarena a = ARENA_INIT;
     FIXTURE f;
     struct record_lock lock;
-    struct record r = {.sandbox_id = make_json(&a, "s1")};
+    struct record r = {.sandbox_id = kit_json(&a, "s1")};
 
     begin(&f);
     lock = lock_or_fail(&f, "s1", true);
@@ -1004,7 +962,7 @@ Test(record, remove_leaves_nothing)
     /* as a kill in the middle of a write leaves it */
     close(openat(lock.dirfd, "record.json.tmp", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     record_remove(&f.state, "s1", NULL, &lock);
-    cr_expect_not(exists(f.state.sandboxes, "s1"));
+    cr_expect_not(kit_exists_at(f.state.sandboxes, "s1"));
     cr_expect(lock.dirfd < 0 && lock.lock_fd < 0);
 }
 
@@ -1041,7 +999,7 @@ Test(record, links)
     cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), -ENOENT);
     /* the same id needs no link */
     cr_assert_eq(record_link(&f.state, "s3", "s3", &e), 0, "%s", e.text);
-    cr_expect_not(exists(f.state.containers, "s3"));
+    cr_expect_not(kit_exists_at(f.state.containers, "s3"));
 }
 
 Test(record, link_fails)

@@ -6,13 +6,13 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "hook/sandbox/child.h"
+#include "tests/unit/kit/files_kit.h"
+#include "tests/unit/kit/text_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
-#include <ftw.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 /* --- from a record to controllers --- */
@@ -106,15 +106,10 @@ static struct record record_of(struct given *g)
     };
 }
 
-static const char *or_null(const char *text)
-{
-    return text ? text : "NULL";
-}
-
 static void expect_text(const char *got, const char *want, size_t i, const char *what)
 {
-    cr_expect(str_eq_null(got, want), "case %zu, %s: expected %s, got %s", i, what, or_null(want),
-              or_null(got));
+    cr_expect(str_eq_null(got, want), "case %zu, %s: expected %s, got %s", i, what,
+              kit_or_null(want), kit_or_null(got));
 }
 
 static void expect_controller(const struct cg_controller *c, const struct wanted *want, size_t i)
@@ -221,14 +216,6 @@ Test(sandbox, leaves)
 
 /* --- the end of a sandbox --- */
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static pid_t parent;
 
 static void wait_for_signal(const void *arg)
@@ -283,5 +270,5 @@ Test(sandbox, destroy_ends_our_processes)
     cr_expect_eq(record_lookup(&state, ids[1], &a, &sandbox_id), -ENOENT);
     cr_expect(lock.lock_fd < 0, "the lock was let go");
     state_dir_close(&state);
-    nftw(top, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    kit_remove_tree(top);
 }

@@ -9,11 +9,11 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "tests/unit/kit/files_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -233,14 +233,6 @@ Test(qmp, inner_tid)
 
 /* --- a place for sockets --- */
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static char place[64];
 
 static void make_place(void)
@@ -251,7 +243,7 @@ static void make_place(void)
 
 static void remove_place(void)
 {
-    nftw(place, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    kit_remove_tree(place);
 }
 
 TestSuite(qmp, .init = make_place, .fini = remove_place);

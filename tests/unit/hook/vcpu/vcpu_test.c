@@ -5,11 +5,11 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "tests/unit/kit/files_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -240,19 +240,6 @@ Test(vcpu, source_names)
 
 /* --- KVM's directory in debugfs --- */
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
-static void remove_tree(const char *path)
-{
-    nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-}
-
 /* A file with its directories; "@" before the text makes a link to it, NULL a directory. */
 static void put(int top, const char *path, const char *text)
 {
@@ -354,7 +341,7 @@ Test(vcpu, kvm_read)
     memset(&kvm, 0x5a, sizeof kvm);
     vcpu_kvm_read(fd, NULL, NULL, &a, &kvm);
     close(fd);
-    remove_tree(top);
+    kit_remove_tree(top);
     qsort(kvm.items, kvm.count, sizeof *kvm.items, by_tid);
     for (size_t i = 0; i < ARRAY_SIZE(kvm_threads); i++)
         want =
@@ -376,7 +363,7 @@ Test(vcpu, kvm_read_nothing)
     cr_expect(kvm.count == 0 && kvm.items == NULL, "no directory: %zu threads", kvm.count);
     cr_assert(mkdtemp(top));
     fd = open(top, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    remove_tree(top);
+    kit_remove_tree(top);
     memset(&kvm, 0x5a, sizeof kvm);
     vcpu_kvm_read(fd, NULL, NULL, &a, &kvm);
     cr_expect(kvm.count == 0 && kvm.items == NULL, "a removed directory: %zu threads", kvm.count);

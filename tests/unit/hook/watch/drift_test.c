@@ -2,23 +2,21 @@
 
 /*
  * Limits that change in the runtime's own cgroup: in directories that stand for cgroups of either
- * version, and in cgroups of this host below /osc-unit-PID.
+ * version, and in cgroups of this host.
  */
 
 #include "hook/watch/drift.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
-#include "base/err.h"
-#include "base/io.h"
 #include "base/str.h"
 #include "cgroup/host.h"
-#include "cgroup/path.h"
+#include "tests/unit/kit/cgroup_kit.h"
+#include "tests/unit/kit/files_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <sys/resource.h>
@@ -45,17 +43,7 @@ static void make_dir(const char *name)
 /* "group/file", as a runtime writes it. */
 static void set(const char *name, const char *text)
 {
-    autofd fd = open(path_of(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-    cr_assert(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text), "%s", name);
-}
-
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
+    kit_write_file(path_of(name), text);
 }
 
 static void begin(void)
@@ -69,7 +57,7 @@ static void end(void)
 {
     drift_close(&f.drift);
     cg_host_close(&f.host);
-    nftw(f.top, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    kit_remove_tree(f.top);
     arena_free(&f.arena);
 }
 
@@ -504,54 +492,34 @@ Test(drift_v1, no_instance_left)
 
 /* --- cgroups of this host --- */
 
-static struct live {
-    const char *path; /* of the test's cgroup in each hierarchy */
-    bool made[CG_MAX_HIERARCHIES];
-} live;
-
 static void begin_live(void)
 {
     begin();
-    live = (struct live){0};
+    kit_start();
 }
 
 /* A cgroup of our own wherever a controller of interest is. Skips the test where none is. */
 static void need_cgroup(void)
 {
-    struct err e = ERR_INIT;
     unsigned count = 0;
 
-    if (geteuid() != 0)
-        cr_skip_test("making cgroups needs root");
-    if (cg_host_open(&f.arena, &f.host, &e) < 0)
-        cr_skip_test("%s", e.text);
-    live.path = arena_printf(&f.arena, "/osc-unit-%d", (int)getpid());
-    for (size_t i = 0; i < f.host.count; i++) {
-        const struct cg_hierarchy *h = &f.host.hierarchies[i];
+    kit_need_host();
+    for (size_t i = 0; i < kit_host.count; i++) {
+        const struct cg_hierarchy *h = &kit_host.hierarchies[i];
 
         if (!(h->controllers & (CG_CTL_BIT(CG_CTL_CPU) | CG_CTL_BIT(CG_CTL_CPUSET))))
             continue;
-        live.made[i] = mkdirat(h->fd, cg_path_relative(live.path), 0755) == 0;
-        count += live.made[i];
+        kit_make_cgroup(h, kit_base);
+        count++;
     }
     if (count == 0)
-        cr_skip_test("no cgroup with a cpu or cpuset controller can be made here");
-    cr_assert_geq(drift_open(&f.drift, &f.host), 0);
-}
-
-static void remove_cgroups(void)
-{
-    for (size_t i = 0; i < f.host.count; i++) {
-        if (live.made[i])
-            cr_expect_eq(
-                unlinkat(f.host.hierarchies[i].fd, cg_path_relative(live.path), AT_REMOVEDIR), 0);
-        live.made[i] = false;
-    }
+        cr_skip_test("no cpu or cpuset controller here");
+    cr_assert_geq(drift_open(&f.drift, &kit_host), 0);
 }
 
 static void end_live(void)
 {
-    remove_cgroups();
+    kit_finish();
     end();
 }
 
@@ -560,18 +528,17 @@ TestSuite(drift_live, .init = begin_live, .fini = end_live);
 /* Skips the test where the file is not there, as on v2 without the controller in the root. */
 static void write_cgroup(enum cg_ctl ctl, const char *file, const char *text)
 {
-    const struct cg_hierarchy *h = cg_host_find(&f.host, ctl);
-    autofd dir = h ? openat(h->fd, cg_path_relative(live.path), O_PATH | O_CLOEXEC) : FD_NONE;
-    int r = dir >= 0 ? io_write_at(dir, file, text) : -ENOENT;
+    const struct cg_hierarchy *h = cg_host_find(&kit_host, ctl);
+    int r = h ? kit_write_value(h, kit_base, file, text) : -ENOENT;
 
-    if (r == -ENOENT || r == -EACCES)
+    if (r == -ENOENT)
         cr_skip_test("no %s here", file);
     cr_assert_eq(r, 0, "%s to %s: %s", text, file, strerror(-r));
 }
 
 static void write_bandwidth(const char *quota, const char *period)
 {
-    const struct cg_hierarchy *h = cg_host_find(&f.host, CG_CTL_CPU);
+    const struct cg_hierarchy *h = cg_host_find(&kit_host, CG_CTL_CPU);
 
     if (h && h->v2) {
         write_cgroup(CG_CTL_CPU, "cpu.max", arena_printf(&f.arena, "%s %s", quota, period));
@@ -583,7 +550,7 @@ static void write_bandwidth(const char *quota, const char *period)
 
 static void watch_own(void)
 {
-    const struct drift_source own = {"own", live.path};
+    const struct drift_source own = {"own", kit_base};
 
     drift_set(&f.drift, &own, 1);
     cr_expect_eq(drift_read(&f.drift), 0);
@@ -612,7 +579,7 @@ Test(drift_live, cpuset)
     write_cgroup(CG_CTL_CPUSET, "cpuset.cpus", "");
     watch_own();
     write_cgroup(CG_CTL_CPUSET, "cpuset.cpus", "0");
-    expect_change(cg_host_find(&f.host, CG_CTL_CPUSET)->v2);
+    expect_change(cg_host_find(&kit_host, CG_CTL_CPUSET)->v2);
     write_cgroup(CG_CTL_CPUSET, "cpuset.cpus", "\n");
     expect_change(1);
     got = shown("own", NULL);
@@ -630,7 +597,7 @@ Test(drift_live, removed)
     watch_own();
     write_bandwidth("50000", "100000");
     expect_change(1);
-    remove_cgroups();
+    cr_assert(kit_remove_cgroups());
     for (int i = 0; i < 3; i++)
         cr_expect_eq(drift_read(&f.drift), 0);
     expect("own", NULL, "cpus=- mems=- quota=50000/100000");

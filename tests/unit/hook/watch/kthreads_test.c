@@ -12,15 +12,14 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
-#include "cgroup/controller.h"
-#include "cgroup/path.h"
 #include "hook/vcpu/vcpu.h"
+#include "tests/unit/kit/cgroup_kit.h"
+#include "tests/unit/kit/files_kit.h"
+#include "tests/unit/kit/process_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <limits.h>
 #include <linux/kvm.h>
 #include <sched.h>
 #include <signal.h>
@@ -174,9 +173,7 @@ static void make_dir(const char *name)
 
 static void write_text(const char *name, const char *text)
 {
-    autofd fd = open(path_of(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-    cr_assert(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text), "%s", name);
+    kit_write_file(path_of(name), text);
 }
 
 static void write_children(void)
@@ -198,20 +195,13 @@ static void begin_fake(void)
     write_children();
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static void end_fake(void)
 {
     kthreads_free(&fake.k);
     fd_close(&fake.k.proc_fd);
     fd_close(&fake.k.kvm_dirfd);
-    nftw(fake.top, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    kit_remove_tree(fake.top);
+    kit_finish();
     arena_free(&fake.arena);
 }
 
@@ -495,46 +485,18 @@ Test(kthreads_fake, unreadable)
 /* --- placing: a process of the test's own stands for the kernel thread --- */
 
 struct place {
-    struct cg_host host;
     struct cg_controller overhead;
-    char path[64];
     pid_t pid;
 };
 
 static void begin_place(struct place *p)
 {
-    const struct cg_files none = {0};
-    struct err e = ERR_INIT;
-
-    *p = (struct place){0};
-    if (geteuid() != 0)
-        cr_skip_test("making cgroups needs root");
-    if (cg_host_open(&fake.arena, &p->host, &e) < 0)
-        cr_skip_test("%s", e.text);
-    snprintf(p->path, sizeof p->path, "/osc-unit-%d", (int)getpid());
-    cg_init(&p->overhead, &p->host, NULL, p->path, NULL, false);
-    if (cg_create(&p->overhead, &none, NULL, &e) < 0)
-        cr_skip_test("%s", e.text);
-    p->pid = fork();
-    cr_assert_geq(p->pid, 0);
-    if (p->pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        for (;;)
-            pause();
-    }
+    kit_start();
+    kit_need_host();
+    p->overhead = kit_create(&kit_host, NULL, kit_base, NULL, false, &kit_no_limits);
+    p->pid = kit_start_child();
     add_process(500, 500, 10, true);
     add_kthread(p->pid, "vhost-500", 12);
-}
-
-static void end_place(struct place *p)
-{
-    if (p->pid > 0) {
-        kill(p->pid, SIGKILL);
-        waitpid(p->pid, NULL, 0);
-    }
-    cr_expect_eq(cg_delete(&p->overhead, 5000, NULL), 0);
-    cg_close(&p->overhead);
-    cg_host_close(&p->host);
 }
 
 static int place(struct place *p, pid_t vmm, struct err *e)
@@ -554,7 +516,7 @@ Test(kthreads_fake, places)
     cr_expect_eq(cg_holds(&p.overhead, p.pid), 1);
     cr_expect_eq(place(&p, 500, &e), 0);
     cr_expect_eq(e.code, 0);
-    end_place(&p);
+    cg_close(&p.overhead);
 }
 
 /* The thread ended after it was seen, and its pid went to another one. */
@@ -572,7 +534,7 @@ Test(kthreads_fake, does_not_place_a_successor)
     cr_expect_eq(cg_holds(&p.overhead, p.pid), 0);
     write_stat(p.pid, "vhost-500", 12);
     cr_expect_eq(place(&p, 500, &e), 1);
-    end_place(&p);
+    cg_close(&p.overhead);
 }
 
 Test(kthreads_fake, ended)
@@ -581,12 +543,10 @@ Test(kthreads_fake, ended)
     struct place p;
 
     begin_place(&p);
-    kill(p.pid, SIGKILL);
-    waitpid(p.pid, NULL, 0);
-    p.pid = 0;
+    kit_end_child(p.pid);
     cr_expect_eq(place(&p, 500, &e), 0);
     cr_expect_eq(e.code, 0);
-    end_place(&p);
+    cg_close(&p.overhead);
 }
 
 /* A thread that the kernel does not let go is an error once, and no hindrance for the others. */
@@ -598,7 +558,7 @@ Test(kthreads_fake, refused)
     begin_place(&p);
     cg_close(&p.overhead);
     cr_assert_eq(cg_load(&p.overhead, NULL), 0);
-    for (size_t i = 0; i < p.host.count; i++) { /* a directory without cgroup.procs */
+    for (size_t i = 0; i < kit_host.count; i++) { /* a directory without cgroup.procs */
         fd_close(&p.overhead.fds[i]);
         p.overhead.fds[i] = open(fake.top, O_PATH | O_CLOEXEC);
     }
@@ -607,7 +567,7 @@ Test(kthreads_fake, refused)
     err_reset(&e);
     cr_expect_eq(place(&p, 500, &e), 0);
     cr_expect_eq(e.code, 0);
-    end_place(&p);
+    cg_close(&p.overhead);
 }
 
 /* --- this host, which is only looked at --- */

@@ -11,17 +11,15 @@
 #include "base/proc.h"
 #include "base/str.h"
 #include "cgroup/controller.h"
+#include "tests/unit/kit/files_kit.h"
+#include "tests/unit/kit/process_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <sched.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #define MAX_VCPUS 16
 
@@ -156,14 +154,6 @@ Test(pinning, decides)
 
 static char top[64];
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static void make_top(void)
 {
     snprintf(top, sizeof top, "/tmp/osc-unit-pinning-XXXXXX");
@@ -172,17 +162,15 @@ static void make_top(void)
 
 static void remove_top(void)
 {
-    nftw(top, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    kit_remove_tree(top);
 }
 
 static void write_text(const char *name, const char *text)
 {
-    char path[256];
-    autofd fd = FD_NONE;
+    char path[320];
 
     snprintf(path, sizeof path, "%s/%s", top, name);
-    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    cr_assert(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text), "%s", path);
+    kit_write_file(path, text);
 }
 
 static void make_node(const char *name, const char *cpulist)
@@ -314,18 +302,9 @@ static void begin_live(void)
     live.all = affinity_of(0);
 }
 
-static void end_vcpu(size_t i)
-{
-    if (live.vcpus[i].tid > 0) {
-        kill(live.vcpus[i].tid, SIGKILL);
-        waitpid(live.vcpus[i].tid, NULL, 0);
-    }
-}
-
 static void end_live(void)
 {
-    for (size_t i = 0; i < live.count; i++)
-        end_vcpu(i);
+    kit_end_children();
     pinning_free(&live.pinning);
     arena_free(&live.arena);
     remove_top();
@@ -339,13 +318,7 @@ static void add_vcpu(int index)
     struct proc_id id;
 
     v->index = index;
-    v->tid = fork();
-    cr_assert_geq(v->tid, 0);
-    if (v->tid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        for (;;)
-            pause();
-    }
+    v->tid = kit_start_child();
     cr_assert_eq(proc_identify(v->tid, &id), 0);
     v->start_time = id.start_time;
 }
@@ -478,11 +451,11 @@ Test(pinning_live, ended_threads)
     need_two_cpus();
     add_vcpu(0);
     add_vcpu(1);
-    end_vcpu(0);
+    kit_end_child(live.vcpus[0].tid);
     update(2, 2, false, 1);
     expect_affinity(1, cpu(1));
     update(2, 2, true, 0);
-    end_vcpu(1);
+    kit_end_child(live.vcpus[1].tid);
     update(2, 1, false, 0);
     live.count = 0;
 }

@@ -4,25 +4,21 @@
 
 #include "hook/watch/scan.h"
 
-#include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
-#include "cgroup/path.h"
 #include "hook/sandbox/sandbox.h"
+#include "tests/unit/kit/cgroup_kit.h"
+#include "tests/unit/kit/files_kit.h"
+#include "tests/unit/kit/process_kit.h"
 
 #include <criterion/criterion.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 
 /* --- a process whose threads do as they are told --- */
 
@@ -161,10 +157,8 @@ static pid_t start_process(const char *name)
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     cr_assert_neq(shared, MAP_FAILED);
     snprintf(shared->slots[0].name, sizeof shared->slots[0].name, "%s", name);
-    pid = fork();
-    cr_assert_geq(pid, 0);
+    pid = kit_fork();
     if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
         live(&shared->slots[0]);
         _exit(0);
     }
@@ -176,78 +170,52 @@ static pid_t start_process(const char *name)
 /* --- a sandbox of the test's own --- */
 
 static struct fixture {
-    struct arena arena;
-    struct cg_host host;
     struct record record;
     struct sandbox sandbox;
     struct hook_config config;
     struct scan scan;
-    char top[64];
     pid_t vmm;
-    bool made;
-    char reason[ERR_TEXT_SIZE]; /* why this host cannot run the test */
 } f;
 
 static void begin(void)
 {
-    const struct cg_files none = {0};
-    struct err e = ERR_INIT;
-
     f = (struct fixture){.config = {.prefix = "kata_"}};
-    snprintf(f.top, sizeof f.top, "/osc-unit-%d", (int)getpid());
-    if (geteuid() != 0) {
-        snprintf(f.reason, sizeof f.reason, "making cgroups needs root");
-        return;
-    }
-    if (cg_host_open(&f.arena, &f.host, &e) < 0) {
-        snprintf(f.reason, sizeof f.reason, "%s", e.text);
-        return;
-    }
-    f.record.sandbox_path = arena_printf(&f.arena, "%s/sandbox", f.top);
-    f.record.vcpu_path = f.host.mode == CG_MODE_V2
-                             ? arena_printf(&f.arena, "%s/sandbox/sandbox", f.top)
-                             : f.record.sandbox_path;
-    f.record.overhead_path = f.host.mode == CG_MODE_V2
-                                 ? arena_printf(&f.arena, "%s/sandbox/overhead", f.top)
-                                 : arena_printf(&f.arena, "%s/overhead", f.top);
-    sandbox_init(&f.sandbox, &f.host, NULL, &f.record);
-    f.made = true;
-    if (cg_create(&f.sandbox.vcpu, &none, NULL, &e) < 0 ||
-        cg_create(&f.sandbox.overhead, &none, NULL, &e) < 0)
-        snprintf(f.reason, sizeof f.reason, "%s", e.text);
-    f.scan = (struct scan){.sandbox = &f.sandbox, .config = &f.config, .kvm_dirfd = FD_NONE};
+    kit_start();
 }
 
 static void end(void)
 {
-    if (f.vmm > 0) {
-        kill(f.vmm, SIGKILL);
-        waitpid(f.vmm, NULL, 0);
-    }
-    if (f.made) {
-        cg_delete(&f.sandbox.overhead, 5000, NULL);
-        cg_delete(&f.sandbox.vcpu, 5000, NULL);
+    if (f.record.sandbox_path) {
         sandbox_close(&f.sandbox);
         scan_free(&f.scan);
-        for (size_t i = 0; i < f.host.count; i++) {
-            unlinkat(f.host.hierarchies[i].fd, cg_path_relative(f.top), AT_REMOVEDIR);
-            cr_expect(faccessat(f.host.hierarchies[i].fd, cg_path_relative(f.top), F_OK, 0) < 0,
-                      "%s%s was left", f.host.hierarchies[i].mount_point, f.top);
-        }
     }
-    cg_host_close(&f.host);
-    arena_free(&f.arena);
+    kit_finish();
 }
 
 TestSuite(scan, .init = begin, .fini = end);
+
+static void make_sandbox(void)
+{
+    const bool v2 = kit_host.mode == CG_MODE_V2;
+    struct err e = ERR_INIT;
+
+    f.record.sandbox_path = kit_sub("sandbox");
+    f.record.vcpu_path = v2 ? kit_sub("sandbox/sandbox") : f.record.sandbox_path;
+    f.record.overhead_path = kit_sub(v2 ? "sandbox/overhead" : "overhead");
+    sandbox_init(&f.sandbox, &kit_host, NULL, &f.record);
+    if (cg_create(&f.sandbox.vcpu, &kit_no_limits, NULL, &e) < 0 ||
+        cg_create(&f.sandbox.overhead, &kit_no_limits, NULL, &e) < 0)
+        cr_skip_test("%s", e.text);
+    f.scan = (struct scan){.sandbox = &f.sandbox, .config = &f.config, .kvm_dirfd = FD_NONE};
+}
 
 /* Every test begins with it: the process, placed where setup places it. */
 static void start(const char *name)
 {
     struct err e = ERR_INIT;
 
-    if (*f.reason)
-        cr_skip_test("%s", f.reason);
+    kit_need_host();
+    make_sandbox();
     f.vmm = start_process(name);
     cr_assert_eq(cg_add_process(&f.sandbox.overhead, f.vmm, &e), 0, "%s", e.text);
 }
@@ -258,20 +226,17 @@ static void start(const char *name)
  */
 static const char *place_of(pid_t tid)
 {
-    char path[64], text[8192], *cursor = text, *line;
     unsigned sandbox = 0, overhead = 0, elsewhere = 0;
 
-    snprintf(path, sizeof path, "/proc/%d/cgroup", (int)tid);
-    if (io_read_at(AT_FDCWD, path, text, sizeof text) < 0)
-        return "ended";
-    while ((line = str_next(&cursor, '\n'))) {
-        const char *rest = strchr(strchr(line, ':') + 1, ':') + 1;
+    for (size_t i = 0; i < kit_host.count; i++) {
+        const struct cg_hierarchy *h = &kit_host.hierarchies[i];
+        const char *place = kit_where(h, tid);
 
-        if ((f.host.mode == CG_MODE_V2) != str_starts(line, "0::"))
+        if (h->v2 != (kit_host.mode == CG_MODE_V2))
             continue;
-        if (str_ends(rest, f.record.vcpu_path))
+        if (str_eq(place, kit_seen_as(h, f.record.vcpu_path)))
             sandbox++;
-        else if (str_ends(rest, f.record.overhead_path))
+        else if (str_eq(place, kit_seen_as(h, f.record.overhead_path)))
             overhead++;
         else
             elsewhere++;
@@ -362,8 +327,8 @@ Test(scan, empty)
 {
     struct scan_result got;
 
-    if (*f.reason)
-        cr_skip_test("%s", f.reason);
+    kit_need_host();
+    make_sandbox();
     got = pass();
     expect_pass(&got, 0, 0, 0, 0);
 }
@@ -420,14 +385,6 @@ Test(scan, renamed)
     expect_place(2, "sandbox");
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 /* A directory as KVM makes it in debugfs: a VM made by @creator, whose vCPU 0 is @tid. */
 static int fake_kvm(char top[static 32], pid_t creator, pid_t tid)
 {
@@ -449,17 +406,10 @@ static int fake_kvm(char top[static 32], pid_t creator, pid_t tid)
 /* A process that lives somewhere else, or did. */
 static pid_t stranger(bool alive)
 {
-    pid_t pid = fork();
+    pid_t pid = kit_start_child();
 
-    cr_assert_geq(pid, 0);
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        while (alive)
-            pause();
-        _exit(0);
-    }
     if (!alive)
-        waitpid(pid, NULL, 0);
+        kit_end_child(pid);
     return pid;
 }
 
@@ -474,7 +424,7 @@ static void check_kvm(pid_t creator, enum scan_depth depth, bool every_vm, bool 
     f.scan.every_vm = every_vm;
     got = pass_of(depth);
     f.scan.kvm_dirfd = FD_NONE;
-    nftw(top, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    kit_remove_tree(top);
     cr_expect_eq(got.vcpus, found, "made by %d, depth %d, every %d: expected %d vCPUs, got %zu",
                  (int)creator, depth, every_vm, found, got.vcpus);
     expect_place(0, "overhead");
@@ -509,8 +459,7 @@ Test(scan, kvm_of_stranger)
     pid = stranger(true);
     check_kvm(pid, SCAN_CHANGES, false, false);
     check_kvm(pid, SCAN_CHANGES, true, true);
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
+    kit_end_child(pid);
 }
 
 Test(scan, kvm_of_stranger_found_by_all)
@@ -521,8 +470,7 @@ Test(scan, kvm_of_stranger_found_by_all)
     pid = stranger(true);
     check_kvm(pid, SCAN_CHANGES, false, false);
     check_kvm(pid, SCAN_ALL, false, true);
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
+    kit_end_child(pid);
 }
 
 /* Whatever its name: the configuration says so. */
@@ -628,8 +576,7 @@ Test(scan, ended)
     end_thread(1);
     got = pass();
     expect_pass(&got, ARRAY_SIZE(threads) - 1, 5, 3, 3);
-    kill(f.vmm, SIGKILL);
-    waitpid(f.vmm, NULL, 0);
+    kit_end_child(f.vmm);
     f.vmm = 0;
     got = pass();
     expect_pass(&got, 0, 0, 0, 0);
@@ -789,17 +736,14 @@ static void constrain(void)
     f.scan.constrained = true;
 }
 
-/* The cgroup of the cgroup2 mount beside v1 hierarchies; NULL where there is none. */
-static const char *unified_place(pid_t pid)
+/* The hierarchy of the cgroup2 mount beside v1 ones; NULL where there is none. */
+static const struct cg_hierarchy *unified(void)
 {
-    char path[64], *text = arena_alloc(&f.arena, 8192);
-    const char *line;
-
-    snprintf(path, sizeof path, "/proc/%d/cgroup", (int)pid);
-    if (f.host.mode != CG_MODE_HYBRID || io_read_at(AT_FDCWD, path, text, 8192) < 0)
-        return NULL;
-    line = strstr(text, "0::");
-    return line ? arena_strndup(&f.arena, line + 3, strcspn(line + 3, "\n")) : NULL;
+    for (size_t i = 0; i < kit_host.count && kit_host.mode == CG_MODE_HYBRID; i++) {
+        if (kit_host.hierarchies[i].v2)
+            return &kit_host.hierarchies[i];
+    }
+    return NULL;
 }
 
 Test(scan, constrained_without_vcpus)
@@ -821,7 +765,7 @@ Test(scan, constrained_without_vcpus)
 /* vCPUs turn up late: the split is made. */
 Test(scan, constrained_and_released)
 {
-    const char *unified;
+    const struct cg_hierarchy *h = NULL;
     struct scan_result got;
 
     start("vmm");
@@ -839,10 +783,10 @@ Test(scan, constrained_and_released)
         got = pass();
         expect_pass(&got, 3, 2, 1, 1);
     }
-    unified = unified_place(f.vmm);
-    cr_expect(!unified || str_eq(unified, f.record.overhead_path),
-              "where only processes can be placed: expected %s, got %s", f.record.overhead_path,
-              unified ? unified : "");
+    h = unified();
+    if (h)
+        cr_expect_str_eq(kit_where(h, f.vmm), kit_seen_as(h, f.record.overhead_path),
+                         "where only processes can be placed: %s", kit_where(h, f.vmm));
 }
 
 /* Born in the overhead after the constraint: a vCPU there releases, too. */
@@ -882,8 +826,7 @@ static void check_release(size_t slot)
     expect_place(0, "sandbox"); /* the one that is a vCPU */
     shared = first;
     expect_place(0, "sandbox"); /* the one that is not to be touched */
-    kill(other, SIGKILL);
-    waitpid(other, NULL, 0);
+    kit_end_child(other);
 }
 
 Test(scan, release_leaves_the_watcher_alone)
@@ -904,7 +847,7 @@ static void remove_under(const char *path)
     struct cg_controller twin;
     struct err e = ERR_INIT;
 
-    cg_init(&twin, &f.host, NULL, path, NULL, true);
+    cg_init(&twin, &kit_host, NULL, path, NULL, true);
     cr_assert_eq(cg_load(&twin, &e), 0, "%s", e.text);
     cr_assert_eq(cg_delete(&twin, 0, &e), 0, "%s", e.text);
     cg_close(&twin);
@@ -924,7 +867,7 @@ static void expect_failure(const char *path)
 Test(scan, sandbox_cgroup_gone)
 {
     start("vmm");
-    if (f.host.mode == CG_MODE_V2)
+    if (kit_host.mode == CG_MODE_V2)
         cr_skip_test("the domain of a threaded cgroup cannot be removed alone");
     add_thread(0, 1, "CPU 0/TCG");
     remove_under(f.record.sandbox_path);
@@ -936,7 +879,7 @@ Test(scan, sandbox_cgroup_gone)
 Test(scan, overhead_cgroup_gone)
 {
     start("vmm");
-    if (f.host.mode == CG_MODE_V2)
+    if (kit_host.mode == CG_MODE_V2)
         cr_skip_test("the test removes v1 directories");
     add_thread(0, 1, "CPU 0/TCG");
     constrain();
