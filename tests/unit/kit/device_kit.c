@@ -70,6 +70,23 @@ struct cg_dev_table dev_compile(struct arena *a, const struct cg_dev_rules *rule
     return table;
 }
 
+char *dev_entries_text(struct arena *a, const struct cg_dev_entry *items, size_t count)
+{
+    char *text = arena_strdup(a, "");
+
+    for (size_t i = 0; i < count; i++) {
+        const struct cg_dev_rule rule = {.type = items[i].type,
+                                         .major = items[i].major,
+                                         .minor = items[i].minor,
+                                         .access = items[i].access};
+        char one[48];
+
+        text = arena_printf(a, "%s%s%s%s", text, i ? ", " : "", cg_dev_rule_text(&rule, one),
+                            items[i].access ? "" : "-");
+    }
+    return text;
+}
+
 uint32_t dev_random_state;
 
 uint32_t dev_random_below(uint32_t limit)
@@ -78,6 +95,77 @@ uint32_t dev_random_below(uint32_t limit)
     dev_random_state ^= dev_random_state >> 17;
     dev_random_state ^= dev_random_state << 5;
     return dev_random_state % limit;
+}
+
+static int64_t random_number(void)
+{
+    return (int64_t)dev_random_below(DEV_NUMBERS) - 1;
+}
+
+struct cg_dev_rules dev_random_rules(struct arena *a, uint32_t most, bool only_allow)
+{
+    struct cg_dev_rules rules = {0};
+
+    for (uint32_t n = dev_random_below(most + 1); n > 0; n--) {
+        struct cg_dev_rule *rule = arena_push(a, &rules.items, &rules.count, sizeof *rule);
+
+        *rule = (struct cg_dev_rule){
+            .allow = only_allow || dev_random_below(3) > 0,
+            .type = "abc"[dev_random_below(3)],
+            .major = random_number(),
+            .minor = random_number(),
+            .access = (uint8_t)(1 + dev_random_below(7)),
+        };
+    }
+    return rules;
+}
+
+bool dev_next_request(unsigned *cursor, struct dev_request *ret)
+{
+    unsigned n = (*cursor)++;
+
+    *ret = (struct dev_request){.type = n % 2 ? 'b' : 'c',
+                                .major = n / 2 % DEV_NUMBERS,
+                                .minor = n / 2 / DEV_NUMBERS % DEV_NUMBERS,
+                                .access = (uint8_t)(1 + n / 2 / DEV_NUMBERS / DEV_NUMBERS)};
+    return ret->access <= CG_DEV_RWM;
+}
+
+uint8_t dev_bits_of(const struct cg_dev_rules *rules, char type, uint32_t major, uint32_t minor)
+{
+    uint8_t bits = 0;
+
+    for (uint8_t bit = CG_DEV_R; bit <= CG_DEV_M; bit = (uint8_t)(bit << 1))
+        bits |= cg_dev_rules_allow(rules, type, major, minor, bit) ? bit : 0;
+    return bits;
+}
+
+const char *const dev_shape_names[] = {"majors", "minors", "grid", "mixed", "over lines"};
+
+struct cg_dev_rules dev_large_list(struct arena *a, enum dev_shape shape, uint32_t count)
+{
+    struct cg_dev_rules rules = {0};
+
+    if (shape == DEV_OVER_LINES) {
+        for (uint32_t i = 0; i < 100; i++)
+            cg_dev_rules_add(a, &rules,
+                             (struct cg_dev_rule){true, 'c', CG_DEV_ANY, 1000 + 2 * i, CG_DEV_R});
+        cg_dev_rules_add(a, &rules,
+                         (struct cg_dev_rule){true, 'c', CG_DEV_ANY, CG_DEV_ANY, CG_DEV_M});
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct cg_dev_rule rule = {true, 'c', 240, 2 * (int64_t)i, (uint8_t)(1 + i % 7)};
+
+        if (shape == DEV_MAJORS || shape == DEV_OVER_LINES)
+            rule.major = 2 * (int64_t)i, rule.minor = i % 5;
+        else if (shape == DEV_GRID)
+            rule.major = i / 100, rule.minor = i % 100 * 2;
+        else if (shape == DEV_MIXED)
+            rule = (struct cg_dev_rule){true, i % 2 ? 'b' : 'c', i, i % 3 ? (int64_t)(i % 3) : -1,
+                                        (uint8_t)(1 + i % 6)};
+        cg_dev_rules_add(a, &rules, rule);
+    }
+    return rules;
 }
 
 bool dev_v1_allows(const struct cg_dev_v1 *v1, char type, uint32_t major, uint32_t minor,
@@ -93,6 +181,29 @@ bool dev_v1_allows(const struct cg_dev_v1 *v1, char type, uint32_t major, uint32
             return !v1->allow_all;
     }
     return v1->allow_all;
+}
+
+struct cg_bpf_program dev_program(struct arena *a, const struct cg_dev_rules *rules)
+{
+    struct cg_bpf_program program = {0};
+    struct cg_dev_table table = {0};
+    struct err e = ERR_INIT;
+    char error[128];
+    int r = cg_dev_compile(rules, a, &table, &e);
+
+    cr_assert_eq(r, 0, "compiling %s: %s", dev_rules_text(a, rules), e.text);
+    r = cg_bpf_device_program(&table, a, &program, &e);
+    cr_assert_eq(r, 0, "generating for %s: %s", dev_rules_text(a, rules), e.text);
+    cr_assert_eq(bpf_interp_check(program.insns, program.count, error, sizeof error), 0,
+                 "the program for \"%s\": %s", dev_rules_text(a, rules), error);
+    return program;
+}
+
+struct cg_bpf_program dev_program_of(struct arena *a, const char *text)
+{
+    struct cg_dev_rules rules = dev_make_rules(a, text);
+
+    return dev_program(a, &rules);
 }
 
 bool dev_program_allows(const struct cg_bpf_program *p, char type, uint32_t major, uint32_t minor,

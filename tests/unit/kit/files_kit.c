@@ -9,6 +9,7 @@
 #include <ftw.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -43,4 +44,12 @@ unsigned kit_mode_of(int dirfd, const char *path)
 bool kit_exists_at(int dirfd, const char *path)
 {
     return faccessat(dirfd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int kit_file_with(const char *text, size_t len)
+{
+    int fd = memfd_create("input", MFD_CLOEXEC);
+
+    cr_assert(fd >= 0 && write(fd, text, len) == (ssize_t)len && lseek(fd, 0, SEEK_SET) == 0);
+    return fd;
 }

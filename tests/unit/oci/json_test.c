@@ -3,550 +3,14 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "tests/unit/kit/files_kit.h"
+#include "tests/unit/kit/json_kit.h"
 
 #include <criterion/criterion.h>
-#include <sys/mman.h>
-
-/* A struct with a member of every kind, and itself inside, for documents of any depth. */
-struct sample {
-    char *text;
-    struct json_bool flag;
-    struct json_i64 num;    /* -5..10 */
-    struct json_i64 any;    /* all of int64_t */
-    struct json_u64 size;   /* 0..100 */
-    struct json_u64 huge;   /* all of uint64_t */
-    struct sample *one;     /* "o" */
-    struct json_list many;  /* "m", struct sample */
-    struct json_list names; /* char * */
-    struct json_list nums;  /* int64_t */
-    struct json_list map;   /* struct json_pair */
-    struct sample *tight;   /* "strict" */
-};
-
-static const struct json_table sample_table;
-
-static const struct json_field strict_fields[] = {
-    JSON_F_STRING("text", struct sample, text),
-    JSON_F_BOOL("flag", struct sample, flag),
-    JSON_F_I64("num", struct sample, num, -5, 10),
-};
-static const struct json_table strict_table = {.fields = strict_fields,
-                                               .count = ARRAY_SIZE(strict_fields),
-                                               .size = sizeof(struct sample),
-                                               .strict = true};
-
-static const struct json_field sample_fields[] = {
-    JSON_F_STRING("text", struct sample, text),
-    JSON_F_BOOL("flag", struct sample, flag),
-    JSON_F_I64("num", struct sample, num, -5, 10),
-    JSON_F_I64("any", struct sample, any, INT64_MIN, UINT64_MAX),
-    JSON_F_U64("size", struct sample, size, 100),
-    JSON_F_U64("huge", struct sample, huge, UINT64_MAX),
-    JSON_F_OBJECT("o", struct sample, one, &sample_table),
-    JSON_F_OBJECT_LIST("m", struct sample, many, &sample_table),
-    JSON_F_STRING_LIST("names", struct sample, names),
-    JSON_F_I64_LIST("nums", struct sample, nums, -5, 10),
-    JSON_F_STRING_MAP("map", struct sample, map),
-    JSON_F_OBJECT("strict", struct sample, tight, &strict_table),
-};
-static const struct json_table sample_table = {
-    .fields = sample_fields, .count = ARRAY_SIZE(sample_fields), .size = sizeof(struct sample)};
-
-/* Input with its length, as it may hold a NUL. */
-#define INPUT(s) .input = s, .len = sizeof(s) - 1
-
-struct text_case {
-    const char *input;
-    size_t len;
-    const char *want; /* message or written form; NULL: the input as it is */
-};
-
-#define MAX_CHUNK 31
-
-static const char *shown(const char *input, size_t len)
-{
-    static char part[512], buf[2048];
-
-    if (len >= sizeof part)
-        len = sizeof part - 1;
-    memcpy(part, input, len);
-    part[len] = '\0';
-    return str_escape(part, buf, sizeof buf);
-}
-
-static int parse(const char *input, size_t len, size_t chunk, struct sample *ret, struct arena *a,
-                 struct err *e)
-{
-    struct json_doc doc = {.table = &sample_table, .dest = ret, .name = "doc"};
-
-    return json_read_text(input, len, &doc, 1, chunk, "in", a, e);
-}
-
-static void expect_refused(const char *input, size_t len, const char *want)
-{
-    for (size_t chunk = 0; chunk <= MAX_CHUNK; chunk++) {
-        autoarena a = ARENA_INIT;
-        struct sample s = {0};
-        struct err e = ERR_INIT;
-        int r = parse(input, len, chunk, &s, &a, &e);
-
-        cr_expect(r == -EINVAL && e.code == -EINVAL && e.bad_input && str_eq(e.text, want),
-                  "chunk %zu\ninput:    %s\nexpected: %s\ngot:      %d, %s", chunk,
-                  shown(input, len), want, r, e.text);
-    }
-}
-
-static void expect_reads(const char *input, size_t len, const char *want)
-{
-    for (size_t chunk = 0; chunk <= MAX_CHUNK; chunk++) {
-        autoarena a = ARENA_INIT;
-        struct json_writer *w = json_writer_new(false);
-        struct sample s = {0};
-        struct err e = ERR_INIT;
-        int r = parse(input, len, chunk, &s, &a, &e);
-        size_t written;
-        const char *got;
-
-        json_write_table(w, NULL, &sample_table, &s);
-        got = json_writer_text(w, &written);
-        cr_expect(r == 1 && written == strlen(want) && str_eq(got, want),
-                  "chunk %zu\ninput:    %s\nexpected: 1, %s\ngot:      %d, %s %s", chunk,
-                  shown(input, len), want, r, got, e.text);
-        json_writer_free(w);
-    }
-}
-
-static void expect_all_refused(const struct text_case *cases, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        expect_refused(cases[i].input, cases[i].len, cases[i].want);
-}
-
-static void expect_all_read(const struct text_case *cases, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        expect_reads(cases[i].input, cases[i].len, cases[i].want ? cases[i].want : cases[i].input);
-}
-
-/* --- reading --- */
-
-Test(json, stores_every_kind)
-{
-    static const char input[] =
-        "{\"text\":\"t\",\"flag\":true,\"num\":-5,\"any\":7,\"size\":100,\"huge\":8,"
-        "\"o\":{\"num\":1},\"m\":[{\"num\":2},{\"flag\":false}],\"names\":[\"x\",\"\"],"
-        "\"nums\":[10,-5],\"map\":{\"k.1\":\"v1\",\"\":\"v2\"}}";
-    autoarena a = ARENA_INIT;
-    struct sample s = {0}, *second;
-    struct err e = ERR_INIT;
-
-    cr_assert_eq(parse(input, sizeof input - 1, 0, &s, &a, &e), 1, "%s", e.text);
-    cr_expect_str_eq(s.text, "t");
-    cr_expect(s.flag.set && s.flag.value);
-    cr_expect(s.num.set && s.num.value == -5);
-    cr_expect(s.any.set && s.any.value == 7);
-    cr_expect(s.size.set && s.size.value == 100);
-    cr_expect(s.huge.set && s.huge.value == 8);
-    cr_assert_not_null(s.one);
-    cr_expect(s.one->num.set && s.one->num.value == 1 && !s.one->flag.set && !s.one->text);
-    cr_assert_eq(s.many.count, 2);
-    second = &JSON_AT(s.many, struct sample, 1);
-    cr_expect(JSON_AT(s.many, struct sample, 0).num.value == 2);
-    cr_expect(second->flag.set && !second->flag.value && !second->num.set);
-    cr_assert_eq(s.names.count, 2);
-    cr_expect_str_eq(JSON_AT(s.names, char *, 0), "x");
-    cr_expect_str_eq(JSON_AT(s.names, char *, 1), "");
-    cr_assert_eq(s.nums.count, 2);
-    cr_expect_eq(JSON_AT(s.nums, int64_t, 0), 10);
-    cr_expect_eq(JSON_AT(s.nums, int64_t, 1), -5);
-    cr_assert_eq(s.map.count, 2);
-    cr_expect_str_eq(JSON_AT(s.map, struct json_pair, 0).key, "k.1");
-    cr_expect_str_eq(JSON_AT(s.map, struct json_pair, 0).value, "v1");
-    cr_expect_str_eq(JSON_AT(s.map, struct json_pair, 1).key, "");
-    cr_expect_str_eq(JSON_AT(s.map, struct json_pair, 1).value, "v2");
-}
-
-Test(json, absent_leaves_the_struct_zeroed)
-{
-    autoarena a = ARENA_INIT;
-    struct sample s = {0}, zero = {0};
-
-    cr_assert_eq(parse("{}", 2, 0, &s, &a, NULL), 1);
-    cr_expect(memcmp(&s, &zero, sizeof s) == 0);
-}
-
-Test(json, accepts)
-{
-    static const struct text_case cases[] = {
-        {INPUT("{}"), NULL},
-        {INPUT(" \t\r\n{ \"num\" : 1 } \t\r\n"), "{\"num\":1}"},
-        {INPUT("{\"text\":\"\"}"), NULL},
-        {INPUT("{\"flag\":true}"), NULL},
-        {INPUT("{\"flag\":false}"), NULL},
-        {INPUT("{\"o\":{}}"), NULL},
-        {INPUT("{\"m\":[{},{\"m\":[{}]},{}]}"), NULL},
-        {INPUT("{\"m\":[],\"names\":[],\"map\":{},\"nums\":[]}"), "{}"},
-        {INPUT("{\"nums\":[-5,0,10]}"), NULL},
-        {INPUT("{\"map\":{\"b\":\"1\",\"a\":\"2\",\"c.d\":\"\"}}"), NULL},
-        /* unused members of every kind, and what would be refused were they used */
-        {INPUT("{\"x\":1.5,\"y\":[1e400,-0,[{\"id\":[]}],null,true,false],\"z\":{\"num\":\"s\"}}"),
-         "{}"},
-        {INPUT("{\"x\":{\"a\":1,\"a\":2},\"x\":3,\"num\":4}"), "{\"num\":4}"},
-        {INPUT("{\"x\":[{\"a\":[{}]},[]],\"num\":4}"), "{\"num\":4}"},
-        {INPUT("{\"o\":{\"x\":{\"num\":99}},\"num\":1}"), "{\"num\":1,\"o\":{}}"},
-        /* keys are compared whole and as they are */
-        {INPUT("{\"nu\":\"a\",\"numb\":\"b\",\"Num\":\"c\",\"\":\"d\"}"), "{}"},
-        {INPUT("{\"n\\u0075m\":3}"), "{\"num\":3}"},
-        /* two objects may have the same key each */
-        {INPUT("{\"num\":1,\"o\":{\"num\":1},\"m\":[{\"num\":1},{\"num\":1}]}"),
-         "{\"num\":1,\"o\":{\"num\":1},\"m\":[{\"num\":1},{\"num\":1}]}"},
-    };
-
-    expect_all_read(cases, ARRAY_SIZE(cases));
-}
-
-Test(json, null_is_absent)
-{
-    static const struct text_case cases[] = {
-        {INPUT("{\"text\":null,\"flag\":null,\"num\":null,\"any\":null,\"size\":null,\"huge\":null,"
-               "\"o\":null,\"m\":null,\"names\":null,\"map\":null,\"strict\":null,\"x\":null}"),
-         "{}"},
-        {INPUT("{\"map\":{\"a\":null,\"b\":\"c\",\"d\":null,\"e\":\"f\"}}"),
-         "{\"map\":{\"b\":\"c\",\"e\":\"f\"}}"},
-        {INPUT("{\"map\":{\"a\":null}}"), "{}"},
-    };
-    static const struct text_case refused[] = {
-        {INPUT("null"), "in: doc: expected an object, found null"},
-        {INPUT("{\"m\":[{},null]}"), "in: doc.m[1]: expected an object, found null"},
-        {INPUT("{\"names\":[null]}"), "in: doc.names[0]: expected a string, found null"},
-        {INPUT("{\"num\":null,\"num\":1}"), "in: doc.num: given twice, expected once"},
-    };
-
-    expect_all_read(cases, ARRAY_SIZE(cases));
-    expect_all_refused(refused, ARRAY_SIZE(refused));
-}
-
-Test(json, refuses_other_types)
-{
-    /* one value of each type against one field of each kind */
-    static const struct {
-        const char *key, *want;
-    } fields[] = {
-        {"text", "a string"},   {"flag", "a boolean"}, {"num", "an integer"},
-        {"size", "an integer"}, {"o", "an object"},    {"m", "a list"},
-        {"names", "a list"},    {"map", "an object"},  {"nums", "a list"},
-    };
-    static const struct {
-        const char *json, *name, *accepted; /* by which expectation */
-    } values[] = {
-        {"\"1\"", "a string", "a string"}, {"true", "a boolean", "a boolean"},
-        {"1", "a number", "an integer"},   {"{}", "an object", "an object"},
-        {"[]", "a list", "a list"},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-        for (size_t j = 0; j < ARRAY_SIZE(values); j++) {
-            char input[64], want[128];
-            int len =
-                snprintf(input, sizeof input, "{\"o\":{\"%s\":%s}}", fields[i].key, values[j].json);
-
-            if (str_eq(fields[i].want, values[j].accepted))
-                continue;
-            snprintf(want, sizeof want, "in: doc.o.%s: expected %s, found %s", fields[i].key,
-                     fields[i].want, values[j].name);
-            expect_refused(input, (size_t)len, want);
-        }
-    }
-}
-
-Test(json, refuses_other_types_of_elements)
-{
-    static const struct text_case cases[] = {
-        {INPUT("[]"), "in: doc: expected an object, found a list"},
-        {INPUT("\"a\""), "in: doc: expected an object, found a string"},
-        {INPUT("1 "), "in: doc: expected an object, found a number"},
-        {INPUT("1"), "in: doc: expected an object, found a number"},
-        {INPUT("true"), "in: doc: expected an object, found a boolean"},
-        {INPUT("{\"m\":[{},{},[]]}"), "in: doc.m[2]: expected an object, found a list"},
-        {INPUT("{\"m\":[\"a\"]}"), "in: doc.m[0]: expected an object, found a string"},
-        {INPUT("{\"m\":[1]}"), "in: doc.m[0]: expected an object, found a number"},
-        {INPUT("{\"m\":[{\"m\":[{},{\"num\":\"a\"}]}]}"),
-         "in: doc.m[0].m[1].num: expected an integer, found a string"},
-        {INPUT("{\"names\":[\"a\",{}]}"), "in: doc.names[1]: expected a string, found an object"},
-        {INPUT("{\"names\":[[]]}"), "in: doc.names[0]: expected a string, found a list"},
-        {INPUT("{\"names\":[\"a\",\"b\",2]}"),
-         "in: doc.names[2]: expected a string, found a number"},
-        {INPUT("{\"nums\":[1,\"2\"]}"), "in: doc.nums[1]: expected an integer, found a string"},
-        {INPUT("{\"nums\":[{}]}"), "in: doc.nums[0]: expected an integer, found an object"},
-        {INPUT("{\"nums\":[1,2,[]]}"), "in: doc.nums[2]: expected an integer, found a list"},
-        {INPUT("{\"nums\":[true]}"), "in: doc.nums[0]: expected an integer, found a boolean"},
-        {INPUT("{\"nums\":[null]}"), "in: doc.nums[0]: expected an integer, found null"},
-        {INPUT("{\"nums\":[0,1.5]}"), "in: doc.nums[1]: expected an integer, found 1.5"},
-        {INPUT("{\"nums\":[10,11]}"), "in: doc.nums[1]: 11 is out of range -5..10"},
-        {INPUT("{\"nums\":[-6]}"), "in: doc.nums[0]: -6 is out of range -5..10"},
-        {INPUT("{\"names\":[false]}"), "in: doc.names[0]: expected a string, found a boolean"},
-        {INPUT("{\"map\":{\"a.b\":{}}}"), "in: doc.map.a.b: expected a string, found an object"},
-        {INPUT("{\"map\":{\"a\":[]}}"), "in: doc.map.a: expected a string, found a list"},
-        {INPUT("{\"map\":{\"a\":\"b\",\"c\":1}}"),
-         "in: doc.map.c: expected a string, found a number"},
-        {INPUT("{\"map\":{\"a\":true}}"), "in: doc.map.a: expected a string, found a boolean"},
-        /* the path is right again after a member that was skipped or finished */
-        {INPUT("{\"x\":{\"y\":[{}]},\"o\":{\"m\":[{}],\"x\":[1],\"num\":{}}}"),
-         "in: doc.o.num: expected an integer, found an object"},
-    };
-
-    expect_all_refused(cases, ARRAY_SIZE(cases));
-}
-
-Test(json, integers)
-{
-    static const struct text_case read[] = {
-        {INPUT("{\"num\":-5}"), NULL},
-        {INPUT("{\"num\":10}"), NULL},
-        {INPUT("{\"num\":0}"), NULL},
-        {INPUT("{\"num\":-0}"), "{\"num\":0}"},
-        {INPUT("{\"size\":0}"), NULL},
-        {INPUT("{\"size\":100}"), NULL},
-        {INPUT("{\"any\":-9223372036854775808}"), NULL},
-        {INPUT("{\"any\":9223372036854775807}"), NULL},
-        {INPUT("{\"huge\":9223372036854775808}"), NULL},
-        {INPUT("{\"huge\":18446744073709551615}"), NULL},
-    };
-    static const struct text_case refused[] = {
-        {INPUT("{\"num\":-6}"), "in: doc.num: -6 is out of range -5..10"},
-        {INPUT("{\"num\":11}"), "in: doc.num: 11 is out of range -5..10"},
-        {INPUT("{\"num\":99999999999999999999}"),
-         "in: doc.num: 99999999999999999999 is out of range -5..10"},
-        {INPUT("{\"size\":101}"), "in: doc.size: 101 is out of range 0..100"},
-        {INPUT("{\"size\":-1}"), "in: doc.size: -1 is out of range 0..100"},
-        {INPUT("{\"size\":-0}"), "in: doc.size: -0 is out of range 0..100"},
-        {INPUT("{\"any\":9223372036854775808}"), "in: doc.any: 9223372036854775808 is out of range "
-                                                 "-9223372036854775808..9223372036854775807"},
-        {INPUT("{\"any\":-9223372036854775809}"),
-         "in: doc.any: -9223372036854775809 is out of range "
-         "-9223372036854775808..9223372036854775807"},
-        {INPUT("{\"huge\":18446744073709551616}"),
-         "in: doc.huge: 18446744073709551616 is out of range 0..18446744073709551615"},
-        {INPUT("{\"huge\":-18446744073709551616}"),
-         "in: doc.huge: -18446744073709551616 is out of range 0..18446744073709551615"},
-        {INPUT("{\"num\":1.5}"), "in: doc.num: expected an integer, found 1.5"},
-        {INPUT("{\"num\":1.0}"), "in: doc.num: expected an integer, found 1.0"},
-        {INPUT("{\"num\":1e3}"), "in: doc.num: expected an integer, found 1e3"},
-        {INPUT("{\"size\":1.5}"), "in: doc.size: expected an integer, found 1.5"},
-        {INPUT("{\"size\":1E+0}"), "in: doc.size: expected an integer, found 1E+0"},
-        {INPUT("{\"text\":1.5}"), "in: doc.text: expected a string, found a number"},
-        /* long ones are cut */
-        {INPUT("{\"num\":1000000000000000000000000000000000000000000000000000000000000}"),
-         "in: doc.num: 10000000000000000000000000000000000000000000... is out of range -5..10"},
-    };
-
-    expect_all_read(read, ARRAY_SIZE(read));
-    expect_all_refused(refused, ARRAY_SIZE(refused));
-}
-
-/* Around the sizes of the buffers that messages are made in. */
-Test(json, long_text_in_messages)
-{
-    for (int len = 40; len < 200; len++) {
-        char input[400], want[400];
-        int shown_len = len < 48 ? len : 44, n;
-
-        n = snprintf(input, sizeof input, "{\"num\":7%0*d}", len - 1, 0);
-        snprintf(want, sizeof want, "in: doc.num: 7%0*d%s is out of range -5..10", shown_len - 1, 0,
-                 len < 48 ? "" : "...");
-        expect_refused(input, (size_t)n, want);
-        n = snprintf(input, sizeof input, "{\"%0*d\":[\"\\u0000\"]}", len, 0);
-        snprintf(want, sizeof want,
-                 "in: doc.%0*d: a NUL character in a string, expected text without",
-                 len < 64 ? len : 63, 0);
-        expect_refused(input, (size_t)n, want);
-    }
-}
-
-Test(json, refuses_used_keys_twice)
-{
-    static const struct text_case cases[] = {
-        {INPUT("{\"text\":\"a\",\"text\":\"a\"}"), "in: doc.text: given twice, expected once"},
-        /* the first and the last field of the table */
-        {INPUT("{\"strict\":{},\"x\":1,\"strict\":{}}"),
-         "in: doc.strict: given twice, expected once"},
-        {INPUT("{\"m\":[{},{\"num\":1,\"num\":1}]}"),
-         "in: doc.m[1].num: given twice, expected once"},
-        {INPUT("{\"m\":[],\"m\":[]}"), "in: doc.m: given twice, expected once"},
-        {INPUT("{\"map\":{\"b\":\"1\",\"a\":\"2\",\"b\":\"1\"}}"),
-         "in: doc.map.b: given twice, expected once"},
-        {INPUT("{\"map\":{\"a\":null,\"a\":\"2\"}}"), "in: doc.map.a: given twice, expected once"},
-        {INPUT("{\"map\":{\"\":\"1\",\"\":\"2\"}}"), "in: doc.map.: given twice, expected once"},
-        {INPUT("{\"map\":{},\"map\":{}}"), "in: doc.map: given twice, expected once"},
-        {INPUT("{\"num\":1,\"n\\u0075m\":1}"), "in: doc.num: given twice, expected once"},
-    };
-    static const struct text_case prefixes[] = {
-        {INPUT("{\"map\":{\"ab\":\"1\",\"a\":\"2\",\"abc\":\"3\",\"\":\"4\",\"b\":\"5\"}}"), NULL},
-        {INPUT("{\"map\":{\"\xc3\xa4\":\"1\",\"z\":\"2\"}}"), NULL},
-    };
-
-    expect_all_refused(cases, ARRAY_SIZE(cases));
-    expect_all_read(prefixes, ARRAY_SIZE(prefixes));
-}
-
-Test(json, strict_tables_say_what_they_expect)
-{
-    static const struct text_case cases[] = {
-        {INPUT("{\"strict\":{\"num\":1,\"flags\":true}}"),
-         "in: doc.strict: unknown key \"flags\", expected one of: text, flag, num"},
-        {INPUT("{\"strict\":{\"\":null}}"),
-         "in: doc.strict: unknown key \"\", expected one of: text, flag, num"},
-        {INPUT("{\"strict\":{\"a\\nb\\\\\":0}}"),
-         "in: doc.strict: unknown key \"a\\x0ab\\x5c\", expected one of: text, flag, num"},
-    };
-    static const struct text_case good[] = {
-        {INPUT("{\"strict\":{\"text\":\"a\",\"flag\":true,\"num\":1}}"), NULL},
-    };
-    char input[300], want[200];
-    int len;
-
-    expect_all_refused(cases, ARRAY_SIZE(cases));
-    expect_all_read(good, ARRAY_SIZE(good));
-    len = snprintf(input, sizeof input, "{\"strict\":{\"%0200d\":1}}", 0);
-    snprintf(want, sizeof want,
-             "in: doc.strict: unknown key \"%060d...\", expected one of: text, flag, num", 0);
-    expect_refused(input, (size_t)len, want);
-}
-
-Test(json, refuses_nul_anywhere)
-{
-    static const struct text_case cases[] = {
-        {INPUT("{\"text\":\"a\\u0000b\"}"),
-         "in: doc.text: a NUL character in a string, expected text without"},
-        {INPUT("{\"text\":\"\\u0000\"}"),
-         "in: doc.text: a NUL character in a string, expected text without"},
-        {INPUT("{\"names\":[\"a\",\"a\\u0000\"]}"),
-         "in: doc.names[1]: a NUL character in a string, expected text without"},
-        {INPUT("{\"map\":{\"k\":\"\\u0000\"}}"),
-         "in: doc.map.k: a NUL character in a string, expected text without"},
-        {INPUT("{\"map\":{\"\\u0000\":\"\"}}"),
-         "in: doc.map: a NUL character in a key, expected text without"},
-        {INPUT("{\"o\":{\"text\\u0000\":\"\"}}"),
-         "in: doc.o: a NUL character in a key, expected text without"},
-        {INPUT("{\"x\":\"a\\u0000b\"}"),
-         "in: doc.x: a NUL character in a string, expected text without"},
-        {INPUT("{\"x.y\":{\"z\":[1,{\"k\":\"\\u0000\"}]}}"),
-         "in: doc.x.y: a NUL character in a string, expected text without"},
-        {INPUT("{\"o\":{\"x\":[[{\"\\u0000k\":1}]]}}"),
-         "in: doc.o.x: a NUL character in a key, expected text without"},
-        /* not as an escape: no JSON at all */
-        {INPUT("{\"text\":\"a\0b\"}"), "in: doc.text: no valid JSON after byte 7 (lexical error: "
-                                       "invalid character inside string)"},
-        {INPUT("{\"num\":1\0}"),
-         "in: doc: no valid JSON after byte 8 (lexical error: invalid char in json text)"},
-        {INPUT("\0"),
-         "in: doc: no valid JSON after byte 0 (lexical error: invalid char in json text)"},
-    };
-    static const struct text_case good[] = {
-        {INPUT("{\"text\":\"\\u0001\\u0030\\\\u0000\"}"), "{\"text\":\"\\u00010\\\\u0000\"}"},
-    };
-
-    expect_all_refused(cases, ARRAY_SIZE(cases));
-    expect_all_read(good, ARRAY_SIZE(good));
-}
-
-Test(json, utf8)
-{
-    /* the first and the last sequence of each length, and around the surrogates */
-    static const struct text_case good[] = {
-        {INPUT("{\"text\":\"\x7f\xc2\x80\xdf\xbf\"}"), NULL},
-        {INPUT("{\"text\":\"\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\"}"), NULL},
-        {INPUT("{\"text\":\"\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\"}"), NULL},
-    };
-    static const char *const ours = "invalid UTF-8 in a string, expected valid text";
-    static const struct text_case overlong[] = {
-        {INPUT("\xc0\x80"), NULL},         {INPUT("\xc1\xbf"), NULL},
-        {INPUT("\xe0\x80\x80"), NULL},     {INPUT("\xe0\x9f\xbf"), NULL},
-        {INPUT("\xed\xa0\x80"), NULL},     {INPUT("\xed\xbf\xbf"), NULL},
-        {INPUT("\xf0\x80\x80\x80"), NULL}, {INPUT("\xf0\x8f\xbf\xbf"), NULL},
-        {INPUT("\xf4\x90\x80\x80"), NULL}, {INPUT("\xf5\x80\x80\x80"), NULL},
-    };
-    static const struct text_case cases[] = {
-        {INPUT("{\"text\":\"a\xff\"}"),
-         "in: doc.text: no valid JSON after byte 7 (lexical error: invalid bytes in UTF8 string)"},
-        {INPUT("{\"x\":[\"\x80\"]}"),
-         "in: doc.x: no valid JSON after byte 6 (lexical error: invalid bytes in UTF8 string)"},
-        {INPUT("{\"\xe2\x82\":1}"),
-         "in: doc: no valid JSON after byte 1 (lexical error: invalid bytes in UTF8 string)"},
-        {INPUT("{\"o\":{\"\xc0\x80\":1}}"),
-         "in: doc.o: invalid UTF-8 in a key, expected valid text"},
-        {INPUT("{\"x\":{\"\xc0\x80\":1}}"),
-         "in: doc.x: invalid UTF-8 in a key, expected valid text"},
-        {INPUT("\xef\xbb\xbf{}"),
-         "in: doc: no valid JSON after byte 0 (lexical error: invalid char in json text)"},
-    };
-
-    expect_all_read(good, ARRAY_SIZE(good));
-    expect_all_refused(cases, ARRAY_SIZE(cases));
-    for (size_t i = 0; i < ARRAY_SIZE(overlong); i++) {
-        static const char *const keys[] = {"text", "x"};
-
-        for (size_t k = 0; k < ARRAY_SIZE(keys); k++) {
-            char input[64], want[128];
-            int len = snprintf(input, sizeof input, "{\"%s\":\"a%s\"}", keys[k], overlong[i].input);
-
-            snprintf(want, sizeof want, "in: doc.%s: %s", keys[k], ours);
-            expect_refused(input, (size_t)len, want);
-        }
-    }
-}
-
-Test(json, surrogate_escapes)
-{
-    static const struct text_case good[] = {
-        {INPUT("{\"text\":\"\\ud800\\udc00\"}"), "{\"text\":\"\xf0\x90\x80\x80\"}"},
-        {INPUT("{\"text\":\"\\uDBFF\\uDFFF\\uD83D\\ude00x\"}"),
-         "{\"text\":\"\xf4\x8f\xbf\xbf\xf0\x9f\x98\x80x\"}"},
-        {INPUT("{\"text\":\"\\ud7ff\\ue000\\u00e9\"}"),
-         "{\"text\":\"\xed\x9f\xbf\xee\x80\x80\xc3\xa9\"}"},
-        /* every digit counts, in both cases */
-        {INPUT("{\"text\":\"\\uda0f\\udfa9\\uDA0F\\uDFA9\"}"),
-         "{\"text\":\"\xf2\x93\xbe\xa9\xf2\x93\xbe\xa9\"}"},
-        {INPUT("{\"text\":\"\\\\ud800\"}"), NULL},
-        {INPUT("{\"text\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"}"),
-         "{\"text\":\"\\\"\\\\/\\b\\f\\n\\r\\t\"}"},
-    };
-    static const char *const form =
-        "in: doc.%s: an unpaired surrogate escape before byte %zu, expected valid text";
-    static const struct {
-        const char *text;
-        size_t at; /* from the beginning of the text */
-    } bad[] = {
-        {"\\ud800", 6},
-        {"\\udbffa", 6},
-        {"\\ud800\\n", 7},
-        {"\\ud800\\\\u1234", 7},
-        {"\\ud800\\ud800", 11},
-        {"\\ud800\\u0041", 11},
-        {"\\ud800\\ue000", 11},
-        {"\\ud800\\udbff", 11},
-        {"\\udc00", 5},
-        {"\\uDFFF", 5},
-        {"\\ud800\\udc00\\udc00", 17},
-        {"\\n\\ud900 \\udc00", 8},
-    };
-
-    expect_all_read(good, ARRAY_SIZE(good));
-    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-        char input[64], want[128];
-        int len = snprintf(input, sizeof input, "{\"x\":\"%s\"}", bad[i].text);
-
-        snprintf(want, sizeof want, form, "x", bad[i].at + 6);
-        expect_refused(input, (size_t)len, want);
-        len = snprintf(input, sizeof input, "{\"text\":\"%s\"}", bad[i].text);
-        snprintf(want, sizeof want, form, "text", bad[i].at + 9);
-        expect_refused(input, (size_t)len, want);
-    }
-}
 
 Test(json, syntax_errors_are_one_line_with_an_offset)
 {
-    static const struct text_case cases[] = {
+    static const struct kit_text_case cases[] = {
         {INPUT("{\"num\":1,}"),
          "in: doc: no valid JSON after byte 8 (parse error: invalid object key "
          "(must be a string))"},
@@ -587,7 +51,7 @@ Test(json, syntax_errors_are_one_line_with_an_offset)
          "text)"},
     };
 
-    expect_all_refused(cases, ARRAY_SIZE(cases));
+    kit_expect_all_refused(cases, ARRAY_SIZE(cases));
 }
 
 /* @open @count times, then @middle, then @close @count times; the caller frees. */
@@ -628,13 +92,13 @@ Test(json, depth)
                 nest(cases[i].open, cases[i].middle, cases[i].close, cases[i].fit + extra);
             autosbuf input = SBUF_INIT;
             autoarena a = ARENA_INIT;
-            struct sample s = {0};
+            struct kit_sample s = {0};
             struct err e = ERR_INIT;
             char want[128];
             int r;
 
             sbuf_addf(&input, "%s%s%s", cases[i].before, nested, cases[i].after);
-            r = parse(input.text, input.len, 0, &s, &a, &e);
+            r = kit_parse(input.text, input.len, 0, &s, &a, &e);
             if (extra == 0) {
                 cr_expect(r == 1, "input: %s\nexpected: 1\ngot: %d, %s", input.text, r, e.text);
                 continue;
@@ -645,7 +109,7 @@ Test(json, depth)
             snprintf(want, sizeof want, "in: %s: nested too deep, expected at most 64 levels",
                      cases[i].path ? cases[i].path : "");
             if (cases[i].path)
-                expect_refused(input.text, input.len, want);
+                kit_expect_refused(input.text, input.len, want);
         }
     }
 }
@@ -656,7 +120,7 @@ Test(json, depth_counts_what_is_open_only)
     autosbuf input = SBUF_INIT;
 
     sbuf_addf(&input, "{\"x\":[%s],\"num\":1}", list);
-    expect_reads(input.text, input.len, "{\"num\":1}");
+    kit_expect_reads(input.text, input.len, "{\"num\":1}");
 }
 
 Test(json, a_million_open_brackets, .timeout = 20)
@@ -668,12 +132,12 @@ Test(json, a_million_open_brackets, .timeout = 20)
             autofree char *brackets = nest(open[i], "", "", 1000000);
             autosbuf input = SBUF_INIT;
             autoarena a = ARENA_INIT;
-            struct sample s = {0};
+            struct kit_sample s = {0};
             struct err e = ERR_INIT;
             int r;
 
             sbuf_addf(&input, "%s%s", used ? "" : "{\"y\":", brackets);
-            r = parse(input.text, input.len, 0, &s, &a, &e);
+            r = kit_parse(input.text, input.len, 0, &s, &a, &e);
             cr_expect(r == -EINVAL && e.bad_input, "input: %s x 10^6\ngot: %d", open[i], r);
             if (used && i == 0)
                 cr_expect_str_eq(e.text, "in: doc: expected an object, found a list");
@@ -690,28 +154,28 @@ Test(json, truncated)
         " {\"text\":\"a\\u00e9\",\"flag\":true,\"num\":-1,\"x\":[null,1.5,{}],"
         "\"m\":[{\"num\":1},{}],\"names\":[\"a\"],\"map\":{\"k\":\"v\"}}";
     autoarena a = ARENA_INIT;
-    struct sample s = {0};
+    struct kit_sample s = {0};
 
-    cr_assert_eq(parse(full, sizeof full - 1, 0, &s, &a, NULL), 1);
+    cr_assert_eq(kit_parse(full, sizeof full - 1, 0, &s, &a, NULL), 1);
     for (size_t len = 2; len < sizeof full - 1; len++) {
         autoarena part = ARENA_INIT;
-        struct sample partial = {0};
+        struct kit_sample partial = {0};
         struct err e = ERR_INIT;
         char tail[128];
-        int r = parse(full, len, 0, &partial, &part, &e);
+        int r = kit_parse(full, len, 0, &partial, &part, &e);
 
         snprintf(tail, sizeof tail,
                  ": the input ends early, at byte %zu, expected the rest of the document", len);
         cr_expect(r == -EINVAL && e.bad_input && str_starts(e.text, "in: doc") &&
                       str_ends(e.text, tail),
                   "input: %.*s\nexpected: ...%s\ngot: %d, %s", (int)len, full, tail, r, e.text);
-        expect_refused(full, len, e.text);
+        kit_expect_refused(full, len, e.text);
     }
 }
 
 Test(json, truncated_says_where)
 {
-    static const struct text_case cases[] = {
+    static const struct kit_text_case cases[] = {
         {INPUT("{\"o\":{\"num\":1"),
          "in: doc.o: the input ends early, at byte 13, expected the rest of the document"},
         {INPUT("{\"m\":[{},{\"text\":\"a"),
@@ -724,7 +188,7 @@ Test(json, truncated_says_where)
         {INPUT("{} tr"), "in: the input ends early, at byte 5, expected the rest of the document"},
     };
 
-    expect_all_refused(cases, ARRAY_SIZE(cases));
+    kit_expect_all_refused(cases, ARRAY_SIZE(cases));
 }
 
 Test(json, documents_of_a_stream)
@@ -762,12 +226,12 @@ Test(json, documents_of_a_stream)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        for (size_t chunk = 0; chunk <= MAX_CHUNK; chunk++) {
+        for (size_t chunk = 0; chunk <= KIT_MAX_CHUNK; chunk++) {
             autoarena a = ARENA_INIT;
-            struct sample one = {0}, two = {0};
+            struct kit_sample one = {0}, two = {0};
             struct json_doc docs[] = {
-                {.table = &sample_table, .dest = &one, .name = NULL},
-                {.table = &sample_table, .dest = &two, .name = "two"},
+                {.table = &kit_sample_table, .dest = &one, .name = NULL},
+                {.table = &kit_sample_table, .dest = &two, .name = "two"},
             };
             struct err e = ERR_INIT;
             int r = json_read_text(cases[i].input, strlen(cases[i].input), docs, 2, chunk, "in", &a,
@@ -785,8 +249,8 @@ Test(json, documents_of_a_stream)
 
 Test(json, one_document_only)
 {
-    expect_refused("{} {}", 5,
-                   "in: an object follows the last document, expected one document only");
+    kit_expect_refused("{} {}", 5,
+                       "in: an object follows the last document, expected one document only");
 }
 
 Test(json, messages_are_escaped_and_bounded)
@@ -795,8 +259,8 @@ Test(json, messages_are_escaped_and_bounded)
     autoarena a = ARENA_INIT;
     autosbuf input = SBUF_INIT;
     char where[1000];
-    struct sample s = {0};
-    struct json_doc doc = {.table = &sample_table, .dest = &s};
+    struct kit_sample s = {0};
+    struct json_doc doc = {.table = &kit_sample_table, .dest = &s};
     struct err e = ERR_INIT;
 
     json_read_text(escapes, sizeof escapes - 1, &doc, 1, 0, "a\nb", &a, &e);
@@ -808,7 +272,7 @@ Test(json, messages_are_escaped_and_bounded)
     where[sizeof where - 1] = '\0';
     sbuf_addf(&input, "{\"map\":{\"%0500d\":true}}", 0);
     err_reset(&e);
-    s = (struct sample){0};
+    s = (struct kit_sample){0};
     json_read_text(input.text, input.len, &doc, 1, 0, where, &a, &e);
     cr_expect(str_starts(e.text, "wwww") && strstr(e.text, "w...: map.0000") &&
                   str_ends(e.text, "000...: expected a string, found a boolean"),
@@ -816,7 +280,7 @@ Test(json, messages_are_escaped_and_bounded)
     input.len = 0;
     sbuf_addf(&input, "{\"%0500d\":{\"\\u0000\":1}}", 0);
     err_reset(&e);
-    s = (struct sample){0};
+    s = (struct kit_sample){0};
     json_read_text(input.text, input.len, &doc, 1, 0, "in", &a, &e);
     cr_expect(str_starts(e.text, "in: 00000") &&
                   str_ends(e.text, "000: a NUL character in a key, expected text without"),
@@ -826,12 +290,12 @@ Test(json, messages_are_escaped_and_bounded)
 Test(json, the_error_is_optional_and_the_first_one_stays)
 {
     autoarena a = ARENA_INIT;
-    struct sample s = {0};
+    struct kit_sample s = {0};
     struct err e = ERR_INIT;
 
-    cr_expect_eq(parse("[", 1, 0, &s, &a, NULL), -EINVAL);
+    cr_expect_eq(kit_parse("[", 1, 0, &s, &a, NULL), -EINVAL);
     err_set(&e, -EPERM, "first");
-    cr_expect_eq(parse("[", 1, 0, &s, &a, &e), -EINVAL);
+    cr_expect_eq(kit_parse("[", 1, 0, &s, &a, &e), -EINVAL);
     cr_expect_str_eq(e.text, "first");
 }
 
@@ -840,7 +304,7 @@ Test(json, lists_and_maps_of_ten_thousand, .timeout = 20)
     enum { COUNT = 10000 };
     autoarena a = ARENA_INIT;
     autosbuf input = SBUF_INIT;
-    struct sample s = {0};
+    struct kit_sample s = {0};
     struct err e = ERR_INIT;
     int r;
 
@@ -854,13 +318,13 @@ Test(json, lists_and_maps_of_ten_thousand, .timeout = 20)
     for (int i = 0; i < COUNT; i++)
         sbuf_addf(&input, "%s\"k%d\":\"v%d\"", i > 0 ? "," : "", i, i);
     sbuf_addf(&input, "}}");
-    r = parse(input.text, input.len, 0, &s, &a, &e);
+    r = kit_parse(input.text, input.len, 0, &s, &a, &e);
     cr_assert(r == 1 && s.many.count == COUNT && s.names.count == COUNT && s.map.count == COUNT,
               "got %d, %s", r, e.text);
     for (int i = 0; i < COUNT; i++) {
         char want[16];
 
-        cr_assert_eq(JSON_AT(s.many, struct sample, i).any.value, i);
+        cr_assert_eq(JSON_AT(s.many, struct kit_sample, i).any.value, i);
         snprintf(want, sizeof want, "n%d", i);
         cr_assert_str_eq(JSON_AT(s.names, char *, i), want);
         snprintf(want, sizeof want, "k%d", i);
@@ -871,34 +335,26 @@ Test(json, lists_and_maps_of_ten_thousand, .timeout = 20)
     /* a key of the middle once more, at the end */
     input.len -= 2;
     sbuf_addf(&input, ",\"k5000\":\"\"}}");
-    s = (struct sample){0};
-    r = parse(input.text, input.len, 0, &s, &a, &e);
+    s = (struct kit_sample){0};
+    r = kit_parse(input.text, input.len, 0, &s, &a, &e);
     cr_expect(r == -EINVAL && str_eq(e.text, "in: doc.map.k5000: given twice, expected once"),
               "got %d, %s", r, e.text);
 }
 
 /* --- reading a descriptor --- */
 
-static int file_with(const char *text, size_t len)
-{
-    int fd = memfd_create("input", MFD_CLOEXEC);
-
-    cr_assert(fd >= 0 && write(fd, text, len) == (ssize_t)len && lseek(fd, 0, SEEK_SET) == 0);
-    return fd;
-}
-
-static int parse_fd(const char *text, size_t len, size_t max, size_t chunk, struct sample *ret,
+static int parse_fd(const char *text, size_t len, size_t max, size_t chunk, struct kit_sample *ret,
                     struct arena *a, struct err *e)
 {
-    struct json_doc doc = {.table = &sample_table, .dest = ret, .name = "doc"};
-    autofd fd = file_with(text, len);
+    struct json_doc doc = {.table = &kit_sample_table, .dest = ret, .name = "doc"};
+    autofd fd = kit_file_with(text, len);
 
     return json_read_fd(fd, &doc, 1, max, chunk, "in", a, e);
 }
 
 Test(json, descriptor_and_text_read_the_same)
 {
-    static const struct text_case cases[] = {
+    static const struct kit_text_case cases[] = {
         {INPUT(""), ""},
         {INPUT("{\"num\":1,\"x\":[\"\\ud83d\\ude00\"]} \n"), ""},
         {INPUT("{\"num\":11}"), "in: doc.num: 11 is out of range -5..10"},
@@ -912,9 +368,9 @@ Test(json, descriptor_and_text_read_the_same)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        for (size_t chunk = 0; chunk <= MAX_CHUNK; chunk++) {
+        for (size_t chunk = 0; chunk <= KIT_MAX_CHUNK; chunk++) {
             autoarena a = ARENA_INIT;
-            struct sample s = {0};
+            struct kit_sample s = {0};
             struct err e = ERR_INIT;
             int want = *cases[i].want ? -EINVAL : cases[i].len > 0;
             int r = parse_fd(cases[i].input, cases[i].len, 1000, chunk, &s, &a, &e);
@@ -931,27 +387,27 @@ Test(json, byte_limit)
     static const char input[] = "{\"num\":1}  ";
     const size_t len = sizeof input - 1;
 
-    for (size_t chunk = 0; chunk <= MAX_CHUNK; chunk++) {
+    for (size_t chunk = 0; chunk <= KIT_MAX_CHUNK; chunk++) {
         autoarena a = ARENA_INIT;
-        struct sample s = {0};
+        struct kit_sample s = {0};
         struct err e = ERR_INIT;
         int r = parse_fd(input, len, len, chunk, &s, &a, &e);
 
         cr_expect(r == 1, "chunk %zu: %d, %s", chunk, r, e.text);
-        s = (struct sample){0};
+        s = (struct kit_sample){0};
         r = parse_fd(input, len, len - 1, chunk, &s, &a, &e);
         cr_expect(r == -EINVAL && e.bad_input &&
                       str_eq(e.text, "in: too long, expected at most 10 bytes"),
                   "chunk %zu: %d, %s", chunk, r, e.text);
         /* an earlier fault wins, however much was read at once */
         err_reset(&e);
-        s = (struct sample){0};
+        s = (struct kit_sample){0};
         r = parse_fd("{\"num\":11} ", 11, 10, chunk, &s, &a, &e);
         cr_expect(r == -EINVAL && str_eq(e.text, "in: doc.num: 11 is out of range -5..10"),
                   "chunk %zu: %d, %s", chunk, r, e.text);
         /* the limit may fall into a token */
         err_reset(&e);
-        s = (struct sample){0};
+        s = (struct kit_sample){0};
         r = parse_fd("{\"x\":\"abcdef\"}", 14, 10, chunk, &s, &a, &e);
         cr_expect(r == -EINVAL && str_eq(e.text, "in: too long, expected at most 10 bytes"),
                   "chunk %zu: %d, %s", chunk, r, e.text);
@@ -961,8 +417,8 @@ Test(json, byte_limit)
 Test(json, read_errors_are_no_bad_input)
 {
     autoarena a = ARENA_INIT;
-    struct sample s = {0};
-    struct json_doc doc = {.table = &sample_table, .dest = &s};
+    struct kit_sample s = {0};
+    struct json_doc doc = {.table = &kit_sample_table, .dest = &s};
     struct err e = ERR_INIT;
     int r = json_read_fd(-1, &doc, 1, 100, 0, "in", &a, &e);
 
@@ -993,7 +449,7 @@ Test(json, very_long_tokens, .timeout = 20)
         autofree char *fill = malloc(cases[i].len);
         autoarena a = ARENA_INIT;
         autosbuf input = SBUF_INIT;
-        struct sample s = {0};
+        struct kit_sample s = {0};
         struct err e = ERR_INIT;
         int r;
 
@@ -1136,7 +592,7 @@ Test(json, writer_replaces_what_is_no_utf8)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct json_writer *w = json_writer_new(false);
         autoarena a = ARENA_INIT;
-        struct sample s = {0};
+        struct kit_sample s = {0};
         struct err e = ERR_INIT;
         size_t len;
         const char *text;
@@ -1149,7 +605,7 @@ Test(json, writer_replaces_what_is_no_utf8)
         json_close_object(w);
         json_close_object(w);
         text = json_writer_text(w, &len);
-        r = parse(text, len, 0, &s, &a, &e);
+        r = kit_parse(text, len, 0, &s, &a, &e);
         cr_assert(r == 1 && s.map.count == 1, "input: %s\ngot: %d, %s", text, r, e.text);
         cr_expect_str_eq(s.text, cases[i].want, "case %zu: %s", i, text);
         cr_expect_str_eq(JSON_AT(s.map, struct json_pair, 0).key, cases[i].want);
@@ -1159,7 +615,7 @@ Test(json, writer_replaces_what_is_no_utf8)
 
 Test(json, what_a_table_writes_reads_back_equal)
 {
-    static const struct text_case cases[] = {
+    static const struct kit_text_case cases[] = {
         {INPUT("{}"), NULL},
         {INPUT("{\"text\":\"a\\\"\\\\\\u0001\xc3\xa9\",\"flag\":false,\"num\":-5,"
                "\"any\":-9223372036854775808,\"size\":0,\"huge\":18446744073709551615,"
@@ -1169,18 +625,18 @@ Test(json, what_a_table_writes_reads_back_equal)
          NULL},
     };
 
-    expect_all_read(cases, ARRAY_SIZE(cases));
+    kit_expect_all_read(cases, ARRAY_SIZE(cases));
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct json_writer *pretty = json_writer_new(true);
         autoarena a = ARENA_INIT;
-        struct sample s = {0};
+        struct kit_sample s = {0};
         size_t len;
         const char *text;
 
-        cr_assert_eq(parse(cases[i].input, cases[i].len, 0, &s, &a, NULL), 1);
-        json_write_table(pretty, NULL, &sample_table, &s);
+        cr_assert_eq(kit_parse(cases[i].input, cases[i].len, 0, &s, &a, NULL), 1);
+        json_write_table(pretty, NULL, &kit_sample_table, &s);
         text = json_writer_text(pretty, &len);
-        expect_reads(text, len, cases[i].input);
+        kit_expect_reads(text, len, cases[i].input);
         json_writer_free(pretty);
     }
 }
@@ -1188,10 +644,10 @@ Test(json, what_a_table_writes_reads_back_equal)
 Test(json, table_under_a_key)
 {
     struct json_writer *w = json_writer_new(false);
-    struct sample s = {.num = {.set = true, .value = 3}};
+    struct kit_sample s = {.num = {.set = true, .value = 3}};
 
     json_open_object(w, NULL);
-    json_write_table(w, "in", &sample_table, &s);
+    json_write_table(w, "in", &kit_sample_table, &s);
     json_bool(w, "after", true);
     json_close_object(w);
     cr_expect_str_eq(json_writer_text(w, NULL), "{\"in\":{\"num\":3},\"after\":true}");

@@ -714,15 +714,6 @@ static bool unit_allows(const struct unit *u, char type, unsigned major, unsigne
 
 #define NUMBERS 4 /* 0 to 2 are in rules, 3 stands for all others */
 
-static uint8_t bits_of(const struct cg_dev_rules *rules, char type, uint32_t major, uint32_t minor)
-{
-    uint8_t bits = 0;
-
-    for (uint8_t bit = CG_DEV_R; bit <= CG_DEV_M; bit = (uint8_t)(bit << 1))
-        bits |= cg_dev_rules_allow(rules, type, major, minor, bit) ? bit : 0;
-    return bits;
-}
-
 /* Whether each device that matches has these bits. */
 static bool all_have(const struct cg_dev_rules *rules, char type, int64_t major, int64_t minor,
                      uint8_t bits)
@@ -731,7 +722,7 @@ static bool all_have(const struct cg_dev_rules *rules, char type, int64_t major,
         uint32_t ma = n / NUMBERS, mi = n % NUMBERS;
 
         if ((major == CG_DEV_ANY || major == ma) && (minor == CG_DEV_ANY || minor == mi) &&
-            bits & ~bits_of(rules, type, ma, mi))
+            bits & ~dev_bits_of(rules, type, ma, mi))
             return false;
     }
     return true;
@@ -743,7 +734,7 @@ static bool can_be_said(const struct cg_dev_rules *rules)
     for (uint32_t n = 0; n < 2 * NUMBERS * NUMBERS; n++) {
         char type = n % 2 ? 'b' : 'c';
         uint32_t major = n / 2 / NUMBERS, minor = n / 2 % NUMBERS;
-        uint8_t bits = bits_of(rules, type, major, minor);
+        uint8_t bits = dev_bits_of(rules, type, major, minor);
         bool major_known = major < NUMBERS - 1, minor_known = minor < NUMBERS - 1;
 
         if (bits != 0 && !(major_known && minor_known) &&

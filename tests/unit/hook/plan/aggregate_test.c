@@ -4,13 +4,13 @@
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
-#include "hook/plan/device_list.h"
 #include "oci/config.h"
 #include "tests/unit/kit/text_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stddef.h>
 
 /* --- limits to text --- */
 
@@ -144,7 +144,7 @@ static const struct {
      "unified:memory.high=34 unified:cpu.max=35 100000 "},
 };
 
-Test(resources, to_limits)
+Test(aggregate, to_limits)
 {
     for (size_t i = 0; i < ARRAY_SIZE(conversions); i++) {
         autoarena a = ARENA_INIT;
@@ -160,7 +160,7 @@ Test(resources, to_limits)
     }
 }
 
-Test(resources, no_resources_no_limits)
+Test(aggregate, no_resources_no_limits)
 {
     autoarena a = ARENA_INIT;
     autosbuf got = SBUF_INIT;
@@ -373,14 +373,14 @@ static void expect_sum(int64_t overhead, const char *const *containers, const ch
               show_inputs(&a, containers), want, r, sbuf_text(&got), e.text);
 }
 
-Test(resources, aggregate)
+Test(aggregate, aggregate)
 {
     for (size_t i = 0; i < ARRAY_SIZE(sums); i++)
         expect_sum(sums[i].overhead, sums[i].containers, sums[i].want);
 }
 
 /* The container that a pod was begun with is the first of each row. */
-Test(resources, aggregate_beginner_without_limits)
+Test(aggregate, beginner_without_limits)
 {
     static const struct {
         const char *containers[MAX_CONTAINERS];
@@ -440,7 +440,7 @@ Test(resources, aggregate_beginner_without_limits)
 }
 
 /* A page size that only some containers limit is one limit, not one for each of them. */
-Test(resources, aggregate_unlimited_page_size_once)
+Test(aggregate, unlimited_page_size_once)
 {
     static const char *const containers[] = {"{'hugepageLimits':[{'pageSize':'2MB','limit':2}]}",
                                              "{'hugepageLimits':[{'pageSize':'2MB','limit':4}]}",
@@ -450,7 +450,7 @@ Test(resources, aggregate_unlimited_page_size_once)
 }
 
 /* More CPU time per period than can be said is no limit, and not a small one. */
-Test(resources, aggregate_bandwidth_beyond)
+Test(aggregate, bandwidth_beyond)
 {
     static const char *const large_quota[] = {"{'cpu':{'quota':9223372036854775807,'period':1000}}",
                                               "{'cpu':{'quota':50000}}", NULL};
@@ -479,7 +479,7 @@ static const struct {
      {"linux.resources.cpu.mems", "\"z\""}},
 };
 
-Test(resources, aggregate_refuses_cpusets)
+Test(aggregate, refuses_cpusets)
 {
     for (size_t i = 0; i < ARRAY_SIZE(bad_cpusets); i++) {
         autoarena a = ARENA_INIT;
@@ -498,7 +498,7 @@ Test(resources, aggregate_refuses_cpusets)
     }
 }
 
-Test(resources, keep_cpuset)
+Test(aggregate, keep_cpuset)
 {
     autoarena a = ARENA_INIT;
     autosbuf got = SBUF_INIT;
@@ -508,84 +508,4 @@ Test(resources, keep_cpuset)
     resources_keep_cpuset(&limits);
     limits_text(&limits, &got);
     cr_expect_str_eq(sbuf_text(&got), "cpus=0,1 mems=0 ");
-}
-
-/* --- device nodes into device rules --- */
-
-static void rules_text(const struct oci_resources *r, struct sbuf *out)
-{
-    for (size_t i = 0; i < r->devices.count; i++) {
-        const struct oci_device_rule *rule = &JSON_AT(r->devices, struct oci_device_rule, i);
-
-        sbuf_addf(out, "%s%c%s", i ? ", " : "", rule->allow.value ? '+' : '-',
-                  rule->type ? rule->type : "?");
-        if (rule->major.set)
-            sbuf_addf(out, " %" PRId64, rule->major.value);
-        if (rule->minor.set)
-            sbuf_addf(out, ":%" PRId64, rule->minor.value);
-        if (rule->access)
-            sbuf_addf(out, " %s", rule->access);
-    }
-}
-
-static const struct {
-    const char *spec, *want;
-} folds[] = {
-    {"{}", ""},
-    {"{'linux':{}}", ""},
-    {"{'linux':{'resources':{}}}", ""},
-    {"{'linux':{'resources':{'devices':[{'allow':false,'access':'rwm'}]}}}", "-? rwm"},
-    {"{'linux':{'devices':[{'path':'/dev/a','type':'c','major':1,'minor':3}]}}", "+c 1:3"},
-    {"{'linux':{'devices':[{'path':'/dev/a','type':'b','major':8,'minor':0}]}}", "+b 8:0"},
-    /* an unbuffered character device; a fifo has no device; a node without a type is none */
-    {"{'linux':{'devices':[{'path':'/dev/a','type':'u','major':1,'minor':4},"
-     "{'path':'/dev/f','type':'p'},{'path':'/dev/n','major':1,'minor':5},"
-     "{'path':'/dev/b','type':'c','major':1,'minor':7}]}}",
-     "+c 1:4, +c 1:7"},
-    /* rules first, nodes behind them: a node must win over "deny all" */
-    {"{'linux':{'resources':{'devices':[{'allow':false,'access':'rwm'},"
-     "{'allow':true,'type':'c','major':1,'access':'r'}]},"
-     "'devices':[{'path':'/dev/a','type':'c','major':1,'minor':3},"
-     "{'path':'/dev/b','type':'b','major':8,'minor':1}]}}",
-     "-? rwm, +c 1 r, +c 1:3, +b 8:1"},
-};
-
-Test(resources, device_list_fold)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(folds); i++) {
-        autoarena a = ARENA_INIT;
-        autosbuf got = SBUF_INIT;
-        struct oci_config config = {0};
-
-        kit_read_row(&a, folds[i].spec, &oci_config_table, &config);
-        rules_text(device_list_fold(config.linux_, &a), &got);
-        cr_expect_str_eq(sbuf_text(&got), folds[i].want, "input:    %s\nexpected: %s\ngot:      %s",
-                         folds[i].spec, folds[i].want, sbuf_text(&got));
-    }
-}
-
-/* The other members come along, and the spec stays as it was. */
-Test(resources, device_list_fold_copies)
-{
-    autoarena a = ARENA_INIT;
-    autosbuf before = SBUF_INIT, after = SBUF_INIT;
-    struct oci_config config = {0};
-    const struct oci_resources *spec, *folded;
-
-    kit_read_row(&a,
-                 "{'linux':{'resources':{'devices':[{'allow':false}],'cpu':{'shares':5},"
-                 "'memory':{'limit':6},'pids':{'limit':7},'unified':{'cpu.max':'max'}},"
-                 "'devices':[{'path':'/dev/a','type':'c','major':1,'minor':3}]}}",
-                 &oci_config_table, &config);
-    spec = config.linux_->resources;
-    rules_text(spec, &before);
-    folded = device_list_fold(config.linux_, &a);
-    rules_text(spec, &after);
-    cr_expect_neq(folded, spec);
-    cr_expect_str_eq(sbuf_text(&after), sbuf_text(&before));
-    cr_expect_eq(folded->devices.count, 2);
-    cr_expect_eq(folded->cpu, spec->cpu);
-    cr_expect_eq(folded->memory, spec->memory);
-    cr_expect_eq(folded->pids, spec->pids);
-    cr_expect_eq(folded->unified.count, 1);
 }

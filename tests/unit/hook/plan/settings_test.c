@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "tests/unit/kit/text_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -15,12 +16,8 @@
 static int read_config(const char *text, struct arena *a, struct hook_config *ret, struct err *e)
 {
     autofd fd = memfd_create("config.json", MFD_CLOEXEC);
-    char *json = arena_strdup(a, text), path[64];
+    char *json = kit_json(a, text), path[64];
 
-    for (char *p = json; *p; p++) {
-        if (*p == '\'')
-            *p = '"';
-    }
     cr_assert(fd >= 0 && write(fd, json, strlen(json)) == (ssize_t)strlen(json));
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     return hook_config_read(path, true, a, ret, e);
@@ -194,7 +191,7 @@ static void expect_accepted(const char *text, const char *want)
               "input:    %s\nexpected: %s\ngot:      %d, %s %s", text, want, r, got, e.text);
 }
 
-Test(config, accepted)
+Test(settings, accepted)
 {
     for (size_t i = 0; i < ARRAY_SIZE(accepted); i++) {
         autoarena a = ARENA_INIT;
@@ -206,7 +203,7 @@ Test(config, accepted)
     }
 }
 
-Test(config, all_keys_at_once)
+Test(settings, all_keys_at_once)
 {
     expect_accepted(MANY_KEYS, MANY_KEYS_TEXT);
 }
@@ -302,7 +299,7 @@ static const struct {
     {"{", {"ends early", "/proc/self/fd/"}},
 };
 
-Test(config, refused)
+Test(settings, refused)
 {
     for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
         autoarena a = ARENA_INIT;
@@ -319,7 +316,7 @@ Test(config, refused)
 }
 
 /* The path of the file is said once. */
-Test(config, path_once)
+Test(settings, path_once)
 {
     static const char *const texts[] = {"{'no_such_key':1}", "{'prefix':1}", "{'layout':'x'}",
                                         "{'prefix':''}"};
@@ -353,7 +350,7 @@ static const struct {
     {"/proc/self", true, -EISDIR},
 };
 
-Test(config, files)
+Test(settings, files)
 {
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
         autoarena a = ARENA_INIT;

@@ -7,53 +7,13 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "tests/unit/kit/files_kit.h"
-#include "tests/unit/kit/process_kit.h"
+#include "tests/unit/kit/record_kit.h"
 #include "tests/unit/kit/text_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-
-/* Long enough for any machine: every wait in here ends by an event, not by this time. */
-#define PATIENCE_MS 60000
-
-/* --- a state directory of the test's own --- */
-
-struct fixture {
-    char top[64], path[96];
-    struct state_dir state;
-};
-
-static void begin(struct fixture *f)
-{
-    struct err e = ERR_INIT;
-
-    *f = (struct fixture){.top = "/tmp/osc-unit-record-XXXXXX"};
-    cr_assert(mkdtemp(f->top));
-    snprintf(f->path, sizeof f->path, "%s/a/state", f->top);
-    cr_assert_eq(state_dir_open(f->path, true, &f->state, &e), 0, "%s", e.text);
-}
-
-static void end(struct fixture *f)
-{
-    state_dir_close(&f->state);
-    kit_remove_tree(f->top);
-}
-
-#define FIXTURE __attribute__((cleanup(end))) struct fixture
-
-static struct record_lock lock_or_fail(const struct fixture *f, const char *id, bool make)
-{
-    struct record_lock lock;
-    struct err e = ERR_INIT;
-
-    cr_assert_eq(record_lock(&f->state, id, make, PATIENCE_MS, &lock, &e), 0, "%s: %s", id, e.text);
-    return lock;
-}
 
 /* --- the state directory --- */
 
@@ -70,8 +30,8 @@ Test(record, state_dir_modes)
     int top;
 
     umask(0);
-    begin(&f);
-    lock = lock_or_fail(&f, "s1", true);
+    kit_begin_state(&f);
+    lock = kit_lock(&f, "s1", true);
     top = open(f.top, O_PATH | O_DIRECTORY | O_CLOEXEC);
     for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
         cr_expect_eq(kit_mode_of(top, parts[i]), 0700, "%s: expected 0700, got %o", parts[i],
@@ -90,7 +50,7 @@ Test(record, state_dir_missing)
     char path[160];
     int r;
 
-    begin(&f);
+    kit_begin_state(&f);
     snprintf(path, sizeof path, "%s/no/such", f.top);
     r = state_dir_open(path, false, &state, &e);
     cr_expect(r == -ENOENT && strstr(e.text, path), "expected: -ENOENT and %s\ngot:      %d, %s",
@@ -112,8 +72,8 @@ Test(record, state_dir_again)
     struct record_lock lock;
     struct err e = ERR_INIT;
 
-    begin(&f);
-    lock = lock_or_fail(&f, "s1", true);
+    kit_begin_state(&f);
+    lock = kit_lock(&f, "s1", true);
     record_unlock(&lock);
     for (int make = 0; make <= 1; make++) {
         cr_assert_eq(state_dir_open(f.path, make, &state, &e), 0, "make %d: %s", make, e.text);
@@ -136,7 +96,7 @@ Test(record, state_dir_parts_are_directories)
             char path[160];
             int r;
 
-            begin(&f);
+            kit_begin_state(&f);
             snprintf(path, sizeof path, "%s/%s", f.path, parts[i]);
             cr_assert_eq(rmdir(path), 0);
             if (link)
@@ -235,8 +195,8 @@ Test(record, round_trip)
         struct err e = ERR_INIT;
         char *file = make_file(&a, "1", boot_id(), members[i]);
 
-        begin(&f);
-        lock = lock_or_fail(&f, "s1", true);
+        kit_begin_state(&f);
+        lock = kit_lock(&f, "s1", true);
         put_record(&lock, file, strlen(file));
         cr_assert_eq(record_read(&lock, &a, &one, &state, &e), 0, "%s", e.text);
         cr_expect_eq(state, RECORD_VALID);
@@ -266,8 +226,8 @@ Test(record, scopes)
     struct err e = ERR_INIT;
     char *file = make_file(&a, "1", boot_id(), SCOPES);
 
-    begin(&f);
-    lock = lock_or_fail(&f, "s1", true);
+    kit_begin_state(&f);
+    lock = kit_lock(&f, "s1", true);
     put_record(&lock, file, strlen(file));
     cr_assert_eq(record_read(&lock, &a, &r, &state, &e), 0, "%s", e.text);
     cr_expect_str_eq(r.vcpu_path, "/a.slice/p-kata_s1.scope");
@@ -321,8 +281,8 @@ Test(record, file_mode_and_nothing_temporary)
     };
 
     umask(0);
-    begin(&f);
-    lock = lock_or_fail(&f, "s1", true);
+    kit_begin_state(&f);
+    lock = kit_lock(&f, "s1", true);
     for (int i = 0; i < 2; i++) {
         cr_assert_eq(record_write(&lock, &a, &r, &e), 0, "%s", e.text);
         cr_expect_eq(kit_mode_of(lock.dirfd, "record.json"), 0600, "expected 0600, got %o",
@@ -341,8 +301,8 @@ Test(record, write_fails_without_its_directory)
     struct record r = {.sandbox_id = kit_json(&a, "s1")};
     int ret;
 
-    begin(&f);
-    lock = lock_or_fail(&f, "s1", true);
+    kit_begin_state(&f);
+    lock = kit_lock(&f, "s1", true);
     unlinkat(lock.dirfd, "lock", 0);
     cr_assert_eq(unlinkat(f.state.sandboxes, "s1", AT_REMOVEDIR), 0);
     ret = record_write(&lock, &a, &r, &e);
@@ -383,8 +343,8 @@ Test(record, boots)
         char *file = make_file(&a, trusted[i].schema, boot, trusted[i].members);
         int r;
 
-        begin(&f);
-        lock = lock_or_fail(&f, "s1", true);
+        kit_begin_state(&f);
+        lock = kit_lock(&f, "s1", true);
         put_record(&lock, file, strlen(file));
         r = record_read(&lock, &a, &record, &state, &e);
         cr_expect(r == 0 && state == trusted[i].want,
@@ -460,8 +420,8 @@ static void expect_untrusted(const char *file, size_t len, const char *word)
     struct err e = ERR_INIT;
     int r;
 
-    begin(&f);
-    lock = lock_or_fail(&f, "s1", true);
+    kit_begin_state(&f);
+    lock = kit_lock(&f, "s1", true);
     put_record(&lock, file, len);
     r = record_read(&lock, &a, &record, &state, &e);
     cr_expect(r == -EPROTO && state == RECORD_NONE && !e.bad_input &&
@@ -522,8 +482,8 @@ Test(record, none_yet)
     enum record_state state = RECORD_VALID;
     struct err e = ERR_INIT;
 
-    begin(&f);
-    lock = lock_or_fail(&f, "s1", true);
+    kit_begin_state(&f);
+    lock = kit_lock(&f, "s1", true);
     cr_expect_eq(record_read(&lock, &a, &record, &state, &e), 0, "%s", e.text);
     cr_expect_eq(state, RECORD_NONE);
     cr_expect(record.containers.count == 0 && !record.sandbox_id);
@@ -542,8 +502,8 @@ Test(record, link_in_its_place)
     char *file = make_file(&a, "1", boot_id(), MINIMUM);
     int r;
 
-    begin(&f);
-    lock = lock_or_fail(&f, "s1", true);
+    kit_begin_state(&f);
+    lock = kit_lock(&f, "s1", true);
     put_record(&lock, file, strlen(file));
     cr_assert_eq(renameat(lock.dirfd, "record.json", lock.dirfd, "elsewhere"), 0);
     cr_assert_eq(symlinkat("elsewhere", lock.dirfd, "record.json"), 0);
@@ -580,392 +540,6 @@ Test(record, find_and_alive)
     cr_expect_not(record_is_alive(&r), "a successor with the same pid is another process");
 }
 
-/* --- the lock --- */
-
-/* A child that holds a sandbox's lock until it is told to let go. */
-struct holder {
-    pid_t pid;
-    int held, release; /* reads a byte when it holds the lock; closing lets it go */
-};
-
-static struct holder hold(const struct fixture *f, const char *id)
-{
-    int held[2], release[2];
-    struct holder h;
-    char byte;
-
-    cr_assert(pipe2(held, O_CLOEXEC) == 0 && pipe2(release, O_CLOEXEC) == 0);
-    h = (struct holder){.pid = kit_fork(), .held = held[0], .release = release[1]};
-    if (h.pid == 0) {
-        struct record_lock lock;
-
-        close(release[1]);
-        if (record_lock(&f->state, id, true, PATIENCE_MS, &lock, NULL) < 0)
-            _exit(1);
-        if (write(held[1], "h", 1) != 1)
-            _exit(2);
-        if (read(release[0], &byte, 1) != 0)
-            _exit(3);
-        record_unlock(&lock);
-        _exit(0);
-    }
-    close(held[1]);
-    close(release[0]);
-    cr_assert_eq(read(h.held, &byte, 1), 1, "the child did not get the lock");
-    return h;
-}
-
-static void let_go(struct holder *h)
-{
-    int status = -1;
-
-    close(h->release);
-    waitpid(h->pid, &status, 0);
-    close(h->held);
-    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child's status: %x",
-              (unsigned)status);
-}
-
-Test(record, lock_excludes_other_processes)
-{
-    static const int timeouts[] = {0, 1, 20};
-    FIXTURE f;
-    struct record_lock lock;
-    struct holder h;
-
-    begin(&f);
-    h = hold(&f, "s1");
-    for (size_t i = 0; i < ARRAY_SIZE(timeouts); i++) {
-        for (int make = 0; make <= 1; make++) {
-            struct err e = ERR_INIT;
-            int r = record_lock(&f.state, "s1", make, timeouts[i], &lock, &e);
-
-            cr_expect(r == -ETIMEDOUT && lock.dirfd < 0 && lock.lock_fd < 0 &&
-                          strstr(e.text, "sandbox s1") && strstr(e.text, "ETIMEDOUT"),
-                      "input:    timeout %d, make %d\nexpected: -ETIMEDOUT\ngot:      %d, %s",
-                      timeouts[i], make, r, e.text);
-        }
-    }
-    /* another sandbox is free */
-    lock = lock_or_fail(&f, "s2", true);
-    record_unlock(&lock);
-    let_go(&h);
-    lock = lock_or_fail(&f, "s1", false);
-    cr_expect(lock.dirfd >= 0 && lock.lock_fd >= 0);
-    record_unlock(&lock);
-    cr_expect(lock.dirfd < 0 && lock.lock_fd < 0);
-    record_unlock(&lock);
-}
-
-/* The same process twice, too: the lock belongs to the open file. */
-Test(record, lock_excludes_itself)
-{
-    FIXTURE f;
-    struct record_lock one, two;
-
-    begin(&f);
-    one = lock_or_fail(&f, "s1", true);
-    cr_expect_eq(record_lock(&f.state, "s1", false, 0, &two, NULL), -ETIMEDOUT);
-    record_unlock(&one);
-    two = lock_or_fail(&f, "s1", false);
-    record_unlock(&two);
-}
-
-/* A child that still has the descriptor does not keep the lock. */
-Test(record, unlock_in_spite_of_a_child)
-{
-    FIXTURE f;
-    struct record_lock one, two;
-    pid_t pid;
-
-    begin(&f);
-    one = lock_or_fail(&f, "s1", true);
-    pid = kit_fork();
-    if (pid == 0) {
-        pause();
-        _exit(0);
-    }
-    record_unlock(&one);
-    cr_expect_eq(record_lock(&f.state, "s1", false, 0, &two, NULL), 0);
-    record_unlock(&two);
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
-}
-
-Test(record, lock_without_a_sandbox)
-{
-    FIXTURE f;
-    struct record_lock lock;
-    struct err e = ERR_INIT;
-    int r;
-
-    begin(&f);
-    r = record_lock(&f.state, "s1", false, PATIENCE_MS, &lock, &e);
-    cr_expect(r == -ENOENT && strstr(e.text, "s1") && lock.dirfd < 0 && lock.lock_fd < 0,
-              "expected: -ENOENT with s1\ngot:      %d, %s", r, e.text);
-    cr_expect_not(kit_exists_at(f.state.sandboxes, "s1"), "it was made");
-}
-
-/* Links are not followed, neither for the directory nor for the lock. */
-Test(record, lock_follows_no_links)
-{
-    FIXTURE f;
-    struct record_lock lock;
-    char elsewhere[128];
-    int r;
-
-    begin(&f);
-    snprintf(elsewhere, sizeof elsewhere, "%s/elsewhere", f.top);
-    cr_assert_eq(mkdir(elsewhere, 0700), 0);
-    cr_assert_eq(symlinkat(elsewhere, f.state.sandboxes, "s1"), 0);
-    for (int make = 0; make <= 1; make++) {
-        r = record_lock(&f.state, "s1", make, 0, &lock, NULL);
-        cr_expect(r == -ENOTDIR || r == -ELOOP, "make %d: expected a refusal, got %d", make, r);
-    }
-    snprintf(elsewhere, sizeof elsewhere, "%s/elsewhere/lock", f.top);
-    cr_expect_not(kit_exists_at(AT_FDCWD, elsewhere), "a file was made behind the link");
-    cr_assert_eq(mkdirat(f.state.sandboxes, "s2", 0700), 0);
-    cr_assert_eq(symlinkat(elsewhere, f.state.sandboxes, "s2/lock"), 0);
-    r = record_lock(&f.state, "s2", true, 0, &lock, NULL);
-    cr_expect_eq(r, -ELOOP, "expected -ELOOP, got %d", r);
-    cr_expect_not(kit_exists_at(AT_FDCWD, elsewhere), "a file was made behind the link");
-}
-
-/* True once the process waits for a lock in another's name: it has opened the lock file. */
-static bool has_open(pid_t pid, const struct stat *file)
-{
-    char path[64];
-    bool found = false;
-    autodir dir = NULL;
-    struct dirent *entry;
-
-    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
-    dir = opendir(path);
-    while (dir && !found && (entry = readdir(dir))) {
-        struct stat st;
-
-        found = fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 && st.st_dev == file->st_dev &&
-                st.st_ino == file->st_ino;
-    }
-    return found;
-}
-
-/* A child without the parent's descriptors of a lock, which would look like its own. */
-static pid_t fork_without(const struct record_lock *lock)
-{
-    int ready[2];
-    pid_t pid;
-    char byte;
-
-    cr_assert_eq(pipe2(ready, O_CLOEXEC), 0);
-    pid = kit_fork();
-    if (pid == 0) {
-        close(lock->lock_fd);
-        close(lock->dirfd);
-        close(ready[0]);
-        close(ready[1]);
-        return 0;
-    }
-    close(ready[1]);
-    cr_assert_eq(read(ready[0], &byte, 1), 0);
-    close(ready[0]);
-    return pid;
-}
-
-/* Wait until it has opened a lock, and so is about to wait for it. */
-static void await_open(pid_t pid, const struct stat *file)
-{
-    siginfo_t ended = {0};
-
-    while (!has_open(pid, file)) {
-        waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT);
-        cr_assert_eq(ended.si_pid, 0, "it ended without opening the lock");
-        io_sleep_ms(1);
-    }
-}
-
-/* What the waiter says: its result, and which directory it has. */
-struct waited {
-    int r;
-    dev_t dev;
-    ino_t ino;
-    bool named; /* the directory is the one that has the sandbox's name */
-};
-
-static struct waited wait_for_removal(struct fixture *f, bool make, bool made_anew, int replies[2])
-{
-    struct record_lock lock = lock_or_fail(f, "s1", true);
-    struct waited w = {.r = 1};
-    struct stat held, named;
-    pid_t pid;
-
-    cr_assert_eq(fstat(lock.lock_fd, &held), 0);
-    pid = fork_without(&lock);
-    if (pid == 0) {
-        struct record_lock own;
-        struct stat dir = {0};
-
-        w = (struct waited){0};
-        w.r = record_lock(&f->state, "s1", make, PATIENCE_MS, &own, NULL);
-        if (w.r == 0 && fstat(own.dirfd, &dir) == 0) {
-            w.dev = dir.st_dev;
-            w.ino = dir.st_ino;
-            w.named = fstatat(f->state.sandboxes, "s1", &named, 0) == 0 &&
-                      named.st_ino == dir.st_ino && named.st_dev == dir.st_dev;
-        }
-        record_unlock(&own);
-        _exit(write(replies[1], &w, sizeof w) == sizeof w ? 0 : 1);
-    }
-    await_open(pid, &held);
-    if (made_anew) {
-        /* Somebody else makes the sandbox anew before the waiter looks. */
-        cr_assert_eq(renameat(f->state.sandboxes, "s1", f->state.sandboxes, "old"), 0);
-        cr_assert_eq(mkdirat(f->state.sandboxes, "s1", 0700), 0);
-        close(openat(f->state.sandboxes, "s1/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-        record_unlock(&lock);
-    } else {
-        record_remove(&f->state, "s1", NULL, &lock);
-        cr_expect(lock.dirfd < 0 && lock.lock_fd < 0, "the lock is not released");
-    }
-    cr_assert_eq(read(replies[0], &w, sizeof w), (ssize_t)sizeof w);
-    waitpid(pid, NULL, 0);
-    return w;
-}
-
-Test(record, removed_while_another_waits)
-{
-    static const struct {
-        bool make, made_anew;
-        int want;
-    } rows[] = {
-        {true, false, 0},
-        {true, true, 0},
-        {false, false, -ENOENT},
-        {false, true, 0},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        FIXTURE f;
-        struct waited w;
-        int replies[2];
-
-        begin(&f);
-        cr_assert_eq(pipe2(replies, O_CLOEXEC), 0);
-        w = wait_for_removal(&f, rows[i].make, rows[i].made_anew, replies);
-        cr_expect(w.r == rows[i].want && w.named == (rows[i].want == 0),
-                  "input:    make %d, made anew %d\nexpected: %d\n"
-                  "got:      %d, the directory of that name: %d",
-                  rows[i].make, rows[i].made_anew, rows[i].want, w.r, w.named);
-        close(replies[0]);
-        close(replies[1]);
-    }
-}
-
-/*
- * A removal takes the lock's name away, and then the directory, unless somebody has made a new lock
- * in it in between. Whoever waited for the old lock must not take that for the sandbox's.
- */
-Test(record, lock_made_anew_while_another_waits)
-{
-    FIXTURE f;
-    struct record_lock old, fresh;
-    struct stat old_file, fresh_file;
-    struct pollfd done;
-    int said[2];
-    pid_t pid;
-
-    begin(&f);
-    old = lock_or_fail(&f, "s1", true);
-    cr_assert(fstat(old.lock_fd, &old_file) == 0 && pipe2(said, O_CLOEXEC | O_NONBLOCK) == 0);
-    pid = fork_without(&old);
-    if (pid == 0) {
-        struct record_lock own;
-
-        if (record_lock(&f.state, "s1", true, PATIENCE_MS, &own, NULL) < 0)
-            _exit(1);
-        _exit(write(said[1], "l", 1) == 1 ? 0 : 2);
-    }
-    await_open(pid, &old_file);
-    cr_assert_eq(unlinkat(old.dirfd, "lock", 0), 0);
-    cr_assert_eq(record_lock(&f.state, "s1", true, 0, &fresh, NULL), 0);
-    cr_assert_eq(fstat(fresh.lock_fd, &fresh_file), 0);
-    record_unlock(&old);
-    /* It goes on to wait for the new one, or says that it holds "the" lock beside us. */
-    done = (struct pollfd){.fd = said[0], .events = POLLIN};
-    while (!has_open(pid, &fresh_file) && poll(&done, 1, 0) == 0)
-        io_sleep_ms(1);
-    cr_expect_eq(poll(&done, 1, 0), 0, "two processes hold the lock of one sandbox");
-    record_unlock(&fresh);
-    waitpid(pid, NULL, 0);
-    cr_expect_eq(poll(&done, 1, 0), 1, "the one that waited did not get the lock in the end");
-    close(said[0]);
-    close(said[1]);
-}
-
-/* Many at once on one name that comes and goes: each holds the lock alone. */
-#define CROWD  8
-#define ROUNDS 100
-
-static int take_turns(const struct fixture *f)
-{
-    for (int i = 0; i < ROUNDS; i++) {
-        struct record_lock lock;
-        int fd;
-
-        if (record_lock(&f->state, "s1", true, PATIENCE_MS, &lock, NULL) < 0)
-            return 1;
-        fd = openat(f->state.containers, "alone", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-        if (fd < 0)
-            return 2;
-        close(fd);
-        if (unlinkat(f->state.containers, "alone", 0) < 0)
-            return 3;
-        if (i % 2)
-            record_remove(&f->state, "s1", NULL, &lock);
-        else
-            record_unlock(&lock);
-    }
-    return 0;
-}
-
-Test(record, crowd)
-{
-    FIXTURE f;
-    pid_t pids[CROWD];
-
-    begin(&f);
-    for (size_t i = 0; i < CROWD; i++) {
-        pids[i] = kit_fork();
-        if (pids[i] == 0)
-            _exit(take_turns(&f));
-    }
-    for (size_t i = 0; i < CROWD; i++) {
-        int status = -1;
-
-        waitpid(pids[i], &status, 0);
-        cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0,
-                  "process %zu: status %x (1: no lock, 2: not alone, 3: not alone)", i,
-                  (unsigned)status);
-    }
-}
-
-Test(record, remove_leaves_nothing)
-{
-    autoarena a = ARENA_INIT;
-    FIXTURE f;
-    struct record_lock lock;
-    struct record r = {.sandbox_id = kit_json(&a, "s1")};
-
-    begin(&f);
-    lock = lock_or_fail(&f, "s1", true);
-    cr_assert_eq(record_write(&lock, &a, &r, NULL), 0);
-    /* as a kill in the middle of a write leaves it */
-    close(openat(lock.dirfd, "record.json.tmp", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-    record_remove(&f.state, "s1", NULL, &lock);
-    cr_expect_not(kit_exists_at(f.state.sandboxes, "s1"));
-    cr_expect(lock.dirfd < 0 && lock.lock_fd < 0);
-}
-
 /* --- links from containers to sandboxes --- */
 
 Test(record, links)
@@ -976,7 +550,7 @@ Test(record, links)
     struct err e = ERR_INIT;
     const char *id = "unchanged";
 
-    begin(&f);
+    kit_begin_state(&f);
     cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), -ENOENT);
     cr_assert_eq(record_link(&f.state, "c1", "s1", &e), 0, "%s", e.text);
     cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), 0);
@@ -987,7 +561,7 @@ Test(record, links)
     cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), 0);
     cr_expect_str_eq(id, "s2");
     /* a sandbox of the container's own name comes first */
-    lock = lock_or_fail(&f, "c1", true);
+    lock = kit_lock(&f, "c1", true);
     record_unlock(&lock);
     cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), 0);
     cr_expect_str_eq(id, "c1");
@@ -1008,7 +582,7 @@ Test(record, link_fails)
     struct err e = ERR_INIT;
     int r;
 
-    begin(&f);
+    kit_begin_state(&f);
     cr_assert_eq(mkdirat(f.state.containers, "c1", 0700), 0);
     r = record_link(&f.state, "c1", "s1", &e);
     cr_expect(r < 0 && strstr(e.text, "container c1"), "expected: a failure\ngot:      %d, %s", r,
@@ -1047,7 +621,7 @@ Test(record, hostile_links)
         const char *id = "unchanged";
         int r;
 
-        begin(&f);
+        kit_begin_state(&f);
         cr_assert_eq(symlinkat(rows[i].target, f.state.containers, "c1"), 0);
         r = record_lookup(&f.state, "c1", &a, &id);
         cr_expect(rows[i].good ? r == 0 && str_eq(id, rows[i].target) : r == -ENOENT,
@@ -1063,7 +637,7 @@ Test(record, lookup_of_what_is_no_link)
     FIXTURE f;
     const char *id;
 
-    begin(&f);
+    kit_begin_state(&f);
     cr_assert_eq(mkdirat(f.state.containers, "dir", 0700), 0);
     close(openat(f.state.containers, "file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     cr_expect_eq(record_lookup(&f.state, "dir", &a, &id), -ENOENT);
@@ -1086,11 +660,11 @@ Test(record, list)
     const char **ids;
     size_t count = 7;
 
-    begin(&f);
+    kit_begin_state(&f);
     cr_assert_eq(record_list(&f.state, &a, &ids, &count, &e), 0, "%s", e.text);
     cr_expect_eq(count, 0, "an empty directory has %zu", count);
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        struct record_lock lock = lock_or_fail(&f, names[i], true);
+        struct record_lock lock = kit_lock(&f, names[i], true);
 
         record_unlock(&lock);
     }
@@ -1110,10 +684,10 @@ Test(record, sample)
     char ids[ARRAY_SIZE(names) + 1][NAME_MAX + 1];
     FIXTURE f;
 
-    begin(&f);
+    kit_begin_state(&f);
     cr_expect_eq(record_sample(&f.state, 2, ids), 0);
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        struct record_lock lock = lock_or_fail(&f, names[i], true);
+        struct record_lock lock = kit_lock(&f, names[i], true);
 
         record_unlock(&lock);
     }
@@ -1135,7 +709,7 @@ Test(record, unlink_only_its_own)
     FIXTURE f;
     const char *id;
 
-    begin(&f);
+    kit_begin_state(&f);
     cr_assert_eq(record_link(&f.state, "c1", "new", NULL), 0);
     record_unlink(&f.state, "c1", "old");
     cr_assert_eq(record_lookup(&f.state, "c1", &a, &id), 0);
