@@ -6,6 +6,9 @@
 
 #include <sys/types.h>
 
+/* Long enough for any machine: what is waited for ends by an event, not by this time. */
+#define KIT_PATIENCE_MS 60000
+
 /* As fork(); the child is killed when the test ends. */
 pid_t kit_fork(void);
 

@@ -5,9 +5,7 @@
 /* A state directory of the test's own. */
 
 #include "hook/sandbox/record.h"
-
-/* Long enough for any machine: every wait for a lock ends by an event, not by this time. */
-#define KIT_PATIENCE_MS 60000
+#include "tests/unit/kit/process_kit.h"
 
 struct kit_state {
     char top[64], path[96];

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Processes of ours that outlive a stage: child.h and placeholder.h. */
+/* Processes of ours that outlive a stage. */
 
 #include "hook/sandbox/child.h"
 
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
-#include "hook/stages/placeholder.h"
+#include "tests/unit/kit/child_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -22,11 +22,6 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-/* Long enough for any machine: what is waited for comes long before. */
-#define PATIENCE_MS 60000
-/* Time for what must not happen. */
-#define MOMENT_MS 50
-
 #define NAME "osc-unit-child"
 
 /* --- shared with the children --- */
@@ -38,8 +33,6 @@ struct shared {
 };
 
 static struct shared *shared;
-static struct proc_id forked[8]; /* ended by .fini, whatever happens */
-static size_t forked_count;
 
 static void begin(void)
 {
@@ -48,22 +41,7 @@ static void begin(void)
     signal(SIGPIPE, SIG_IGN); /* as main() does */
 }
 
-static void end(void)
-{
-    for (size_t i = 0; i < forked_count; i++) {
-        proc_signal(&forked[i], SIGKILL);
-        waitpid(forked[i].pid, NULL, 0);
-    }
-}
-
-TestSuite(child, .init = begin, .fini = end, .timeout = 180);
-TestSuite(placeholder, .init = begin, .fini = end, .timeout = 180);
-
-static void track(const struct proc_id *id)
-{
-    cr_assert_lt(forked_count, ARRAY_SIZE(forked));
-    forked[forked_count++] = *id;
-}
+TestSuite(child, .init = begin, .fini = kit_end_forked, .timeout = 180);
 
 /* --- what a child may do --- */
 
@@ -89,28 +67,9 @@ static const int one = 1;
 
 /* --- looking at a child --- */
 
-static const char *name_of(pid_t pid)
-{
-    static struct proc_stat st;
-
-    return proc_stat_read(pid, &st) == 0 ? st.comm : "(gone)";
-}
-
-/* Its name is the last thing that it gets before it waits. */
-static void wait_for_name(pid_t pid, const char *name)
-{
-    unsigned long long deadline = io_now_us() + PATIENCE_MS * 1000ull;
-
-    while (!str_eq(name_of(pid), name)) {
-        cr_assert_lt(io_now_us(), deadline, "%d is called %s, not %s", (int)pid, name_of(pid),
-                     name);
-        io_sleep_ms(1);
-    }
-}
-
 static void wait_for_run(void)
 {
-    unsigned long long deadline = io_now_us() + PATIENCE_MS * 1000ull;
+    unsigned long long deadline = io_now_us() + KIT_PATIENCE_MS * 1000ull;
 
     while (shared->ran == 0) {
         cr_assert_lt(io_now_us(), deadline, "it does not run");
@@ -125,70 +84,8 @@ static struct child fork_or_fail(void (*run)(const void *arg))
 
     cr_assert_eq(child_fork(NAME, run, &one, &c, &e), 0, "%s", e.text);
     cr_assert(c.id.pid > 0 && c.go_fd >= 0);
-    track(&c.id);
+    kit_track(&c.id);
     return c;
-}
-
-static struct child fork_placeholder(const struct proc_id *init)
-{
-    struct child c;
-    struct err e = ERR_INIT;
-
-    cr_assert_eq(placeholder_fork(init, &c, &e), 0, "%s", e.text);
-    track(&c.id);
-    return c;
-}
-
-/* The status that waitpid() gives, when it has ended by itself or been told to. */
-static int wait_status(pid_t pid)
-{
-    int status = -1;
-
-    cr_assert_eq(waitpid(pid, &status, 0), pid);
-    return status;
-}
-
-static bool is_running(pid_t pid)
-{
-    int status;
-
-    return waitpid(pid, &status, WNOHANG) == 0;
-}
-
-static bool has_exited(int status)
-{
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-static bool was_killed(int status, int signo)
-{
-    return WIFSIGNALED(status) && WTERMSIG(status) == signo;
-}
-
-/* The open descriptors, lowest first, as "0 1 2". */
-static const char *list_fds(pid_t pid, char *buf, size_t size)
-{
-    char path[64];
-    bool open[4096] = {false};
-    autodir dir = NULL;
-    struct dirent *entry;
-    size_t len = 0;
-
-    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
-    dir = opendir(path);
-    cr_assert(dir, "%s: %s", path, strerror(errno));
-    while ((entry = readdir(dir))) {
-        int fd = entry->d_name[0] == '.' ? -1 : atoi(entry->d_name);
-
-        if (fd >= 0 && fd < (int)ARRAY_SIZE(open))
-            open[fd] = true;
-    }
-    buf[0] = '\0';
-    for (size_t fd = 0; fd < ARRAY_SIZE(open) && len < size; fd++) {
-        if (open[fd])
-            len += (size_t)snprintf(buf + len, size - len, "%s%zu", len ? " " : "", fd);
-    }
-    return buf;
 }
 
 static const char *link_of(pid_t pid, const char *name, char buf[static PATH_MAX])
@@ -208,13 +105,13 @@ Test(child, waits_until_it_is_let_go)
 {
     struct child c = fork_or_fail(count);
 
-    wait_for_name(c.id.pid, NAME);
-    io_sleep_ms(MOMENT_MS);
-    cr_expect(shared->ran == 0 && is_running(c.id.pid), "it did not wait");
+    kit_wait_for_name(c.id.pid, NAME);
+    io_sleep_ms(KIT_MOMENT_MS);
+    cr_expect(shared->ran == 0 && kit_is_running(c.id.pid), "it did not wait");
     cr_expect(fcntl(c.go_fd, F_GETFD) & FD_CLOEXEC);
     cr_expect_eq(child_go(&c, NULL), 0);
     cr_expect_eq(c.go_fd, FD_NONE);
-    cr_expect(has_exited(wait_status(c.id.pid)));
+    cr_expect(kit_has_exited(kit_wait_status(c.id.pid)));
     cr_expect_eq(shared->ran, 1);
     cr_expect_neq(c.id.pid, 0, "it is still known");
     cr_expect_eq(child_go(&c, NULL), 0); /* there is nobody to be let go */
@@ -241,7 +138,7 @@ Test(child, aborted_after_its_end)
 
     cr_assert_eq(proc_signal(&zombie.id, SIGKILL), 0);
     cr_assert_eq(proc_signal(&gone.id, SIGKILL), 0);
-    wait_status(gone.id.pid);
+    kit_wait_status(gone.id.pid);
     child_abort(&zombie);
     child_abort(&gone);
     cr_expect(zombie.id.pid == 0 && gone.id.pid == 0 && shared->ran == 0);
@@ -254,7 +151,7 @@ Test(child, let_go_after_its_end)
     struct err e = ERR_INIT;
 
     cr_assert_eq(proc_signal(&c.id, SIGKILL), 0);
-    cr_expect(was_killed(wait_status(c.id.pid), SIGKILL));
+    cr_expect(kit_was_killed(kit_wait_status(c.id.pid), SIGKILL));
     cr_expect_eq(child_go(&c, &e), -EPIPE);
     cr_expect(strstr(e.text, "cannot let process"), "%s", e.text);
     child_abort(&c);
@@ -281,15 +178,15 @@ Test(child, ends_with_its_parent)
         for (;;)
             pause();
     }
-    for (int ms = 0; shared->pid == 0 && ms < PATIENCE_MS; ms++)
+    for (int ms = 0; shared->pid == 0 && ms < KIT_PATIENCE_MS; ms++)
         io_sleep_ms(1);
     id = (struct proc_id){shared->pid, shared->start_time};
     cr_assert_gt(id.pid, 0);
-    wait_for_name(id.pid, NAME);
+    kit_wait_for_name(id.pid, NAME);
     cr_expect(proc_alive(&id));
     kill(parent, SIGKILL);
-    wait_status(parent);
-    cr_expect(has_exited(wait_status(id.pid)));
+    kit_wait_status(parent);
+    cr_expect(kit_has_exited(kit_wait_status(id.pid)));
     cr_expect_eq(shared->ran, 0);
 }
 
@@ -312,11 +209,11 @@ Test(child, outlives_its_parent)
         shared->pid = c.id.pid;
         _exit(0);
     }
-    cr_expect(has_exited(wait_status(parent)));
+    cr_expect(kit_has_exited(kit_wait_status(parent)));
     id = (struct proc_id){shared->pid, shared->start_time};
-    track(&id);
+    kit_track(&id);
     wait_for_run();
-    io_sleep_ms(MOMENT_MS);
+    io_sleep_ms(KIT_MOMENT_MS);
     cr_expect(proc_alive(&id));
 }
 
@@ -330,7 +227,7 @@ Test(child, works_when_let_go)
         cr_expect_eq(child_go(&c, NULL), 0);
         cr_expect(child_works(&id), "round %d", round);
         cr_expect_eq(child_stop(&id, NULL), 0);
-        wait_status(id.pid);
+        kit_wait_status(id.pid);
         cr_expect_not(child_works(&id));
     }
 }
@@ -360,9 +257,9 @@ Test(child, does_not_work_when_its_stage_was_killed)
             sched_yield();
         id = (struct proc_id){shared->pid, shared->start_time};
         kill(parent, SIGKILL);
-        wait_status(parent);
+        kit_wait_status(parent);
         cr_expect_not(child_works(&id), "round %d", round);
-        wait_status(id.pid);
+        kit_wait_status(id.pid);
     }
     cr_expect_eq(shared->ran, 0);
 }
@@ -386,11 +283,11 @@ Test(child, is_detached)
     cr_assert(high >= 900 && pipe(pipe_fds) == 0); /* for every program, without O_CLOEXEC */
     c = fork_or_fail(count_and_wait);
     pid = c.id.pid;
-    wait_for_name(pid, NAME);
+    kit_wait_for_name(pid, NAME);
     for (int round = 0; round < 2; round++) {
         const char *want = round ? "0 1 2" : "0 1 2 3";
 
-        cr_expect_str_eq(list_fds(pid, buf, sizeof buf), want, "round %d: expected %s, got %s",
+        cr_expect_str_eq(kit_list_fds(pid, buf, sizeof buf), want, "round %d: expected %s, got %s",
                          round, want, buf);
         for (int fd = 0; fd <= 2; fd++) {
             snprintf(name, sizeof name, "fd/%d", fd);
@@ -421,7 +318,8 @@ Test(child, descriptors_that_are_free)
 
         cr_assert_geq(helper, 0);
         if (helper > 0) {
-            cr_expect(has_exited(wait_status(helper)), "with descriptors up to %d", low - 1);
+            cr_expect(kit_has_exited(kit_wait_status(helper)), "with descriptors up to %d",
+                      low - 1);
             continue;
         }
         /* Only what is below @low is taken: /dev/null is opened there, and then the pipe. */
@@ -431,12 +329,12 @@ Test(child, descriptors_that_are_free)
             close(fd);
         if (child_fork(NAME, count_and_wait, &one, &c, NULL) < 0 || c.go_fd > low + 2)
             _exit(1);
-        while (!str_eq(name_of(c.id.pid), NAME))
+        while (!str_eq(kit_name_of(c.id.pid), NAME))
             io_sleep_ms(1);
-        if (!str_eq(list_fds(c.id.pid, buf, sizeof buf), "0 1 2 3"))
+        if (!str_eq(kit_list_fds(c.id.pid, buf, sizeof buf), "0 1 2 3"))
             _exit(2);
         cr_expect_eq(child_go(&c, NULL), 0);
-        for (int ms = 0; shared->ran == 0 && ms < PATIENCE_MS; ms++)
+        for (int ms = 0; shared->ran == 0 && ms < KIT_PATIENCE_MS; ms++)
             io_sleep_ms(1);
         _exit(child_stop(&c.id, NULL) == 0 && shared->ran-- == 1 ? 0 : 3);
     }
@@ -452,11 +350,11 @@ Test(child, survives_memory_pressure)
     cr_assert_geq(probe, 0);
     if (probe == 0)
         _exit(io_write_at(AT_FDCWD, "/proc/self/oom_score_adj", "-999") == 0 ? 0 : 1);
-    if (!has_exited(wait_status(probe)))
+    if (!kit_has_exited(kit_wait_status(probe)))
         cr_skip_test("needs CAP_SYS_RESOURCE");
     snprintf(path, sizeof path, "/proc/%d/oom_score_adj", (int)c.id.pid);
     cr_assert_gt(io_read_at(AT_FDCWD, "/proc/self/oom_score_adj", before, sizeof before), 0);
-    wait_for_name(c.id.pid, NAME);
+    kit_wait_for_name(c.id.pid, NAME);
     cr_assert_gt(io_read_at(AT_FDCWD, path, after, sizeof after), 0);
     cr_expect_str_eq(after, before, "as long as it waits it is like its parent");
     cr_expect_eq(child_go(&c, NULL), 0);
@@ -492,9 +390,9 @@ Test(child, stopped)
     cr_expect_eq(child_go(&running, NULL), 0);
     wait_for_run();
     cr_expect_eq(child_stop(&running.id, &e), 0, "%s", e.text);
-    cr_expect(was_killed(wait_status(running.id.pid), SIGTERM));
+    cr_expect(kit_was_killed(kit_wait_status(running.id.pid), SIGTERM));
     cr_expect_eq(child_stop(&waiting.id, &e), 0, "%s", e.text);
-    cr_expect(was_killed(wait_status(waiting.id.pid), SIGTERM));
+    cr_expect(kit_was_killed(kit_wait_status(waiting.id.pid), SIGTERM));
     cr_expect_eq(shared->ran, 1);
     child_abort(&waiting);
 }
@@ -508,7 +406,7 @@ Test(child, stopped_though_it_does_not_listen)
     cr_expect_eq(child_go(&c, NULL), 0);
     wait_for_run();
     cr_expect_eq(child_stop(&c.id, &e), 0, "%s", e.text);
-    cr_expect(was_killed(wait_status(c.id.pid), SIGKILL));
+    cr_expect(kit_was_killed(kit_wait_status(c.id.pid), SIGKILL));
 }
 
 Test(child, nobody_to_stop)
@@ -523,125 +421,17 @@ Test(child, nobody_to_stop)
     cr_expect_eq(child_stop(&(struct proc_id){0}, &e), 0, "nobody is recorded");
     successor.start_time++;
     cr_expect_eq(child_stop(&successor, &e), 0, "another process has its pid");
-    cr_expect(is_running(c.id.pid), "the other process was ended");
+    cr_expect(kit_is_running(c.id.pid), "the other process was ended");
     cr_assert_eq(proc_identify(getpid(), &self), 0);
     cr_expect_eq(child_stop(&self, &e), 0, "the one that asks");
 
     /* dead, not waited for; then nothing of it is left */
     cr_assert_eq(proc_signal(&dead.id, SIGKILL), 0);
-    cr_expect_eq(proc_wait_gone(&dead.id, PATIENCE_MS), 0);
+    cr_expect_eq(proc_wait_gone(&dead.id, KIT_PATIENCE_MS), 0);
     start = io_now_us();
     cr_expect_eq(child_stop(&dead.id, &e), 0, "a zombie");
-    wait_status(dead.id.pid);
+    kit_wait_status(dead.id.pid);
     cr_expect_eq(child_stop(&dead.id, &e), 0, "gone");
     cr_expect_lt(io_now_us() - start, 4000000ull, "there was nothing to wait for");
     cr_expect_eq(e.code, 0, "%s", e.text);
-}
-
-/* --- placeholders --- */
-
-static struct proc_id start_init(void)
-{
-    struct proc_id id;
-    pid_t pid = fork();
-
-    cr_assert_geq(pid, 0);
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        for (;;)
-            pause();
-    }
-    cr_assert_eq(proc_identify(pid, &id), 0);
-    track(&id);
-    return id;
-}
-
-static void kill_init(const struct proc_id *init)
-{
-    cr_assert_eq(proc_signal(init, SIGKILL), 0);
-    cr_assert_eq(proc_wait_gone(init, PATIENCE_MS), 0);
-}
-
-/* In poll(2) or pause(2), past the start. */
-static void expect_staying(pid_t pid)
-{
-    io_sleep_ms(MOMENT_MS);
-    cr_expect(is_running(pid), "it has ended");
-}
-
-Test(placeholder, stays_until_sigterm)
-{
-    struct child c = fork_placeholder(NULL);
-    char buf[256];
-
-    wait_for_name(c.id.pid, "osc-hold");
-    cr_expect_str_eq(PLACEHOLDER_NAME, "osc-hold");
-    cr_expect_str_eq(list_fds(c.id.pid, buf, sizeof buf), "0 1 2 3", "got %s", buf);
-    cr_expect_eq(child_go(&c, NULL), 0);
-    expect_staying(c.id.pid);
-    cr_expect_str_eq(name_of(c.id.pid), "osc-hold");
-    cr_expect_eq(child_stop(&c.id, NULL), 0);
-    cr_expect(was_killed(wait_status(c.id.pid), SIGTERM));
-}
-
-Test(placeholder, ends_with_init)
-{
-    struct proc_id init = start_init();
-    struct child c = fork_placeholder(&init);
-    struct proc_stat st;
-
-    wait_for_name(c.id.pid, "osc-hold");
-    cr_expect_eq(child_go(&c, NULL), 0);
-    expect_staying(c.id.pid);
-    /* nobody waits for init: a zombie is dead */
-    kill_init(&init);
-    cr_expect(has_exited(wait_status(c.id.pid)));
-    cr_expect(proc_stat_read(init.pid, &st) == 0 && st.state == 'Z');
-}
-
-Test(placeholder, stops_before_init)
-{
-    struct proc_id init = start_init();
-    struct child c = fork_placeholder(&init);
-
-    cr_expect_eq(child_go(&c, NULL), 0);
-    expect_staying(c.id.pid);
-    cr_expect_eq(child_stop(&c.id, NULL), 0);
-    cr_expect(was_killed(wait_status(c.id.pid), SIGTERM));
-    cr_expect(proc_alive(&init), "init is not its business");
-}
-
-/* It does not follow whoever has the number now. */
-Test(placeholder, init_is_dead_already)
-{
-    struct proc_id zombie = start_init(), gone = start_init(), successor = start_init();
-    struct child c[3];
-
-    kill_init(&zombie);
-    kill_init(&gone);
-    wait_status(gone.pid);
-    successor.start_time++;
-    c[0] = fork_placeholder(&zombie);
-    c[1] = fork_placeholder(&gone);
-    c[2] = fork_placeholder(&successor);
-    for (size_t i = 0; i < ARRAY_SIZE(c); i++) {
-        wait_for_name(c[i].id.pid, "osc-hold");
-        cr_expect(is_running(c[i].id.pid), "%zu: it waits to be let go", i);
-        cr_expect_eq(child_go(&c[i], NULL), 0);
-        cr_expect(has_exited(wait_status(c[i].id.pid)), "%zu", i);
-    }
-}
-
-Test(placeholder, follows_after_being_stopped_for_a_while)
-{
-    struct proc_id init = start_init();
-    struct child c = fork_placeholder(&init);
-
-    cr_expect_eq(child_go(&c, NULL), 0);
-    expect_staying(c.id.pid);
-    cr_assert_eq(proc_signal(&c.id, SIGSTOP), 0);
-    cr_assert_eq(proc_signal(&c.id, SIGCONT), 0);
-    expect_staying(c.id.pid);
-    kill_init(&init);
-    cr_expect(has_exited(wait_status(c.id.pid)));
 }
