@@ -30,7 +30,7 @@ static void check_devices(struct cg_controller *c, const struct kit_worker *w)
     cg_dev_rules_add(&kit_arena, &rules, null_device);
     table = dev_compile(&kit_arena, &rules);
     for (int i = 0; i < 2; i++) {
-        kit_expect_ok(cg_set_devices(c, &table, &e), &e, "set");
+        kit_expect_ok(kit_put_devices(c, &table, &e), &e, "set");
         cr_expect(kit_ask(w, 'n') == 0 && kit_ask(w, 'f') == EPERM, "null only");
     }
     for (int i = 0; i < 2; i++) {
@@ -60,7 +60,7 @@ Test(controller_devices, devices)
     cg_dev_rules_add(&kit_arena, &rules, full);
     table = dev_compile(&kit_arena, &rules);
     cg_init(&c, &kit_host, NULL, kit_sub("a"), NULL, false);
-    kit_expect_ok(cg_create(&c, &kit_no_limits, &table, &e), &e, "create");
+    kit_expect_ok(kit_put_new(&c, &kit_no_limits, &table, &e), &e, "create");
     cr_expect_str_eq(kit_read_value(h, c.path, "devices.list"), "c 1:7 rwm");
     kit_expect_ok(cg_add_process(&c, w.pid, &e), &e, "add");
     cr_expect(kit_ask(&w, 'n') == EPERM && kit_ask(&w, 'f') == 0, "full only");
@@ -85,10 +85,10 @@ Test(controller_devices, devices_beyond_the_parent)
     cg_dev_rules_add(&kit_arena, &rules, full);
     table = dev_compile(&kit_arena, &rules);
     cg_dev_rules_add(&kit_arena, &rules, null_device);
-    kit_expect_ok(cg_set_devices(&c, &table, &e), &e, "full only");
+    kit_expect_ok(kit_put_devices(&c, &table, &e), &e, "full only");
     cr_assert_eq(kit_write_value(h, kit_base, "devices.deny", "c 1:3 rwm"), 0);
     table = dev_compile(&kit_arena, &rules);
-    r = cg_set_devices(&c, &table, &e);
+    r = kit_put_devices(&c, &table, &e);
     cr_expect_eq(r, -EPERM, "expected %d, got %d", -EPERM, r);
     cr_expect(strstr(e.text, arena_printf(&kit_arena, "%s%s", h->mount_point, c.path)),
               "directory: \"%s\"", e.text);
@@ -119,7 +119,7 @@ Test(controller_devices, v2_devices)
     cg_dev_rules_add(&kit_arena, &rules, full);
     table = dev_compile(&kit_arena, &rules);
     cg_init(&sandbox, &kit_v2_host, NULL, "/d", "sandbox", true);
-    kit_expect_ok(cg_create(&sandbox, &kit_no_limits, &table, &e), &e, "create");
+    kit_expect_ok(kit_put_new(&sandbox, &kit_no_limits, &table, &e), &e, "create");
     overhead = kit_create(&kit_v2_host, NULL, "/d", "overhead", false, &kit_no_limits);
     cr_expect_eq(count_programs(h, "/d"), 1, "on the domain");
     cr_expect_eq(count_programs(h, "/d/sandbox"), 0, "not on a leaf");
@@ -135,7 +135,7 @@ Test(controller_devices, v2_devices)
 
     /* without a leaf on the cgroup itself */
     cg_init(&plain, &kit_v2_host, NULL, "/a", NULL, false);
-    kit_expect_ok(cg_create(&plain, &kit_no_limits, &table, &e), &e, "create");
+    kit_expect_ok(kit_put_new(&plain, &kit_no_limits, &table, &e), &e, "create");
     cr_expect_eq(count_programs(h, "/a"), 1);
     w = kit_start_worker();
     kit_expect_ok(cg_add_process(&plain, w.pid, &e), &e, "add");

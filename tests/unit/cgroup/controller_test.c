@@ -36,7 +36,7 @@ Test(controller, create_and_undo)
         cr_expect(fcntl(c.fds[i], F_GETFD) & FD_CLOEXEC);
     }
     /* again, on the same struct and on another one */
-    kit_expect_ok(cg_create(&c, &kit_no_limits, NULL, &e), &e, "create again");
+    kit_expect_ok(kit_put_new(&c, &kit_no_limits, NULL, &e), &e, "create again");
     again = kit_create(&kit_host, NULL, path, NULL, false, &kit_no_limits);
     cr_expect_eq(again.made, 0, "there was nothing to make: %#x", again.made);
     cg_undo_create(&again);
@@ -87,7 +87,7 @@ Test(controller, failed_create_is_undone)
     int r;
 
     cg_init(&c, &kit_host, NULL, kit_sub("a"), NULL, false);
-    r = cg_create(&c, &files, NULL, &e);
+    r = kit_put_new(&c, &files, NULL, &e);
     cr_expect_eq(r, -EINVAL, "expected %d, got %d", -EINVAL, r);
     cr_expect(strstr(e.text, arena_printf(&kit_arena, "\"many\" to %s%s/cpu.shares: EINVAL",
                                           cpu->mount_point, c.path)),

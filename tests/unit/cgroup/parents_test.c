@@ -102,7 +102,7 @@ Test(parents, markers_first)
     kit_need_v1();
     p.dirfd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     cg_init(&c, &kit_host, &p, kit_sub("p/one"), NULL, false);
-    r = cg_create(&c, &kit_no_limits, NULL, &e);
+    r = kit_put_new(&c, &kit_no_limits, NULL, &e);
     cr_expect_eq(r, -ENOTDIR, "expected %d, got %d \"%s\"", -ENOTDIR, r, e.text);
     cr_expect(strstr(e.text, "markers"), "\"%s\"", e.text);
     cr_expect_eq(kit_count_existing(&kit_host, kit_base), 0);
@@ -113,7 +113,7 @@ Test(parents, markers_first)
     p = kit_open_markers();
     cr_assert_eq(rmdir(kit_marker_dir), 0);
     err_reset(&e);
-    r = cg_create(&c, &kit_no_limits, NULL, &e);
+    r = kit_put_new(&c, &kit_no_limits, NULL, &e);
     cr_expect_eq(r, -ENOENT, "expected %d, got %d \"%s\"", -ENOENT, r, e.text);
     cr_expect(strstr(e.text, "remember") && strstr(e.text, kit_base), "\"%s\"", e.text);
     cr_expect_eq(kit_count_existing(&kit_host, kit_base), 0);
@@ -134,7 +134,7 @@ Test(parents, of_a_failed_create)
         int r;
 
         cg_init(&c, &kit_v2_host, &p, "/p/q/one", i ? "sandbox" : NULL, i);
-        r = cg_create(&c, &kit_no_limits, NULL, &e);
+        r = kit_put_new(&c, &kit_no_limits, NULL, &e);
         cr_expect_eq(r, -EAGAIN, "expected %d, got %d \"%s\"", -EAGAIN, r, e.text);
         cr_expect(
             strstr(e.text, arena_printf(&kit_arena, "cannot make %s/p/q/one", h->mount_point)),
@@ -174,7 +174,7 @@ Test(parents, create_without_descriptors)
     few = (struct rlimit){.rlim_cur = (rlim_t)next, .rlim_max = old.rlim_max};
     cg_init(&c, &kit_v2_host, NULL, "/a", NULL, false);
     setrlimit(RLIMIT_NOFILE, &few);
-    r = cg_create(&c, &kit_no_limits, NULL, &e);
+    r = kit_put_new(&c, &kit_no_limits, NULL, &e);
     setrlimit(RLIMIT_NOFILE, &old);
     cr_expect_eq(r, -EMFILE, "expected %d, got %d \"%s\"", -EMFILE, r, e.text);
     cg_undo_create(&c);
@@ -269,7 +269,7 @@ Test(parents, concurrently)
                         : i == 1 ? "/p/q/b"
                                  : "/p/c",
                         NULL, false);
-                r = cg_create(&c, &kit_no_limits, NULL, &e);
+                r = kit_put_new(&c, &kit_no_limits, NULL, &e);
                 if (r == 0)
                     r = cg_delete(&c, 10000, &e);
             }

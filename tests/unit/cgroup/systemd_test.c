@@ -61,14 +61,14 @@ Test(systemd, v2_unit_files)
 
     for (size_t i = 0; i < ARRAY_SIZE(cases) * 2; i++) {
         struct cg_file file = {.ctl = cases[i / 2].ctl, .file = cases[i / 2].file, .text = "1"};
-        const struct cg_files files = {.items = &file, .count = 1};
+        const struct cg_change change = {.files = {.items = &file, .count = 1}};
         const char *want = i % 2 ? cases[i / 2].with : cases[i / 2].without;
         struct err e = ERR_INIT;
         int r;
 
-        /* no property is changed by these files, so systemd is not asked; nothing is enabled */
+        /* no property is changed, so systemd is not asked; nothing is enabled */
         s.sandbox.unit = i % 2 ? &unit : NULL;
-        r = cg_revert(&s.sandbox, &files, &e);
+        r = cg_revert(&s.sandbox, &change, &e);
         cr_expect(
             r == -ENOENT && strstr(e.text, arena_printf(&kit_arena, "%s%s:", h->mount_point, want)),
             "%s, with a scope %zu: expected %s, got %d \"%s\"", file.file, i % 2, want, r, e.text);
@@ -78,7 +78,7 @@ Test(systemd, v2_unit_files)
     /* the overhead is no scope, and a scope without a leaf has one directory only */
     for (int plain = 0; plain <= 1; plain++) {
         struct cg_file file = {.ctl = CG_CTL_PIDS, .file = "pids.none", .text = "1"};
-        const struct cg_files files = {.items = &file, .count = 1};
+        const struct cg_change change = {.files = {.items = &file, .count = 1}};
         const char *want = plain ? "/only/pids.none" : "/d/threads/overhead/pids.none";
         struct cg_controller only =
             kit_create(&kit_v2_host, NULL, "/only", NULL, true, &kit_no_limits);
@@ -86,7 +86,7 @@ Test(systemd, v2_unit_files)
         int r;
 
         only.unit = &unit;
-        r = cg_revert(plain ? &only : &s.overhead, &files, &e);
+        r = cg_revert(plain ? &only : &s.overhead, &change, &e);
         cr_expect(r == -ENOENT &&
                       strstr(e.text, arena_printf(&kit_arena, "%s%s:", h->mount_point, want)),
                   "expected %s, got %d \"%s\"", want, r, e.text);

@@ -42,7 +42,7 @@ Test(update_live, writes_each_file)
         if (!h || h->v2)
             continue;
         for (int k = 0; k < 2; k++) {
-            int r = cg_update(&c, &files, &e);
+            int r = kit_put(&c, &files, &e);
 
             cr_expect_eq(r, 0, "%s=%s: %s", cases[i].file, cases[i].text, e.text);
             cr_expect_str_eq(kit_read_value(h, c.path, cases[i].file), cases[i].want);
@@ -182,7 +182,7 @@ Test(update_live, flags)
         while (files.count < ARRAY_SIZE(list) && list[files.count].file)
             files.count++;
         cr_assert_eq(kit_write_value(h, c.path, "cpu.shares", "1000"), 0);
-        r = cg_update(&c, &files, &e);
+        r = kit_put(&c, &files, &e);
         shares = kit_read_value(h, c.path, "cpu.shares");
         cr_expect(r == cases[i].result && str_eq(shares, cases[i].shares),
                   "%s: expected %d, shares %s; got %d, shares %s \"%s\"", cases[i].name,
@@ -211,7 +211,7 @@ Test(update_live, quota_and_period)
                                          .cpu_period_us = {true, steps[i].period}};
         const struct cg_files files = kit_files_of(&limits, false);
         struct err e = ERR_INIT;
-        int r = cg_update(&c, &files, &e);
+        int r = kit_put(&c, &files, &e);
         const char *got =
             arena_printf(&kit_arena, "%s %s", kit_read_value(h, c.path, "cpu.cfs_quota_us"),
                          kit_read_value(h, c.path, "cpu.cfs_period_us"));
@@ -252,7 +252,7 @@ Test(update_live, quota_beyond_an_ancestor)
                                          .cpu_period_us = {true, steps[i].period}};
         const struct cg_files files = kit_files_of(&limits, false);
         struct err e = ERR_INIT;
-        int r = cg_update(&c, &files, &e);
+        int r = kit_put(&c, &files, &e);
         const char *got = kit_read_value(h, c.path, "cpu.cfs_quota_us");
 
         cr_expect(r == steps[i].result && (r < 0 || str_eq(got, steps[i].want)),
@@ -276,11 +276,11 @@ Test(update_live, resets_of_a_missing_device)
     struct cg_files files = {.items = &file, .count = 1};
     struct err e = ERR_INIT;
 
-    cr_expect_eq(cg_update(&c, &files, &e), -ENODEV, "\"%s\"", e.text);
+    cr_expect_eq(kit_put(&c, &files, &e), -ENODEV, "\"%s\"", e.text);
     err_reset(&e);
     file.flags |= CG_FILE_RESET;
-    cr_expect_eq(cg_update(&c, &files, &e), 0, "\"%s\"", e.text);
-    cr_expect_eq(cg_revert(&c, &files, &e), 0, "\"%s\"", e.text);
+    cr_expect_eq(kit_put(&c, &files, &e), 0, "\"%s\"", e.text);
+    cr_expect_eq(kit_put_back(&c, &files, &e), 0, "\"%s\"", e.text);
     kit_delete_ok(&c);
 }
 
@@ -303,7 +303,7 @@ Test(update_live, memory_and_swap)
                                          .memory_swap = {true, steps[i].swap << 20}};
         const struct cg_files files = kit_files_of(&limits, false);
         struct err e = ERR_INIT;
-        int r = cg_update(&c, &files, &e);
+        int r = kit_put(&c, &files, &e);
         const char *got =
             arena_printf(&kit_arena, "%s %s", kit_read_value(h, c.path, "memory.limit_in_bytes"),
                          kit_read_value(h, c.path, "memory.memsw.limit_in_bytes"));
@@ -318,7 +318,7 @@ Test(update_live, memory_and_swap)
     const struct cg_files files = kit_files_of(&limits, false);
     struct err e = ERR_INIT;
 
-    kit_expect_ok(cg_update(&c, &files, &e), &e, "unlimited");
+    kit_expect_ok(kit_put(&c, &files, &e), &e, "unlimited");
     cr_expect_str_eq(kit_read_value(h, c.path, "memory.limit_in_bytes"),
                      kit_read_value(h, "/", "memory.limit_in_bytes"));
     cr_expect_str_eq(kit_read_value(h, c.path, "memory.memsw.limit_in_bytes"),
@@ -343,7 +343,7 @@ Test(update_live, missing_v1_controller)
         if (h && !h->v2)
             continue;
         cg_init(&c, &kit_host, NULL, kit_sub("a"), NULL, false);
-        cr_expect_eq(cg_create(&c, &files, NULL, &e), -ENOENT);
+        cr_expect_eq(kit_put_new(&c, &files, NULL, &e), -ENOENT);
         cr_expect(strstr(e.text, name) && strstr(e.text, "v1"), "%s: \"%s\"", name, e.text);
         cg_undo_create(&c);
     }

@@ -90,9 +90,9 @@ static void expect_text(const char *name, const char *want)
 
 static int update(bool revert, struct cg_file *items, size_t count, struct err *e)
 {
-    const struct cg_files files = {.items = items, .count = count};
+    const struct cg_change want = {.files = {.items = items, .count = count}};
 
-    return revert ? cg_revert(&c, &files, e) : cg_update(&c, &files, e);
+    return revert ? cg_revert(&c, &want, e) : cg_update(&c, &want, e);
 }
 
 /* --- what the parent has --- */

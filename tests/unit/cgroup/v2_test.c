@@ -155,7 +155,7 @@ Test(v2, missing_controller)
             continue;
         tested++;
         cg_init(&c, &kit_v2_host, NULL, "/x/d", leaf, leaf != NULL);
-        r = cg_create(&c, &files, NULL, &e);
+        r = kit_put_new(&c, &files, NULL, &e);
         cr_expect_eq(r, -ENOENT, "%s: expected %d, got %d", name, -ENOENT, r);
         cr_expect(strstr(e.text,
                          arena_printf(&kit_arena, "the %s controller is not available in %s:", name,
@@ -167,14 +167,14 @@ Test(v2, missing_controller)
         /* an existing cgroup says it, too; and where, when it is not to be enabled */
         c = kit_create(&kit_v2_host, NULL, "/x/d", leaf, leaf != NULL, &kit_no_limits);
         err_reset(&e);
-        r = cg_update(&c, &files, &e);
+        r = kit_put(&c, &files, &e);
         cr_expect_eq(r, -ENOENT, "%s: expected %d, got %d", name, -ENOENT, r);
         cr_expect(strstr(e.text,
                          arena_printf(&kit_arena, "the %s controller is not available in %s:", name,
                                       h->mount_point)),
                   "%s: \"%s\"", name, e.text);
         err_reset(&e);
-        r = cg_revert(&c, &files, &e);
+        r = kit_put_back(&c, &files, &e);
         cr_expect_eq(r, -ENOENT, "%s: expected %d, got %d", name, -ENOENT, r);
         cr_expect(
             strstr(e.text, arena_printf(&kit_arena, "%s/x/d", h->mount_point)) &&
@@ -184,7 +184,7 @@ Test(v2, missing_controller)
         err_reset(&e);
         for (size_t n = 0; n < files.count; n++)
             files.items[n].flags |= CG_FILE_RESET;
-        cr_expect_eq(cg_update(&c, &files, &e), 0, "%s: \"%s\"", name, e.text);
+        cr_expect_eq(kit_put(&c, &files, &e), 0, "%s: \"%s\"", name, e.text);
         kit_delete_ok(&c);
     }
     if (tested == 0)
@@ -214,14 +214,14 @@ Test(v2, file_of_domain_and_leaf)
         struct err e = ERR_INIT;
         bool threaded = CG_CTL_THREADED & CG_CTL_BIT(cases[i].ctl);
         /* which enables nothing before */
-        int r = cg_revert(&s.sandbox, &files, &e);
+        int r = kit_put_back(&s.sandbox, &files, &e);
 
         cr_expect(r == -ENOENT && strstr(e.text, arena_printf(&kit_arena, "%s%s:", h->mount_point,
                                                               cases[i].dir)),
                   "%s: expected %s, got %d \"%s\"", cases[i].file, cases[i].dir, r, e.text);
         /* the other leaf has no say over what the domain decides */
         err_reset(&e);
-        r = cg_revert(&s.overhead, &files, &e);
+        r = kit_put_back(&s.overhead, &files, &e);
         cr_expect_eq(r, threaded ? -ENOENT : -EOPNOTSUPP, "%s: got %d \"%s\"", cases[i].file, r,
                      e.text);
         if (!threaded)
@@ -273,7 +273,7 @@ Test(v2, controllers_are_passed_down)
     /* for a limit that comes later, too */
     c = kit_create(&kit_v2_host, NULL, "/u/y", NULL, false, &kit_no_limits);
     cr_expect_str_eq(kit_read_value(h, "/u", "cgroup.subtree_control"), "");
-    kit_expect_ok(cg_update(&c, &files, &e), &e, "update");
+    kit_expect_ok(kit_put(&c, &files, &e), &e, "update");
     cr_expect_str_eq(kit_read_value(h, "/u", "cgroup.subtree_control"), name);
     kit_delete_ok(&c);
 
@@ -282,7 +282,7 @@ Test(v2, controllers_are_passed_down)
     pid = kit_start_child();
     cr_assert_eq(kit_write_pid(h, "/z", "cgroup.procs", pid), 0);
     cg_init(&c, &kit_v2_host, NULL, "/z/y", NULL, false);
-    r = cg_create(&c, &files, NULL, &e);
+    r = kit_put_new(&c, &files, NULL, &e);
     cr_expect_eq(r, -EBUSY, "expected %d, got %d", -EBUSY, r);
     cr_expect(strstr(e.text, arena_printf(&kit_arena, "%s/z holds processes", h->mount_point)) &&
                   strstr(e.text, name),

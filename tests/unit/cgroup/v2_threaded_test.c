@@ -403,7 +403,7 @@ Test(v2_threaded, deep_failed)
         int r;
 
         cg_init(&c, &kit_v2_host, NULL, "/d", cases[i].leaf, true);
-        r = cg_create(&c, &kit_no_limits, NULL, &e);
+        r = kit_put_new(&c, &kit_no_limits, NULL, &e);
         cr_expect(r == -ENOTDIR && strstr(e.text, arena_printf(&kit_arena, "%s%s: ENOTDIR",
                                                                h->mount_point, cases[i].shown)),
                   "%s: expected %d with %s, got %d \"%s\"", cases[i].leaf, -ENOTDIR, cases[i].shown,

@@ -274,6 +274,45 @@ struct cg_hierarchy *kit_need_v2(void)
     return &kit_v2_host.hierarchies[0];
 }
 
+static int with_change(struct cg_controller *c, const struct cg_files *files,
+                       const struct cg_dev_table *devices,
+                       int (*put)(struct cg_controller *, const struct cg_change *, struct err *),
+                       struct err *e)
+{
+    bool v2 = c->host->mode == CG_MODE_V2;
+    struct cg_change want = {.devices = devices};
+    int r = 0;
+
+    if (files)
+        want.files = *files;
+    if (c->unit && files)
+        r = cg_properties_limits(files, v2, c->leaf != NULL, &kit_arena, &want.properties, e);
+    if (c->unit && devices && r == 0)
+        r = cg_properties_devices(devices, &kit_arena, &want.properties, e);
+    return r < 0 ? r : put(c, &want, e);
+}
+
+int kit_put_new(struct cg_controller *c, const struct cg_files *files,
+                const struct cg_dev_table *devices, struct err *e)
+{
+    return with_change(c, files, devices, cg_create, e);
+}
+
+int kit_put(struct cg_controller *c, const struct cg_files *files, struct err *e)
+{
+    return with_change(c, files, NULL, cg_update, e);
+}
+
+int kit_put_back(struct cg_controller *c, const struct cg_files *files, struct err *e)
+{
+    return with_change(c, files, NULL, cg_revert, e);
+}
+
+int kit_put_devices(struct cg_controller *c, const struct cg_dev_table *devices, struct err *e)
+{
+    return with_change(c, NULL, devices, cg_update, e);
+}
+
 void kit_expect_ok(int r, const struct err *e, const char *what)
 {
     cr_assert_eq(r, 0, "%s: %d %s", what, r, e->text);
@@ -287,7 +326,7 @@ struct cg_controller kit_create(const struct cg_host *host, struct cg_parents *p
     struct err e = ERR_INIT;
 
     cg_init(&c, host, parents, path, leaf, owns);
-    kit_expect_ok(cg_create(&c, files, NULL, &e), &e, "create");
+    kit_expect_ok(kit_put_new(&c, files, NULL, &e), &e, "create");
     return c;
 }
 

@@ -62,6 +62,13 @@ void kit_expect_where(const struct cg_host *host, pid_t pid, const char *path, c
 
 /* --- short forms of what is tested --- */
 
+/* cg_create(), cg_update() and cg_revert() with what follows for a scope; @devices may be NULL. */
+int kit_put_new(struct cg_controller *c, const struct cg_files *files,
+                const struct cg_dev_table *devices, struct err *e);
+int kit_put(struct cg_controller *c, const struct cg_files *files, struct err *e);
+int kit_put_back(struct cg_controller *c, const struct cg_files *files, struct err *e);
+int kit_put_devices(struct cg_controller *c, const struct cg_dev_table *devices, struct err *e);
+
 void kit_expect_ok(int r, const struct err *e, const char *what);
 struct cg_controller kit_create(const struct cg_host *host, struct cg_parents *parents,
                                 const char *path, const char *leaf, bool owns,

@@ -7,7 +7,7 @@
 
 #include "cgroup/devices/bpf.h"
 #include "cgroup/devices/devices.h"
-#include "cgroup/devices/v1.h"
+#include "cgroup/devices/exceptions.h"
 
 /* "+c 1:3 rwm, -a *:* w": allow and deny; and back. */
 struct cg_dev_rules dev_make_rules(struct arena *a, const char *text);

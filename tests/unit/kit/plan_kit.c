@@ -98,7 +98,7 @@ void kit_prepare(struct kit_made *m, const struct kit_given *g)
         struct oci_resources *r = arena_alloc(a, sizeof *r);
 
         kit_read_row(a, g->others[m->in.other_count], &oci_resources_table, r);
-        m->others[m->in.other_count] = r;
+        m->others[m->in.other_count].resources = r;
     }
     memset(&m->plan, 0x5a, sizeof m->plan);
 }

@@ -31,7 +31,7 @@ struct kit_made {
     struct oci_config config;
     struct settings settings;
     struct facts facts;
-    const struct oci_resources *others[2];
+    struct aggregate_member others[2];
     struct plan_input in;
     struct plan plan;
     struct err e;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cgroup/limits/properties.h"
+#include "cgroup/limits/table.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
@@ -99,6 +100,9 @@ Test(properties, every_row)
         {"pids.max", false, "TasksMax"},
         {"pids.max", true, "TasksMax"},
         {"io.weight", true, "IOWeight"},
+        {"cpu.cfs_period_us", false, "CPUQuotaPerSecUSec"},
+        {"memory.high", true, "MemoryHigh"},
+        {"memory.min", true, "MemoryMin"},
     };
     size_t count, found = 0;
     const struct cg_limit_row *rows = cg_limit_rows(&count);
@@ -115,8 +119,9 @@ Test(properties, every_row)
                 found++;
             }
         }
-        cr_expect(str_eq_null(got, want), "%s on v%d: expected %s, got %s", row->name, v2 + 1,
+        cr_expect(str_eq_null(got, want), "%s on v%d: expected %s, got %s", file, v2 + 1,
                   want ? want : "none", got ? got : "none");
+        cr_expect(!got || row->property_form != CG_NO_PROPERTY, "%s: no form", file);
         if (!file || strchr(file, '*'))
             continue;
         /* 2000 is a good text for each of these files. */

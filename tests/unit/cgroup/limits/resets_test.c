@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cgroup/limits/limits.h"
+#include "cgroup/limits/table.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
@@ -139,16 +139,20 @@ static const struct {
      "rdma.max=mlx4_0 hca_handle=max hca_object=max r"},
     {true, "misc.max=sev 5|tdx 6", "misc.max=tdx 6", "misc.max=sev max r; misc.max=tdx 6"},
     {true, "io.latency=8:0 target=5", "", "io.latency=8:0 target=max r"},
-    /* lists of several containers behind one another */
-    {true, "pids.max=1; pids.max=2; cpu.weight=3", "", "pids.max=max r; cpu.weight=100 r"},
     /* shares are nothing for an idle cgroup: it must be none meanwhile */
-    {true, "cpu.weight=100; cpu.idle=1; cpu.weight=59", "cpu.idle=1",
-     "cpu.idle=0 r; cpu.weight=100 r; cpu.idle=1"},
+    {true, "cpu.weight=59; cpu.idle=1", "cpu.idle=1", "cpu.idle=0 r; cpu.weight=100 r; cpu.idle=1"},
     {false, "cpu.shares=2; cpu.idle=1", "cpu.shares=3", "cpu.idle=0 r; cpu.shares=3"},
     {false, "cpu.idle=1", "cpu.idle=1", "cpu.idle=1"},
-    {true, "io.max=8:0 rbps=1; io.max=8:16 rbps=2", "",
-     "io.max=8:0 rbps=max r; io.max=8:16 rbps=max r"},
 };
+
+/* All that is written: what takes limits away, and the limits. */
+static void change_files(const struct cg_files *before, const struct cg_files *after, bool v2,
+                         struct arena *a, struct cg_files *ret, const char ***warnings,
+                         size_t *warning_count)
+{
+    cg_files_resets(before, after, v2, a, ret, warnings, warning_count);
+    cg_files_append(a, ret, after);
+}
 
 Test(resets, change)
 {
@@ -159,7 +163,7 @@ Test(resets, change)
         size_t warning_count = 0;
         struct cg_files change;
 
-        cg_files_change(&before, &after, changes[i].v2, &arena, &change, &warnings, &warning_count);
+        change_files(&before, &after, changes[i].v2, &arena, &change, &warnings, &warning_count);
         got = files_text(&change);
         cr_expect(str_eq(got, changes[i].want) && warning_count == 0,
                   "v%d, from \"%s\" to \"%s\":\nexpected \"%s\"\ngot      \"%s\", %zu warnings",
@@ -176,7 +180,7 @@ Test(resets, keeps_the_order_flags)
     size_t warning_count = 0;
     struct cg_files change;
 
-    cg_files_change(&before, &after, false, &arena, &change, &warnings, &warning_count);
+    change_files(&before, &after, false, &arena, &change, &warnings, &warning_count);
     cr_assert_eq(change.count, 2);
     cr_expect_eq(change.items[0].ctl, CG_CTL_MEMORY);
     cr_expect_eq(change.items[0].flags, CG_FILE_RETRY | CG_FILE_RESET);
@@ -193,32 +197,43 @@ Test(resets, unknown_file)
     size_t warning_count = 0;
     struct cg_files change;
 
-    cg_files_change(&before, &none, true, &arena, &change, &warnings, &warning_count);
+    change_files(&before, &none, true, &arena, &change, &warnings, &warning_count);
     cr_expect_str_eq(files_text(&change), "pids.max=max r");
     cr_assert_eq(warning_count, 1);
     cr_expect(strstr(warnings[0], "memory.future"), "%s", warnings[0]);
-    cg_files_change(&before, &still, true, &arena, &change, &warnings, &warning_count);
+    change_files(&before, &still, true, &arena, &change, &warnings, &warning_count);
     cr_expect_str_eq(files_text(&change), "pids.max=max r; memory.future=2");
     cr_expect_eq(warning_count, 1);
 }
 
-/* What several containers have set, and each alone, is one file. */
-Test(resets, unknown_file_once)
+/* --- what may be set in between --- */
+
+Test(resets, unite)
 {
-    const struct cg_files before =
-        make_files("memory.future=1; memory.other=1; memory.future=1; memory.future=2", true);
-    const struct cg_files none = {0};
-    const char **warnings = NULL;
-    size_t warning_count = 0;
-    struct cg_files change;
+    static const struct {
+        bool v2;
+        const char *before, *after, *want;
+    } cases[] = {
+        {true, "", "pids.max=5", "pids.max=5"},
+        {true, "pids.max=5", "", "pids.max=5"},
+        {true, "pids.max=5; cpu.weight=9", "pids.max=6", "pids.max=6; cpu.weight=9"},
+        {true, "io.max=8:0 rbps=1", "io.max=8:0 rbps=2", "io.max=8:0 rbps=2|8:0 rbps=1"},
+        {true, "io.max=8:0 rbps=1|8:16 rbps=3", "io.max=8:16 rbps=3",
+         "io.max=8:16 rbps=3|8:0 rbps=1"},
+        {true, "memory.future=1", "memory.future=2", "memory.future=2"},
+        {false, "blkio.weight_device=8:0 7", "blkio.weight_device=8:0 8",
+         "blkio.weight_device=8:0 8|8:0 7"},
+    };
 
-    cg_files_change(&before, &none, true, &arena, &change, &warnings, &warning_count);
-    cr_assert_eq(warning_count, 2, "%zu", warning_count);
-    cr_expect(strstr(warnings[0], "memory.future"), "%s", warnings[0]);
-    cr_expect(strstr(warnings[1], "memory.other"), "%s", warnings[1]);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const struct cg_files before = make_files(cases[i].before, cases[i].v2);
+        const struct cg_files after = make_files(cases[i].after, cases[i].v2);
+        const struct cg_files all = cg_files_unite(&before, &after, cases[i].v2, &arena);
+
+        cr_expect_str_eq(files_text(&all), cases[i].want, "\"%s\" and \"%s\": %s", cases[i].before,
+                         cases[i].after, files_text(&all));
+    }
 }
-
-/* --- the table --- */
 
 /* A name for each pattern of the table. */
 static const char *example_of(const char *pattern)
@@ -226,6 +241,20 @@ static const char *example_of(const char *pattern)
     return str_eq(pattern, "blkio.throttle.*") ? "blkio.throttle.read_bps_device"
            : str_starts(pattern, "hugetlb.*")  ? arena_printf(&arena, "hugetlb.2MB%s", pattern + 9)
                                                : pattern;
+}
+
+/* Controller and flags of a file that was read from a record. */
+Test(resets, add_by_name)
+{
+    struct cg_files files = {0};
+
+    cg_files_add(&arena, &files, "memory.max", "5", true);
+    cg_files_add(&arena, &files, "io.max", "8:0 rbps=1", true);
+    cg_files_add(&arena, &files, "memory.future", "6", true);
+    cr_assert_eq(files.count, 3);
+    cr_expect(files.items[0].ctl == CG_CTL_MEMORY && files.items[0].flags == CG_FILE_RETRY);
+    cr_expect(files.items[1].ctl == CG_CTL_BLKIO && files.items[1].flags == CG_FILE_LINES);
+    cr_expect(files.items[2].ctl == CG_CTL_MEMORY && files.items[2].flags == CG_FILE_LINES);
 }
 
 /* Every row says how its file is without the limit, and systemd takes what it says. */
@@ -251,7 +280,7 @@ Test(resets, every_row)
         file = example_of(file);
         before =
             make_files(arena_printf(&arena, "%s=%s", file, row->device_reset ? "8:0 7" : "7"), v2);
-        cg_files_change(&before, &after, v2, &arena, &change, &warnings, &warning_count);
+        change_files(&before, &after, v2, &arena, &change, &warnings, &warning_count);
         cr_assert_eq(change.count, 1, "%s", file);
         cr_expect_str_eq(change.items[0].file, file);
         cr_expect(change.items[0].flags & CG_FILE_RESET, "%s", file);
@@ -296,8 +325,8 @@ Test(resets, properties)
         struct err e = ERR_INIT;
         struct cg_files change;
 
-        cg_files_change(&before, tasks ? &none : &after, cases[i].v2, &arena, &change, &warnings,
-                        &warning_count);
+        change_files(&before, tasks ? &none : &after, cases[i].v2, &arena, &change, &warnings,
+                     &warning_count);
         cr_assert_eq(cg_properties_limits(&change, cases[i].v2, false, &arena, &properties, &e), 0,
                      "%s: %s", cases[i].before, e.text);
         for (size_t k = 0; k < properties.count - !tasks; k++)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hook/plan/aggregate.h"
 
+#include "cgroup/limits/table.h"
+
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -177,15 +179,16 @@ Test(aggregate, no_resources_no_limits)
 /* The first list that is NULL ends the containers. */
 #define MAX_CONTAINERS 3
 
-static struct cg_limits *make_limits(struct arena *a, const char *const *texts, size_t *ret_count)
+static struct aggregate_member *make_members(struct arena *a, const char *const *texts,
+                                             size_t *ret_count)
 {
-    struct cg_limits *limits = arena_alloc(a, (MAX_CONTAINERS + 1) * sizeof *limits);
+    struct aggregate_member *members = arena_alloc(a, (MAX_CONTAINERS + 1) * sizeof *members);
     size_t count = 0;
 
     for (; count < MAX_CONTAINERS && texts[count]; count++)
-        aggregate_container(kit_resources(a, texts[count]), a, &limits[count]);
+        members[count].resources = kit_resources(a, texts[count]);
     *ret_count = count;
-    return limits;
+    return members;
 }
 
 static const char *show_inputs(struct arena *a, const char *const *texts)
@@ -360,11 +363,12 @@ static void expect_sum(int64_t overhead, const char *const *containers, const ch
     autoarena a = ARENA_INIT;
     autosbuf got = SBUF_INIT;
     struct err e = ERR_INIT;
-    struct cg_limits limits, *all;
+    struct aggregate_member *all;
+    struct cg_limits limits;
     size_t count;
     int r;
 
-    all = make_limits(&a, containers, &count);
+    all = make_members(&a, containers, &count);
     memset(&limits, 0x5a, sizeof limits);
     r = aggregate_limits(all, count, overhead, &a, &limits, &e);
     limits_text(&limits, &got);
@@ -425,11 +429,12 @@ Test(aggregate, beginner_without_limits)
         autoarena a = ARENA_INIT;
         autosbuf got = SBUF_INIT;
         struct err e = ERR_INIT;
-        struct cg_limits limits, *all;
+        struct aggregate_member *all;
+        struct cg_limits limits;
         size_t count;
         int r;
 
-        all = make_limits(&a, rows[i].containers, &count);
+        all = make_members(&a, rows[i].containers, &count);
         all[0].begins_pod = true;
         r = aggregate_limits(all, count, 0, &a, &limits, &e);
         limits_text(&limits, &got);
@@ -484,11 +489,12 @@ Test(aggregate, refuses_cpusets)
     for (size_t i = 0; i < ARRAY_SIZE(bad_cpusets); i++) {
         autoarena a = ARENA_INIT;
         struct err e = ERR_INIT;
-        struct cg_limits limits, *all;
+        struct aggregate_member *all;
+        struct cg_limits limits;
         size_t count;
         int r;
 
-        all = make_limits(&a, bad_cpusets[i].containers, &count);
+        all = make_members(&a, bad_cpusets[i].containers, &count);
         r = aggregate_limits(all, count, 0, &a, &limits, &e);
         cr_expect(r == -EINVAL && e.bad_input && strstr(e.text, bad_cpusets[i].words[0]) &&
                       strstr(e.text, bad_cpusets[i].words[1]),

@@ -146,10 +146,10 @@ static void expect_told(const struct kit_given *row, enum cg_mode mode, const st
                  m.e.text);
     for (size_t i = 0; i < ARRAY_SIZE(what) && m.r == 0; i++) {
         const char *text = wanted[i] ? wanted[i] : "";
-        const char *got = i == 0   ? kit_plan_files(&m.arena, &m.plan.sandbox_files)
-                          : i == 1 ? properties_text(&m.arena, &m.plan.sandbox_properties)
-                          : i == 2 ? kit_plan_files(&m.arena, &m.plan.overhead_files)
-                                   : properties_text(&m.arena, &m.plan.overhead_properties);
+        const char *got = i == 0   ? kit_plan_files(&m.arena, &m.plan.limits.sandbox.files)
+                          : i == 1 ? properties_text(&m.arena, &m.plan.limits.sandbox.properties)
+                          : i == 2 ? kit_plan_files(&m.arena, &m.plan.limits.overhead.files)
+                                   : properties_text(&m.arena, &m.plan.limits.overhead.properties);
 
         cr_expect_str_eq(got, text, "input:    %s\nexpected: %s %s\ngot:      %s", kit_show(&m, &g),
                          what[i], text, got);

@@ -299,7 +299,7 @@ Test(plan, devices_of_other_containers)
     kit_make(&m, &g);
     cr_assert_eq(m.r, 0, "%s", m.e.text);
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-        cr_expect_eq(cg_dev_table_allow(&m.plan.device_table, rows[i].type, rows[i].major,
+        cr_expect_eq(cg_dev_table_allow(&m.plan.limits.sandbox.devices, rows[i].type, rows[i].major,
                                         rows[i].minor, rows[i].access),
                      rows[i].want, "%c %u:%u %d: expected %d", rows[i].type, rows[i].major,
                      rows[i].minor, rows[i].access, rows[i].want);
@@ -366,9 +366,9 @@ static void expect_files(const struct kit_given *row, enum cg_mode mode, bool ov
 
     g.mode = mode;
     kit_make(&m, &g);
-    got = m.r < 0
-              ? m.e.text
-              : kit_plan_files(&m.arena, overhead ? &m.plan.overhead_files : &m.plan.sandbox_files);
+    got = m.r < 0 ? m.e.text
+                  : kit_plan_files(&m.arena, overhead ? &m.plan.limits.overhead.files
+                                                      : &m.plan.limits.sandbox.files);
     cr_expect_str_eq(got, want, "input:    %s\nexpected: %s\ngot:      %s", kit_show(&m, &g), want,
                      got);
 }
@@ -513,10 +513,10 @@ static const struct {
 
 static bool all_warnings(const struct plan *p, const char *const *want, size_t count)
 {
-    if (p->warning_count != count)
+    if (p->warnings.count != count)
         return false;
     for (size_t i = 0; i < count; i++) {
-        if (!strstr(p->warnings[i], want[i]))
+        if (!strstr(p->warnings.items[i], want[i]))
             return false;
     }
     return true;
@@ -533,8 +533,8 @@ Test(plan, warnings)
         cr_assert_eq(m.r, 0, "%s: %s", kit_show(&m, &warned[i].given), m.e.text);
         for (; warned[i].want[count]; count++)
             want = arena_printf(&m.arena, "%s\n  %s", want, warned[i].want[count]);
-        for (size_t k = 0; k < m.plan.warning_count; k++)
-            got = arena_printf(&m.arena, "%s\n  %s", got, m.plan.warnings[k]);
+        for (size_t k = 0; k < m.plan.warnings.count; k++)
+            got = arena_printf(&m.arena, "%s\n  %s", got, m.plan.warnings.items[k]);
         cr_expect(all_warnings(&m.plan, warned[i].want, count),
                   "input:    %s\nexpected: %s\ngot:      %s", kit_show(&m, &warned[i].given), want,
                   got);
@@ -592,7 +592,7 @@ Test(plan, nested_writes_nothing)
 
     kit_make(&m, &g);
     cr_assert_eq(m.r, 0, "%s", m.e.text);
-    cr_expect_eq(m.plan.sandbox_files.count, 0);
+    cr_expect_eq(m.plan.limits.sandbox.files.count, 0);
     cr_expect_eq(m.plan.devices.count, 0);
     cr_expect_eq(m.plan.layout, LAYOUT_NESTED);
 }
@@ -626,8 +626,8 @@ Test(plan, foreign)
     kit_prepare(&m, &g);
     m.facts.foreign = true;
     m.r = plan_make(&m.in, &m.arena, &m.plan, &m.e);
-    cr_assert(m.r == 0 && m.plan.warning_count == 1, "%s", m.e.text);
-    cr_expect_str_eq(m.plan.warnings[0], PLAN_FOREIGN);
+    cr_assert(m.r == 0 && m.plan.warnings.count == 1, "%s", m.e.text);
+    cr_expect_str_eq(m.plan.warnings.items[0], PLAN_FOREIGN);
 }
 
 /* The refused annotation's warning is marked, so that the log can tell it from advice. */
@@ -638,55 +638,129 @@ Test(plan, refused_annotation)
     MADE m, n;
 
     kit_make(&m, &refused);
-    cr_assert(m.r == 0 && m.plan.warning_count == 1, "%s", m.e.text);
-    cr_expect_eq(m.plan.refused, m.plan.warnings[0]);
+    cr_assert(m.r == 0 && m.plan.warnings.count == 1, "%s", m.e.text);
+    cr_expect_eq(m.plan.refused, m.plan.warnings.items[0]);
     cr_expect(m.plan.sandbox_cgroup_only);
     kit_make(&n, &nothing);
-    cr_assert(n.r == 0 && n.plan.warning_count == 1, "%s", n.e.text);
+    cr_assert(n.r == 0 && n.plan.warnings.count == 1, "%s", n.e.text);
     cr_expect_null(n.plan.refused);
 }
 
-/* --- a sandbox that shrinks --- */
+/* --- what containers add up to --- */
 
-Test(plan, sandbox_of_no_containers)
+Test(plan, limits_of_no_containers)
 {
     autoarena a = ARENA_INIT;
     const struct facts facts = kit_facts_of(CG_MODE_V2, USUAL);
-    struct plan p = {0};
-    struct err e = ERR_INIT;
     struct settings settings;
+    const struct plan_basis basis = {.settings = &settings, .facts = &facts};
+    struct plan_warnings warnings = {0};
+    struct plan_limits limits;
+    struct err e = ERR_INIT;
 
     kit_read_hook(&a, "{}", &settings);
-    cr_assert_eq(plan_sandbox(NULL, 0, &settings, &facts, false, &a, &p, &e), 0, "%s", e.text);
-    cr_expect_eq(p.sandbox_files.count, 0);
-    cr_expect_not(cg_dev_table_allow(&p.device_table, 'c', 1, 3, CG_DEV_R));
+    cr_assert_eq(plan_limits(&basis, NULL, 0, &a, &limits, &warnings, &e), 0, "%s", e.text);
+    cr_expect_eq(limits.sandbox.files.count, 0);
+    cr_expect(limits.sandbox.has_devices);
+    cr_expect_not(cg_dev_table_allow(&limits.sandbox.devices, 'c', 1, 3, CG_DEV_R));
 }
 
-/* Its result is the part of plan_make() that is about the sandbox. */
-Test(plan, sandbox_as_planned)
+/* The same as plan_make() has. */
+Test(plan, limits_as_planned)
 {
     static const struct kit_given g = {.mode = CG_MODE_V2,
                                        .config =
                                            RESOURCES("{'cpu':{'quota':50000},'pids':{'limit':1}}"),
                                        .others = {"{'cpu':{'quota':10000},'pids':{'limit':2}}"}};
-    const struct oci_resources *both[2];
-    struct plan p = {0};
+    struct aggregate_member both[2];
+    struct plan_warnings warnings = {0};
+    struct plan_limits limits;
     MADE m;
 
     kit_make(&m, &g);
     cr_assert_eq(m.r, 0, "%s", m.e.text);
-    both[0] = m.plan.resources;
+    const struct plan_basis basis = {.settings = &m.settings, .facts = &m.facts};
+
+    both[0] = (struct aggregate_member){m.plan.resources, true};
     both[1] = m.others[0];
-    cr_assert_eq(plan_sandbox(both, 2, &m.settings, &m.facts, false, &m.arena, &p, &m.e), 0);
-    cr_expect_str_eq(kit_plan_files(&m.arena, &p.sandbox_files),
+    cr_assert_eq(plan_limits(&basis, both, 2, &m.arena, &limits, &warnings, &m.e), 0);
+    cr_expect_str_eq(kit_plan_files(&m.arena, &limits.sandbox.files),
                      "cpu.max=60000 100000; pids.max=3; ");
-    cr_expect_str_eq(kit_plan_files(&m.arena, &p.sandbox_files),
-                     kit_plan_files(&m.arena, &m.plan.sandbox_files));
-    cr_expect_eq(p.device_table.count, m.plan.device_table.count);
+    cr_expect_str_eq(kit_plan_files(&m.arena, &limits.sandbox.files),
+                     kit_plan_files(&m.arena, &m.plan.limits.sandbox.files));
+    cr_expect_eq(limits.sandbox.devices.count, m.plan.limits.sandbox.devices.count);
 }
 
-/* As above, for a scope: the manager is the caller's to say, and the split is no business of v1. */
-Test(plan, sandbox_under_systemd)
+/* What is recorded and not planned is taken away, of the overhead as well, and systemd is told. */
+Test(plan, resets)
+{
+    static const struct {
+        enum cg_mode mode;
+        const char *sandbox, *overhead;
+    } rows[] = {
+        {CG_MODE_V1, "memory.limit_in_bytes=-1; ", "cpu.shares=1024; "},
+        {CG_MODE_V2, "memory.max=max; ", "cpu.weight=100; "},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        bool v2 = rows[i].mode == CG_MODE_V2;
+        const struct kit_given g = {
+            .mode = rows[i].mode,
+            .nodes = NO_NODES,
+            .config = "{'linux':{'cgroupsPath':':runc:c1','resources':{'pids':{'limit':1}}}}",
+        };
+        const struct cg_property *told = NULL;
+        MADE m;
+
+        kit_prepare(&m, &g);
+        cg_files_add(&m.arena, &m.in.recorded.sandbox, v2 ? "memory.max" : "memory.limit_in_bytes",
+                     "4096", v2);
+        cg_files_add(&m.arena, &m.in.recorded.sandbox, "pids.max", "9", v2);
+        cg_files_add(&m.arena, &m.in.recorded.overhead, v2 ? "cpu.weight" : "cpu.shares", "7", v2);
+        cr_assert_eq(plan_make(&m.in, &m.arena, &m.plan, &m.e), 0, "%s", m.e.text);
+        cr_expect_str_eq(kit_plan_files(&m.arena, &m.plan.limits.sandbox.resets), rows[i].sandbox);
+        cr_expect_str_eq(kit_plan_files(&m.arena, &m.plan.limits.overhead.resets),
+                         rows[i].overhead);
+        for (size_t k = 0; k < m.plan.limits.sandbox.properties.count; k++) {
+            if (str_starts(m.plan.limits.sandbox.properties.items[k].name, "Memory"))
+                told = &m.plan.limits.sandbox.properties.items[k];
+        }
+        cr_assert(told);
+        cr_expect_str_eq(cg_property_text(told, &m.arena), "infinity");
+    }
+}
+
+/* A list that this host cannot express: refused, or the one in force is kept. */
+Test(plan, kept_devices)
+{
+    static const struct kit_given g = {
+        .mode = CG_MODE_V1,
+        .nodes = NO_NODES,
+        .config = RESOURCES("{'devices':[{'allow':true,'type':'c','major':1,'access':'rw'},"
+                            "{'allow':false,'type':'c','major':1,'minor':3,'access':'w'}]}"),
+    };
+    struct plan_warnings warnings = {0};
+    struct plan_limits limits;
+    MADE m;
+
+    kit_make(&m, &g);
+    cr_assert_eq(m.r, -ENOTSUP);
+    cr_expect(m.e.bad_input);
+    struct plan_basis basis = {.settings = &m.settings, .facts = &m.facts};
+    const struct aggregate_member member = {m.plan.resources, true};
+
+    cr_expect_eq(plan_limits(&basis, &member, 1, &m.arena, &limits, &warnings, NULL), -ENOTSUP);
+    basis.may_keep_devices = true;
+    cr_assert_eq(plan_limits(&basis, &member, 1, &m.arena, &limits, &warnings, NULL), 0);
+    cr_expect_not(limits.sandbox.has_devices);
+    cr_expect_not(limits.overhead.has_devices);
+    cr_assert_eq(warnings.count, 1);
+    cr_expect_eq(warnings.items[0], limits.kept_devices);
+    cr_expect(strstr(limits.kept_devices, "keeps its device list"), "%s", limits.kept_devices);
+}
+
+/* For a scope: the manager is the caller's to say, and the split is no business of v1. */
+Test(plan, limits_under_systemd)
 {
     static const struct {
         enum cg_mode mode;
@@ -705,18 +779,22 @@ Test(plan, sandbox_under_systemd)
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         autoarena a = ARENA_INIT;
         const struct facts facts = kit_facts_of(rows[i].mode, NO_NODES);
-        struct plan p = {.mode = rows[i].mode, .systemd = rows[i].systemd};
-        struct oci_resources r = {0};
-        const struct oci_resources *const containers[] = {&r};
         struct settings settings;
+        const struct plan_basis basis = {.settings = &settings,
+                                         .facts = &facts,
+                                         .systemd = rows[i].systemd,
+                                         .sandbox_cgroup_only = rows[i].only};
+        struct oci_resources r = {0};
+        const struct aggregate_member member = {&r, true};
+        struct plan_warnings warnings = {0};
+        struct plan_limits limits;
         struct err e = ERR_INIT;
         const char *got;
 
         kit_read_hook(&a, "{}", &settings);
         kit_read_row(&a, "{'cpu':{'quota':60001}}", &oci_resources_table, &r);
-        cr_assert_eq(plan_sandbox(containers, 1, &settings, &facts, rows[i].only, &a, &p, &e), 0,
-                     "%s", e.text);
-        got = kit_plan_files(&a, &p.sandbox_files);
+        cr_assert_eq(plan_limits(&basis, &member, 1, &a, &limits, &warnings, &e), 0, "%s", e.text);
+        got = kit_plan_files(&a, &limits.sandbox.files);
         cr_expect_str_eq(got, rows[i].want, "%s, systemd %d, only %d:\nexpected: %s\ngot:      %s",
                          cg_mode_name(rows[i].mode), rows[i].systemd, rows[i].only, rows[i].want,
                          got);

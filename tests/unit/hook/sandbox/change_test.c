@@ -21,16 +21,18 @@ TestSuite(change, .fini = drop_arena);
 
 #define MAX_CONTAINERS 3
 
-static struct json_list make_list(const char *const *texts)
+static struct record make_record(const char *const *texts)
 {
-    struct json_list list = {0};
+    struct record r = {.schema = {true, RECORD_SCHEMA}, .sandbox_id = arena_strdup(&arena, "s")};
 
     for (size_t i = 0; i < MAX_CONTAINERS && texts[i]; i++) {
-        struct record_container *c = arena_push(&arena, &list.items, &list.count, sizeof *c);
+        struct record_container *c =
+            arena_push(&arena, &r.containers.items, &r.containers.count, sizeof *c);
 
+        c->id = arena_printf(&arena, "c%zu", i);
         c->resources = kit_resources(&arena, texts[i]);
     }
-    return list;
+    return r;
 }
 
 /* --- changes --- */
@@ -42,7 +44,8 @@ struct row {
     int64_t memory_overhead;
     /* of the record, and as they will be; the first NULL ends each */
     const char *before[MAX_CONTAINERS], *after[MAX_CONTAINERS];
-    const char *files, *files_back;
+    /* What is written, and to go back; @files_1 where a record of schema 1 makes it more. */
+    const char *files, *files_back, *files_1;
 };
 
 #define QUOTA(n)  "{'cpu':{'quota':" #n "}}"
@@ -53,7 +56,10 @@ struct row {
 #define IDLE      "{'cpu':{'idle':1,'shares':512}}"
 
 static const struct row rows[] = {
-    {.name = "the first one", .after = {PIDS(5)}, .files = "pids.max=5"},
+    {.name = "the first one",
+     .after = {PIDS(5)},
+     .files = "pids.max=5",
+     .files_back = "pids.max=max"},
     {.name = "the same stage again",
      .before = {PIDS(5)},
      .after = {PIDS(5)},
@@ -108,7 +114,8 @@ static const struct row rows[] = {
     {.name = "a killed stage: one is in the record whose limits are not in force",
      .before = {BLKIO, PIDS(7)},
      .after = {PIDS(7)},
-     .files = "blkio.throttle.read_bps_device=8:0 0; pids.max=7",
+     .files = "pids.max=7",
+     .files_1 = "blkio.throttle.read_bps_device=8:0 0; pids.max=7",
      .files_back = "pids.max=max"},
     {.name = "a successor of the same id with other limits",
      .before = {PIDS(5), QUOTA(9000)},
@@ -146,30 +153,34 @@ static const struct row rows[] = {
      .kata = true,
      .before = {PIDS(5)},
      .after = {PIDS(5), "{}"},
-     .files = "pids.max=max",
+     .files = "",
+     .files_1 = "pids.max=max",
      .files_back = ""},
     {.name = "resources = kata keeps the cpuset",
      .kata = true,
      .before = {"{'cpu':{'cpus':'0'},'memory':{'limit':100}}", CPUS("1")},
      .after = {CPUS("1")},
-     .files = "memory.limit_in_bytes=-1; cpuset.cpus=1",
+     .files = "cpuset.cpus=1",
+     .files_1 = "memory.limit_in_bytes=-1; memory.memsw.limit_in_bytes=-1; cpuset.cpus=1",
      .files_back = "cpuset.cpus=0-1"},
     /* an idle container's shares are set only beside others */
     {.name = "idle with shares: one joins",
      .before = {IDLE},
      .after = {IDLE, "{}"},
      .files = "cpu.idle=0; cpu.shares=1536",
-     .files_back = "cpu.shares=1024; cpu.idle=1"},
+     .files_back = "cpu.idle=0; cpu.shares=1024; cpu.idle=1"},
     {.name = "idle with shares: it leaves",
      .before = {IDLE, "{}"},
      .after = {IDLE},
-     .files = "cpu.idle=0; cpu.shares=1024; cpu.idle=1",
+     .files = "cpu.shares=1024; cpu.idle=1",
+     .files_1 = "cpu.idle=0; cpu.shares=1024; cpu.idle=1",
      .files_back = "cpu.idle=0; cpu.shares=1536"},
     {.name = "idle with shares leaves",
      .mode = CG_MODE_V2,
      .before = {IDLE, "{}"},
      .after = {"{}"},
-     .files = "cpu.idle=0; cpu.weight=100",
+     .files = "cpu.weight=100",
+     .files_1 = "cpu.idle=0; cpu.weight=100",
      .files_back = "cpu.weight=138"},
     {.name = "limits of the record that cannot be derived",
      .before = {CPUS("x"), PIDS(5)},
@@ -179,51 +190,74 @@ static const struct row rows[] = {
     {.name = "neither those of all nor those of one",
      .before = {CPUS("x"), PIDS(5)},
      .after = {QUOTA(9000)},
-     .files = "pids.max=max; cpu.cfs_quota_us=9000",
+     .files = "cpu.cfs_quota_us=9000",
+     .files_1 = "pids.max=max; cpu.cfs_quota_us=9000",
      .files_back = NULL},
 };
 
-static void check_row(const struct row *row)
+/* The limits of a record's containers. */
+static struct plan_limits limits_of(const struct plan_basis *basis, const struct record *r,
+                                    struct plan_warnings *warnings)
+{
+    struct plan_limits limits;
+    struct err e = ERR_INIT;
+
+    cr_assert_eq(plan_limits(basis, change_members(&r->containers, r->sandbox_id, &arena),
+                             r->containers.count, &arena, &limits, warnings, &e),
+                 0, "%s", e.text);
+    return limits;
+}
+
+static const char *written(const struct plan_limits *limits)
+{
+    const struct cg_change change = plan_change(&limits->sandbox, &arena);
+
+    return kit_files_text(&arena, &change.files);
+}
+
+static void check_row(const struct row *row, int64_t schema)
 {
     const struct settings settings = {
         .memory_overhead_bytes = row->memory_overhead,
         .resources = row->kata ? RESOURCES_KATA : RESOURCES_AGGREGATE,
     };
     const struct facts facts = {.mode = row->mode};
-    const struct json_list before = make_list(row->before), after = make_list(row->after);
-    const struct change_input in = {
-        .settings = &settings,
-        .facts = &facts,
-        .systemd = row->systemd,
-        .sandbox_cgroup_only = true,
-        .before = &before,
-    };
-    const struct oci_resources *all[MAX_CONTAINERS];
-    struct plan plan = {.mode = row->mode, .systemd = row->systemd};
-    struct err e = ERR_INIT;
-    struct change change;
+    struct record before = make_record(row->before), after = make_record(row->after);
+    struct plan_basis basis = change_basis(&settings, &facts, row->systemd, true, NULL, &arena);
+    struct plan_warnings warnings = {0};
+    struct plan_limits limits, back;
+    const char *want;
+    bool can_go_back;
 
-    for (size_t i = 0; i < after.count; i++)
-        all[i] = JSON_AT(after, struct record_container, i).resources;
-    cr_assert_eq(plan_sandbox(all, after.count, &settings, &facts, true, &arena, &plan, &e), 0,
-                 "%s", e.text);
-    change_make(&in, &plan, &arena, &change);
-    cr_expect_str_eq(kit_files_text(&arena, &change.files), row->files,
-                     "%s:\nexpected %s\ngot      %s", row->name, row->files,
-                     kit_files_text(&arena, &change.files));
-    cr_expect_eq(change.can_go_back, row->files_back != NULL, "%s", row->name);
-    cr_expect_eq(change.devices_can_go_back, before.count > 0, "%s", row->name);
-    if (row->files_back)
-        cr_expect_str_eq(kit_files_text(&arena, &change.files_back), row->files_back,
-                         "%s, back:\nexpected %s\ngot      %s", row->name, row->files_back,
-                         kit_files_text(&arena, &change.files_back));
-    cr_expect_eq(change.devices.count, plan.device_table.count);
+    before.schema.value = schema;
+    if (schema == RECORD_SCHEMA && row->files_back) {
+        const struct plan_limits was = limits_of(&basis, &before, &warnings);
+
+        change_note(&basis, &was, &arena, &before);
+    }
+    basis = change_basis(&settings, &facts, row->systemd, true, &before, &arena);
+    limits = limits_of(&basis, &after, &warnings);
+    want = schema == 1 && row->files_1 ? row->files_1 : row->files;
+    cr_expect_str_eq(written(&limits), want, "%s, schema %d:\nexpected %s\ngot      %s", row->name,
+                     (int)schema, want, written(&limits));
+    can_go_back = change_back(&basis, &limits, &before, &arena, &back);
+    cr_expect_eq(can_go_back, row->files_back != NULL, "%s", row->name);
+    if (can_go_back && schema != 1)
+        cr_expect_str_eq(written(&back), row->files_back, "%s, back:\nexpected %s\ngot      %s",
+                         row->name, row->files_back, written(&back));
 }
 
 Test(change, files)
 {
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-        check_row(&rows[i]);
+        check_row(&rows[i], RECORD_SCHEMA);
+}
+
+/* Which names no files: what may be set follows from its containers. */
+Test(change, files_of_schema_1)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        check_row(&rows[i], 1);
 }
 
 /* The device list to go back to is that of the containers that were there. */
@@ -236,21 +270,17 @@ Test(change, devices)
         "{'devices':[{'allow':false},{'allow':true,'type':'c','major':201,'minor':1}]}"};
     const struct settings settings = {0};
     const struct facts facts = {.mode = CG_MODE_V2};
-    const struct json_list before = make_list(alone), after = make_list(two);
-    const struct change_input in = {.settings = &settings, .facts = &facts, .before = &before};
-    const struct oci_resources *all[] = {JSON_AT(after, struct record_container, 0).resources,
-                                         JSON_AT(after, struct record_container, 1).resources};
-    struct plan plan = {.mode = CG_MODE_V2};
-    struct err e = ERR_INIT;
-    struct change change;
+    const struct record before = make_record(alone), after = make_record(two);
+    const struct plan_basis basis = change_basis(&settings, &facts, false, true, &before, &arena);
+    struct plan_warnings warnings = {0};
+    const struct plan_limits limits = limits_of(&basis, &after, &warnings);
+    struct plan_limits back;
 
-    cr_assert_eq(plan_sandbox(all, 2, &settings, &facts, false, &arena, &plan, &e), 0, "%s",
-                 e.text);
-    change_make(&in, &plan, &arena, &change);
-    cr_assert(change.devices_can_go_back);
-    cr_expect(cg_dev_table_allow(&change.devices, 'c', 201, 1, CG_DEV_R));
-    cr_expect_not(cg_dev_table_allow(&change.devices_back, 'c', 201, 1, CG_DEV_R));
-    cr_expect(cg_dev_table_allow(&change.devices_back, 'c', 200, 1, CG_DEV_R));
+    cr_assert(change_back(&basis, &limits, &before, &arena, &back));
+    cr_expect(cg_dev_table_allow(&limits.sandbox.devices, 'c', 201, 1, CG_DEV_R));
+    cr_expect(back.sandbox.has_devices);
+    cr_expect_not(cg_dev_table_allow(&back.sandbox.devices, 'c', 201, 1, CG_DEV_R));
+    cr_expect(cg_dev_table_allow(&back.sandbox.devices, 'c', 200, 1, CG_DEV_R));
 }
 
 /* Rules on this many majors, or minors, alone; more of both than can be said. */
@@ -271,35 +301,77 @@ Test(change, limits_go_back_without_devices)
     const char *const alone[MAX_CONTAINERS] = {two[0]};
     const struct settings settings = {0};
     const struct facts facts = {.mode = CG_MODE_V2};
-    const struct json_list before = make_list(two), after = make_list(alone);
-    const struct change_input in = {.settings = &settings, .facts = &facts, .before = &before};
-    const struct oci_resources *all[] = {JSON_AT(after, struct record_container, 0).resources};
-    struct plan plan = {.mode = CG_MODE_V2};
-    struct err e = ERR_INIT;
-    struct change change;
+    const struct record before = make_record(two), after = make_record(alone);
+    const struct plan_basis basis = change_basis(&settings, &facts, false, true, &before, &arena);
+    struct plan_warnings warnings = {0};
+    const struct plan_limits limits = limits_of(&basis, &after, &warnings);
+    struct plan_limits back;
 
-    cr_assert_eq(plan_sandbox(all, 1, &settings, &facts, false, &arena, &plan, &e), 0, "%s",
-                 e.text);
-    change_make(&in, &plan, &arena, &change);
-    cr_expect(change.can_go_back);
-    cr_expect_not(change.devices_can_go_back);
-    cr_expect_str_eq(kit_files_text(&arena, &change.files), "pids.max=5");
-    cr_expect_str_eq(kit_files_text(&arena, &change.files_back), "pids.max=11");
+    cr_assert(change_back(&basis, &limits, &before, &arena, &back));
+    cr_expect(limits.sandbox.has_devices);
+    cr_expect_not(back.sandbox.has_devices);
+    cr_expect_str_eq(written(&limits), "pids.max=5");
+    cr_expect_str_eq(written(&back), "pids.max=11");
 }
 
 /* A limit that cannot be taken away is said, once. */
 Test(change, warns)
 {
     static const char *const before_texts[MAX_CONTAINERS] = {"{'unified':{'memory.future':'7'}}"};
+    static const char *const nobody[MAX_CONTAINERS] = {NULL};
     const struct settings settings = {0};
     const struct facts facts = {.mode = CG_MODE_V2};
-    const struct json_list before = make_list(before_texts);
-    const struct change_input in = {.settings = &settings, .facts = &facts, .before = &before};
-    struct plan plan = {.mode = CG_MODE_V2};
-    struct change change;
+    struct record before = make_record(before_texts), after = make_record(nobody);
+    struct plan_warnings warnings = {0};
+    struct plan_limits limits;
 
-    change_make(&in, &plan, &arena, &change);
-    cr_assert_eq(plan.warning_count, 1);
-    cr_expect(strstr(plan.warnings[0], "memory.future"), "%s", plan.warnings[0]);
-    cr_expect_eq(change.files.count, 0);
+    before.schema.value = 1;
+    const struct plan_basis basis = change_basis(&settings, &facts, false, true, &before, &arena);
+
+    limits = limits_of(&basis, &after, &warnings);
+    cr_assert_eq(warnings.count, 1);
+    cr_expect(strstr(warnings.items[0], "memory.future"), "%s", warnings.items[0]);
+    cr_expect_str_eq(written(&limits), "");
+}
+
+static const char *recorded(const struct json_list *files)
+{
+    const char *all = "";
+
+    for (size_t i = 0; i < files->count; i++)
+        all = arena_printf(&arena, "%s%s=%s; ", all, JSON_AT(*files, struct json_pair, i).key,
+                           JSON_AT(*files, struct json_pair, i).value);
+    return all;
+}
+
+/* Files that are to be taken away stay in the record until they are. */
+Test(change, note_and_settle)
+{
+    static const char *const lone[MAX_CONTAINERS] = {BLKIO};
+    static const char *const two[MAX_CONTAINERS] = {BLKIO, PIDS(5)};
+    const struct oci_resources *overhead = kit_resources(&arena, QUOTA(7000));
+    struct settings settings = {.overhead_limits = overhead};
+    const struct facts facts = {.mode = CG_MODE_V1};
+    const struct record first = make_record(lone), both = make_record(two);
+    struct plan_basis basis = change_basis(&settings, &facts, false, false, NULL, &arena);
+    struct plan_warnings warnings = {0};
+    struct record r = first;
+    struct plan_limits limits = limits_of(&basis, &first, &warnings);
+
+    change_note(&basis, &limits, &arena, &r);
+    cr_expect_str_eq(recorded(&r.sandbox_files), "blkio.throttle.read_bps_device=8:0 28; ");
+    cr_expect_str_eq(recorded(&r.overhead_files), "cpu.cfs_quota_us=7000; ");
+    cr_expect_not(change_settle(&limits, &arena, &r));
+
+    settings.overhead_limits = NULL; /* taken out of the configuration */
+    basis = change_basis(&settings, &facts, false, false, &r, &arena);
+    limits = limits_of(&basis, &both, &warnings);
+    cr_expect_str_eq(kit_files_text(&arena, &limits.overhead.resets), "cpu.cfs_quota_us=-1");
+    change_note(&basis, &limits, &arena, &r);
+    cr_expect_str_eq(recorded(&r.sandbox_files),
+                     "pids.max=max; blkio.throttle.read_bps_device=8:0 28; ");
+    cr_expect_str_eq(recorded(&r.overhead_files), "cpu.cfs_quota_us=7000; ");
+    cr_expect(change_settle(&limits, &arena, &r));
+    cr_expect_str_eq(recorded(&r.sandbox_files), "pids.max=max; ");
+    cr_expect_str_eq(recorded(&r.overhead_files), "");
 }

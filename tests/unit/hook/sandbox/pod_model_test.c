@@ -207,7 +207,7 @@ struct pod {
     struct arena *a;
     bool v2;
     struct model cgroup;
-    struct json_list record;
+    struct record record; /* its containers and files; the pod is begun with "0" */
     const char *story;
 };
 
@@ -221,9 +221,9 @@ static bool is_dead(const struct record_container *c)
 
 static void die(struct pod *p, char id)
 {
-    for (size_t i = 0; i < p->record.count; i++) {
-        if (CONTAINER(p->record, i).id[0] == id)
-            CONTAINER(p->record, i).bundle = CONTAINER(p->record, i).id;
+    for (size_t i = 0; i < p->record.containers.count; i++) {
+        if (CONTAINER(p->record.containers, i).id[0] == id)
+            CONTAINER(p->record.containers, i).bundle = CONTAINER(p->record.containers, i).id;
     }
 }
 
@@ -254,28 +254,13 @@ static struct json_list others(const struct pod *p, char id, bool alive)
 {
     struct json_list list = {0};
 
-    for (size_t i = 0; i < p->record.count; i++) {
-        const struct record_container *c = &CONTAINER(p->record, i);
+    for (size_t i = 0; i < p->record.containers.count; i++) {
+        const struct record_container *c = &CONTAINER(p->record.containers, i);
 
         if (is_dead(c) ? !alive : c->id[0] != id)
             push(p, &list, *c);
     }
     return list;
-}
-
-static struct plan plan_of(const struct pod *p, const struct json_list *list,
-                           const struct settings *settings, const struct facts *facts)
-{
-    const struct oci_resources **all =
-        arena_alloc(p->a, (list->count + 1) * sizeof(const struct oci_resources *));
-    struct plan plan = {.mode = facts->mode};
-    struct err e = ERR_INIT;
-
-    for (size_t i = 0; i < list->count; i++)
-        all[i] = CONTAINER(*list, i).resources;
-    cr_assert_eq(plan_sandbox(all, list->count, settings, facts, true, p->a, &plan, &e), 0,
-                 "%s\n%s", p->story, e.text);
-    return plan;
 }
 
 static void expect_as_new(const struct pod *p, const struct cg_files *files)
@@ -293,42 +278,53 @@ static void expect_as_new(const struct pod *p, const struct cg_files *files)
 
 enum fate { DONE, KILLED, FAILED };
 
-/* From what the record names to @after; killed or failing after so many files. */
-static enum fate change(struct pod *p, const struct json_list *before,
-                        const struct json_list *after)
+/* From what the record names to @after; killed or failing after so many files. @before is the
+ * record to go back to. */
+static enum fate change(struct pod *p, const struct record *before, const struct json_list *after)
 {
     const struct settings settings = {0};
     const struct facts facts = {.mode = p->v2 ? CG_MODE_V2 : CG_MODE_V1};
-    const struct change_input in = {
-        .settings = &settings, .facts = &facts, .sandbox_cgroup_only = true, .before = before};
-    struct plan plan = plan_of(p, after, &settings, &facts);
+    const struct plan_basis basis = change_basis(&settings, &facts, false, true, before, p->a);
     enum fate fate = dev_random_below(4) ? DONE : dev_random_below(2) ? KILLED : FAILED;
-    struct change c;
+    struct plan_warnings warnings = {0};
+    struct plan_limits limits, old;
+    struct err e = ERR_INIT;
+    struct cg_files files;
     size_t n;
 
-    change_make(&in, &plan, p->a, &c);
-    if (fate == FAILED && !c.can_go_back)
+    cr_assert_eq(plan_limits(&basis, change_members(after, "0", p->a), after->count, p->a, &limits,
+                             &warnings, &e),
+                 0, "%s\n%s", p->story, e.text);
+    change_note(&basis, &limits, p->a, &p->record);
+    if (fate == FAILED && !change_back(&basis, &limits, before, p->a, &old))
         fate = DONE;
-    n = fate == DONE ? c.files.count : dev_random_below((uint32_t)c.files.count + 1);
+    files = plan_change(&limits.sandbox, p->a).files;
+    n = fate == DONE ? files.count : dev_random_below((uint32_t)files.count + 1);
     for (size_t i = 0; i < n; i++) {
-        cr_assert_not(model_refuses(&p->cgroup, &c.files.items[i]), "%s\n%s is refused", p->story,
-                      c.files.items[i].file);
-        model_write(&p->cgroup, &c.files.items[i]);
+        cr_assert_not(model_refuses(&p->cgroup, &files.items[i]), "%s\n%s is refused", p->story,
+                      files.items[i].file);
+        model_write(&p->cgroup, &files.items[i]);
     }
-    for (size_t i = 0; fate == FAILED && i < c.files_back.count; i++)
-        model_write(&p->cgroup, &c.files_back.items[i]);
+    if (fate == FAILED)
+        files = plan_change(&old.sandbox, p->a).files;
+    for (size_t i = 0; fate == FAILED && i < files.count; i++)
+        model_write(&p->cgroup, &files.items[i]);
     p->story = arena_printf(p->a, "%s%s", p->story,
                             fate == KILLED   ? "(killed)"
                             : fate == FAILED ? "(failed)"
                                              : "");
-    if (fate == DONE)
-        expect_as_new(p, &plan.sandbox_files);
+    if (fate == DONE) {
+        expect_as_new(p, &limits.sandbox.files);
+        p->record.containers = *after;
+        change_settle(&limits, p->a, &p->record);
+    }
     return fate;
 }
 
 static void destroy(struct pod *p)
 {
-    p->record = (struct json_list){0};
+    p->record =
+        (struct record){.schema = {true, RECORD_SCHEMA}, .sandbox_id = p->record.sandbox_id};
     p->cgroup = (struct model){.a = p->a};
 }
 
@@ -336,13 +332,12 @@ static void destroy(struct pod *p)
 static void join(struct pod *p, char id)
 {
     struct record_container mine = {.resources = random_resources(p)};
-    struct json_list live = others(p, id, true), before, rest, all = {0}, alive = {0};
-    enum fate fate;
+    struct json_list live = others(p, id, true), rest, all = {0}, alive = {0};
+    struct record before;
 
     if (live.count == 0)
         destroy(p);
     mine.id = arena_printf(p->a, "%c", id);
-    mine.resources->begins_pod = id == '0';
     before = p->record;
     rest = others(p, id, false);
     push(p, &all, mine);
@@ -351,23 +346,22 @@ static void join(struct pod *p, char id)
         push(p, &all, CONTAINER(rest, i));
     for (size_t i = 0; i < live.count; i++)
         push(p, &alive, CONTAINER(live, i));
-    p->record = all;
-    fate = change(p, &before, &alive);
-    if (fate == FAILED)
-        p->record = before;
-    else if (fate == DONE)
-        p->record = alive;
+    p->record.containers = all;
+    if (change(p, &before, &alive) == FAILED)
+        p->record.containers = before.containers;
 }
 
 static void leave(struct pod *p, char id)
 {
     const struct json_list alive = others(p, id, true);
+    struct record before;
 
     die(p, id);
+    before = p->record;
     if (alive.count == 0)
         destroy(p);
-    else if (change(p, &p->record, &alive) == DONE)
-        p->record = alive;
+    else
+        change(p, &before, &alive);
 }
 
 static void step(struct pod *p)
@@ -375,9 +369,9 @@ static void step(struct pod *p)
     char id = (char)('0' + dev_random_below(5));
     bool member = false;
 
-    for (size_t i = 0; i < p->record.count; i++)
-        member =
-            member || (CONTAINER(p->record, i).id[0] == id && !is_dead(&CONTAINER(p->record, i)));
+    for (size_t i = 0; i < p->record.containers.count; i++)
+        member = member || (CONTAINER(p->record.containers, i).id[0] == id &&
+                            !is_dead(&CONTAINER(p->record.containers, i)));
     if (!member) {
         p->story = arena_printf(p->a, "%s +%c", p->story, id);
         join(p, id);
@@ -394,8 +388,9 @@ static void check_pods(bool v2)
 {
     for (uint32_t seed = 1; seed <= 1500; seed++) {
         autoarena a = ARENA_INIT;
-        struct pod p = {.a = &a, .v2 = v2, .cgroup = {.a = &a}};
+        struct pod p = {.a = &a, .v2 = v2, .record = {.sandbox_id = arena_strdup(&a, "0")}};
 
+        destroy(&p);
         p.story = arena_printf(&a, "seed %u:", seed);
         dev_random_state = seed * 2654435761u + 1;
         for (int i = 0; i < 8; i++)

@@ -183,9 +183,13 @@ static const char *json_of(struct arena *a, const struct record *r)
     return text;
 }
 
+#define FILES                                                                                      \
+    ",'sandbox_files':{'cpu.max':'max 100000','io.max':'8:0 "                                      \
+    "rbps=1'},'overhead_files':{'pids.max':'9'}"
+
 Test(record, round_trip)
 {
-    static const char *const members[] = {EVERYTHING, MINIMUM, SCOPES};
+    static const char *const members[] = {EVERYTHING FILES, MINIMUM, SCOPES};
 
     for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
         autoarena a = ARENA_INIT;
@@ -194,7 +198,7 @@ Test(record, round_trip)
         struct record one, two;
         enum record_state state = RECORD_NONE;
         struct err e = ERR_INIT;
-        char *file = make_file(&a, "1", boot_id(), members[i]);
+        char *file = make_file(&a, "2", boot_id(), members[i]);
 
         kit_begin_state(&f);
         lock = kit_lock(&f, "s1", true);
@@ -321,6 +325,8 @@ static const struct {
     enum record_state want;
 } trusted[] = {
     {"1", HERE, MINIMUM, RECORD_VALID},
+    {"2", HERE, MINIMUM, RECORD_VALID},
+    {"2", HERE, MINIMUM ",'sandbox_files':{'a':'b'}", RECORD_VALID},
     {"1", HERE, MINIMUM ",'later_member':{'x':[1]}", RECORD_VALID},
     {"1", HERE, MINIMUM ",'containers':[]", RECORD_VALID},
     {"1", HERE, MINIMUM ",'overhead_path':'/o'", RECORD_VALID},
@@ -359,7 +365,7 @@ static const struct {
     const char *schema, *members, *word;
 } untrusted[] = {
     {"0", MINIMUM, "schema 0"},
-    {"2", MINIMUM, "schema 2"},
+    {"3", MINIMUM, "schema 3"},
     {"2147483647", EVERYTHING, "schema 2147483647"},
     {"null", MINIMUM, "schema"},
     {"'1'", MINIMUM, "schema"},
@@ -409,6 +415,8 @@ static const struct {
     {"1", MINIMUM ",'containers':[{'id':'c','init':{'pid':-1}}]", "pid"},
     {"1", MINIMUM ",'containers':[{'id':'c','init':{'pid':2147483648}}]", "pid"},
     {"1", MINIMUM ",'watcher':5", "watcher"},
+    {"2", MINIMUM ",'sandbox_files':[]", "sandbox_files"},
+    {"2", MINIMUM ",'overhead_files':{'a':5}", "overhead_files"},
 };
 
 static void expect_untrusted(const char *file, size_t len, const char *word)

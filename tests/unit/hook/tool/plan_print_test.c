@@ -53,6 +53,7 @@ struct plan_out {
     struct json_bool only, pinning;
     char *sandbox_path, *vcpu_path, *overhead_path, *sandbox_unit, *overhead_unit;
     struct json_list devices, sandbox_files, overhead_files;
+    struct json_list sandbox_resets, overhead_resets;
     struct json_list sandbox_properties, overhead_properties, warnings;
 };
 
@@ -76,6 +77,8 @@ static const struct json_field plan_out_fields[] = {
     JSON_F_OBJECT_LIST("devices", struct plan_out, devices, &device_out_table),
     JSON_F_STRING_MAP("sandbox_files", struct plan_out, sandbox_files),
     JSON_F_STRING_MAP("overhead_files", struct plan_out, overhead_files),
+    JSON_F_STRING_MAP("sandbox_resets", struct plan_out, sandbox_resets),
+    JSON_F_STRING_MAP("overhead_resets", struct plan_out, overhead_resets),
     JSON_F_STRING_MAP("sandbox_properties", struct plan_out, sandbox_properties),
     JSON_F_STRING_MAP("overhead_properties", struct plan_out, overhead_properties),
     JSON_F_BOOL("enable_vcpus_pinning", struct plan_out, pinning),
@@ -100,7 +103,8 @@ static char *compact(struct arena *a, const char *json)
     return out;
 }
 
-#define NO_PROPERTIES "'sandbox_properties':{},'overhead_properties':{},"
+#define NO_RESETS     "'sandbox_resets':{},'overhead_resets':{},"
+#define NO_PROPERTIES NO_RESETS "'sandbox_properties':{},'overhead_properties':{},"
 
 /* The rules of WILD_JSON as DeviceAllow. */
 #define WILD_ALLOW "m block-*, rwm /dev/char/5:2, rwm /dev/char/10:200, rwm char-136, m char-*"
@@ -173,7 +177,8 @@ static const struct {
      "'vcpu_path':'/a.slice/a-b.slice/pre-kata_nm.scope/threads/sandbox',"
      "'overhead_path':'/a.slice/a-b.slice/pre-kata_nm.scope/threads/overhead',"
      "'sandbox_unit':'pre-kata_nm.scope','overhead_unit':null,'devices':[" WILD_JSON "],"
-     "'sandbox_files':{},'overhead_files':{},'sandbox_properties':{'TasksMax':'infinity',"
+     "'sandbox_files':{},'overhead_files':{}," NO_RESETS
+     "'sandbox_properties':{'TasksMax':'infinity',"
      "'DeviceAllow':'" WILD_ALLOW "','DevicePolicy':'strict'},'overhead_properties':{},"
      "'enable_vcpus_pinning':false,'warnings':[]}"},
     {{.mode = CG_MODE_HYBRID,
@@ -187,7 +192,7 @@ static const struct {
      "'sandbox_path':'/a.slice/pre-kata_nm.scope','vcpu_path':'/a.slice/pre-kata_nm.scope',"
      "'overhead_path':'/kata.slice/kata-overhead.slice/kata-overhead-c1.scope',"
      "'sandbox_unit':'pre-kata_nm.scope','overhead_unit':'kata-overhead-c1.scope',"
-     "'devices':[" WILD_JSON "],'sandbox_files':{},'overhead_files':{},"
+     "'devices':[" WILD_JSON "],'sandbox_files':{},'overhead_files':{}," NO_RESETS
      "'sandbox_properties':{'TasksMax':'infinity','DeviceAllow':'" WILD_ALLOW "',"
      "'DevicePolicy':'strict'},"
      "'overhead_properties':{'TasksMax':'infinity','DeviceAllow':'" WILD_ALLOW "',"
@@ -207,7 +212,7 @@ static const struct {
      "'sandbox_unit':'pre-kata_nm.scope','overhead_unit':'kata-overhead-c1.scope',"
      "'devices':[{'allow':true,'type':'a','major':null,'minor':null,'access':'rwm'}," WILD_JSON
      "],'sandbox_files':{'cpuset.cpus':'0','memory.limit_in_bytes':'4096'},"
-     "'overhead_files':{'pids.max':'9'},"
+     "'overhead_files':{'pids.max':'9'}," NO_RESETS
      "'sandbox_properties':{'MemoryLimit':'4096','TasksMax':'infinity','DeviceAllow':'',"
      "'DevicePolicy':'auto'},"
      "'overhead_properties':{'TasksMax':'9','DeviceAllow':'','DevicePolicy':'auto'},"
@@ -284,13 +289,14 @@ Test(plan_print, json_members)
         cr_expect(str_eq_null(out.sandbox_unit, m.plan.sandbox_unit));
         cr_expect(str_eq_null(out.overhead_unit, m.plan.overhead_unit));
         cr_expect_eq(out.devices.count, m.plan.devices.count);
-        cr_expect_eq(out.sandbox_files.count, m.plan.sandbox_files.count);
-        cr_expect_eq(out.overhead_files.count, m.plan.overhead_files.count);
-        cr_expect_eq(out.sandbox_properties.count, count_names(&m.plan.sandbox_properties));
-        cr_expect_eq(out.overhead_properties.count, count_names(&m.plan.overhead_properties));
-        cr_expect_eq(out.warnings.count, m.plan.warning_count);
+        cr_expect_eq(out.sandbox_files.count, m.plan.limits.sandbox.files.count);
+        cr_expect_eq(out.overhead_files.count, m.plan.limits.overhead.files.count);
+        cr_expect_eq(out.sandbox_properties.count, count_names(&m.plan.limits.sandbox.properties));
+        cr_expect_eq(out.overhead_properties.count,
+                     count_names(&m.plan.limits.overhead.properties));
+        cr_expect_eq(out.warnings.count, m.plan.warnings.count);
         for (size_t k = 0; k < out.warnings.count; k++)
-            cr_expect_str_eq(JSON_AT(out.warnings, char *, k), m.plan.warnings[k]);
+            cr_expect_str_eq(JSON_AT(out.warnings, char *, k), m.plan.warnings.items[k]);
     }
 }
 
@@ -321,7 +327,8 @@ Test(plan_print, json_properties_once)
 
     kit_make(&m, &g);
     cr_assert_eq(m.r, 0, "%s", m.e.text);
-    cr_assert_eq(count_names(&m.plan.sandbox_properties) + 1, m.plan.sandbox_properties.count);
+    cr_assert_eq(count_names(&m.plan.limits.sandbox.properties) + 1,
+                 m.plan.limits.sandbox.properties.count);
     json = print(&m.arena, &m.plan, true);
     first = strstr(json, "\"DeviceAllow\"");
     second = first ? strstr(first + 1, "\"DeviceAllow\"") : NULL;

@@ -203,8 +203,8 @@ static void make_sandbox(void)
     f.record.vcpu_path = v2 ? kit_sub("sandbox/sandbox") : f.record.sandbox_path;
     f.record.overhead_path = kit_sub(v2 ? "sandbox/overhead" : "overhead");
     sandbox_init(&f.sandbox, &kit_host, NULL, &f.record);
-    if (cg_create(&f.sandbox.vcpu, &kit_no_limits, NULL, &e) < 0 ||
-        cg_create(&f.sandbox.overhead, &kit_no_limits, NULL, &e) < 0)
+    if (kit_put_new(&f.sandbox.vcpu, &kit_no_limits, NULL, &e) < 0 ||
+        kit_put_new(&f.sandbox.overhead, &kit_no_limits, NULL, &e) < 0)
         cr_skip_test("%s", e.text);
     f.scan = (struct scan){.sandbox = &f.sandbox, .settings = &f.settings, .kvm_dirfd = FD_NONE};
 }

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The device list of a v1 cgroup for a table of verdicts. Pure. */
+#include "cgroup/devices/exceptions.h"
 
 #include "base/arena.h"
 #include "base/err.h"
-#include "cgroup/devices/v1.h"
 
 #include <errno.h>
 #include <stdlib.h>

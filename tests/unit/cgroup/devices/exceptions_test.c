@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cgroup/devices/v1.h"
+#include "cgroup/devices/exceptions.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
