@@ -31,7 +31,7 @@ static void make_top(void)
     const char *tmp = getenv("TMPDIR");
 
     snprintf(top, sizeof top, "%s/osc-base-XXXXXX", tmp && tmp[0] == '/' ? tmp : "/tmp");
-    cr_assert_not_null(mkdtemp(top));
+    kit_make_dir(top);
     topfd = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     cr_assert_geq(topfd, 0);
 }

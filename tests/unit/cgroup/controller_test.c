@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "tests/unit/kit/cgroup_kit.h"
+#include "tests/unit/kit/files_kit.h"
 #include "tests/unit/kit/process_kit.h"
 
 #include <criterion/criterion.h>
@@ -226,7 +227,7 @@ static void check_stat(enum cg_mode mode, const struct stat_file *files, size_t 
     struct cg_controller c;
     struct cg_stat st;
 
-    cr_assert_not_null(mkdtemp(dir));
+    kit_make_dir(dir);
     host.hierarchies[0] = (struct cg_hierarchy){.fd = FD_NONE,
                                                 .v2 = mode == CG_MODE_V2,
                                                 .controllers = ~0u,

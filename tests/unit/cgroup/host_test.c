@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "cgroup/controller.h"
 #include "tests/unit/kit/cgroup_kit.h"
+#include "tests/unit/kit/files_kit.h"
 #include "tests/unit/kit/process_kit.h"
 
 #include <criterion/criterion.h>
@@ -350,7 +351,7 @@ static void own_mounts(void)
 {
     if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         cr_skip_test("needs a mount namespace of its own: %s", strerror(errno));
-    cr_assert_not_null(mkdtemp(mount_dir));
+    kit_make_dir(mount_dir);
     if (mount("tmpfs", mount_dir, "tmpfs", 0, NULL) < 0)
         cr_skip_test("cannot mount: %s", strerror(errno));
 }

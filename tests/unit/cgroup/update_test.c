@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "cgroup/controller.h"
+#include "tests/unit/kit/files_kit.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -25,7 +26,7 @@ static void begin(void)
 {
     char name[64];
 
-    cr_assert_not_null(mkdtemp(top));
+    kit_make_dir(top);
     snprintf(name, sizeof name, "%s/x", top);
     cr_assert_eq(mkdir(name, 0700), 0);
     host = (struct cg_host){.count = 1};
@@ -36,12 +37,9 @@ static void begin(void)
 
 static void end(void)
 {
-    char command[128];
-
     cg_close(&c);
     fd_close(&host.hierarchies[0].fd);
-    snprintf(command, sizeof command, "rm -rf '%s'", top);
-    cr_expect_eq(system(command), 0);
+    kit_remove_tree(top);
 }
 
 TestSuite(update, .init = begin, .fini = end);

@@ -7,6 +7,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* As mkdtemp(). It is removed with all that is in it when the test ends, even by being skipped, when
+ * no .fini is called. */
+void kit_make_dir(char *path);
+
 /* With all that is in it, following no link and entering no mount. */
 void kit_remove_tree(const char *path);
 

@@ -18,7 +18,7 @@ char kit_place[64];
 void kit_make_place(void)
 {
     snprintf(kit_place, sizeof kit_place, "/tmp/osc-unit-qmp-XXXXXX");
-    cr_assert(mkdtemp(kit_place));
+    kit_make_dir(kit_place);
 }
 
 void kit_remove_place(void)

@@ -12,7 +12,7 @@ void kit_begin_state(struct kit_state *f)
     struct err e = ERR_INIT;
 
     *f = (struct kit_state){.top = "/tmp/osc-unit-record-XXXXXX"};
-    cr_assert(mkdtemp(f->top));
+    kit_make_dir(f->top);
     snprintf(f->path, sizeof f->path, "%s/a/state", f->top);
     cr_assert_eq(state_dir_open(f->path, true, &f->state, &e), 0, "%s", e.text);
 }

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "tests/unit/kit/config_kit.h"
+#include "tests/unit/kit/files_kit.h"
 #include "tests/unit/kit/json_kit.h"
 
 #include <criterion/criterion.h>
@@ -369,7 +370,7 @@ static void bundle_free(struct bundle *b)
 static void bundle_init(struct bundle *b)
 {
     snprintf(b->dir, sizeof b->dir, "%s/oci_test.XXXXXX", P_tmpdir);
-    cr_assert_not_null(mkdtemp(b->dir));
+    kit_make_dir(b->dir);
     snprintf(b->file, sizeof b->file, "%s/config.json", b->dir);
 }
 

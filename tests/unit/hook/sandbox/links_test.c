@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "hook/sandbox/record.h"
 #include "hook/sandbox/state_dir.h"
+#include "tests/unit/kit/files_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -24,18 +25,15 @@ static void begin(void)
 {
     struct err e = ERR_INIT;
 
-    cr_assert(mkdtemp(top));
+    kit_make_dir(top);
     cr_assert_eq(state_dir_open(top, true, &state, &e), 0, "%s", e.text);
 }
 
 static void end(void)
 {
-    char command[64];
-
     state_dir_close(&state);
     arena_free(&arena);
-    snprintf(command, sizeof command, "rm -rf %s", top);
-    cr_expect_eq(system(command), 0);
+    kit_remove_tree(top);
 }
 
 TestSuite(claim, .init = begin, .fini = end);

@@ -244,7 +244,7 @@ Test(sandbox, destroy_ends_our_processes)
     const char *sandbox_id;
 
     parent = getpid();
-    cr_assert(mkdtemp(top));
+    kit_make_dir(top);
     cr_assert_eq(state_dir_open(top, true, &state, &e), 0, "%s", e.text);
     cr_assert_eq(state_lock(&state, ids[0], true, 1000, &lock, &e), 0, "%s", e.text);
     cr_assert_eq(links_add_container(&state, ids[1], ids[0], &e), 0, "%s", e.text);

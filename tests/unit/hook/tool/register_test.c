@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "hook/plan/stage.h"
 #include "oci/state.h"
+#include "tests/unit/kit/files_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -548,7 +549,7 @@ struct place {
 static void make_place(struct place *p, mode_t mode)
 {
     strcpy(p->dir, "/tmp/osc-register-XXXXXX");
-    cr_assert(mkdtemp(p->dir));
+    kit_make_dir(p->dir);
     p->dirfd = open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     p->fd = openat(p->dirfd, "f", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     cr_assert(p->dirfd >= 0 && p->fd >= 0);

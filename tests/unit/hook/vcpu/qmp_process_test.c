@@ -452,7 +452,12 @@ static void check_qemu(const char *flag)
 
     if (!wait_for_socket(path, pid))
         cr_skip_test("there is no qemu-system-x86_64 that starts here");
-    r = qmp_query_vcpus(pid, LONG_MS, &a, &cpus, &e);
+    /* the file is there a moment before anybody listens */
+    for (int i = 0; (r = qmp_query_vcpus(pid, LONG_MS, &a, &cpus, &e)) == -ECONNREFUSED && i < 1000;
+         i++) {
+        err_reset(&e);
+        io_sleep_ms(10);
+    }
     cr_expect_eq(r, 0, "%s: %d %s", flag, r, e.text);
     cr_expect_eq(cpus.count, 3, "%s: %zu CPUs", flag, cpus.count);
     for (size_t i = 0; i < cpus.count; i++) {

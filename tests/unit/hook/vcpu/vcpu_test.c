@@ -334,7 +334,7 @@ Test(vcpu, kvm_read)
     struct vcpu_kvm kvm;
     int fd;
 
-    cr_assert(mkdtemp(top));
+    kit_make_dir(top);
     fd = open(top, O_PATH | O_DIRECTORY | O_CLOEXEC);
     for (size_t i = 0; i < ARRAY_SIZE(kvm_tree); i++)
         put(fd, kvm_tree[i].path, kvm_tree[i].text);
@@ -361,7 +361,7 @@ Test(vcpu, kvm_read_nothing)
     memset(&kvm, 0x5a, sizeof kvm);
     vcpu_kvm_read(FD_NONE, NULL, NULL, &a, &kvm);
     cr_expect(kvm.count == 0 && kvm.items == NULL, "no directory: %zu threads", kvm.count);
-    cr_assert(mkdtemp(top));
+    kit_make_dir(top);
     fd = open(top, O_PATH | O_DIRECTORY | O_CLOEXEC);
     kit_remove_tree(top);
     memset(&kvm, 0x5a, sizeof kvm);
@@ -414,7 +414,7 @@ Test(vcpu, kvm_open)
 
     if (!enter_without_debugfs())
         cr_skip_test("no mount namespace of our own: %s", strerrorname_np(errno));
-    cr_assert(mkdtemp(top));
+    kit_make_dir(top);
     mounted = mount("debugfs", top, "debugfs", 0, NULL) == 0;
     snprintf(path, sizeof path, "%s/kvm", top);
     present = mounted && stat(path, &want) == 0;

@@ -50,7 +50,7 @@ static void begin(void)
 {
     f = (struct fixture){.drift = {.fd = FD_NONE}};
     snprintf(f.top, sizeof f.top, "/tmp/osc-unit-drift-XXXXXX");
-    cr_assert_not_null(mkdtemp(f.top));
+    kit_make_dir(f.top);
 }
 
 static void end(void)

@@ -185,7 +185,7 @@ static void begin_fake(void)
 {
     fake = (struct fake){.children = "", .k = {.kvm_dirfd = FD_NONE}};
     snprintf(fake.top, sizeof fake.top, "/tmp/osc-unit-kthreads-XXXXXX");
-    cr_assert_not_null(mkdtemp(fake.top));
+    kit_make_dir(fake.top);
     fake.k.proc_fd = open(fake.top, O_PATH | O_DIRECTORY | O_CLOEXEC);
     cr_assert_geq(fake.k.proc_fd, 0);
     make_dir("2");

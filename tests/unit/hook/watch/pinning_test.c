@@ -157,7 +157,7 @@ static char top[64];
 static void make_top(void)
 {
     snprintf(top, sizeof top, "/tmp/osc-unit-pinning-XXXXXX");
-    cr_assert_not_null(mkdtemp(top));
+    kit_make_dir(top);
 }
 
 static void remove_top(void)

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "hook/sandbox/sandbox.h"
 #include "hook/watch/scan.h"
+#include "tests/unit/kit/files_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -66,7 +67,7 @@ static int state_fd = FD_NONE;
 
 static void set_up(void)
 {
-    cr_assert(mkdtemp(directory));
+    kit_make_dir(directory);
     state_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     cr_assert(state_fd >= 0);
 }

@@ -393,7 +393,7 @@ static int fake_kvm(char top[static 32], pid_t creator, pid_t tid)
     int fd;
 
     snprintf(top, 32, "/tmp/osc-unit-scan-XXXXXX");
-    cr_assert(mkdtemp(top));
+    kit_make_dir(top);
     fd = open(top, O_PATH | O_DIRECTORY | O_CLOEXEC);
     snprintf(path, sizeof path, "%d-2/vcpu0", (int)creator);
     vm = io_mkdirs(fd, path, 0700);
