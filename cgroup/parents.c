@@ -82,14 +82,10 @@ int cg_parents_make(struct cg_parents *p, const struct cg_hierarchy *h, const ch
 
 void cg_parents_sweep(struct cg_parents *p, const struct cg_host *host)
 {
-    autofd fd = p->dirfd >= 0 ? openat(p->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : FD_NONE;
-    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
+    autodir dir = p->dirfd >= 0 ? io_opendir_at(p->dirfd, ".") : NULL;
     struct dirent *entry;
 
-    if (!dir)
-        return;
-    fd_take(&fd); /* the stream's now */
-    while ((entry = readdir(dir))) {
+    while ((entry = io_next_entry(dir))) {
         char content[PATH_MAX], *path;
         ssize_t len = readlinkat(p->dirfd, entry->d_name, content, sizeof content - 3);
 

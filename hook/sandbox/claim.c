@@ -4,10 +4,10 @@
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/io.h"
 #include "base/str.h"
 #include "hook/sandbox/record.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -87,11 +87,10 @@ bool claim_is_foreign(const struct state_dir *s, const char *sandbox_id, const c
 
 void claim_sweep(const struct state_dir *s)
 {
-    int fd = openat(s->paths, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
+    autodir dir = io_opendir_at(s->paths, ".");
     struct dirent *entry;
 
-    while (dir && (entry = readdir(dir))) {
+    while ((entry = io_next_entry(dir))) {
         char owner[PATH_MAX];
         const char *path;
 

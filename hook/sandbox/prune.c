@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/io.h"
 #include "base/str.h"
 #include "hook/sandbox/claim.h"
 #include "hook/sandbox/sandbox.h"
@@ -87,11 +88,10 @@ void prune_some(const struct state_dir *state, const struct cg_host *host,
 void prune_rest(const struct state_dir *state, const struct cg_host *host)
 {
     struct cg_parents parents = state->parents;
-    int fd = openat(state->containers, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
+    autodir dir = io_opendir_at(state->containers, ".");
     struct dirent *entry;
 
-    while (dir && (entry = readdir(dir))) {
+    while ((entry = io_next_entry(dir))) {
         char target[NAME_MAX + 1];
         ssize_t len = readlinkat(state->containers, entry->d_name, target, NAME_MAX);
 

@@ -103,13 +103,12 @@ static bool has_pid(const pid_t *sorted, size_t count, pid_t pid)
 /* Every process that /proc shows. */
 static int list_all(const struct kthreads *k, struct arena *a, struct cg_pids *ret)
 {
-    int fd = openat(k->proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
+    autodir dir = io_opendir_at(k->proc_fd, ".");
     struct dirent *entry;
 
     if (!dir)
         return -errno;
-    while ((entry = readdir(dir))) {
+    while ((entry = io_next_entry(dir))) {
         pid_t pid = parse_id(entry->d_name, strlen(entry->d_name));
 
         if (pid > 0)
@@ -285,11 +284,10 @@ static void add_birth(const struct kthreads *k, pid_t pid, struct arena *a, stru
 static void add_known_to_kvm(const struct kthreads *k, pid_t inner, struct arena *a,
                              struct births *ret)
 {
-    int fd = openat(k->kvm_dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
+    autodir dir = io_opendir_at(k->kvm_dirfd, ".");
     struct dirent *entry;
 
-    while (dir && (entry = readdir(dir))) {
+    while ((entry = io_next_entry(dir))) {
         pid_t id = parse_id(entry->d_name, strcspn(entry->d_name, "-")), tgid, own;
 
         if (id > 0 && strchr(entry->d_name, '-') && read_ids(k, id, &tgid, &own) && own == inner)
@@ -302,13 +300,11 @@ static bool holds_vm(const struct kthreads *k, pid_t pid)
     char name[32], target[32];
     struct dirent *entry;
     autodir dir = NULL;
-    int fd;
 
     snprintf(name, sizeof name, "%d/fd", (int)pid);
-    fd = openat(k->proc_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    dir = fd >= 0 ? fdopendir(fd) : NULL;
-    while (dir && (entry = readdir(dir))) {
-        ssize_t len = readlinkat(fd, entry->d_name, target, sizeof target - 1);
+    dir = io_opendir_at(k->proc_fd, name);
+    while ((entry = io_next_entry(dir))) {
+        ssize_t len = readlinkat(dirfd(dir), entry->d_name, target, sizeof target - 1);
 
         target[len > 0 ? len : 0] = '\0';
         if (str_eq(target, "anon_inode:kvm-vm"))

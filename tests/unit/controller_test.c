@@ -158,17 +158,14 @@ static void expect_where(const struct cg_host *host, pid_t pid, const char *path
  */
 static bool remove_tree(int at, const char *name)
 {
-    autofd fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    autofd again = fd < 0 ? FD_NONE : dup(fd);
-    autodir dir = again < 0 ? NULL : fdopendir(again);
+    autodir dir = io_opendir_at(at, name);
     struct dirent *entry;
 
     if (!dir)
         return errno == ENOENT;
-    fd_take(&again);
-    while ((entry = readdir(dir))) {
-        if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
-            remove_tree(fd, entry->d_name);
+    while ((entry = io_next_entry(dir))) {
+        if (entry->d_type == DT_DIR)
+            remove_tree(dirfd(dir), entry->d_name);
     }
     return unlinkat(at, name, AT_REMOVEDIR) == 0 || errno == ENOENT;
 }
@@ -176,15 +173,14 @@ static bool remove_tree(int at, const char *name)
 /* What tests that crashed have left: their process is gone. */
 static void remove_stale(const struct cg_hierarchy *h)
 {
-    int fd = openat(h->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    autodir dir = fd < 0 ? NULL : fdopendir(fd);
+    autodir dir = io_opendir_at(h->fd, ".");
     struct dirent *entry;
 
-    while (dir && (entry = readdir(dir))) {
+    while ((entry = io_next_entry(dir))) {
         int pid;
 
         if (sscanf(entry->d_name, PREFIX "%d", &pid) == 1 && kill(pid, 0) < 0 && errno == ESRCH)
-            remove_tree(fd, entry->d_name);
+            remove_tree(h->fd, entry->d_name);
     }
 }
 
@@ -1193,9 +1189,9 @@ Test(controller, processes)
         write_pid(&real.hierarchies[real.count - 1], c.path, "cgroup.procs", one_hierarchy), 0);
     h = cg_host_find(&real, CG_CTL_CPUSET) == &real.hierarchies[0] ? &real.hierarchies[1]
                                                                    : &real.hierarchies[0];
-    make_cgroup(h, sub("a/x"));
-    make_cgroup(h, sub("a/x/y"));
-    cr_assert_eq(write_pid(h, sub("a/x/y"), "cgroup.procs", inside), 0);
+    make_cgroup(h, sub("a/.x"));
+    make_cgroup(h, sub("a/.x/y"));
+    cr_assert_eq(write_pid(h, sub("a/.x/y"), "cgroup.procs", inside), 0);
     expect_ok(cg_processes(&c, &arena, &pids, &e), &e, "processes");
     cr_expect(pids.count == 3 && in_list(&pids, plain) && in_list(&pids, inside) &&
                   in_list(&pids, one_hierarchy) && !in_list(&pids, outside),
@@ -1208,7 +1204,7 @@ Test(controller, processes)
     cr_expect(cg_is_empty(&c));
     end_child(inside);
     delete_ok(&c);
-    cr_expect_eq(count_existing(&real, sub("a/x")), 0);
+    cr_expect_eq(count_existing(&real, sub("a/.x")), 0);
 }
 
 /* A failure in one hierarchy leaves the process moved in the others; the origin puts it back. */
@@ -1332,7 +1328,7 @@ Test(controller, delete_waits_for_the_ending)
 
 Test(controller, delete_removes_payload_children)
 {
-    static const char *const made[] = {"a/x", "a/x/y", "a/x/y/z", "a/w"};
+    static const char *const made[] = {"a/x", "a/x/y", "a/x/y/z", "a/.w"};
     struct cg_controller c;
 
     need_v1();
@@ -1790,26 +1786,22 @@ static struct cg_parents open_markers(void)
 
 static unsigned count_markers(void)
 {
-    DIR *dir = opendir(marker_dir);
+    autodir dir = io_opendir_at(AT_FDCWD, marker_dir);
     struct dirent *entry;
     unsigned count = 0;
 
-    while (dir && (entry = readdir(dir)))
+    while ((entry = io_next_entry(dir)))
         count += entry->d_type == DT_LNK;
-    if (dir)
-        closedir(dir);
     return count;
 }
 
 static void close_markers(struct cg_parents *p)
 {
-    DIR *dir = opendir(marker_dir);
+    autodir dir = io_opendir_at(AT_FDCWD, marker_dir);
     struct dirent *entry;
 
-    while (dir && (entry = readdir(dir)))
+    while ((entry = io_next_entry(dir)))
         unlinkat(p->dirfd, entry->d_name, 0);
-    if (dir)
-        closedir(dir);
     fd_close(&p->dirfd);
     rmdir(marker_dir);
 }
