@@ -6,7 +6,8 @@
  * Files by directory descriptor: bounded reads, one-call writes, opening beneath a root without
  * following links, atomic replacement.
  *
- * All functions return a negative errno on failure. Every descriptor is close-on-exec.
+ * All functions but io_opendir_at() return a negative errno on failure, and leave errno itself as it
+ * comes. Every descriptor is close-on-exec.
  */
 
 #include <dirent.h>

@@ -56,6 +56,7 @@ int cg_parents_make(struct cg_parents *p, const struct cg_hierarchy *h, const ch
     char shown[PATH_MAX];
     autofd locked = FD_NONE;
     struct marker m;
+    int r;
 
     if (p && p->dirfd >= 0) {
         locked = lock(p);
@@ -64,13 +65,13 @@ int cg_parents_make(struct cg_parents *p, const struct cg_hierarchy *h, const ch
         if (faccessat(h->fd, relative, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
             return 0;
         marker_for(h, path, &m);
-        if (symlinkat(m.content, p->dirfd, m.name) < 0 && errno != EEXIST)
-            return err_sys(e, -errno, "cannot remember that %s is made by us",
+        r = symlinkat(m.content, p->dirfd, m.name) < 0 ? -errno : 0;
+        if (r < 0 && r != -EEXIST)
+            return err_sys(e, r, "cannot remember that %s is made by us",
                            cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
     }
     if (mkdirat(h->fd, relative, 0755) < 0) {
-        int r = -errno;
-
+        r = -errno;
         if (locked >= 0)
             unlinkat(p->dirfd, m.name, 0);
         return r == -EEXIST ? 0

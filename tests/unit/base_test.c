@@ -490,6 +490,22 @@ Test(base, cleanup_fd)
     cr_expect_eq(errno, EXDEV, "closing FD_NONE does nothing");
 }
 
+Test(base, cleanup_keeps_errno)
+{
+    {
+        autofd fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        autodir dir = opendir("/");
+        autofree char *text = malloc(1);
+
+        cr_assert(fd >= 0 && dir && text);
+        /* what its release will fail with */
+        close(dirfd(dir));
+        close(fd);
+        errno = EXDEV;
+    }
+    cr_expect_eq(errno, EXDEV, "got %d", errno);
+}
+
 /* --- io, in a directory of its own --- */
 
 static char top[PATH_MAX];
