@@ -6,7 +6,10 @@
  * Scope-bound release of resources, and the explicit hand-over that goes with it.
  *
  * An fd variable that owns nothing holds FD_NONE. close() is not retried on EINTR (Linux has closed
- * the descriptor by then) and keeps errno.
+ * the descriptor by then).
+ *
+ * Every release here keeps errno, and so do arena_free() and sbuf_free(): free(3) does. They may
+ * come between a failed call and the look at its errno, also when an inner scope ends.
  */
 
 #include <dirent.h>
@@ -45,8 +48,11 @@ static inline void cleanup_free(void *p)
 
 static inline void cleanup_dir(DIR **d)
 {
+    int saved = errno;
+
     if (*d)
         closedir(*d);
+    errno = saved;
 }
 
 #define autofd   CLEANUP(fd_close) int

@@ -13,6 +13,10 @@
  * The first error wins: setting an error that is already set keeps the first and returns the new
  * code, which is what a clean-up path that goes on after a failure wants. err_reset() drops it.
  * NULL is allowed wherever a `struct err *` is taken.
+ *
+ * Any call may change errno, a successful one too, but the releases of cleanup.h: save -errno
+ * before the next call. The arguments of one call are evaluated in any order, so -errno goes into
+ * that of err_sys() only where no other argument is a call.
  */
 
 #include <stdbool.h>

@@ -119,6 +119,26 @@ int io_open_beneath(int dirfd, const char *path, int flags)
     return -EAGAIN;
 }
 
+DIR *io_opendir_at(int dirfd, const char *name)
+{
+    autofd fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+
+    if (dir)
+        fd_take(&fd); /* the stream's now */
+    return dir;
+}
+
+struct dirent *io_next_entry(DIR *dir)
+{
+    struct dirent *entry;
+
+    do
+        entry = dir ? readdir(dir) : NULL;
+    while (entry && (str_eq(entry->d_name, ".") || str_eq(entry->d_name, "..")));
+    return entry;
+}
+
 ssize_t io_read_full(int fd, char *buf, size_t size)
 {
     size_t used = 0;

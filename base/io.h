@@ -6,9 +6,11 @@
  * Files by directory descriptor: bounded reads, one-call writes, opening beneath a root without
  * following links, atomic replacement.
  *
- * All functions return a negative errno on failure. Every descriptor is close-on-exec.
+ * All functions but io_opendir_at() return a negative errno on failure, and leave errno itself as it
+ * comes. Every descriptor is close-on-exec.
  */
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -25,6 +27,15 @@ int io_open_beneath(int dirfd, const char *path, int flags);
 
 /* The walk alone, for kernels and seccomp filters without openat2(2). Public for its test. */
 int io_open_beneath_walk(int dirfd, const char *path, int flags);
+
+/*
+ * List the directory @name of @dirfd, which may be an O_PATH descriptor; "." is @dirfd itself, read
+ * from its beginning. A link is refused. NULL with errno, and nothing is left open.
+ */
+DIR *io_opendir_at(int dirfd, const char *name);
+
+/* The next entry but "." and ".."; NULL at the end, and where there is no @dir. */
+struct dirent *io_next_entry(DIR *dir);
 
 /* read(2) until the buffer is full or the file ends. Returns the number of bytes. */
 ssize_t io_read_full(int fd, char *buf, size_t size) __attribute__((access(write_only, 2, 3)));

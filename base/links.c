@@ -2,11 +2,10 @@
 #include "base/links.h"
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/str.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -39,11 +38,10 @@ void links_drop(int dirfd, const char *key)
 
 void links_sweep(int dirfd, bool (*is_stale)(char *text, const void *arg), const void *arg)
 {
-    int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
+    autodir dir = io_opendir_at(dirfd, ".");
     struct dirent *entry;
 
-    while (dir && (entry = readdir(dir))) {
+    while ((entry = io_next_entry(dir))) {
         char text[PATH_MAX];
 
         if (links_get(dirfd, entry->d_name, text) && is_stale(text, arg))

@@ -80,16 +80,16 @@ static int write_child(int dirfd, const char *file, const struct cg_cpulist *old
 static int write_children(int dirfd, const char *file, const struct cg_cpulist *old,
                           const struct cg_cpulist *set, unsigned depth)
 {
-    int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
+    autodir dir = io_opendir_at(dirfd, ".");
     struct dirent *entry;
+    int r = 0;
 
-    while (dir && r == 0 && (entry = readdir(dir))) {
+    while (r == 0 && (entry = io_next_entry(dir))) {
         autofd child = FD_NONE;
 
-        if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+        if (entry->d_type != DT_DIR)
             continue;
-        child = io_open_beneath(fd, entry->d_name, O_PATH | O_DIRECTORY);
+        child = io_open_beneath(dirfd, entry->d_name, O_PATH | O_DIRECTORY);
         if (child >= 0)
             r = write_child(child, file, old, set, depth);
     }

@@ -21,22 +21,19 @@
 
 static void remove_children(int dirfd, unsigned depth)
 {
-    int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
+    autodir dir = io_opendir_at(dirfd, ".");
     struct dirent *entry;
 
-    if (!dir)
-        return;
-    while ((entry = readdir(dir))) {
-        if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+    while ((entry = io_next_entry(dir))) {
+        if (entry->d_type != DT_DIR)
             continue;
-        if (unlinkat(fd, entry->d_name, AT_REMOVEDIR) < 0 && errno == EBUSY &&
+        if (unlinkat(dirfd, entry->d_name, AT_REMOVEDIR) < 0 && errno == EBUSY &&
             depth < CHILD_DEPTH) {
-            autofd child = io_open_beneath(fd, entry->d_name, O_PATH | O_DIRECTORY);
+            autofd child = io_open_beneath(dirfd, entry->d_name, O_PATH | O_DIRECTORY);
 
             if (child >= 0)
                 remove_children(child, depth + 1);
-            unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+            unlinkat(dirfd, entry->d_name, AT_REMOVEDIR);
         }
     }
 }

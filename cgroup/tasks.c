@@ -72,21 +72,19 @@ static int read_tree(int dirfd, unsigned depth, struct arena *a, struct cg_pids 
     autodir dir = NULL;
     struct dirent *entry;
     struct stat st;
-    int fd;
 
     if (r < 0 && r != -EOPNOTSUPP) /* a threaded cgroup: its domain lists the processes */
         return r;
     if (depth == CHILD_DEPTH || fstat(dirfd, &st) < 0 || st.st_nlink <= 2)
         return 0;
-    fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    dir = fd >= 0 ? fdopendir(fd) : NULL;
+    dir = io_opendir_at(dirfd, ".");
     r = 0;
-    while (dir && r == 0 && (entry = readdir(dir))) {
+    while (r == 0 && (entry = io_next_entry(dir))) {
         autofd child = FD_NONE;
 
-        if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+        if (entry->d_type != DT_DIR)
             continue;
-        child = io_open_beneath(fd, entry->d_name, O_PATH | O_DIRECTORY);
+        child = io_open_beneath(dirfd, entry->d_name, O_PATH | O_DIRECTORY);
         if (child >= 0)
             r = read_tree(child, depth + 1, a, ret);
     }

@@ -106,13 +106,16 @@ static int make_leaf_dirs(struct cg_controller *c, const struct cg_hierarchy *h,
     char name[PATH_MAX], where[PATH_MAX];
 
     for (const char *end = c->leaf; *end;) {
+        int r;
+
         end += strspn(end, "/");
         end += strcspn(end, "/");
         snprintf(name, sizeof name, "%.*s", (int)(end - c->leaf), c->leaf);
-        if (mkdirat(c->domain_fd, name, 0755) == 0)
+        r = mkdirat(c->domain_fd, name, 0755) < 0 ? -errno : 0;
+        if (r == 0)
             c->made |= 1;
-        else if (errno != EEXIST)
-            return err_sys(e, -errno, "cannot make %s",
+        else if (r != -EEXIST)
+            return err_sys(e, r, "cannot make %s",
                            cg_full_path(h, c->path, name, NULL, where, sizeof where));
     }
     return 0;

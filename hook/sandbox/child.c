@@ -17,8 +17,7 @@
 #define STOP_TIMEOUT_MS 5000
 /* For one that was let go, or whose stage has died, to notice: it only has to be scheduled. */
 #define SETTLE_TIMEOUT_MS 1000
-/* How the names of all our children begin, so that one can be told from a fork that is not ready.
- */
+/* How the names of all our children begin, so that one can be told from a fork that is not ready. */
 #define NAME_PREFIX "osc-"
 
 /* It lives under somebody's memory limit and must outlive the VMM. Needs CAP_SYS_RESOURCE; without
@@ -66,9 +65,10 @@ static _Noreturn void child(const char *name, void (*run)(const void *arg), cons
 
     detach(null_fd, go_fd);
     listen_to_sigterm();
-    prctl(PR_SET_NAME, name);
+    prctl(PR_SET_NAME, CHILD_WAITING);
     if (read(3, &byte, 1) != 1)
         _exit(0);
+    prctl(PR_SET_NAME, name);
     close(3);
     survive_oom();
     run(arg);
@@ -115,29 +115,13 @@ int child_go(struct child *c, struct err *e)
     return 0;
 }
 
-/* What a descriptor of a process is; "" when it has none, or no descriptors any more. */
-static const char *descriptor_of(pid_t pid, int fd, char buf[static 16])
-{
-    char path[48];
-    ssize_t len;
-
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, fd);
-    len = readlink(path, buf, 15);
-    buf[len > 0 ? len : 0] = '\0';
-    return buf;
-}
-
-/*
- * Descriptor 3 is the pipe from when it has its name until it is let go; 0 is /dev/null until it
- * ends, when descriptors go before the process does.
- */
+/* Before it has a name of ours it is called as the stage is. */
 static bool is_let_go(pid_t pid)
 {
-    char buf[16];
     struct proc_stat st;
 
-    return proc_stat_read(pid, &st) == 0 && str_starts(st.comm, NAME_PREFIX) &&
-           !str_starts(descriptor_of(pid, 3, buf), "pipe:") && *descriptor_of(pid, 0, buf);
+    return proc_stat_read(pid, &st) == 0 && !st.exiting && str_starts(st.comm, NAME_PREFIX) &&
+           !str_eq(st.comm, CHILD_WAITING);
 }
 
 bool child_works(const struct proc_id *id)

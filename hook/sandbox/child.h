@@ -25,10 +25,14 @@ struct child {
         {0}, FD_NONE                                                                               \
     }
 
+/* What it is called in /proc as long as it waits. */
+#define CHILD_WAITING "osc-wait"
+
 /*
  * Fork a child that waits, and will then call @run(@arg) in its own session, with /dev/null as
  * stdin, stdout and stderr and no other descriptor: a runtime waits for every holder of the hook's
- * pipes. @name is what it is called in /proc, 15 characters. SIGTERM ends it.
+ * pipes. @name is what it is called in /proc once it is let go, 15 characters that begin with
+ * "osc-"; until then it is CHILD_WAITING. SIGTERM ends it.
  * 0; -errno of fork or pipe.
  */
 int child_fork(const char *name, void (*run)(const void *arg), const void *arg, struct child *ret,

@@ -176,17 +176,14 @@ int state_lookup(const struct state_dir *s, const char *container_id, struct are
 int state_list(const struct state_dir *s, struct arena *a, const char ***ret, size_t *ret_count,
                struct err *e)
 {
-    int fd = openat(s->sandboxes, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
+    autodir dir = io_opendir_at(s->sandboxes, ".");
     struct dirent *entry;
 
     *ret = NULL;
     *ret_count = 0;
     if (!dir)
         return err_sys(e, -errno, "cannot list the sandboxes");
-    while ((entry = readdir(dir))) {
-        if (str_eq(entry->d_name, ".") || str_eq(entry->d_name, ".."))
-            continue;
+    while ((entry = io_next_entry(dir))) {
         *(const char **)arena_push(a, ret, ret_count, sizeof(char *)) =
             arena_strdup(a, entry->d_name);
     }
@@ -195,19 +192,15 @@ int state_list(const struct state_dir *s, struct arena *a, const char ***ret, si
 
 size_t state_sample(const struct state_dir *s, size_t max, char (*ret)[NAME_MAX + 1])
 {
-    int fd = openat(s->sandboxes, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
+    autodir dir = io_opendir_at(s->sandboxes, ".");
     uint64_t random = io_now_us();
     struct dirent *entry;
     size_t seen = 0;
 
     /* Each name takes the place of an earlier one so often that all end up equally likely. */
-    while (dir && (entry = readdir(dir))) {
-        size_t place = seen;
+    while ((entry = io_next_entry(dir))) {
+        size_t place = seen++;
 
-        if (str_eq(entry->d_name, ".") || str_eq(entry->d_name, ".."))
-            continue;
-        seen++;
         random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
         if (seen > max)
             place = (size_t)((random >> 33) % seen);

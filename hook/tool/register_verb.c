@@ -37,9 +37,10 @@ static int own_path(struct arena *a, const char **ret, struct err *e)
         return err_set(e, -ENAMETOOLONG, "this program's own path is too long; give --path PATH");
     *ret = arena_strndup(a, path, (size_t)n);
     /* Replaced or removed meanwhile, the link says "... (deleted)". */
+    str_escape(*ret, shown, sizeof shown);
     if (access(*ret, X_OK) < 0)
         return err_sys(e, -errno, "this program is not where it was started, %s; give --path PATH",
-                       str_escape(*ret, shown, sizeof shown));
+                       shown);
     return 0;
 }
 
@@ -137,12 +138,13 @@ static int lock_directory(int dirfd, const char *shown, struct err *e)
 /* The file itself, also where a link names it: the link stays what it is. */
 static int open_target(const char *path, struct arena *a, struct target *t, struct err *e)
 {
-    autofree char *real = realpath(path, NULL);
+    autofree char *real = NULL;
     char shown[300], *slash;
     struct stat st;
     int r;
 
     str_escape(path, shown, sizeof shown);
+    real = realpath(path, NULL);
     if (!real)
         return err_sys(e, -errno, "cannot find %s", shown);
     t->path = arena_strdup(a, real);

@@ -17,6 +17,7 @@
 #include "hook/vcpu/vcpu.h"
 #include "hook/watch/placement.h"
 #include "hook/watch/scan.h"
+#include "hook/watch/tend.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -297,6 +298,35 @@ static void show_threads(struct json_writer *w, const struct cg_controller *c, c
     }
 }
 
+/* Nothing where they cannot be seen. */
+static void show_unsure_kthreads(struct json_writer *w, const struct scan *scan, struct arena *a)
+{
+    struct cg_pids tids;
+
+    if (!scan->sandbox->has_overhead || tend_unsure(scan, a, &tids, NULL) < 0)
+        return;
+    if (w)
+        json_open_list(w, "unsure_kernel_threads");
+    for (size_t i = 0; i < tids.count; i++) {
+        struct proc_stat st;
+        char shown[128];
+
+        if (proc_stat_read(tids.items[i], &st) < 0)
+            continue;
+        if (!w) {
+            printf("  left alone: kernel thread %d, %s, may be that of another VM\n",
+                   (int)tids.items[i], str_escape(st.comm, shown, sizeof shown));
+            continue;
+        }
+        json_open_object(w, NULL);
+        json_i64(w, "tid", tids.items[i]);
+        json_string(w, "name", st.comm);
+        json_close_object(w);
+    }
+    if (w)
+        json_close_list(w);
+}
+
 /* Which vCPUs there are, and whether all of them are in their place. */
 static void show_placement(struct json_writer *w, struct sandbox *s, const struct view *v,
                            const struct settings *settings, int kvm_dirfd, struct arena *a)
@@ -317,6 +347,7 @@ static void show_placement(struct json_writer *w, struct sandbox *s, const struc
             placement_write_json(w, "placement", &report);
         else
             printf("  placement: %s, %s\n", report.state, report.why);
+        show_unsure_kthreads(w, &scan, a);
     }
     scan_free(&scan);
 }

@@ -418,14 +418,12 @@ static int by_inner(const void *a, const void *b)
 /* All threads of the VMM, by the ids that it knows them by. */
 static int read_threads(const struct vmm *vmm, struct arena *a, struct threads *ret, struct err *e)
 {
-    autofd fd = openat(vmm->proc, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
+    autodir dir = io_opendir_at(vmm->proc, "task");
     struct dirent *entry;
 
     if (!dir)
         return err_set(e, -ESRCH, "process %d has gone", (int)vmm->pid);
-    fd_take(&fd);
-    while ((entry = readdir(dir))) {
+    while ((entry = io_next_entry(dir))) {
         autofree char *status = NULL;
         char name[NAME_MAX + 16];
         pid_t inner;

@@ -124,23 +124,13 @@ int vcpu_kvm_open(void)
     return -ENOENT;
 }
 
-static DIR *open_dir(int dirfd, const char *name)
-{
-    int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-
-    if (!dir && fd >= 0)
-        close(fd);
-    return dir;
-}
-
 /* <pid>-<fd>/vcpu<N>/pid */
 static void read_vm(int vm_dirfd, struct arena *a, struct vcpu_kvm *ret)
 {
-    autodir vm = open_dir(vm_dirfd, ".");
+    autodir vm = io_opendir_at(vm_dirfd, ".");
     struct dirent *entry;
 
-    while (vm && (entry = readdir(vm))) {
+    while ((entry = io_next_entry(vm))) {
         char name[NAME_MAX + 8], text[32];
         uint64_t index, tid;
         ssize_t len;
@@ -162,11 +152,11 @@ static void read_vm(int vm_dirfd, struct arena *a, struct vcpu_kvm *ret)
 void vcpu_kvm_read(int kvm_dirfd, vcpu_kvm_wanted *wanted, const void *arg, struct arena *a,
                    struct vcpu_kvm *ret)
 {
-    autodir kvm = kvm_dirfd >= 0 ? open_dir(kvm_dirfd, ".") : NULL;
+    autodir kvm = kvm_dirfd >= 0 ? io_opendir_at(kvm_dirfd, ".") : NULL;
     struct dirent *entry;
 
     *ret = (struct vcpu_kvm){0};
-    while (kvm && (entry = readdir(kvm))) {
+    while ((entry = io_next_entry(kvm))) {
         size_t digits = strspn(entry->d_name, "0123456789");
         autofd vm = FD_NONE;
         uint64_t creator;

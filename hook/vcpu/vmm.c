@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/str.h"
 
 #include <errno.h>
@@ -78,15 +79,13 @@ int vmm_fds_read(pid_t pid, struct arena *a, struct vmm_fds *ret)
 
     *ret = (struct vmm_fds){0};
     snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
-    dir = opendir(path);
+    dir = io_opendir_at(AT_FDCWD, path);
     if (!dir)
         return errno == ENOENT || errno == ESRCH ? 0 : -errno;
-    while ((entry = readdir(dir))) {
+    while ((entry = io_next_entry(dir))) {
         char link[64]; /* longer ones are none of KVM's */
         ssize_t len;
 
-        if (entry->d_name[0] == '.')
-            continue;
         if (++seen > VMM_FDS_MAX) {
             ret->has_more = true;
             break;

@@ -48,31 +48,6 @@ enum kthread_kind kthread_parse(const char *name, pid_t *ret_id)
                                                                        : KTHREAD_OTHER;
 }
 
-static int compare_births(const void *a, const void *b)
-{
-    const struct kthread_birth *x = a, *y = b;
-
-    if (x->start_time != y->start_time)
-        return x->start_time < y->start_time ? -1 : 1;
-    return (x->pid > y->pid) - (x->pid < y->pid);
-}
-
-void kthreads_match(struct kthread_birth *timers, size_t timer_count, struct kthread_birth *vmms,
-                    size_t vmm_count)
-{
-    size_t left = vmm_count;
-
-    if (timer_count > 0)
-        qsort(timers, timer_count, sizeof *timers, compare_births);
-    if (vmm_count > 0)
-        qsort(vmms, vmm_count, sizeof *vmms, compare_births);
-    for (size_t i = timer_count; i-- > 0;) {
-        while (left > 0 && vmms[left - 1].start_time > timers[i].start_time)
-            left--;
-        timers[i].owner = left > 0 ? vmms[--left].pid : 0;
-    }
-}
-
 void kthreads_free(struct kthreads *k)
 {
     free(k->others);
@@ -103,13 +78,12 @@ static bool has_pid(const pid_t *sorted, size_t count, pid_t pid)
 /* Every process that /proc shows. */
 static int list_all(const struct kthreads *k, struct arena *a, struct cg_pids *ret)
 {
-    int fd = openat(k->proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
+    autodir dir = io_opendir_at(k->proc_fd, ".");
     struct dirent *entry;
 
     if (!dir)
         return -errno;
-    while ((entry = readdir(dir))) {
+    while ((entry = io_next_entry(dir))) {
         pid_t pid = parse_id(entry->d_name, strlen(entry->d_name));
 
         if (pid > 0)
@@ -126,8 +100,7 @@ static int list_kthreads(struct kthreads *k, struct arena *a, struct cg_pids *re
     int r = 0;
 
     *ret = (struct cg_pids){0};
-    k->unlisted = len == -ENOENT;
-    if (k->unlisted)
+    if (len == -ENOENT)
         r = list_all(k, a, ret);
     else if (len < 0)
         return (int)len;
@@ -267,48 +240,16 @@ static bool read_ids(const struct kthreads *k, pid_t id, pid_t *ret_tgid, pid_t 
     return tgid > 0 && inner > 0;
 }
 
-struct births {
-    struct kthread_birth *items; /* in an arena */
-    size_t count;
-};
-
-static void add_birth(const struct kthreads *k, pid_t pid, struct arena *a, struct births *ret)
-{
-    struct proc_stat st;
-
-    if (read_stat(k, pid, &st))
-        *(struct kthread_birth *)arena_push(a, &ret->items, &ret->count, sizeof *ret->items) =
-            (struct kthread_birth){.pid = pid, .start_time = st.start_time};
-}
-
-/* "<thread>-<fd>" for each VM of the host. */
-static void add_known_to_kvm(const struct kthreads *k, pid_t inner, struct arena *a,
-                             struct births *ret)
-{
-    int fd = openat(k->kvm_dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
-    struct dirent *entry;
-
-    while (dir && (entry = readdir(dir))) {
-        pid_t id = parse_id(entry->d_name, strcspn(entry->d_name, "-")), tgid, own;
-
-        if (id > 0 && strchr(entry->d_name, '-') && read_ids(k, id, &tgid, &own) && own == inner)
-            add_birth(k, tgid, a, ret);
-    }
-}
-
 static bool holds_vm(const struct kthreads *k, pid_t pid)
 {
     char name[32], target[32];
     struct dirent *entry;
     autodir dir = NULL;
-    int fd;
 
     snprintf(name, sizeof name, "%d/fd", (int)pid);
-    fd = openat(k->proc_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    dir = fd >= 0 ? fdopendir(fd) : NULL;
-    while (dir && (entry = readdir(dir))) {
-        ssize_t len = readlinkat(fd, entry->d_name, target, sizeof target - 1);
+    dir = io_opendir_at(k->proc_fd, name);
+    while ((entry = io_next_entry(dir))) {
+        ssize_t len = readlinkat(dirfd(dir), entry->d_name, target, sizeof target - 1);
 
         target[len > 0 ? len : 0] = '\0';
         if (str_eq(target, "anon_inode:kvm-vm"))
@@ -317,27 +258,54 @@ static bool holds_vm(const struct kthreads *k, pid_t pid)
     return false;
 }
 
-static void add_searched(const struct kthreads *k, pid_t inner, struct arena *a, struct births *ret)
+static bool has_timer(const struct kthreads *k, pid_t number)
 {
-    struct cg_pids all = {0};
-
-    (void)list_all(k, a, &all);
-    for (size_t i = 0; i < all.count; i++) {
-        pid_t tgid, own;
-
-        if ((k->unlisted || !has_pid(k->others, k->other_count, all.items[i])) &&
-            read_ids(k, all.items[i], &tgid, &own) && own == inner && holds_vm(k, all.items[i]))
-            add_birth(k, all.items[i], a, ret);
-    }
-}
-
-static bool has_birth(const struct births *list, pid_t pid)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        if (list->items[i].pid == pid)
+    for (size_t i = 0; i < k->helper_count; i++) {
+        if (k->helpers[i].kind == KTHREAD_PIT && k->helpers[i].id == number)
             return true;
     }
     return false;
+}
+
+struct vm {
+    pid_t vmm;    /* 0: unknown, the thread that made it has ended */
+    pid_t number; /* the VMM's in its own namespace */
+};
+
+struct vms {
+    struct vm *items; /* in an arena */
+    size_t count;
+};
+
+/* @id: a thread of its VMM. @known: there is a VM, otherwise that has to be seen. */
+static void add_vm(const struct kthreads *k, pid_t id, bool known, struct arena *a, struct vms *ret)
+{
+    struct vm vm = {0};
+    bool add = known;
+
+    if (read_ids(k, id, &vm.vmm, &vm.number))
+        add = has_timer(k, vm.number) && (known || holds_vm(k, vm.vmm));
+    if (add)
+        *(struct vm *)arena_push(a, &ret->items, &ret->count, sizeof vm) = vm;
+}
+
+/* All VMs of the host whose numbers timers have. KVM names them "<thread>-<fd>", but not ours if
+ * the thread that made it has ended. */
+static void read_vms(const struct kthreads *k, struct arena *a, struct vms *ret)
+{
+    bool known = k->kvm_dirfd >= 0;
+    autodir dir = io_opendir_at(known ? k->kvm_dirfd : k->proc_fd, ".");
+    struct dirent *entry;
+
+    while ((entry = io_next_entry(dir))) {
+        size_t width = strcspn(entry->d_name, "-");
+        pid_t id = parse_id(entry->d_name, width);
+
+        if (id > 0 && (!known || entry->d_name[width] == '-'))
+            add_vm(k, id, known, a, ret);
+    }
+    for (size_t i = 0; i < k->vmm_count; i++)
+        add_vm(k, k->vmms[i], false, a, ret);
 }
 
 static bool is_vmm(const struct kthreads *k, pid_t pid)
@@ -349,36 +317,21 @@ static bool is_vmm(const struct kthreads *k, pid_t pid)
     return false;
 }
 
-/* All timers with this number, against all VMMs with this number, ours and others. */
-static void judge_timers(struct kthreads *k, pid_t inner, pid_t vmm, struct arena *a)
+/* Among all VMs with the timer's number, ours and others. */
+static void judge_timer(const struct kthreads *k, const struct vms *vms, struct kthread *h)
 {
-    struct births timers = {0}, vmms = {0};
+    bool others = false;
 
-    for (size_t i = 0; i < k->helper_count; i++) {
-        const struct kthread *h = &k->helpers[i];
+    h->owner = 0;
+    for (size_t i = 0; i < vms->count; i++) {
+        const struct vm *vm = &vms->items[i];
 
-        if (h->kind == KTHREAD_PIT && h->id == inner)
-            *(struct kthread_birth *)arena_push(a, &timers.items, &timers.count,
-                                                sizeof *timers.items) =
-                (struct kthread_birth){.pid = h->pid, .start_time = h->start_time};
+        if (vm->number == h->id && is_vmm(k, vm->vmm))
+            h->owner = vm->vmm;
+        else if (vm->number == h->id || vm->vmm == 0)
+            others = true;
     }
-    if (timers.count == 0)
-        return;
-    if (k->kvm_dirfd >= 0)
-        add_known_to_kvm(k, inner, a, &vmms);
-    else
-        add_searched(k, inner, a, &vmms);
-    if (!has_birth(&vmms, vmm) && holds_vm(k, vmm))
-        add_birth(k, vmm, a, &vmms);
-    kthreads_match(timers.items, timers.count, vmms.items, vmms.count);
-    for (size_t i = 0; i < k->helper_count; i++) {
-        struct kthread *h = &k->helpers[i];
-
-        for (size_t t = 0; t < timers.count; t++) {
-            if (timers.items[t].pid == h->pid)
-                h->owner = is_vmm(k, timers.items[t].owner) ? timers.items[t].owner : 0;
-        }
-    }
+    h->unsure = h->owner > 0 && others;
 }
 
 /* Its name has a thread of the VMM. */
@@ -415,36 +368,32 @@ static bool same_vmms(struct kthreads *k, const pid_t *vmms, size_t count)
 
 static void find_owners(struct kthreads *k, bool timers, struct arena *a)
 {
-    struct cg_pids inner = {0};
+    struct vms vms = {0};
+    bool read = false;
 
     for (size_t i = 0; i < k->helper_count; i++) {
-        if (k->helpers[i].kind != KTHREAD_PIT)
-            judge_by_thread(k, &k->helpers[i]);
-    }
-    for (size_t i = 0; timers && i < k->vmm_count; i++) {
-        pid_t tgid, own;
-        bool seen = false;
+        struct kthread *h = &k->helpers[i];
 
-        if (!read_ids(k, k->vmms[i], &tgid, &own))
-            continue;
-        for (size_t n = 0; n < inner.count; n++)
-            seen = seen || inner.items[n] == own;
-        if (seen)
-            continue;
-        add_pid(a, &inner, own);
-        judge_timers(k, own, k->vmms[i], a);
+        if (h->kind != KTHREAD_PIT) {
+            judge_by_thread(k, h);
+        } else if (timers) {
+            if (!read)
+                read_vms(k, a, &vms);
+            read = true;
+            judge_timer(k, &vms, h);
+        }
     }
 }
 
 int kthreads_find(struct kthreads *k, const pid_t *vmms, size_t count, struct arena *a,
-                  struct cg_pids *ret, struct err *e)
+                  struct cg_pids *ret, struct cg_pids *ret_unsure, struct err *e)
 {
     autoarena scratch = ARENA_INIT;
     struct cg_pids list;
     bool timers;
     int r;
 
-    *ret = (struct cg_pids){0};
+    *ret = *ret_unsure = (struct cg_pids){0};
     if (!can_see(k))
         return 0;
     r = list_kthreads(k, &scratch, &list);
@@ -455,7 +404,7 @@ int kthreads_find(struct kthreads *k, const pid_t *vmms, size_t count, struct ar
     find_owners(k, timers, &scratch);
     for (size_t i = 0; i < k->helper_count; i++) {
         if (k->helpers[i].owner > 0)
-            add_pid(a, ret, k->helpers[i].pid);
+            add_pid(a, k->helpers[i].unsure ? ret_unsure : ret, k->helpers[i].pid);
     }
     return 0;
 }
@@ -485,14 +434,14 @@ int kthreads_place(struct kthreads *k, struct cg_controller *overhead, const pid
                    size_t count, struct err *e)
 {
     autoarena a = ARENA_INIT;
-    struct cg_pids mine;
-    int moved = 0, first = kthreads_find(k, vmms, count, &a, &mine, e);
+    struct cg_pids mine, unsure;
+    int moved = 0, first = kthreads_find(k, vmms, count, &a, &mine, &unsure, e);
 
     if (first < 0)
         return first;
     for (size_t i = 0; i < k->helper_count; i++) {
         struct kthread *h = &k->helpers[i];
-        int r = h->owner > 0 ? place(k, h, overhead, first < 0 ? NULL : e) : 0;
+        int r = h->owner > 0 && !h->unsure ? place(k, h, overhead, first < 0 ? NULL : e) : 0;
 
         if (r > 0)
             moved += r;

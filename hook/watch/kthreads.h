@@ -9,7 +9,8 @@
  *   kvm-pit/N                  the emulated timer (arch/x86/kvm/i8254.c). Born in the root cgroup
  *                              and left there: it has to be moved. N is the VMM's process id in the
  *                              VMM's own pid namespace: in a container it is 1 as often as not, for
- *                              every container. See kthreads_match().
+ *                              every container. Where VMMs of others have the number, too, nothing
+ *                              tells whose timer it is: it stays where it is.
  *   vhost-N                    before Linux 6.4, and in late 6.x if the VMM asks for it
  *                              (drivers/vhost/vhost.c). N is the thread that made the device, in
  *                              the initial pid namespace.
@@ -48,23 +49,6 @@ enum kthread_kind {
 /* Pure. @ret_id  the number in the name; 0 for KTHREAD_OTHER and KTHREAD_UNKNOWN. */
 enum kthread_kind kthread_parse(const char *name, pid_t *ret_id);
 
-/* A timer's thread, or a process that has made a VM. */
-struct kthread_birth {
-    pid_t pid;
-    uint64_t start_time; /* clock ticks since boot */
-    pid_t owner;         /* of a timer's thread: the VMM found; 0: none */
-};
-
-/*
- * Which VMM each timer belongs to, among those that have the same number in their namespaces. Pure.
- * Latest first, each timer gets the latest VMM that was there before it and has none yet. That is
- * wrong only where two such VMs are made at the same time and their steps interleave, or one of
- * them has no timer: then two timers, which hardly ever run, may be counted crosswise.
- * Sorts both arrays by time.
- */
-void kthreads_match(struct kthread_birth *timers, size_t timer_count, struct kthread_birth *vmms,
-                    size_t vmm_count);
-
 /* A helper of some VM of the host. */
 struct kthread {
     pid_t pid;
@@ -72,7 +56,8 @@ struct kthread {
     pid_t id;            /* the number in its name */
     uint64_t start_time; /* clock ticks since boot */
     pid_t owner;         /* one of the caller's VMMs, 0: none of them */
-    bool judged;         /* owner is what it is */
+    bool judged;         /* owner is what it is; not for timers */
+    bool unsure;         /* owner has its number, and so have VMMs that are not the caller's */
     bool refused;        /* it was tried to move it */
 };
 
@@ -83,7 +68,6 @@ struct kthreads {
     int kvm_dirfd; /* vcpu_kvm_open(), borrowed; below zero: all processes are searched for VMs */
     /* the state; kthreads_free() */
     bool asked, absent; /* whether process 2 is kthreadd: not in a pid namespace of our own */
-    bool unlisted;      /* there is no list of kernel threads: all processes are listed */
     pid_t *others;      /* listed, and no helpers; sorted */
     size_t other_count;
     struct kthread *helpers; /* sorted by pid */
@@ -103,10 +87,11 @@ struct kthreads {
  * @vmms  ids of processes, in our pid namespace, in an order that is the same in each call. Those
  *        that are no VMM do no harm.
  * @ret   sorted, in @a.
+ * @ret_unsure  likewise: timers of theirs or of other VMMs.
  * 0, also when no kernel thread can be seen from here; -errno /proc cannot be read.
  */
 int kthreads_find(struct kthreads *k, const pid_t *vmms, size_t count, struct arena *a,
-                  struct cg_pids *ret, struct err *e);
+                  struct cg_pids *ret, struct cg_pids *ret_unsure, struct err *e);
 
 /*
  * Put them into the overhead cgroup, where they are not there. Idempotent.

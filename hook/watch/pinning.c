@@ -17,14 +17,13 @@
 
 int pinning_nodes_read(const char *dir, struct arena *a, struct pinning_nodes *ret)
 {
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    autodir nodes = fd >= 0 ? fdopendir(fd) : NULL;
+    autodir nodes = io_opendir_at(AT_FDCWD, dir);
     struct dirent *entry;
 
     *ret = (struct pinning_nodes){0};
     if (!nodes)
         return -errno;
-    while ((entry = readdir(nodes))) {
+    while ((entry = io_next_entry(nodes))) {
         const char *number = entry->d_name + 4;
         char path[NAME_MAX + 16], text[32768];
         struct pinning_node node = {0};
@@ -33,7 +32,8 @@ int pinning_nodes_read(const char *dir, struct arena *a, struct pinning_nodes *r
             str_to_u64(number, strlen(number), &node.node) < 0)
             continue;
         snprintf(path, sizeof path, "%s/cpulist", entry->d_name);
-        if (io_read_at(fd, path, text, sizeof text) < 0 || cg_cpulist_parse(text, &node.cpus) < 0)
+        if (io_read_at(dirfd(nodes), path, text, sizeof text) < 0 ||
+            cg_cpulist_parse(text, &node.cpus) < 0)
             continue;
         *(struct pinning_node *)arena_push(a, &ret->items, &ret->count, sizeof node) = node;
     }

@@ -53,21 +53,29 @@ static int pin(struct tend *t, const struct scan *scan, const struct record *r, 
 }
 
 /* Every process of the sandbox may be a VMM. */
+static int list_vmms(const struct scan *scan, struct arena *a, struct cg_pids *ret, struct err *e)
+{
+    size_t count = 0;
+    int r = cg_processes(&scan->sandbox->overhead, a, ret, e);
+
+    for (size_t i = 0; r == 0 && i < ret->count; i++) {
+        if (!scan_is_own(scan, ret->items[i]))
+            ret->items[count++] = ret->items[i];
+    }
+    ret->count = count;
+    return r;
+}
+
 static int place_kthreads(struct tend *t, const struct scan *scan, struct err *e)
 {
     autoarena a = ARENA_INIT;
-    struct cg_pids pids;
-    size_t count = 0;
-    int r = cg_processes(&scan->sandbox->overhead, &a, &pids, e);
+    struct cg_pids vmms = {0};
+    int r = list_vmms(scan, &a, &vmms, e);
 
     if (r < 0)
         return r;
-    for (size_t i = 0; i < pids.count; i++) {
-        if (!scan_is_own(scan, pids.items[i]))
-            pids.items[count++] = pids.items[i];
-    }
     t->kthreads.kvm_dirfd = scan->kvm_dirfd;
-    r = kthreads_place(&t->kthreads, &scan->sandbox->overhead, pids.items, count, e);
+    r = kthreads_place(&t->kthreads, &scan->sandbox->overhead, vmms.items, vmms.count, e);
     return r < 0 ? r : 0;
 }
 
@@ -79,4 +87,23 @@ void tend_vm(struct tend *t, const struct scan *scan, const struct record *r, bo
     err_reset(&e);
     if (r->enable_vcpus_pinning.value)
         log_once(&t->pinning_error, pin(t, scan, r, verify, &e), &e);
+}
+
+int tend_unsure(const struct scan *scan, struct arena *a, struct cg_pids *ret, struct err *e)
+{
+    autofd proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct kthreads k = {.proc_fd = proc, .kvm_dirfd = scan->kvm_dirfd};
+    struct cg_pids vmms = {0}, sure;
+    size_t count = 0;
+    int r = list_vmms(scan, a, &vmms, e);
+
+    if (r == 0)
+        r = kthreads_find(&k, vmms.items, vmms.count, a, &sure, ret, e);
+    kthreads_free(&k);
+    for (size_t i = 0; r == 0 && i < ret->count; i++) {
+        if (cg_holds(&scan->sandbox->overhead, ret->items[i]) == 0)
+            ret->items[count++] = ret->items[i];
+    }
+    ret->count = count;
+    return r;
 }

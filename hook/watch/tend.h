@@ -14,6 +14,9 @@
 #include "hook/watch/kthreads.h"
 #include "hook/watch/pinning.h"
 
+struct arena;
+struct cg_pids;
+struct err;
 struct record;
 struct sandbox;
 struct scan;
@@ -33,5 +36,9 @@ void tend_init(struct tend *t, const struct settings *settings);
  * @verify: also undo what others have done meanwhile.
  */
 void tend_vm(struct tend *t, const struct scan *scan, const struct record *r, bool verify);
+
+/* For whoever is not the watcher: the kernel's threads that are outside of the overhead cgroup
+ * because nothing tells whether they are of this VM, see kthreads.h. @ret in @a. 0; -errno. */
+int tend_unsure(const struct scan *scan, struct arena *a, struct cg_pids *ret, struct err *e);
 
 #endif

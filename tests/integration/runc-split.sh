@@ -32,7 +32,7 @@ scenario() {
 
 	check_wait "$name: a watcher runs" 5 has_watcher "$TAG-$name"
 	watcher=$(watcher_pid "$TAG-$name")
-	check_eq "$name: its name" osc-watch "$(cat "/proc/$watcher/comm" 2>&1)"
+	check_eq "$name: its name" osc-watch "$(name_of_ours "$watcher")"
 	if problems=$(placed "$watcher" rest); then
 		ok "$name: it lives in the overhead cgroup"
 	else

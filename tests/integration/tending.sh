@@ -145,18 +145,73 @@ pit_in() {
 	done
 }
 
-if kvm_works; then
-	if start pit "$(qemu_args kvm 1)" . '.linux.devices = [{path: "/dev/kvm", type: "c", major: 10, minor: 232, fileMode: 438}]
-		| .linux.resources.devices += [{allow: true, type: "c", major: 10, minor: 232, access: "rwm"}]'; then
+# pit_outside CGROUP - in none
+pit_outside() {
+	local name
+	for name in "${HIERARCHIES[@]}"; do
+		if [[ $(while read -r pid; do cat "/proc/$pid/comm"; done <"${CG_DIR[$name]}$1/cgroup.procs") == *kvm-pit/* ]]; then
+			echo "$name: a kvm-pit thread in $1"
+			return 1
+		fi
+	done
+}
+
+# timers - how many VMs of this host have a timer, and a VMM that is process 1 of its namespace
+timers() {
+	grep -lx kvm-pit/1 /proc/[0-9]*/comm 2>/dev/null | wc -l
+}
+
+# timers_are N
+timers_are() {
+	[[ $(timers) == "$1" ]]
+}
+
+# left_alone N - of so many timers `show` says that they may be another VM's
+left_alone() {
+	osc show "$TAG-$C" --json |
+		jq -e --argjson n "$1" '.unsure_kernel_threads | length == $n and all(.name == "kvm-pit/1")' >/dev/null
+}
+
+# start_vm NAME
+start_vm() {
+	start "$1" "$(qemu_args kvm 1)" . '.linux.devices = [{path: "/dev/kvm", type: "c", major: 10, minor: 232, fileMode: 438}]
+		| .linux.resources.devices += [{allow: true, type: "c", major: 10, minor: 232, access: "rwm"}]' || return
+	where=$OVERHEAD
+	# A threaded cgroup's processes are listed by its domain.
+	[[ $MODE != v2 ]] || where=${OVERHEAD%/*}
+}
+
+if ! kvm_works; then
+	skip "kvm-pit" "QEMU cannot use /dev/kvm on this host"
+elif ! timers_are 0; then
+	skip "kvm-pit" "a VM of this host has the number that ours will have"
+else
+	if start_vm pit; then
 		check_threads "$C" "$PID" 1
-		where=$OVERHEAD
-		# A threaded cgroup's processes are listed by its domain.
-		[[ $MODE != v2 ]] || where=${OVERHEAD%/*}
 		check_wait "$C: the timer's thread is in the overhead" 10 pit_in "$where"
+		check "$C: show has nothing to say about it" left_alone 0
+		check_eq "$C: nor to people" 0 "$(osc show "$TAG-$C" | grep -c "left alone")"
 		stop
 	fi
-else
-	skip "kvm-pit" "QEMU cannot use /dev/kvm on this host"
+	# A neighbour with the same number: nothing tells whose timer is whose.
+	mapfile -t line < <(qemu_args kvm 1 | jq -r '.[]')
+	unshare --pid --fork --kill-child "${line[@]}" >/dev/null 2>&1 </dev/null &
+	neighbour=$!
+	disown
+	check_wait "a neighbour has a timer" 10 timers_are 1
+	if start_vm pits; then
+		check_threads "$C" "$PID" 1
+		check_wait "$C: show says that both may be its own" 10 left_alone 2
+		check_match "$C: to people, too" "left alone: kernel thread [0-9]+, kvm-pit/1, may be" "$(osc show "$TAG-$C")"
+		sleep 1
+		check "$C: its timer stays where it is" pit_outside "$where"
+		kill -KILL "$neighbour"
+		check_wait "$C: the neighbour has gone" 10 timers_are 1
+		check "$C: show knows whose the other one is" left_alone 0
+		stop
+	else
+		kill -KILL "$neighbour"
+	fi
 fi
 
 # --- a directory that others remove ------------------------------------------

@@ -560,6 +560,15 @@ set_layout() {
 	fi
 }
 
+# name_of_ours PID - once it does not wait for its stage any more
+name_of_ours() {
+	local name='' end=$((SECONDS + 5))
+	while name=$(cat "/proc/$1/comm" 2>&1) && [[ $name == osc-wait ]] && ((SECONDS < end)); do
+		sleep 0.01
+	done
+	echo "$name"
+}
+
 # only_placeholder CGROUP - nobody is in it, or below, but with systemd one
 # process of ours, without which systemd would remove it
 only_placeholder() {
@@ -574,7 +583,7 @@ only_placeholder() {
 		echo "$1: expected one process, got: ${pids//$'\n'/ }"
 		return 1
 	fi
-	if [[ $(readlink "/proc/$pids/exe") != "$OSC" || $(<"/proc/$pids/comm") != osc-hold ]]; then
+	if [[ $(readlink "/proc/$pids/exe") != "$OSC" || $(name_of_ours "$pids") != osc-hold ]]; then
 		echo "$1: expected osc-hold, got process $pids: $(tr '\0' ' ' <"/proc/$pids/cmdline")"
 		return 1
 	fi

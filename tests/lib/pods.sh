@@ -104,7 +104,7 @@ limits_now() {
 one_watcher() {
 	local pid found=()
 	for pid in $(our_processes); do
-		[[ $(cat "/proc/$pid/comm" 2>/dev/null) != osc-watch ]] || found+=("$pid")
+		[[ $(name_of_ours "$pid") != osc-watch ]] || found+=("$pid")
 	done
 	[[ ${found[*]} == "$(watcher_pid "$POD")" ]] || {
 		echo "watchers: ${found[*]}, in the record: $(watcher_pid "$POD")"

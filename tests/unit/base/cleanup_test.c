@@ -21,3 +21,19 @@ Test(cleanup, fd)
     fd_close(&fd);
     cr_expect_eq(errno, EXDEV, "closing FD_NONE does nothing");
 }
+
+Test(cleanup, keeps_errno)
+{
+    {
+        autofd fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        autodir dir = opendir("/");
+        autofree char *text = malloc(1);
+
+        cr_assert(fd >= 0 && dir && text);
+        /* what its release will fail with */
+        close(dirfd(dir));
+        close(fd);
+        errno = EXDEV;
+    }
+    cr_expect_eq(errno, EXDEV, "got %d", errno);
+}

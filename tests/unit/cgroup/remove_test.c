@@ -83,7 +83,7 @@ Test(remove, waits_for_the_ending)
 
 Test(remove, removes_payload_children)
 {
-    static const char *const made[] = {"a/x", "a/x/y", "a/x/y/z", "a/w"};
+    static const char *const made[] = {"a/x", "a/x/y", "a/x/y/z", "a/.w"};
     struct cg_controller c;
 
     kit_need_v1();

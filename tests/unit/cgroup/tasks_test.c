@@ -169,9 +169,9 @@ Test(tasks, processes)
     h = cg_host_find(&kit_host, CG_CTL_CPUSET) == &kit_host.hierarchies[0]
             ? &kit_host.hierarchies[1]
             : &kit_host.hierarchies[0];
-    kit_make_cgroup(h, kit_sub("a/x"));
-    kit_make_cgroup(h, kit_sub("a/x/y"));
-    cr_assert_eq(kit_write_pid(h, kit_sub("a/x/y"), "cgroup.procs", inside), 0);
+    kit_make_cgroup(h, kit_sub("a/.x"));
+    kit_make_cgroup(h, kit_sub("a/.x/y"));
+    cr_assert_eq(kit_write_pid(h, kit_sub("a/.x/y"), "cgroup.procs", inside), 0);
     kit_expect_ok(cg_processes(&c, &kit_arena, &pids, &e), &e, "processes");
     cr_expect(pids.count == 3 && kit_in_list(&pids, plain) && kit_in_list(&pids, inside) &&
                   kit_in_list(&pids, one_hierarchy) && !kit_in_list(&pids, outside),
@@ -184,7 +184,7 @@ Test(tasks, processes)
     cr_expect(cg_is_empty(&c));
     kit_end_child(inside);
     kit_delete_ok(&c);
-    cr_expect_eq(kit_count_existing(&kit_host, kit_sub("a/x")), 0);
+    cr_expect_eq(kit_count_existing(&kit_host, kit_sub("a/.x")), 0);
 }
 
 /* A failure in one hierarchy leaves the process moved in the others; the origin puts it back. */

@@ -134,17 +134,14 @@ void kit_expect_where(const struct cg_host *host, pid_t pid, const char *path, c
  */
 static bool remove_tree(int at, const char *name)
 {
-    autofd fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    autofd again = fd < 0 ? FD_NONE : dup(fd);
-    autodir dir = again < 0 ? NULL : fdopendir(again);
+    autodir dir = io_opendir_at(at, name);
     struct dirent *entry;
 
     if (!dir)
         return errno == ENOENT;
-    fd_take(&again);
-    while ((entry = readdir(dir))) {
-        if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
-            remove_tree(fd, entry->d_name);
+    while ((entry = io_next_entry(dir))) {
+        if (entry->d_type == DT_DIR)
+            remove_tree(dirfd(dir), entry->d_name);
     }
     return unlinkat(at, name, AT_REMOVEDIR) == 0 || errno == ENOENT;
 }
@@ -152,15 +149,14 @@ static bool remove_tree(int at, const char *name)
 /* What tests that crashed have left: their process is gone. */
 static void remove_stale(const struct cg_hierarchy *h)
 {
-    int fd = openat(h->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    autodir dir = fd < 0 ? NULL : fdopendir(fd);
+    autodir dir = io_opendir_at(h->fd, ".");
     struct dirent *entry;
 
-    while (dir && (entry = readdir(dir))) {
+    while ((entry = io_next_entry(dir))) {
         int pid;
 
         if (sscanf(entry->d_name, PREFIX "%d", &pid) == 1 && kill(pid, 0) < 0 && errno == ESRCH)
-            remove_tree(fd, entry->d_name);
+            remove_tree(h->fd, entry->d_name);
     }
 }
 
@@ -402,26 +398,22 @@ struct cg_parents kit_open_markers(void)
 
 unsigned kit_count_markers(void)
 {
-    DIR *dir = opendir(kit_marker_dir);
+    autodir dir = io_opendir_at(AT_FDCWD, kit_marker_dir);
     struct dirent *entry;
     unsigned count = 0;
 
-    while (dir && (entry = readdir(dir)))
+    while ((entry = io_next_entry(dir)))
         count += entry->d_type == DT_LNK;
-    if (dir)
-        closedir(dir);
     return count;
 }
 
 void kit_close_markers(struct cg_parents *p)
 {
-    DIR *dir = opendir(kit_marker_dir);
+    autodir dir = io_opendir_at(AT_FDCWD, kit_marker_dir);
     struct dirent *entry;
 
-    while (dir && (entry = readdir(dir)))
+    while ((entry = io_next_entry(dir)))
         unlinkat(p->dirfd, entry->d_name, 0);
-    if (dir)
-        closedir(dir);
     fd_close(&p->dirfd);
     rmdir(kit_marker_dir);
 }

@@ -8,6 +8,7 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -81,10 +82,10 @@ const char *kit_list_fds(pid_t pid, char *buf, size_t size)
     size_t len = 0;
 
     snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
-    dir = opendir(path);
+    dir = io_opendir_at(AT_FDCWD, path);
     cr_assert(dir, "%s: %s", path, strerror(errno));
-    while ((entry = readdir(dir))) {
-        int fd = entry->d_name[0] == '.' ? -1 : atoi(entry->d_name);
+    while ((entry = io_next_entry(dir))) {
+        int fd = atoi(entry->d_name);
 
         if (fd >= 0 && fd < (int)ARRAY_SIZE(open))
             open[fd] = true;

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -20,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define NAME "osc-unit-child"
@@ -105,7 +107,7 @@ Test(child, waits_until_it_is_let_go)
 {
     struct child c = fork_or_fail(count);
 
-    kit_wait_for_name(c.id.pid, NAME);
+    kit_wait_for_name(c.id.pid, CHILD_WAITING);
     io_sleep_ms(KIT_MOMENT_MS);
     cr_expect(shared->ran == 0 && kit_is_running(c.id.pid), "it did not wait");
     cr_expect(fcntl(c.go_fd, F_GETFD) & FD_CLOEXEC);
@@ -182,7 +184,7 @@ Test(child, ends_with_its_parent)
         io_sleep_ms(1);
     id = (struct proc_id){shared->pid, shared->start_time};
     cr_assert_gt(id.pid, 0);
-    kit_wait_for_name(id.pid, NAME);
+    kit_wait_for_name(id.pid, CHILD_WAITING);
     cr_expect(proc_alive(&id));
     kill(parent, SIGKILL);
     kit_wait_status(parent);
@@ -264,6 +266,75 @@ Test(child, does_not_work_when_its_stage_was_killed)
     cr_expect_eq(shared->ran, 0);
 }
 
+/* One that waits, whose stage lives: it is given a while, and then taken for one that was let go
+ * and had no CPU. With another name it is given the same. */
+Test(child, is_waited_for)
+{
+    struct child c = fork_or_fail(count_and_wait);
+    unsigned long long start;
+
+    kit_wait_for_name(c.id.pid, CHILD_WAITING);
+    start = io_now_us();
+    cr_expect(child_works(&c.id));
+    cr_expect_geq(io_now_us() - start, 900000ull, "a waiting one");
+    cr_expect_eq(shared->ran, 0);
+    cr_expect_eq(child_go(&c, NULL), 0);
+    wait_for_run();
+    start = io_now_us();
+    cr_expect(child_works(&c.id));
+    cr_expect_lt(io_now_us() - start, 900000ull, "one that was let go");
+}
+
+/* A fork that has not come to waiting yet has the name of the stage. */
+Test(child, not_ready_is_waited_for)
+{
+    struct proc_id id;
+    unsigned long long start;
+    pid_t pid = fork();
+
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        prctl(PR_SET_NAME, "oci-sandbox-cgr");
+        io_sleep_ms(100);
+        _exit(0);
+    }
+    cr_assert_eq(proc_identify(pid, &id), 0);
+    start = io_now_us();
+    cr_expect_not(child_works(&id));
+    cr_expect_geq(io_now_us() - start, 50000ull);
+    cr_expect(kit_has_exited(kit_wait_status(pid)));
+}
+
+static void *end_soon(void *arg)
+{
+    (void)arg;
+    io_sleep_ms(200);
+    _exit(0);
+}
+
+/* One that was let go and ends: a thread keeps it, so that the end takes time. */
+Test(child, that_ends_does_not_work)
+{
+    struct proc_id id;
+    struct proc_stat st = {0};
+    pid_t pid = fork();
+
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        pthread_t thread;
+
+        prctl(PR_SET_NAME, NAME);
+        if (pthread_create(&thread, NULL, end_soon, NULL) != 0)
+            _exit(1);
+        syscall(SYS_exit, 0);
+    }
+    cr_assert_eq(proc_identify(pid, &id), 0);
+    while (proc_stat_read(pid, &st) == 0 && !st.exiting)
+        sched_yield();
+    cr_expect_not(child_works(&id));
+    cr_expect(kit_has_exited(kit_wait_status(pid)));
+}
+
 Test(child, none_does_not_work)
 {
     const struct proc_id none = {0};
@@ -283,7 +354,7 @@ Test(child, is_detached)
     cr_assert(high >= 900 && pipe(pipe_fds) == 0); /* for every program, without O_CLOEXEC */
     c = fork_or_fail(count_and_wait);
     pid = c.id.pid;
-    kit_wait_for_name(pid, NAME);
+    kit_wait_for_name(pid, CHILD_WAITING);
     for (int round = 0; round < 2; round++) {
         const char *want = round ? "0 1 2" : "0 1 2 3";
 
@@ -299,6 +370,7 @@ Test(child, is_detached)
             cr_expect(str_starts(link_of(pid, "fd/3", target), "pipe:"), "3 is %s", target);
             cr_expect_eq(child_go(&c, NULL), 0);
             wait_for_run();
+            cr_expect_str_eq(kit_name_of(pid), NAME);
         }
     }
     cr_expect_neq(getsid(0), pid);
@@ -329,7 +401,7 @@ Test(child, descriptors_that_are_free)
             close(fd);
         if (child_fork(NAME, count_and_wait, &one, &c, NULL) < 0 || c.go_fd > low + 2)
             _exit(1);
-        while (!str_eq(kit_name_of(c.id.pid), NAME))
+        while (!str_eq(kit_name_of(c.id.pid), CHILD_WAITING))
             io_sleep_ms(1);
         if (!str_eq(kit_list_fds(c.id.pid, buf, sizeof buf), "0 1 2 3"))
             _exit(2);
@@ -354,7 +426,7 @@ Test(child, survives_memory_pressure)
         cr_skip_test("needs CAP_SYS_RESOURCE");
     snprintf(path, sizeof path, "/proc/%d/oom_score_adj", (int)c.id.pid);
     cr_assert_gt(io_read_at(AT_FDCWD, "/proc/self/oom_score_adj", before, sizeof before), 0);
-    kit_wait_for_name(c.id.pid, NAME);
+    kit_wait_for_name(c.id.pid, CHILD_WAITING);
     cr_assert_gt(io_read_at(AT_FDCWD, path, after, sizeof after), 0);
     cr_expect_str_eq(after, before, "as long as it waits it is like its parent");
     cr_expect_eq(child_go(&c, NULL), 0);

@@ -179,8 +179,8 @@ static bool has_open(pid_t pid, const struct stat *file)
     struct dirent *entry;
 
     snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
-    dir = opendir(path);
-    while (dir && !found && (entry = readdir(dir))) {
+    dir = io_opendir_at(AT_FDCWD, path);
+    while (!found && (entry = io_next_entry(dir))) {
         struct stat st;
 
         found = fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 && st.st_dev == file->st_dev &&
