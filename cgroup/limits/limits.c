@@ -21,7 +21,7 @@ const struct cg_value *cg_limit_value(const struct cg_limits *limits, size_t off
 static void add_file(struct arena *a, struct cg_files *out, const struct cg_limit_row *row,
                      const char *file, const char *text)
 {
-    struct cg_file *f = arena_push(a, &out->items, &out->count, sizeof *f);
+    struct cg_file *f = &ARENA_APPEND(a, out->items, out->count);
 
     *f = (struct cg_file){.ctl = row->ctl, .file = file, .text = text, .flags = row->flags};
 }
@@ -616,7 +616,7 @@ static int add_unified(const struct cg_limits *l, struct arena *a, struct cg_fil
                              "linux.resources.unified: \"%s\" is also set by another member of "
                              "linux.resources; keep one of them",
                              shown);
-        struct cg_file *f = arena_push(a, &out->items, &out->count, sizeof *f);
+        struct cg_file *f = &ARENA_APPEND(a, out->items, out->count);
 
         *f = (struct cg_file){.ctl = ctl, .file = u->file, .text = u->text, .flags = CG_FILE_LINES};
     }
@@ -634,9 +634,7 @@ int cg_limits_files(const struct cg_limits *limits, bool v2, struct arena *a, st
         if (!row_is_set(row, limits))
             continue;
         if (!row_file(row, v2)) {
-            const char **w = arena_push(a, warnings, warning_count, sizeof *w);
-
-            *w =
+            ARENA_APPEND(a, *warnings, *warning_count) =
                 arena_printf(a, "linux.resources.%s has no counterpart on cgroup %s and is not set",
                              row->name, v2 ? "v2" : "v1");
             continue;

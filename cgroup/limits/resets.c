@@ -151,12 +151,11 @@ static bool is_in(const struct cg_files *files, const char *file, const char *te
 
 static void warn(const char *file, struct arena *a, const char ***warnings, size_t *warning_count)
 {
-    const char **w = arena_push(a, warnings, warning_count, sizeof *w);
-
-    *w = arena_printf(a,
-                      "linux.resources.unified: how %s was before it was set is not known; it "
-                      "stays as it is",
-                      file);
+    ARENA_APPEND(a, *warnings, *warning_count) =
+        arena_printf(a,
+                     "linux.resources.unified: how %s was before it was set is not known; it "
+                     "stays as it is",
+                     file);
 }
 
 /* Lists of several containers behind one another name a file more than once. */
@@ -172,7 +171,7 @@ static bool is_repeated(const struct cg_files *files, size_t i)
 void cg_files_append(struct arena *a, struct cg_files *files, const struct cg_files *more)
 {
     for (size_t i = 0; i < more->count; i++) {
-        struct cg_file *f = arena_push(a, &files->items, &files->count, sizeof *f);
+        struct cg_file *f = &ARENA_APPEND(a, files->items, files->count);
 
         *f = more->items[i];
     }
@@ -195,7 +194,7 @@ static void end_idle(const struct cg_files *before, const struct cg_files *after
             shares = shares || !cg_files_get(after, f->file);
     }
     if (idle && shares)
-        *(struct cg_file *)arena_push(a, &ret->items, &ret->count, sizeof *idle) = (struct cg_file){
+        ARENA_APPEND(a, ret->items, ret->count) = (struct cg_file){
             .ctl = idle->ctl, .file = idle->file, .text = "0", .flags = CG_FILE_RESET};
 }
 
@@ -219,7 +218,7 @@ void cg_files_change(const struct cg_files *before, const struct cg_files *after
         text = text_without(f, now, &row, a);
         if (!text || is_in(ret, f->file, text))
             continue;
-        reset = arena_push(a, &ret->items, &ret->count, sizeof *reset);
+        reset = &ARENA_APPEND(a, ret->items, ret->count);
         *reset = (struct cg_file){
             .ctl = f->ctl,
             .file = f->file,

@@ -12,7 +12,7 @@
 
 static void warn(struct arena *a, struct plan *p, const char *text)
 {
-    *(const char **)arena_push(a, &p->warnings, &p->warning_count, sizeof text) = text;
+    ARENA_APPEND(a, p->warnings, p->warning_count) = text;
 }
 
 static int merge_annotations(const struct plan_input *in, struct oci_annotations *ret,
@@ -230,7 +230,7 @@ static void drop_domain_files(struct arena *a, struct plan *p)
         const struct cg_file *f = &p->overhead_files.items[i];
 
         if (CG_CTL_THREADED & CG_CTL_BIT(f->ctl))
-            *(struct cg_file *)arena_push(a, &kept.items, &kept.count, sizeof *f) = *f;
+            ARENA_APPEND(a, kept.items, kept.count) = *f;
         else
             warn(a, p,
                  arena_printf(a,

@@ -23,7 +23,7 @@ struct plan_input run_plan_input(const struct run *run)
 static void push_container(struct arena *a, struct json_list *list,
                            const struct record_container *c)
 {
-    *(struct record_container *)arena_push(a, &list->items, &list->count, sizeof *c) = *c;
+    JSON_APPEND(a, *list, struct record_container) = *c;
 }
 
 static void find_others(struct run *run)

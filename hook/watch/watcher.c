@@ -269,8 +269,7 @@ static void carry_over(struct watch *w)
         const struct oci_resources *now =
             drift_resources(&w->drift, c->id, c->resources, &w->record_arena);
 
-        *(struct record_container *)arena_push(&w->record_arena, &before.items, &before.count,
-                                               sizeof *c) = *c;
+        JSON_APPEND(&w->record_arena, before, struct record_container) = *c;
         if (now && now != c->resources) {
             struct oci_resources *copy = arena_alloc(&w->record_arena, sizeof *copy);
 
