@@ -61,6 +61,10 @@ struct json_pair {
 /* The i-th element of a json_list as an lvalue. */
 #define JSON_AT(list, type, i) (((type *)(list).items)[i])
 
+/* One more at its end, likewise. */
+#define JSON_APPEND(a, list, type)                                                                 \
+    (*(type *)arena_push((a), &(list).items, &(list).count, sizeof(type)))
+
 struct json_table;
 
 struct json_field {

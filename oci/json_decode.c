@@ -217,7 +217,7 @@ static int store_i64(struct json_decoder *p, const struct json_field *field, con
     if (field->kind == JSON_I64_LIST) {
         struct json_list *list = top(p)->list;
 
-        *(int64_t *)arena_push(p->arena, &list->items, &list->count, sizeof value) = value;
+        JSON_APPEND(p->arena, *list, int64_t) = value;
         return value_done(p);
     }
     *(struct json_i64 *)(void *)(top(p)->object + field->offset) =
@@ -278,8 +278,7 @@ int json_decode_string(struct json_decoder *p, const unsigned char *string, size
     list = top(p)->list;
     switch (top(p)->place) {
     case IN_STRING_LIST:
-        *(char **)arena_push(p->arena, &list->items, &list->count, sizeof(char *)) =
-            arena_strndup(p->arena, text, len);
+        JSON_APPEND(p->arena, *list, char *) = arena_strndup(p->arena, text, len);
         return value_done(p);
     case IN_STRING_MAP:
         JSON_AT(*list, struct json_pair, list->count - 1).value =
@@ -340,7 +339,7 @@ int json_decode_key(struct json_decoder *p, const unsigned char *string, size_t 
     f = top(p);
     if (f->place == IN_OBJECT)
         return object_key(p, f, text, len);
-    pair = arena_push(p->arena, &f->list->items, &f->list->count, sizeof *pair);
+    pair = &JSON_APPEND(p->arena, *f->list, struct json_pair);
     pair->key = arena_strndup(p->arena, text, len);
     f->key = pair->key;
     return 1;

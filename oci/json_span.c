@@ -80,7 +80,7 @@ size_t json_span_members(const char *text, struct json_span object, struct arena
 
     *ret = NULL;
     while (next_item(text, &pos, object.end)) {
-        struct json_member *m = arena_push(a, ret, &count, sizeof *m);
+        struct json_member *m = &ARENA_APPEND(a, *ret, count);
 
         m->key = (struct json_span){pos, string_end(text, pos, object.end)};
         pos = skip_blank(text, m->key.end, object.end); /* at the colon */
@@ -98,7 +98,7 @@ size_t json_span_elements(const char *text, struct json_span list, struct arena 
 
     *ret = NULL;
     while (next_item(text, &pos, list.end)) {
-        struct json_span *s = arena_push(a, ret, &count, sizeof *s);
+        struct json_span *s = &ARENA_APPEND(a, *ret, count);
 
         *s = (struct json_span){pos, value_end(text, pos, list.end)};
         pos = s->end;

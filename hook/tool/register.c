@@ -94,7 +94,7 @@ struct editor {
 
 static void edit(struct editor *ed, size_t begin, size_t end, const char *text)
 {
-    struct edit *new = arena_push(ed->arena, &ed->edits, &ed->count, sizeof *new);
+    struct edit *new = &ARENA_APPEND(ed->arena, ed->edits, ed->count);
 
     *new = (struct edit){begin, end, text};
 }

@@ -68,8 +68,7 @@ static int carry(struct register_request *request, const char *option, const cha
     int r = check_value(option, value, is_path, e);
 
     if (r == 0)
-        *(char **)arena_push(a, &list->items, &list->count, sizeof(char *)) =
-            arena_printf(a, "%s=%s", option, value);
+        JSON_APPEND(a, *list, char *) = arena_printf(a, "%s=%s", option, value);
     return r;
 }
 
