@@ -221,8 +221,7 @@ static void print_json(const char *path, const char *program, const struct regis
     json_string(w, "program", program);
     json_open_object(w, "stages");
     for (size_t i = 0; i < REGISTER_STAGES; i++)
-        json_string(w, stage_name((enum stage)(STAGE_PRESTART + i)),
-                    register_action_name(result->actions[i]));
+        json_string(w, stage_name((enum stage)(STAGE_PRESTART + i)), result->actions[i]);
     json_close_object(w);
     json_close_object(w);
     fputs(json_writer_text(w, NULL), stdout);
@@ -236,10 +235,10 @@ static void print_text(const char *path, const struct register_result *result)
 
     printf("%s: ", str_escape(path, shown, sizeof shown));
     for (size_t i = 0; i < REGISTER_STAGES; i++) {
-        if (result->actions[i] == REGISTER_ABSENT)
+        if (str_eq(result->actions[i], "absent"))
             continue;
         printf("%s%s %s", separator, stage_name((enum stage)(STAGE_PRESTART + i)),
-               register_action_name(result->actions[i]));
+               result->actions[i]);
         separator = ", ";
     }
     puts(*separator ? "" : "no entry of ours");
