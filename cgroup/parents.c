@@ -4,13 +4,13 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "base/links.h"
 #include "base/str.h"
 #include "cgroup/host.h"
 #include "cgroup/path.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -19,25 +19,21 @@
 #define LOCK_TIMEOUT_MS 10000
 
 struct marker {
-    char name[24];
-    char content[PATH_MAX];
+    char key[LINKS_KEY_SIZE];
+    char text[PATH_MAX];
 };
 
 static void marker_for(const struct cg_hierarchy *h, const char *path, struct marker *ret)
 {
-    snprintf(ret->content, sizeof ret->content, "%s:%s", h->name, path);
-    snprintf(ret->name, sizeof ret->name, "%016" PRIx64, str_hash(ret->content));
+    snprintf(ret->text, sizeof ret->text, "%s:%s", h->name, path);
+    links_key(ret->text, ret->key);
 }
 
 static bool has_marker(const struct cg_parents *p, const struct marker *m)
 {
-    char content[PATH_MAX];
-    ssize_t len = readlinkat(p->dirfd, m->name, content, sizeof content - 1);
+    char text[PATH_MAX];
 
-    if (len < 0)
-        return false;
-    content[len] = '\0';
-    return str_eq(content, m->content);
+    return links_get(p->dirfd, m->key, text) && str_eq(text, m->text);
 }
 
 /* An O_PATH descriptor cannot be locked, and a lock belongs to the open file: open anew. */
@@ -56,6 +52,7 @@ int cg_parents_make(struct cg_parents *p, const struct cg_hierarchy *h, const ch
     char shown[PATH_MAX];
     autofd locked = FD_NONE;
     struct marker m;
+    int r;
 
     if (p && p->dirfd >= 0) {
         locked = lock(p);
@@ -64,51 +61,20 @@ int cg_parents_make(struct cg_parents *p, const struct cg_hierarchy *h, const ch
         if (faccessat(h->fd, relative, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
             return 0;
         marker_for(h, path, &m);
-        if (symlinkat(m.content, p->dirfd, m.name) < 0 && errno != EEXIST)
-            return err_sys(e, -errno, "cannot remember that %s is made by us",
+        r = links_set(p->dirfd, m.key, m.text);
+        if (r < 0 && r != -EEXIST)
+            return err_sys(e, r, "cannot remember that %s is made by us",
                            cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
     }
     if (mkdirat(h->fd, relative, 0755) < 0) {
-        int r = -errno;
-
+        r = -errno;
         if (locked >= 0)
-            unlinkat(p->dirfd, m.name, 0);
+            links_drop(p->dirfd, m.key);
         return r == -EEXIST ? 0
                             : err_sys(e, r, "cannot make %s",
                                       cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
     }
     return 0;
-}
-
-void cg_parents_sweep(struct cg_parents *p, const struct cg_host *host)
-{
-    autofd fd = p->dirfd >= 0 ? openat(p->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : FD_NONE;
-    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
-    struct dirent *entry;
-
-    if (!dir)
-        return;
-    fd_take(&fd); /* the stream's now */
-    while ((entry = readdir(dir))) {
-        char content[PATH_MAX], *path;
-        ssize_t len = readlinkat(p->dirfd, entry->d_name, content, sizeof content - 3);
-
-        if (len <= 0)
-            continue;
-        content[len] = '\0';
-        path = strchr(content, '/');
-        if (!path || path == content)
-            continue;
-        path[-1] = '\0';
-        for (size_t i = 0; i < host->count; i++) {
-            if (str_eq(host->hierarchies[i].name, content)) {
-                /* cg_parents_remove() takes a path in the parent, so any child's name will do. */
-                strcat(path, "/-");
-                cg_parents_remove(p, &host->hierarchies[i], path);
-                break;
-            }
-        }
-    }
 }
 
 void cg_parents_remove(struct cg_parents *p, const struct cg_hierarchy *h, const char *path)
@@ -132,6 +98,37 @@ void cg_parents_remove(struct cg_parents *p, const struct cg_hierarchy *h, const
         /* Busy: another sandbox lives there and will remove it. */
         if (unlinkat(h->fd, cg_path_relative(parent), AT_REMOVEDIR) < 0 && errno != ENOENT)
             return;
-        unlinkat(p->dirfd, m.name, 0);
+        links_drop(p->dirfd, m.key);
     }
+}
+
+struct sweep {
+    struct cg_parents *parents;
+    const struct cg_host *host;
+};
+
+/* cg_parents_remove() sees to the markers of what it removes, so no row is left to be dropped. */
+static bool remove_marked(char *text, const void *arg)
+{
+    const struct sweep *sweep = arg;
+    char *path = strchr(text, '/'), child[PATH_MAX + 2];
+
+    if (!path || path == text)
+        return false;
+    path[-1] = '\0';
+    /* It takes a path in the parent, so any child's name will do. */
+    snprintf(child, sizeof child, "%s/-", path);
+    for (size_t i = 0; i < sweep->host->count; i++) {
+        if (str_eq(sweep->host->hierarchies[i].name, text))
+            cg_parents_remove(sweep->parents, &sweep->host->hierarchies[i], child);
+    }
+    return false;
+}
+
+void cg_parents_sweep(struct cg_parents *p, const struct cg_host *host)
+{
+    const struct sweep sweep = {p, host};
+
+    if (p->dirfd >= 0)
+        links_sweep(p->dirfd, remove_marked, &sweep);
 }

@@ -160,13 +160,13 @@ static int set_devices(struct cg_controller *c, const struct cg_dev_table *devic
 {
     struct arena a = ARENA_INIT;
     int i = index_of(c, CG_CTL_DEVICES);
-    struct cg_dev_v1 form;
+    struct cg_dev_exceptions form;
     int r;
 
     /* Without the controller the runtime restricts no devices here either. */
     if (i < 0)
         return 0;
-    r = cg_dev_v1_form(devices, &a, &form, e);
+    r = cg_dev_exceptions_make(devices, &a, &form, e);
     if (r == 0)
         r = cg_dev_v1_apply(c->fds[i], &form, e);
     if (r < 0 && r != -ENOTSUP) {

@@ -13,7 +13,7 @@
  * names any of them. The table is turned into the first form if it can be, else into the second;
  * for a list whose exceptions would have to subtract there is none.
  */
-struct cg_dev_v1 {
+struct cg_dev_exceptions {
     bool allow_all; /* exceptions are denials */
     struct cg_dev_entry
         *exceptions; /* in an arena, sorted; access is what is allowed (or denied) */
@@ -21,8 +21,8 @@ struct cg_dev_v1 {
 };
 
 /* 0; -ENOTSUP v1 cannot express the table, with the offending device in @e. */
-int cg_dev_v1_form(const struct cg_dev_table *t, struct arena *a, struct cg_dev_v1 *ret,
-                   struct err *e);
+int cg_dev_exceptions_make(const struct cg_dev_table *t, struct arena *a,
+                           struct cg_dev_exceptions *ret, struct err *e);
 
 /*
  * Bring a cgroup's device list to @want: what is in force (devices.list) is read first.
@@ -37,6 +37,6 @@ int cg_dev_v1_form(const struct cg_dev_table *t, struct arena *a, struct cg_dev_
  * @dirfd  the cgroup in the devices hierarchy; O_PATH will do.
  * Idempotent. 0; -errno with file and line in @e. EPERM means the parent cgroup does not allow it.
  */
-int cg_dev_v1_apply(int dirfd, const struct cg_dev_v1 *want, struct err *e);
+int cg_dev_v1_apply(int dirfd, const struct cg_dev_exceptions *want, struct err *e);
 
 #endif

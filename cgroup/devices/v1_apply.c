@@ -163,7 +163,7 @@ static int write_missing(struct writer *w, const struct cg_dev_entry *list, size
     return 0;
 }
 
-int cg_dev_v1_apply(int dirfd, const struct cg_dev_v1 *want, struct err *e)
+int cg_dev_v1_apply(int dirfd, const struct cg_dev_exceptions *want, struct err *e)
 {
     autoarena a = ARENA_INIT;
     CLEANUP(writer_close)

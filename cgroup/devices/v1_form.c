@@ -53,7 +53,7 @@ static struct slice slice_of(const struct cg_dev_table *t, char type)
 /* What is being made, and why it cannot be when it cannot. */
 struct form {
     struct arena *a;
-    struct cg_dev_v1 v1;
+    struct cg_dev_exceptions v1;
     uint8_t flip; /* exceptions state the bits of an entry XOR this */
     bool failed;
     struct cg_dev_entry narrow, wide; /* an entry, and the wider one that it would subtract from */
@@ -146,8 +146,8 @@ static struct form make_form(const struct cg_dev_table *t, bool allow_all, struc
     return f;
 }
 
-int cg_dev_v1_form(const struct cg_dev_table *t, struct arena *a, struct cg_dev_v1 *ret,
-                   struct err *e)
+int cg_dev_exceptions_make(const struct cg_dev_table *t, struct arena *a,
+                           struct cg_dev_exceptions *ret, struct err *e)
 {
     struct form deny = make_form(t, false, a);
     struct form allow;

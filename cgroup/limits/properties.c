@@ -409,7 +409,7 @@ static bool is_class(const struct cg_dev_entry *entry)
 }
 
 /* A denial: the first exception for less than a whole type, which could be left out as well. */
-static int refuse_denial(const struct cg_dev_v1 *form, struct err *e)
+static int refuse_denial(const struct cg_dev_exceptions *form, struct err *e)
 {
     size_t i = 0;
     char shown[48];
@@ -435,7 +435,7 @@ static const char *node_of(const struct cg_dev_entry *entry, struct arena *a)
 }
 
 /* The compiled form of "allow everything", as "deny all but". */
-static bool is_everything(const struct cg_dev_v1 *form)
+static bool is_everything(const struct cg_dev_exceptions *form)
 {
     return form->count == 2 && is_class(&form->exceptions[0]) && is_class(&form->exceptions[1]) &&
            form->exceptions[0].access == CG_DEV_RWM && form->exceptions[1].access == CG_DEV_RWM;
@@ -449,10 +449,10 @@ int cg_properties_devices(const struct cg_dev_table *table, struct arena *a,
     struct cg_property_device *list = NULL;
     struct cg_property *p;
     struct err why = ERR_INIT;
-    struct cg_dev_v1 form;
+    struct cg_dev_exceptions form;
     size_t count = 0;
     bool everything;
-    int r = cg_dev_v1_form(&devices, a, &form, &why);
+    int r = cg_dev_exceptions_make(&devices, a, &form, &why);
 
     if (r < 0)
         return err_set(e, r,

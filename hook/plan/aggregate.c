@@ -106,7 +106,7 @@ static void convert_network(const struct oci_network *network, struct arena *a,
     }
 }
 
-void resources_to_limits(const struct oci_resources *r, struct arena *a, struct cg_limits *ret)
+void aggregate_container(const struct oci_resources *r, struct arena *a, struct cg_limits *ret)
 {
     *ret = (struct cg_limits){0};
     if (!r)
@@ -342,9 +342,9 @@ static void add_overhead(struct cg_limits *limits, int64_t bytes)
         limits->memory_swap.value = add_saturating(limits->memory_swap.value, bytes);
 }
 
-int resources_aggregate(const struct cg_limits *containers, size_t count,
-                        int64_t memory_overhead_bytes, struct arena *a, struct cg_limits *ret,
-                        struct err *e)
+int aggregate_limits(const struct cg_limits *containers, size_t count,
+                     int64_t memory_overhead_bytes, struct arena *a, struct cg_limits *ret,
+                     struct err *e)
 {
     int r;
 
@@ -367,7 +367,7 @@ int resources_aggregate(const struct cg_limits *containers, size_t count,
     return r < 0 ? r : unite(containers, count, true, a, &ret->cpuset_mems, e);
 }
 
-void resources_keep_cpuset(struct cg_limits *limits)
+void aggregate_keep_cpuset(struct cg_limits *limits)
 {
     *limits = (struct cg_limits){
         .cpuset_cpus = limits->cpuset_cpus,

@@ -14,7 +14,7 @@
  * signed 64 bits hold are the largest there is. NULL means no limits.
  * Lists live in @a, texts are borrowed from @r.
  */
-void resources_to_limits(const struct oci_resources *r, struct arena *a, struct cg_limits *ret);
+void aggregate_container(const struct oci_resources *r, struct arena *a, struct cg_limits *ret);
 
 /*
  * The sandbox's limits: one container's as they are; of several the sum of CPU bandwidth, shares,
@@ -25,11 +25,11 @@ void resources_to_limits(const struct oci_resources *r, struct arena *a, struct 
  * @memory_overhead_bytes  is added to a memory limit, and to memory and swap.
  * 0; -EINVAL a cpuset list that cannot be read, with the member in @e.
  */
-int resources_aggregate(const struct cg_limits *containers, size_t count,
-                        int64_t memory_overhead_bytes, struct arena *a, struct cg_limits *ret,
-                        struct err *e);
+int aggregate_limits(const struct cg_limits *containers, size_t count,
+                     int64_t memory_overhead_bytes, struct arena *a, struct cg_limits *ret,
+                     struct err *e);
 
 /* What `resources = kata` leaves of the limits: the cpuset. */
-void resources_keep_cpuset(struct cg_limits *limits);
+void aggregate_keep_cpuset(struct cg_limits *limits);
 
 #endif

@@ -103,7 +103,7 @@ int device_list_own(const struct oci_resources *resources, struct arena *a,
     return 0;
 }
 
-int device_list_make(const struct oci_resources *resources, const struct hook_config *hook,
+int device_list_make(const struct oci_resources *resources, const struct settings *settings,
                      const struct facts *facts, bool sandbox_cgroup_only, struct arena *a,
                      struct cg_dev_rules *ret, struct err *e)
 {
@@ -112,7 +112,7 @@ int device_list_make(const struct oci_resources *resources, const struct hook_co
     if (r < 0)
         return r;
     allow_nodes(a, ret, facts, facts_default_devices, facts_default_device_count);
-    if (hook->virtualization_devices) {
+    if (settings->virtualization_devices) {
         allow_nodes(a, ret, facts, facts_hypervisor_devices, facts_hypervisor_device_count);
         allow_nodes(a, ret, facts, facts_virtualization_devices, facts_virtualization_device_count);
     }
@@ -125,7 +125,7 @@ int device_list_make(const struct oci_resources *resources, const struct hook_co
         allow_node(a, ret, facts, facts_loop_control);
         allow(a, ret, 'b', 7, CG_DEV_ANY, CG_DEV_RWM);
     }
-    for (size_t i = 0; i < hook->extra_devices.count; i++)
-        allow_node(a, ret, facts, JSON_AT(hook->extra_devices, char *, i));
+    for (size_t i = 0; i < settings->extra_devices.count; i++)
+        allow_node(a, ret, facts, JSON_AT(settings->extra_devices, char *, i));
     return 0;
 }

@@ -25,7 +25,7 @@ int device_list_own(const struct oci_resources *resources, struct arena *a,
  * turned off, the wildcards that a VMM needs, extra devices; with @sandbox_cgroup_only loop devices
  * too. 0; -EINVAL a rule of config.json that means nothing.
  */
-int device_list_make(const struct oci_resources *resources, const struct hook_config *hook,
+int device_list_make(const struct oci_resources *resources, const struct settings *settings,
                      const struct facts *facts, bool sandbox_cgroup_only, struct arena *a,
                      struct cg_dev_rules *ret, struct err *e);
 

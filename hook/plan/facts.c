@@ -41,19 +41,20 @@ static void look_at(const char *path, struct arena *a, struct facts *ret)
     node->minor = minor(st.st_rdev);
 }
 
-void facts_gather(enum cg_mode mode, const struct hook_config *config, struct arena *a,
+void facts_gather(enum cg_mode mode, const struct settings *settings, struct arena *a,
                   struct facts *ret)
 {
     *ret = (struct facts){.mode = mode};
     for (size_t i = 0; i < facts_default_device_count; i++)
         look_at(facts_default_devices[i], a, ret);
     look_at(facts_loop_control, a, ret);
-    for (size_t i = 0; config->virtualization_devices && i < facts_hypervisor_device_count; i++)
+    for (size_t i = 0; settings->virtualization_devices && i < facts_hypervisor_device_count; i++)
         look_at(facts_hypervisor_devices[i], a, ret);
-    for (size_t i = 0; config->virtualization_devices && i < facts_virtualization_device_count; i++)
+    for (size_t i = 0; settings->virtualization_devices && i < facts_virtualization_device_count;
+         i++)
         look_at(facts_virtualization_devices[i], a, ret);
-    for (size_t i = 0; i < config->extra_devices.count; i++)
-        look_at(JSON_AT(config->extra_devices, char *, i), a, ret);
+    for (size_t i = 0; i < settings->extra_devices.count; i++)
+        look_at(JSON_AT(settings->extra_devices, char *, i), a, ret);
 }
 
 const struct device_node *facts_device(const struct facts *facts, const char *path)

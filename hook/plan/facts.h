@@ -36,9 +36,9 @@ extern const char *const facts_virtualization_devices[];
 extern const size_t facts_virtualization_device_count;
 extern const char facts_loop_control[];
 
-/* stat(2) all of these and config->extra_devices. Never fails: what cannot be read does not exist.
+/* stat(2) all of these and settings->extra_devices. Never fails: what cannot be read does not exist.
  */
-void facts_gather(enum cg_mode mode, const struct hook_config *config, struct arena *a,
+void facts_gather(enum cg_mode mode, const struct settings *settings, struct arena *a,
                   struct facts *ret);
 
 /* NULL when the path was not asked about or does not exist. */

@@ -88,7 +88,7 @@ static int decide_nested(struct plan *p, struct err *e)
     return 0;
 }
 
-static void place_overhead(const struct hook_config *hook, struct plan *p, struct arena *a)
+static void place_overhead(const struct settings *settings, struct plan *p, struct arena *a)
 {
     const char *threads = p->sandbox_path;
 
@@ -102,7 +102,7 @@ static void place_overhead(const struct hook_config *hook, struct plan *p, struc
             arena_printf(a, "kata-overhead-%s.scope", cg_unit_escape(a, p->sandbox_id));
         p->overhead_path = cg_path_join(a, "/kata.slice/" PLAN_OVERHEAD_SLICE, p->overhead_unit);
     } else {
-        p->overhead_path = cg_path_join(a, hook->overhead_parent, p->sandbox_id);
+        p->overhead_path = cg_path_join(a, settings->overhead_parent, p->sandbox_id);
     }
 }
 
@@ -119,7 +119,7 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
         .stage = in->stage,
         .container_id = in->state->id,
         .mode = in->facts->mode,
-        .layout = in->hook->layout,
+        .layout = in->settings->layout,
     };
     r = cg_name_check(in->state->id, "state.id", e);
     if (r == 0)
@@ -127,14 +127,14 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
     if (r == 0)
         r = policy_role(&annotations, in->state->id, &p->role, &p->sandbox_id, e);
     if (r == 0)
-        r = policy_sandbox_cgroup_only(in->hook, in->only_argument, &annotations, &policy, e);
+        r = policy_sandbox_cgroup_only(in->settings, in->only_argument, &annotations, &policy, e);
     if (r == 0)
         r = cg_cgroups_path_parse(spec ? spec->cgroups_path : NULL, in->state->id, a, &path, e);
     if (r < 0)
         return r;
     p->sandbox_cgroup_only = policy.sandbox_cgroup_only;
     p->policy_source = policy.source;
-    r = policy_pinning(in->hook, &annotations, &p->pinning, e);
+    r = policy_pinning(in->settings, &annotations, &p->pinning, e);
     if (r == 0)
         r = decide_nested(p, e);
     if (r < 0)
@@ -142,7 +142,7 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
     p->refused = policy.warning;
     if (policy.warning)
         warn(a, p, policy.warning);
-    base = arena_printf(a, "%s%s", in->hook->prefix,
+    base = arena_printf(a, "%s%s", in->settings->prefix,
                         p->role == ROLE_SINGLE ? path.name : p->sandbox_id);
     r = cg_name_check(base, "linux.cgroupsPath with prefix", e);
     if (r < 0)
@@ -155,19 +155,19 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
         place_nested(in->process_path, base, p, a);
     p->vcpu_path = p->sandbox_path;
     if (!p->sandbox_cgroup_only)
-        place_overhead(in->hook, p, a);
+        place_overhead(in->settings, p, a);
     return 0;
 }
 
 int plan_devices(const struct oci_resources *const *containers, size_t count,
-                 const struct hook_config *hook, const struct facts *facts, bool only,
+                 const struct settings *settings, const struct facts *facts, bool only,
                  struct arena *a, struct cg_dev_table *ret, struct err *e)
 {
     struct cg_dev_table *tables = arena_alloc(a, (count + 1) * sizeof *tables);
 
     for (size_t i = 0; i < count; i++) {
         struct cg_dev_rules rules;
-        int r = device_list_make(containers[i], hook, facts, only, a, &rules, e);
+        int r = device_list_make(containers[i], settings, facts, only, a, &rules, e);
 
         if (r == 0)
             r = cg_dev_compile(&rules, a, &tables[i], e);
@@ -188,20 +188,20 @@ static bool cpu_is_leafs(const struct plan *p, bool sandbox_cgroup_only)
 }
 
 int plan_limits(const struct oci_resources *const *containers, size_t count,
-                const struct hook_config *hook, const struct facts *facts, bool sandbox_cgroup_only,
-                struct arena *a, struct plan *p, struct err *e)
+                const struct settings *settings, const struct facts *facts,
+                bool sandbox_cgroup_only, struct arena *a, struct plan *p, struct err *e)
 {
     struct cg_limits *each = arena_alloc(a, (count + 1) * sizeof *each);
     struct cg_limits limits;
     int r;
 
     for (size_t i = 0; i < count; i++)
-        resources_to_limits(containers[i], a, &each[i]);
-    r = resources_aggregate(each, count, hook->memory_overhead_bytes, a, &limits, e);
+        aggregate_container(containers[i], a, &each[i]);
+    r = aggregate_limits(each, count, settings->memory_overhead_bytes, a, &limits, e);
     if (r < 0)
         return r;
-    if (hook->resources == RESOURCES_KATA)
-        resources_keep_cpuset(&limits);
+    if (settings->resources == RESOURCES_KATA)
+        aggregate_keep_cpuset(&limits);
     r = cg_limits_files(&limits, facts->mode == CG_MODE_V2, a, &p->sandbox_files, &p->warnings,
                         &p->warning_count, e);
     if (r == 0 && p->systemd && !cpu_is_leafs(p, sandbox_cgroup_only))
@@ -210,13 +210,13 @@ int plan_limits(const struct oci_resources *const *containers, size_t count,
 }
 
 int plan_sandbox(const struct oci_resources *const *containers, size_t count,
-                 const struct hook_config *hook, const struct facts *facts,
+                 const struct settings *settings, const struct facts *facts,
                  bool sandbox_cgroup_only, struct arena *a, struct plan *p, struct err *e)
 {
-    int r = plan_limits(containers, count, hook, facts, sandbox_cgroup_only, a, p, e);
+    int r = plan_limits(containers, count, settings, facts, sandbox_cgroup_only, a, p, e);
 
     return r < 0 ? r
-                 : plan_devices(containers, count, hook, facts, sandbox_cgroup_only, a,
+                 : plan_devices(containers, count, settings, facts, sandbox_cgroup_only, a,
                                 &p->device_table, e);
 }
 
@@ -247,7 +247,7 @@ static int plan_overhead(const struct plan_input *in, struct arena *a, struct pl
     struct cg_limits limits;
     int r;
 
-    resources_to_limits(in->hook->overhead_limits, a, &limits);
+    aggregate_container(in->settings->overhead_limits, a, &limits);
     r = cg_limits_files(&limits, p->mode == CG_MODE_V2, a, &p->overhead_files, &p->warnings,
                         &p->warning_count, e);
     if (r < 0) {
@@ -284,7 +284,7 @@ static int plan_properties(struct plan *p, struct arena *a, struct err *e)
 
 static void add_warnings(const struct plan_input *in, struct arena *a, struct plan *p)
 {
-    bool hypervisor = !in->hook->virtualization_devices;
+    bool hypervisor = !in->settings->virtualization_devices;
 
     if (in->facts->foreign)
         warn(a, p, PLAN_FOREIGN);
@@ -294,8 +294,8 @@ static void add_warnings(const struct plan_input *in, struct arena *a, struct pl
         warn(a, p,
              "neither /dev/kvm nor /dev/mshv exists on this host: guests run without hardware "
              "virtualisation");
-    for (size_t i = 0; i < in->hook->extra_devices.count; i++) {
-        const char *path = JSON_AT(in->hook->extra_devices, char *, i);
+    for (size_t i = 0; i < in->settings->extra_devices.count; i++) {
+        const char *path = JSON_AT(in->settings->extra_devices, char *, i);
 
         if (!facts_device(in->facts, path))
             warn(a, p, arena_printf(a, "extra_devices: %s does not exist and is left out", path));
@@ -340,21 +340,22 @@ static void warn_denied_nodes(const struct cg_dev_rules *own, const struct facts
  */
 static int plan_nested(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
 {
-    const struct hook_config *hook = in->hook;
+    const struct settings *settings = in->settings;
     struct cg_dev_rules own = {0};
     int r = device_list_own(p->resources, a, &own, e);
 
     if (r < 0)
         return r;
-    if (hook->virtualization_devices) {
+    if (settings->virtualization_devices) {
         warn_denied_nodes(&own, in->facts, facts_hypervisor_devices, facts_hypervisor_device_count,
                           a, p);
         warn_denied_nodes(&own, in->facts, facts_virtualization_devices,
                           facts_virtualization_device_count, a, p);
     }
-    for (size_t i = 0; i < hook->extra_devices.count; i++)
-        warn_denied(&own, facts_device(in->facts, JSON_AT(hook->extra_devices, char *, i)), a, p);
-    if (hook->memory_overhead_bytes > 0)
+    for (size_t i = 0; i < settings->extra_devices.count; i++)
+        warn_denied(&own, facts_device(in->facts, JSON_AT(settings->extra_devices, char *, i)), a,
+                    p);
+    if (settings->memory_overhead_bytes > 0)
         warn(a, p,
              "memory_overhead_bytes has no effect with layout nested: the memory limit is the "
              "runtime's own");
@@ -364,8 +365,8 @@ static int plan_nested(const struct plan_input *in, struct arena *a, struct plan
 /* What the v1 backend will need; asked here, so that it is refused before anything is touched. */
 static int check_device_table(const struct plan *p, struct arena *a, struct err *e)
 {
-    struct cg_dev_v1 form;
-    int r = p->mode == CG_MODE_V2 ? 0 : cg_dev_v1_form(&p->device_table, a, &form, e);
+    struct cg_dev_exceptions form;
+    int r = p->mode == CG_MODE_V2 ? 0 : cg_dev_exceptions_make(&p->device_table, a, &form, e);
 
     if (r < 0 && e)
         e->bad_input = true;
@@ -379,9 +380,9 @@ static int check_alone(const struct plan *p, const struct plan_input *in, struct
     const struct oci_resources *own = p->resources;
     struct plan alone = {.mode = p->mode, .systemd = p->systemd};
 
-    return in->other_count == 0
-               ? 0
-               : plan_limits(&own, 1, in->hook, in->facts, p->sandbox_cgroup_only, a, &alone, e);
+    return in->other_count == 0 ? 0
+                                : plan_limits(&own, 1, in->settings, in->facts,
+                                              p->sandbox_cgroup_only, a, &alone, e);
 }
 
 int plan_make(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
@@ -399,8 +400,8 @@ int plan_make(const struct plan_input *in, struct arena *a, struct plan *p, stru
             add_warnings(in, a, p);
         return r;
     }
-    r = device_list_make(p->resources, in->hook, in->facts, p->sandbox_cgroup_only, a, &p->devices,
-                         e);
+    r = device_list_make(p->resources, in->settings, in->facts, p->sandbox_cgroup_only, a,
+                         &p->devices, e);
     if (r < 0)
         return r;
     all = arena_alloc(a, (in->other_count + 1) * sizeof(const struct oci_resources *));
@@ -409,8 +410,8 @@ int plan_make(const struct plan_input *in, struct arena *a, struct plan *p, stru
     all[in->other_count] = p->resources;
     r = check_alone(p, in, a, e);
     if (r == 0)
-        r = plan_sandbox(all, in->other_count + 1, in->hook, in->facts, p->sandbox_cgroup_only, a,
-                         p, e);
+        r = plan_sandbox(all, in->other_count + 1, in->settings, in->facts, p->sandbox_cgroup_only,
+                         a, p, e);
     if (r == 0)
         r = check_device_table(p, a, e);
     if (r == 0 && !p->sandbox_cgroup_only)

@@ -5,7 +5,7 @@
 /*
  * The decision: from (state, config, configuration file, command line, facts about the host, the
  * sandbox's other containers) to everything that will be done. Pure; printed by `plan`, applied by
- * lifecycle.c. If something cannot be seen in a plan, it is decided in the wrong place.
+ * hook/stages. If something cannot be seen in a plan, it is decided in the wrong place.
  */
 
 #include "cgroup/devices/devices.h"
@@ -36,7 +36,7 @@ struct plan_input {
     enum stage stage;
     const struct oci_state *state;
     const struct oci_config *config;
-    const struct hook_config *hook;
+    const struct settings *settings;
     struct json_bool only_argument; /* --sandbox-cgroup-only */
     const struct facts *facts;
     /* Where the container's process is, for layout nested: some runtimes put it below the cgroup
@@ -90,17 +90,17 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *ret, s
  * 0; -EINVAL as plan_make().
  */
 int plan_sandbox(const struct oci_resources *const *containers, size_t count,
-                 const struct hook_config *hook, const struct facts *facts,
+                 const struct settings *settings, const struct facts *facts,
                  bool sandbox_cgroup_only, struct arena *a, struct plan *ret, struct err *e);
 
 /* The part of plan_sandbox() that is about limits: only @ret's sandbox_files and warnings. */
 int plan_limits(const struct oci_resources *const *containers, size_t count,
-                const struct hook_config *hook, const struct facts *facts, bool sandbox_cgroup_only,
-                struct arena *a, struct plan *ret, struct err *e);
+                const struct settings *settings, const struct facts *facts,
+                bool sandbox_cgroup_only, struct arena *a, struct plan *ret, struct err *e);
 
 /* The part of plan_sandbox() that is about devices: what any container's list allows. */
 int plan_devices(const struct oci_resources *const *containers, size_t count,
-                 const struct hook_config *hook, const struct facts *facts,
+                 const struct settings *settings, const struct facts *facts,
                  bool sandbox_cgroup_only, struct arena *a, struct cg_dev_table *ret,
                  struct err *e);
 

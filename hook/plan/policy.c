@@ -116,16 +116,16 @@ int policy_parse_bool(const char *text, bool *ret)
     return -EINVAL;
 }
 
-static bool is_allowed(const struct hook_config *config, const char *annotation)
+static bool is_allowed(const struct settings *settings, const char *annotation)
 {
-    for (size_t i = 0; i < config->allowed_annotations.count; i++) {
-        if (str_eq(JSON_AT(config->allowed_annotations, char *, i), annotation))
+    for (size_t i = 0; i < settings->allowed_annotations.count; i++) {
+        if (str_eq(JSON_AT(settings->allowed_annotations, char *, i), annotation))
             return true;
     }
     return false;
 }
 
-int policy_sandbox_cgroup_only(const struct hook_config *config, struct json_bool argument,
+int policy_sandbox_cgroup_only(const struct settings *settings, struct json_bool argument,
                                const struct oci_annotations *annotations, struct policy *ret,
                                struct err *e)
 {
@@ -134,8 +134,8 @@ int policy_sandbox_cgroup_only(const struct hook_config *config, struct json_boo
     bool wanted;
 
     *ret = (struct policy){.source = POLICY_DEFAULT};
-    if (config->sandbox_cgroup_only.set)
-        *ret = (struct policy){config->sandbox_cgroup_only.value, POLICY_CONFIG, NULL};
+    if (settings->sandbox_cgroup_only.set)
+        *ret = (struct policy){settings->sandbox_cgroup_only.value, POLICY_CONFIG, NULL};
     if (argument.set)
         *ret = (struct policy){argument.value, POLICY_ARGUMENT, NULL};
     if (!text)
@@ -143,7 +143,7 @@ int policy_sandbox_cgroup_only(const struct hook_config *config, struct json_boo
     if (policy_parse_bool(text, &wanted) < 0)
         return err_input(e, "annotation " ONLY_ANNOTATION ": \"%s\" is neither true nor false",
                          str_escape(text, shown, sizeof shown));
-    if (!wanted && ret->sandbox_cgroup_only && !is_allowed(config, ONLY_ANNOTATION)) {
+    if (!wanted && ret->sandbox_cgroup_only && !is_allowed(settings, ONLY_ANNOTATION)) {
         ret->warning =
             "annotation " ONLY_ANNOTATION "=false is refused: the administrator's policy is "
             "true and allowed_annotations does not list it";
@@ -153,13 +153,13 @@ int policy_sandbox_cgroup_only(const struct hook_config *config, struct json_boo
     return 0;
 }
 
-int policy_pinning(const struct hook_config *config, const struct oci_annotations *annotations,
+int policy_pinning(const struct settings *settings, const struct oci_annotations *annotations,
                    bool *ret, struct err *e)
 {
     const char *text = annotations->enable_vcpus_pinning;
     char shown[64];
 
-    *ret = config->enable_vcpus_pinning;
+    *ret = settings->enable_vcpus_pinning;
     if (text && policy_parse_bool(text, ret) < 0)
         return err_input(e, "annotation " PINNING_ANNOTATION ": \"%s\" is neither true nor false",
                          str_escape(text, shown, sizeof shown));

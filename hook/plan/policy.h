@@ -41,7 +41,7 @@ struct policy {
  * @argument  the command line's word, not set if it has none.
  * 0; -EINVAL the annotation is no boolean.
  */
-int policy_sandbox_cgroup_only(const struct hook_config *config, struct json_bool argument,
+int policy_sandbox_cgroup_only(const struct settings *settings, struct json_bool argument,
                                const struct oci_annotations *annotations, struct policy *ret,
                                struct err *e);
 
@@ -54,7 +54,7 @@ int policy_parse_bool(const char *text, bool *ret);
  * that the sandbox's cpuset does not give.
  * 0; -EINVAL the annotation is no boolean.
  */
-int policy_pinning(const struct hook_config *config, const struct oci_annotations *annotations,
+int policy_pinning(const struct settings *settings, const struct oci_annotations *annotations,
                    bool *ret, struct err *e);
 
 #endif

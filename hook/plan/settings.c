@@ -13,7 +13,7 @@
 
 #define CONFIG_MAX_BYTES ((size_t)1 << 20)
 
-/* The file as it is written; hook_config is what it means. */
+/* The file as it is written; struct settings is what it means. */
 struct file {
     struct json_bool sandbox_cgroup_only;
     char *resources;
@@ -109,7 +109,7 @@ static int check_lists(const char *path, const struct file *f, struct err *e)
 }
 
 static int check_names(const char *path, const struct file *f, struct arena *a,
-                       struct hook_config *ret, struct err *e)
+                       struct settings *ret, struct err *e)
 {
     int r = 0;
 
@@ -133,7 +133,7 @@ static int check_names(const char *path, const struct file *f, struct arena *a,
     return r;
 }
 
-static int resolve(const char *path, const struct file *f, struct arena *a, struct hook_config *ret,
+static int resolve(const char *path, const struct file *f, struct arena *a, struct settings *ret,
                    struct err *e)
 {
     int resources = choose(path, "resources", f->resources, "aggregate", "kata", e);
@@ -144,7 +144,7 @@ static int resolve(const char *path, const struct file *f, struct arena *a, stru
 
     if (resources < 0 || layout < 0 || no_vcpu < 0 || leftovers < 0)
         return -EINVAL;
-    *ret = (struct hook_config){
+    *ret = (struct settings){
         .sandbox_cgroup_only = f->sandbox_cgroup_only,
         .resources = resources ? RESOURCES_KATA : RESOURCES_AGGREGATE,
         .layout = layout ? LAYOUT_NESTED : LAYOUT_SIBLING,
@@ -171,8 +171,8 @@ static int resolve(const char *path, const struct file *f, struct arena *a, stru
     return r < 0 ? r : check_lists(path, f, e);
 }
 
-int hook_config_read(const char *path, bool must_exist, struct arena *a, struct hook_config *ret,
-                     struct err *e)
+int settings_read(const char *path, bool must_exist, struct arena *a, struct settings *ret,
+                  struct err *e)
 {
     struct file f = {0};
     const struct json_doc doc = {.table = &table, .dest = &f};

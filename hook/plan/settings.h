@@ -12,7 +12,7 @@
 
 #include <stdbool.h>
 
-#define HOOK_CONFIG_DEFAULT_PATH "/etc/oci-sandbox-cgroup/config.json"
+#define SETTINGS_DEFAULT_PATH "/etc/oci-sandbox-cgroup/config.json"
 
 enum resources_mode { RESOURCES_AGGREGATE, RESOURCES_KATA };
 enum layout { LAYOUT_SIBLING, LAYOUT_NESTED };
@@ -21,7 +21,7 @@ enum leftovers { LEFTOVERS_MOVE, LEFTOVERS_KILL };
 
 const char *layout_name(enum layout layout);
 
-struct hook_config {
+struct settings {
     struct json_bool sandbox_cgroup_only; /* not set: the default, false */
     enum resources_mode resources;
     enum layout layout;
@@ -48,7 +48,7 @@ struct hook_config {
  * 0; -EINVAL unknown key, wrong type or value, marked as bad input with the key in @e; other
  * -errno.
  */
-int hook_config_read(const char *path, bool must_exist, struct arena *a, struct hook_config *ret,
-                     struct err *e);
+int settings_read(const char *path, bool must_exist, struct arena *a, struct settings *ret,
+                  struct err *e);
 
 #endif

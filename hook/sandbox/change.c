@@ -24,17 +24,17 @@ static struct cg_files may_be_set(const struct change_input *in, const struct cg
                                   struct arena *a)
 {
     const struct oci_resources *const *all = resources_of(in->before, a);
-    struct hook_config hook = *in->hook;
+    struct settings settings = *in->settings;
     struct cg_files files = {0};
 
     cg_files_append(a, &files, together);
     /* It may have said so when they were set. */
-    hook.resources = RESOURCES_AGGREGATE;
+    settings.resources = RESOURCES_AGGREGATE;
     for (size_t i = 0; i < in->before->count; i++) {
         struct plan alone = {.mode = in->facts->mode, .systemd = in->systemd};
 
-        if (plan_limits(&all[i], 1, &hook, in->facts, in->sandbox_cgroup_only, a, &alone, NULL) ==
-            0)
+        if (plan_limits(&all[i], 1, &settings, in->facts, in->sandbox_cgroup_only, a, &alone,
+                        NULL) == 0)
             cg_files_append(a, &files, &alone.sandbox_files);
     }
     return files;
@@ -50,11 +50,11 @@ void change_make(const struct change_input *in, struct plan *after, struct arena
 
     *ret = (struct change){.devices = after->device_table};
     if (in->before->count > 0) {
-        ret->can_go_back = plan_limits(all, in->before->count, in->hook, in->facts,
+        ret->can_go_back = plan_limits(all, in->before->count, in->settings, in->facts,
                                        in->sandbox_cgroup_only, a, &back, NULL) == 0;
         ret->devices_can_go_back =
-            plan_devices(all, in->before->count, in->hook, in->facts, in->sandbox_cgroup_only, a,
-                         &ret->devices_back, NULL) == 0;
+            plan_devices(all, in->before->count, in->settings, in->facts, in->sandbox_cgroup_only,
+                         a, &ret->devices_back, NULL) == 0;
     }
     before = may_be_set(in, &back.sandbox_files, a);
     cg_files_change(&before, &after->sandbox_files, v2, a, &ret->files, &after->warnings,

@@ -26,7 +26,7 @@ struct change {
     "the sandbox keeps its device list, which is also that of containers that are gone: %s"
 
 struct change_input {
-    const struct hook_config *hook;
+    const struct settings *settings;
     const struct facts *facts;
     bool systemd, sandbox_cgroup_only;
     /*

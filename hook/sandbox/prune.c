@@ -5,8 +5,9 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "hook/sandbox/claim.h"
+#include "hook/sandbox/links.h"
 #include "hook/sandbox/sandbox.h"
+#include "hook/sandbox/state_dir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,15 +30,15 @@ static bool has_watcher(const struct record *r)
 }
 
 static enum prune_result prune(const struct state_dir *state, const struct cg_host *host,
-                               const struct hook_config *config, const char *sandbox_id,
+                               const struct settings *settings, const char *sandbox_id,
                                enum how how, struct err *e)
 {
     autoarena a = ARENA_INIT;
-    struct record_lock lock;
+    struct state_lock lock;
     struct record record;
     enum record_state st;
     enum prune_result result = PRUNE_DEAD;
-    int r = record_lock(state, sandbox_id, false, 0, &lock, NULL);
+    int r = state_lock(state, sandbox_id, false, 0, &lock, NULL);
 
     /* A stage was killed before it made the lock. */
     if (r == -ENOENT)
@@ -56,51 +57,38 @@ static enum prune_result prune(const struct state_dir *state, const struct cg_ho
     else if (how == LOOK)
         result = PRUNE_DEAD;
     else if (st != RECORD_VALID)
-        record_remove(state, sandbox_id, record.sandbox_path, &lock);
-    else if (sandbox_destroy(state, host, &record, config,
+        state_remove(state, sandbox_id, record.sandbox_path, &lock);
+    else if (sandbox_destroy(state, host, &record, settings,
                              how == IN_PASSING ? SOME_PATIENCE_MS : SANDBOX_PATIENCE_MS, &lock,
                              e) < 0)
         result = PRUNE_FAILED;
-    record_unlock(&lock);
+    state_unlock(&lock);
     return result;
 }
 
 enum prune_result prune_one(const struct state_dir *state, const struct cg_host *host,
-                            const struct hook_config *config, const char *sandbox_id, bool dry_run,
+                            const struct settings *settings, const char *sandbox_id, bool dry_run,
                             struct err *e)
 {
-    return prune(state, host, config, sandbox_id, dry_run ? LOOK : REMOVE, e);
+    return prune(state, host, settings, sandbox_id, dry_run ? LOOK : REMOVE, e);
 }
 
 void prune_some(const struct state_dir *state, const struct cg_host *host,
-                const struct hook_config *config, const char *except)
+                const struct settings *settings, const char *except)
 {
     char ids[SOME][NAME_MAX + 1];
-    size_t count = record_sample(state, SOME, ids);
+    size_t count = state_sample(state, SOME, ids);
 
     for (size_t i = 0; i < count; i++) {
         if (!str_eq(ids[i], except))
-            prune(state, host, config, ids[i], IN_PASSING, NULL);
+            prune(state, host, settings, ids[i], IN_PASSING, NULL);
     }
 }
 
 void prune_rest(const struct state_dir *state, const struct cg_host *host)
 {
     struct cg_parents parents = state->parents;
-    int fd = openat(state->containers, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
-    struct dirent *entry;
 
-    while (dir && (entry = readdir(dir))) {
-        char target[NAME_MAX + 1];
-        ssize_t len = readlinkat(state->containers, entry->d_name, target, NAME_MAX);
-
-        if (len <= 0)
-            continue;
-        target[len] = '\0';
-        if (faccessat(state->sandboxes, target, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
-            record_unlink(state, entry->d_name, target);
-    }
-    claim_sweep(state);
+    links_sweep_dead(state);
     cg_parents_sweep(&parents, host);
 }

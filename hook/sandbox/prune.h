@@ -5,9 +5,9 @@
 /* Removing what dead sandboxes left: the last line of defence against leaks. */
 
 #include "cgroup/host.h"
-#include "hook/sandbox/record.h"
+#include "hook/sandbox/state_dir.h"
 
-struct hook_config;
+struct settings;
 
 enum prune_result {
     PRUNE_ALIVE,  /* a container of it lives, or a stage is at work on it: not touched */
@@ -21,7 +21,7 @@ enum prune_result {
  * @e  why it failed.
  */
 enum prune_result prune_one(const struct state_dir *state, const struct cg_host *host,
-                            const struct hook_config *config, const char *sandbox_id, bool dry_run,
+                            const struct settings *settings, const char *sandbox_id, bool dry_run,
                             struct err *e);
 
 /*
@@ -30,7 +30,7 @@ enum prune_result prune_one(const struct state_dir *state, const struct cg_host 
  * left to that, and a busy one to a later setup: nobody is made to wait. Says nothing, never fails.
  */
 void prune_some(const struct state_dir *state, const struct cg_host *host,
-                const struct hook_config *config, const char *except);
+                const struct settings *settings, const char *except);
 
 /* Links of containers and claims whose sandbox is gone, and parent cgroups that nobody needs. */
 void prune_rest(const struct state_dir *state, const struct cg_host *host);

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "hook/plan/plan.h"
 #include "hook/sandbox/child.h"
+#include "hook/sandbox/links.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -96,14 +97,14 @@ void sandbox_close(struct sandbox *s)
 
 /* Empty one cgroup of what is left in it. */
 static int evacuate(struct cg_controller *c, const struct record *r,
-                    const struct hook_config *config, struct err *e)
+                    const struct settings *settings, struct err *e)
 {
     autoarena a = ARENA_INIT;
     const char *where = r->parent_path;
     unsigned moved = 0;
     int ret;
 
-    if (config->leftovers == LEFTOVERS_KILL)
+    if (settings->leftovers == LEFTOVERS_KILL)
         return cg_kill(c, SIGKILL, e);
     ret = cg_move_to(c, r->parent_path, &moved, &where, &a, e);
     if (moved > 0)
@@ -112,7 +113,7 @@ static int evacuate(struct cg_controller *c, const struct record *r,
 }
 
 static int remove_cgroup(struct cg_controller *c, const struct record *r,
-                         const struct hook_config *config, int timeout_ms, struct err *e)
+                         const struct settings *settings, int timeout_ms, struct err *e)
 {
     struct err own = ERR_INIT;
     int ret = 0;
@@ -124,7 +125,7 @@ static int remove_cgroup(struct cg_controller *c, const struct record *r,
         if (ret == -ENOENT)
             return cg_delete(c, 0, e);
         if (ret == 0)
-            ret = evacuate(c, r, config, &own);
+            ret = evacuate(c, r, settings, &own);
         if (ret == 0)
             ret = cg_delete(c, timeout_ms / REMOVE_ROUNDS, &own);
         if (ret != -EBUSY)
@@ -133,12 +134,12 @@ static int remove_cgroup(struct cg_controller *c, const struct record *r,
     return ret < 0 ? err_set(e, ret, "%s", own.text) : 0;
 }
 
-int sandbox_remove(struct sandbox *s, const struct record *r, const struct hook_config *config,
+int sandbox_remove(struct sandbox *s, const struct record *r, const struct settings *settings,
                    int timeout_ms, struct err *e)
 {
     /* The overhead first: on v2 it is a child of the sandbox cgroup. */
-    int first = s->has_overhead ? remove_cgroup(&s->overhead, r, config, timeout_ms, e) : 0;
-    int second = remove_cgroup(&s->vcpu, r, config, timeout_ms, e);
+    int first = s->has_overhead ? remove_cgroup(&s->overhead, r, settings, timeout_ms, e) : 0;
+    int second = remove_cgroup(&s->vcpu, r, settings, timeout_ms, e);
 
     return first < 0 ? first : second;
 }
@@ -201,8 +202,8 @@ void sandbox_end_children(const struct cg_host *host, const struct record *r)
 }
 
 int sandbox_destroy(const struct state_dir *state, const struct cg_host *host,
-                    const struct record *r, const struct hook_config *config, int timeout_ms,
-                    struct record_lock *lock, struct err *e)
+                    const struct record *r, const struct settings *settings, int timeout_ms,
+                    struct state_lock *lock, struct err *e)
 {
     struct cg_parents parents = state->parents;
     struct sandbox s;
@@ -210,12 +211,13 @@ int sandbox_destroy(const struct state_dir *state, const struct cg_host *host,
 
     first = stop_children(r, e);
     sandbox_init(&s, host, &parents, r);
-    ret = sandbox_remove(&s, r, config, timeout_ms, e);
+    ret = sandbox_remove(&s, r, settings, timeout_ms, e);
     sandbox_close(&s);
     if (first < 0 || ret < 0)
         return first < 0 ? first : ret;
     for (size_t i = 0; i < r->containers.count; i++)
-        record_unlink(state, JSON_AT(r->containers, struct record_container, i).id, r->sandbox_id);
-    record_remove(state, r->sandbox_id, r->sandbox_path, lock);
+        links_drop_container(state, JSON_AT(r->containers, struct record_container, i).id,
+                             r->sandbox_id);
+    state_remove(state, r->sandbox_id, r->sandbox_path, lock);
     return 0;
 }

@@ -9,6 +9,7 @@
 #include "cgroup/systemd.h"
 #include "hook/plan/settings.h"
 #include "hook/sandbox/record.h"
+#include "hook/sandbox/state_dir.h"
 
 /* How long the removal of a sandbox waits for its cgroups. */
 #define SANDBOX_PATIENCE_MS 5000
@@ -35,7 +36,7 @@ void sandbox_close(struct sandbox *s);
  * and reports the first. @timeout_ms is how long a busy directory is waited for. Idempotent. 0;
  * -errno: something is left, and the record must stay.
  */
-int sandbox_remove(struct sandbox *s, const struct record *r, const struct hook_config *config,
+int sandbox_remove(struct sandbox *s, const struct record *r, const struct settings *settings,
                    int timeout_ms, struct err *e);
 
 /* End every process in the cgroups that runs this very program: watchers and placeholders that no
@@ -47,7 +48,7 @@ void sandbox_end_children(const struct cg_host *host, const struct record *r);
  * the record stays, so that prune can go on. The lock is released when the record is gone.
  */
 int sandbox_destroy(const struct state_dir *state, const struct cg_host *host,
-                    const struct record *r, const struct hook_config *config, int timeout_ms,
-                    struct record_lock *lock, struct err *e);
+                    const struct record *r, const struct settings *settings, int timeout_ms,
+                    struct state_lock *lock, struct err *e);
 
 #endif

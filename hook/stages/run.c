@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "hook/sandbox/links.h"
 
 #include <errno.h>
 
@@ -13,7 +14,7 @@ struct plan_input run_plan_input(const struct run *run)
         .stage = run->stage,
         .state = &run->input->state,
         .config = run->input->has_config ? &run->input->config : NULL,
-        .hook = run->request->hook,
+        .settings = run->request->settings,
         .only_argument = run->request->only_argument,
         .facts = &run->facts,
         .process_path = run->process_path,
@@ -45,7 +46,7 @@ static void find_others(struct run *run)
 
 int run_lock(struct run *run, const char *sandbox_id, bool make, struct err *e)
 {
-    int r = record_lock(&run->state, sandbox_id, make, RUN_LOCK_TIMEOUT_MS, &run->lock, e);
+    int r = state_lock(&run->state, sandbox_id, make, RUN_LOCK_TIMEOUT_MS, &run->lock, e);
 
     if (r == 0)
         r = record_read(&run->lock, run->a, &run->before, &run->found, e);
@@ -81,7 +82,7 @@ struct change run_change(const struct run *run, struct plan *plan)
 {
     const struct json_list none = {0};
     const struct change_input in = {
-        .hook = run->request->hook,
+        .settings = run->request->settings,
         .facts = &run->facts,
         .systemd = plan->systemd,
         .sandbox_cgroup_only = plan->sandbox_cgroup_only,
@@ -99,7 +100,7 @@ void run_unlink_dropped(const struct run *run, const struct record *now)
         const char *id = JSON_AT(run->before.containers, struct record_container, i).id;
 
         if (!record_find(now, id))
-            record_unlink(&run->state, id, run->before.sandbox_id);
+            links_drop_container(&run->state, id, run->before.sandbox_id);
     }
 }
 

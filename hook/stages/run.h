@@ -3,13 +3,13 @@
 #define HOOK_STAGES_RUN_H
 
 /*
- * One run of a stage, and what setup (lifecycle.c) and teardown (teardown.c) share. Internal to
- * these.
+ * One run of a stage, and what setup.c and teardown.c share. Internal to this room.
  */
 
 #include "hook/sandbox/change.h"
 #include "hook/sandbox/record.h"
-#include "hook/stages/setup.h"
+#include "hook/sandbox/state_dir.h"
+#include "hook/stages/stages.h"
 
 /* Shorter than any hook timeout that makes sense, longer than any stage takes. */
 #define RUN_LOCK_TIMEOUT_MS 10000
@@ -22,7 +22,7 @@ struct run {
     struct cg_host host;
     struct state_dir state;
     struct facts facts;
-    struct record_lock lock;
+    struct state_lock lock;
     struct record before; /* the record as it was found */
     enum record_state found;
     /*
@@ -38,7 +38,7 @@ struct run {
 /* What the plan of this stage is made from; without other containers. */
 struct plan_input run_plan_input(const struct run *run);
 
-/* Lock a sandbox and read its record. Errors as record_lock() and record_read(). */
+/* Lock a sandbox and read its record. Errors as state_lock() and record_read(). */
 int run_lock(struct run *run, const char *sandbox_id, bool make, struct err *e);
 
 /* The resources of containers of a record. Lives in the run's arena. */
@@ -57,6 +57,9 @@ void run_unlink_dropped(const struct run *run, const struct record *now);
 
 /* What a plan says of a sandbox that has no record yet, or none that can be read. */
 struct record run_planned_record(const struct plan *p, struct arena *a);
+
+/* prestart, createRuntime and poststart. Idempotent; on failure nothing is left of it. 0; -errno. */
+int run_set_up(struct run *run, struct err *e);
 
 /* poststop. Idempotent. 0, also when nothing was ever set up; -errno of the first step that failed.
  */

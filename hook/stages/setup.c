@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hook/stages/setup.h"
+
+/* prestart, createRuntime, poststart: a container comes, and with the first one its sandbox. See run.h. */
 
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "hook/sandbox/claim.h"
+#include "hook/sandbox/links.h"
 #include "hook/sandbox/prune.h"
 #include "hook/stages/placeholder.h"
 #include "hook/stages/run.h"
@@ -14,34 +15,6 @@
 #include "hook/watch/watcher.h"
 
 #include <errno.h>
-
-int lifecycle_read(int fd, enum stage *stage, struct arena *a, struct oci_input *ret, struct err *e)
-{
-    const struct oci_state *state = &ret->state;
-    struct err config_error = ERR_INIT;
-    int r = oci_input_read(fd, a, ret, e);
-
-    if (r == 0 && *stage == STAGE_NONE)
-        r = stage_from_state(state, stage, e);
-    if (r < 0 || ret->has_config)
-        return r;
-    if (!str_empty(state->bundle) && state->bundle[0] == '/')
-        r = oci_config_read_bundle(state->bundle, a, &ret->config, &config_error);
-    else
-        r = err_input(&config_error,
-                      "state.bundle: missing or not an absolute path, and there is no "
-                      "config document behind the state on standard input");
-    if (r == 0) {
-        ret->has_config = true;
-        return 0;
-    }
-    /* The bundle may be gone by then, or be "/" (a crun defect): the record is enough. */
-    if (stage_action(*stage) == ACTION_TEARDOWN)
-        return 0;
-    if (e)
-        *e = config_error;
-    return r;
-}
 
 struct setup {
     struct proc_id init;
@@ -125,8 +98,8 @@ static int ensure_watcher(struct run *run, struct setup *s, struct err *e)
 
     if (!s->sandbox.has_overhead || is_running(s->record.watcher))
         return 0;
-    r = watcher_fork(run->request->state_dir, s->record.sandbox_id, run->request->hook, &s->watcher,
-                     e);
+    r = watcher_fork(run->request->state_dir, s->record.sandbox_id, run->request->settings,
+                     &s->watcher, e);
     if (r == 0)
         s->record.watcher = record_process_new(run->a, &s->watcher.id);
     return r;
@@ -234,13 +207,13 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
         /* A watcher of this run is gone: the next stage starts another. */
         record_write(&run->lock, run->a, &run->before, NULL);
         if (!record_find(&run->before, run->plan.container_id))
-            record_unlink(&run->state, run->plan.container_id, run->plan.sandbox_id);
+            links_drop_container(&run->state, run->plan.container_id, run->plan.sandbox_id);
     } else if (run->found == RECORD_VALID) {
-        sandbox_destroy(&run->state, &run->host, &run->before, run->request->hook,
+        sandbox_destroy(&run->state, &run->host, &run->before, run->request->settings,
                         SANDBOX_PATIENCE_MS, &run->lock, NULL);
     } else if (sandbox_load(&s->sandbox, NULL) == -ENOENT) {
-        record_unlink(&run->state, run->plan.container_id, run->plan.sandbox_id);
-        record_remove(&run->state, run->plan.sandbox_id, run->plan.sandbox_path, &run->lock);
+        links_drop_container(&run->state, run->plan.container_id, run->plan.sandbox_id);
+        state_remove(&run->state, run->plan.sandbox_id, run->plan.sandbox_path, &run->lock);
     } else {
         /* Something could not be undone: the record stays, so that teardown or prune finds it. */
         err_hint(e, "; a cgroup made for it is still busy, `prune` removes it later");
@@ -296,10 +269,10 @@ static int let_go(struct setup *s, struct err *e)
 static int evict(struct run *run, const char *owner, struct err *e)
 {
     const struct plan *p = &run->plan;
-    struct record_lock lock;
+    struct state_lock lock;
     struct record record;
     enum record_state st;
-    int r = record_lock(&run->state, owner, true, RUN_LOCK_TIMEOUT_MS, &lock, e);
+    int r = state_lock(&run->state, owner, true, RUN_LOCK_TIMEOUT_MS, &lock, e);
 
     if (r < 0)
         return r;
@@ -310,11 +283,11 @@ static int evict(struct run *run, const char *owner, struct err *e)
                     "cgroupsPath of its own",
                     p->sandbox_path, owner);
     else if (r == 0 && st == RECORD_VALID)
-        r = sandbox_destroy(&run->state, &run->host, &record, run->request->hook,
+        r = sandbox_destroy(&run->state, &run->host, &record, run->request->settings,
                             SANDBOX_PATIENCE_MS, &lock, e);
     else if (r == 0)
-        record_remove(&run->state, owner, p->sandbox_path, &lock);
-    record_unlock(&lock);
+        state_remove(&run->state, owner, p->sandbox_path, &lock);
+    state_unlock(&lock);
     return r;
 }
 
@@ -325,8 +298,8 @@ static int claim(struct run *run, struct err *e)
     int r;
 
     do {
-        r = claim_take(&run->state, run->plan.sandbox_id, run->plan.sandbox_path, run->a, &owner,
-                       e);
+        r = links_claim(&run->state, run->plan.sandbox_id, run->plan.sandbox_path, run->a, &owner,
+                        e);
         if (r != -EEXIST)
             return r;
         r = evict(run, owner, e);
@@ -368,7 +341,7 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
     /* From here on teardown and prune know of everything that may exist. */
     if (r == 0) {
         s->wrote_record = true;
-        r = record_link(&run->state, run->plan.container_id, s->record.sandbox_id, e);
+        r = links_add_container(&run->state, run->plan.container_id, s->record.sandbox_id, e);
     }
     if (r == 0)
         r = record_write(&run->lock, run->a, &s->record, e);
@@ -392,7 +365,7 @@ static int place_now(struct run *run, struct setup *s, struct err *e)
     autofd kvm = vcpu_kvm_open();
     struct scan scan = {
         .sandbox = &s->sandbox,
-        .config = run->request->hook,
+        .settings = run->request->settings,
         .cautious = true,
         .kvm_dirfd = kvm,
         .own = {record_process_id(s->record.watcher).pid,
@@ -412,7 +385,7 @@ static int lock_fresh(struct run *run, struct err *e)
 
     if (r < 0 || run->found != RECORD_VALID || record_is_alive(&run->before))
         return r;
-    r = sandbox_destroy(&run->state, &run->host, &run->before, run->request->hook,
+    r = sandbox_destroy(&run->state, &run->host, &run->before, run->request->settings,
                         SANDBOX_PATIENCE_MS, &run->lock, e);
     return r < 0 ? r : run_lock(run, run->plan.sandbox_id, true, e);
 }
@@ -431,7 +404,7 @@ static int place_at_process(struct run *run, const struct proc_id *init, struct 
     return plan_place(&in, run->a, &run->plan, e);
 }
 
-static int set_up(struct run *run, struct err *e)
+int run_set_up(struct run *run, struct err *e)
 {
     const struct oci_state *state = &run->input->state;
     struct setup s = {
@@ -465,10 +438,10 @@ static int set_up(struct run *run, struct err *e)
     r = state_dir_open(run->request->state_dir, true, &run->state, e);
     if (r < 0)
         return r;
-    prune_some(&run->state, &run->host, run->request->hook, run->plan.sandbox_id);
+    prune_some(&run->state, &run->host, run->request->settings, run->plan.sandbox_id);
     r = lock_fresh(run, e);
     if (r < 0) {
-        record_abandon(&run->state, run->plan.sandbox_id, NULL, &run->lock);
+        state_abandon(&run->state, run->plan.sandbox_id, NULL, &run->lock);
         return r;
     }
     sandbox_init(&s.sandbox, &run->host, &run->state.parents, &s.record);
@@ -478,40 +451,7 @@ static int set_up(struct run *run, struct err *e)
     else if (stage_action(run->stage) == ACTION_UPDATE)
         r = place_now(run, &s, e);
     if (r < 0)
-        record_abandon(&run->state, run->plan.sandbox_id, run->plan.sandbox_path, &run->lock);
+        state_abandon(&run->state, run->plan.sandbox_id, run->plan.sandbox_path, &run->lock);
     sandbox_close(&s.sandbox);
-    return r;
-}
-
-int lifecycle_run(const struct request *request, const struct oci_input *input, struct arena *a,
-                  struct err *e)
-{
-    struct run run = {
-        .request = request,
-        .input = input,
-        .stage = request->stage,
-        .a = a,
-        .state = STATE_DIR_INIT,
-        .lock = RECORD_LOCK_INIT,
-    };
-    int r = cg_host_open(a, &run.host, e);
-
-    run.facts.foreign = r == 0 && cg_host_is_foreign(&run.host);
-    if (run.facts.foreign) {
-        /* Once in the life of a container. */
-        if (stage_action(run.stage) != ACTION_TEARDOWN)
-            log_msg(LEVEL_WARNING, "%s", PLAN_FOREIGN);
-    } else if (r == 0) {
-        if (stage_action(run.stage) == ACTION_TEARDOWN) {
-            run.facts.mode = run.host.mode;
-            r = run_tear_down(&run, e);
-        } else {
-            facts_gather(run.host.mode, request->hook, a, &run.facts);
-            r = set_up(&run, e);
-        }
-    }
-    record_unlock(&run.lock);
-    state_dir_close(&run.state);
-    cg_host_close(&run.host);
     return r;
 }

@@ -7,7 +7,7 @@
 #include "cgroup/path.h"
 #include "hook/log/log.h"
 #include "hook/sandbox/child.h"
-#include "hook/sandbox/claim.h"
+#include "hook/sandbox/links.h"
 #include "hook/stages/run.h"
 
 #include <errno.h>
@@ -39,7 +39,7 @@ static int remove_planned(struct run *run, struct err *e)
     const char *id;
     int r;
 
-    record_unlock(&run->lock);
+    state_unlock(&run->lock);
     if (!run->input->has_config || plan_place(&in, run->a, &run->plan, NULL) < 0)
         return 0;
     id = run->plan.sandbox_id;
@@ -49,10 +49,10 @@ static int remove_planned(struct run *run, struct err *e)
         r = run_lock(run, id, true, e);
     if (r < 0)
         return r;
-    if (run->found != RECORD_VALID && !claim_is_foreign(&run->state, id, run->plan.sandbox_path))
+    if (run->found != RECORD_VALID && !links_is_foreign(&run->state, id, run->plan.sandbox_path))
         remove_empty(run);
     if (run->found != RECORD_VALID)
-        record_remove(&run->state, id, run->plan.sandbox_path, &run->lock);
+        state_remove(&run->state, id, run->plan.sandbox_path, &run->lock);
     return 0;
 }
 
@@ -72,8 +72,8 @@ static int destroy_planned(struct run *run, const char *sandbox_id, struct err *
     err_reset(e);
     r = run_planned_record(&run->plan, run->a);
     sandbox_end_children(&run->host, &r);
-    record_unlink(&run->state, run->input->state.id, sandbox_id);
-    return sandbox_destroy(&run->state, &run->host, &r, run->request->hook, SANDBOX_PATIENCE_MS,
+    links_drop_container(&run->state, run->input->state.id, sandbox_id);
+    return sandbox_destroy(&run->state, &run->host, &r, run->request->settings, SANDBOX_PATIENCE_MS,
                            &run->lock, e);
 }
 
@@ -85,12 +85,12 @@ static int plan_rest(struct run *run, const struct record *after, struct plan *p
 {
     const struct oci_resources *const *all = run_resources(run, &after->containers);
     struct err why = ERR_INIT;
-    int r = plan_limits(all, after->containers.count, run->request->hook, &run->facts,
+    int r = plan_limits(all, after->containers.count, run->request->settings, &run->facts,
                         plan->sandbox_cgroup_only, run->a, plan, e);
 
     if (r < 0)
         return r;
-    r = plan_devices(all, after->containers.count, run->request->hook, &run->facts,
+    r = plan_devices(all, after->containers.count, run->request->settings, &run->facts,
                      plan->sandbox_cgroup_only, run->a, &plan->device_table, &why);
     if (r < 0) {
         log_msg(LEVEL_WARNING, CHANGE_KEPT_DEVICES, why.text);
@@ -111,7 +111,7 @@ static int rederive(struct run *run, struct record *after, struct err *e)
     struct change change;
     int r;
 
-    facts_gather(run->host.mode, run->request->hook, run->a, &run->facts);
+    facts_gather(run->host.mode, run->request->settings, run->a, &run->facts);
     r = plan_rest(run, after, &plan, e);
     if (r < 0 && r != -ENOTSUP)
         return r;
@@ -163,7 +163,7 @@ static int find_sandbox(struct run *run, const char **ret)
     struct plan_input in = run_plan_input(run);
     struct plan plan;
 
-    if (record_lookup(&run->state, run->input->state.id, run->a, ret) == 0)
+    if (state_lookup(&run->state, run->input->state.id, run->a, ret) == 0)
         return 0;
     if (plan_place(&in, run->a, &plan, NULL) < 0)
         return -ENOENT;
@@ -188,7 +188,7 @@ int run_tear_down(struct run *run, struct err *e)
     if (r == -ENOENT) {
         err_reset(e);
         /* A setup that was killed before it wrote a record has left no more. */
-        record_unlink(&run->state, id, NULL);
+        links_drop_container(&run->state, id, NULL);
         return remove_planned(run, e);
     }
     if (r == -EPROTO && e)
@@ -196,17 +196,17 @@ int run_tear_down(struct run *run, struct err *e)
     if (r < 0)
         return r;
     if (run->found != RECORD_VALID) {
-        record_unlink(&run->state, id, sandbox_id);
-        record_remove(&run->state, sandbox_id, run->before.sandbox_path, &run->lock);
+        links_drop_container(&run->state, id, sandbox_id);
+        state_remove(&run->state, sandbox_id, run->before.sandbox_path, &run->lock);
         return remove_planned(run, e);
     }
     if (run->before.containers.count > 0 && !record_find(&run->before, id)) {
         /* A stopped sandbox whose id is another container's; it is not ours to remove. */
-        record_unlink(&run->state, id, sandbox_id);
+        links_drop_container(&run->state, id, sandbox_id);
         return 0;
     }
     if (run->alive.count > 0)
         return shrink(run, e);
-    return sandbox_destroy(&run->state, &run->host, &run->before, run->request->hook,
+    return sandbox_destroy(&run->state, &run->host, &run->before, run->request->settings,
                            SANDBOX_PATIENCE_MS, &run->lock, e);
 }

@@ -108,12 +108,12 @@ static void check_devices(const struct cg_host *host, struct findings *f)
     }
 }
 
-static void check_nodes(const struct hook_config *config, enum cg_mode mode, struct findings *f)
+static void check_nodes(const struct settings *settings, enum cg_mode mode, struct findings *f)
 {
     struct facts facts;
     bool hypervisor = false;
 
-    facts_gather(mode, config, f->a, &facts);
+    facts_gather(mode, settings, f->a, &facts);
     for (size_t i = 0; i < facts_hypervisor_device_count; i++) {
         if (facts_device(&facts, facts_hypervisor_devices[i])) {
             add(f, "hypervisor", FINE, facts_hypervisor_devices[i]);
@@ -176,7 +176,7 @@ static void print_json(const struct cg_host *host, const struct findings *f)
     json_writer_free(w);
 }
 
-int verb_check(const struct options *o, const struct hook_config *config, struct arena *a,
+int verb_check(const struct options *o, const struct settings *settings, struct arena *a,
                struct err *e)
 {
     static const char *const marks[] = {[FINE] = "ok", [LIMITED] = "limited", [BROKEN] = "BROKEN"};
@@ -190,7 +190,7 @@ int verb_check(const struct options *o, const struct hook_config *config, struct
     check_namespace(&host, &f);
     check_threads(&host, &f);
     check_devices(&host, &f);
-    check_nodes(config, host.mode, &f);
+    check_nodes(settings, host.mode, &f);
     check_discovery(&f);
     check_manager(&f);
     if (o->json)

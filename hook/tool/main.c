@@ -6,8 +6,9 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "hook/log/log.h"
+#include "hook/plan/input.h"
 #include "hook/plan/settings.h"
-#include "hook/stages/setup.h"
+#include "hook/stages/stages.h"
 #include "hook/tool/options.h"
 #include "hook/tool/verbs.h"
 
@@ -18,44 +19,44 @@
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_BAD_INPUT = 2 };
 
-static int run_stage(const struct options *o, const struct hook_config *config, struct arena *a,
+static int run_stage(const struct options *o, const struct settings *settings, struct arena *a,
                      struct err *e)
 {
     struct request request = {
         .stage = o->stage,
         .state_dir = o->state_dir,
-        .hook = config,
+        .settings = settings,
         .only_argument = o->only,
     };
     struct oci_input input = {0};
-    int r = lifecycle_read(STDIN_FILENO, &request.stage, a, &input, e);
+    int r = input_read(STDIN_FILENO, &request.stage, a, &input, e);
 
     log_about.stage = stage_name(request.stage);
     log_about.container_id = input.state.id;
-    return r < 0 ? r : lifecycle_run(&request, &input, a, e);
+    return r < 0 ? r : stages_run(&request, &input, a, e);
 }
 
 static int run(const struct options *o, struct arena *a, struct err *e)
 {
-    static int (*const verbs[])(const struct options *, const struct hook_config *, struct arena *,
+    static int (*const verbs[])(const struct options *, const struct settings *, struct arena *,
                                 struct err *) = {
         [VERB_HOOK] = run_stage,   [VERB_PLAN] = verb_plan,     [VERB_CHECK] = verb_check,
         [VERB_LIST] = verb_list,   [VERB_SHOW] = verb_show,     [VERB_DELETE] = verb_delete,
         [VERB_PRUNE] = verb_prune, [VERB_UPDATE] = verb_update,
     };
-    struct hook_config config;
+    struct settings settings;
     int r;
 
     if (o->verb == VERB_REGISTER)
         return verb_register(o, NULL, a, e);
-    r = hook_config_read(o->config_path ? o->config_path : HOOK_CONFIG_DEFAULT_PATH,
-                         o->config_path != NULL, a, &config, e);
+    r = settings_read(o->config_path ? o->config_path : SETTINGS_DEFAULT_PATH,
+                      o->config_path != NULL, a, &settings, e);
     if (r < 0)
         return r;
-    if (o->log_level && log_level_parse(o->log_level, &config.log_level) < 0)
+    if (o->log_level && log_level_parse(o->log_level, &settings.log_level) < 0)
         return err_input(e, "--log-level is none of error, warning, info, debug");
-    log_set_level(config.log_level);
-    return verbs[o->verb](o, &config, a, e);
+    log_set_level(settings.log_level);
+    return verbs[o->verb](o, &settings, a, e);
 }
 
 /* A caller may have closed them; a file that we open must not end up as our stdout. */

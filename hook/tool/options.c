@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "hook/plan/policy.h"
-#include "hook/sandbox/record.h"
+#include "hook/sandbox/state_dir.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -202,7 +202,7 @@ int options_parse(int argc, char **argv, struct options *ret, struct err *e)
 {
     int id, r;
 
-    *ret = (struct options){.verb = VERB_HOOK, .state_dir = RECORD_DEFAULT_STATE_DIR};
+    *ret = (struct options){.verb = VERB_HOOK, .state_dir = STATE_DIR_DEFAULT};
     opterr = 0;
     while ((id = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         if (id == '?' || id == ':')

@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "base/utf8.h"
 #include "hook/plan/stage.h"
-#include "hook/sandbox/record.h"
+#include "hook/sandbox/state_dir.h"
 #include "hook/tool/register.h"
 #include "hook/tool/verbs.h"
 #include "oci/state.h"
@@ -90,7 +90,7 @@ static int make_request(const struct options *o, struct arena *a, struct registe
         r = carry(ret, "--sandbox-cgroup-only", o->only.value ? "true" : "false", false, a, e);
     if (r == 0 && o->config_path)
         r = carry(ret, "--config", o->config_path, true, a, e);
-    if (r == 0 && !str_eq(o->state_dir, RECORD_DEFAULT_STATE_DIR))
+    if (r == 0 && !str_eq(o->state_dir, STATE_DIR_DEFAULT))
         r = carry(ret, "--state-dir", o->state_dir, true, a, e);
     if (r == 0 && o->log_level && log_level_parse(o->log_level, &level) < 0)
         return err_input(e, "--log-level is none of error, warning, info, debug");
@@ -245,7 +245,7 @@ static void print_text(const char *path, const struct register_result *result)
     puts(*separator ? "" : "no entry of ours");
 }
 
-int verb_register(const struct options *o, const struct hook_config *config, struct arena *a,
+int verb_register(const struct options *o, const struct settings *settings, struct arena *a,
                   struct err *e)
 {
     CLEANUP(target_close) struct target t = {.dirfd = FD_NONE, .fd = FD_NONE};
@@ -253,7 +253,7 @@ int verb_register(const struct options *o, const struct hook_config *config, str
     struct register_result result;
     int r = make_request(o, a, &request, e);
 
-    (void)config;
+    (void)settings;
     if (r == 0)
         r = read_target(o->file, a, &t, e);
     if (r == 0)

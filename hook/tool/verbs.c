@@ -6,11 +6,13 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "cgroup/path.h"
+#include "hook/plan/input.h"
 #include "hook/plan/plan.h"
 #include "hook/sandbox/prune.h"
 #include "hook/sandbox/record.h"
 #include "hook/sandbox/sandbox.h"
-#include "hook/stages/setup.h"
+#include "hook/sandbox/state_dir.h"
+
 #include "hook/vcpu/vcpu.h"
 #include "hook/watch/placement.h"
 #include "hook/watch/scan.h"
@@ -28,7 +30,7 @@ static void print_writer(struct json_writer *w)
     json_writer_free(w);
 }
 
-int verb_plan(const struct options *o, const struct hook_config *config, struct arena *a,
+int verb_plan(const struct options *o, const struct settings *settings, struct arena *a,
               struct err *e)
 {
     struct oci_input input = {0};
@@ -37,7 +39,7 @@ int verb_plan(const struct options *o, const struct hook_config *config, struct 
     struct facts facts;
     struct plan plan;
     bool foreign = false;
-    int r = lifecycle_read(STDIN_FILENO, &stage, a, &input, e);
+    int r = input_read(STDIN_FILENO, &stage, a, &input, e);
 
     if (r == 0 && !o->has_mode) {
         struct cg_host host;
@@ -49,13 +51,13 @@ int verb_plan(const struct options *o, const struct hook_config *config, struct 
     }
     if (r < 0)
         return r;
-    facts_gather(mode, config, a, &facts);
+    facts_gather(mode, settings, a, &facts);
     facts.foreign = foreign;
     const struct plan_input in = {
         .stage = stage,
         .state = &input.state,
         .config = input.has_config ? &input.config : NULL,
-        .hook = config,
+        .settings = settings,
         .only_argument = o->only,
         .facts = &facts,
     };
@@ -69,19 +71,19 @@ int verb_plan(const struct options *o, const struct hook_config *config, struct 
 struct view {
     struct cg_host host;
     struct state_dir state;
-    struct record_lock lock;
+    struct state_lock lock;
     struct record record;
     enum record_state found;
 };
 
 #define VIEW_INIT                                                                                  \
     {                                                                                              \
-        .state = STATE_DIR_INIT, .lock = RECORD_LOCK_INIT                                          \
+        .state = STATE_DIR_INIT, .lock = STATE_LOCK_INIT                                           \
     }
 
 static void close_view(struct view *v)
 {
-    record_unlock(&v->lock);
+    state_unlock(&v->lock);
     state_dir_close(&v->state);
     cg_host_close(&v->host);
 }
@@ -106,7 +108,7 @@ static int open_all(const struct options *o, struct arena *a, struct view *v, co
     int r = open_view(o, a, v, e);
 
     if (r == 0)
-        r = record_list(&v->state, a, ids, count, e);
+        r = state_list(&v->state, a, ids, count, e);
     return r == -ENOENT ? 0 : r;
 }
 
@@ -120,13 +122,13 @@ static int open_sandbox(const struct options *o, struct arena *a, struct view *v
         return r;
     str_escape(id, shown, sizeof shown);
     r = open_view(o, a, v, e);
-    if (r == 0 && record_lookup(&v->state, o->id, a, &id) < 0)
+    if (r == 0 && state_lookup(&v->state, o->id, a, &id) < 0)
         r = -ENOENT;
     if (r == -ENOENT)
         return err_set(e, r, "there is no sandbox \"%s\" under %s; `list` shows those there are",
                        shown, o->state_dir);
     if (r == 0)
-        r = record_lock(&v->state, id, false, LOCK_TIMEOUT_MS, &v->lock, e);
+        r = state_lock(&v->state, id, false, LOCK_TIMEOUT_MS, &v->lock, e);
     if (r == 0)
         r = record_read(&v->lock, a, &v->record, &v->found, e);
     if (r == 0 && v->found != RECORD_VALID)
@@ -166,7 +168,7 @@ static void list_one(struct json_writer *w, const char *id, const struct record 
 }
 
 /* One record that cannot be read must not hide the others. */
-static const char *read_state(const struct record_lock *lock, struct arena *a, struct record *ret)
+static const char *read_state(const struct state_lock *lock, struct arena *a, struct record *ret)
 {
     static const char *const words[] = {
         [RECORD_NONE] = "no record",
@@ -181,7 +183,7 @@ static const char *read_state(const struct record_lock *lock, struct arena *a, s
     return found == RECORD_VALID ? liveness(ret) : words[found];
 }
 
-int verb_list(const struct options *o, const struct hook_config *config, struct arena *a,
+int verb_list(const struct options *o, const struct settings *settings, struct arena *a,
               struct err *e)
 {
     struct json_writer *w = o->json ? json_writer_new(true) : NULL;
@@ -190,16 +192,16 @@ int verb_list(const struct options *o, const struct hook_config *config, struct 
     size_t count = 0;
     int r = open_all(o, a, &v, &ids, &count, e);
 
-    (void)config;
+    (void)settings;
     if (w)
         json_open_list(w, NULL);
     for (size_t i = 0; r == 0 && i < count; i++) {
-        struct record_lock lock;
+        struct state_lock lock;
 
-        if (record_lock(&v.state, ids[i], false, LOCK_TIMEOUT_MS, &lock, NULL) < 0)
+        if (state_lock(&v.state, ids[i], false, LOCK_TIMEOUT_MS, &lock, NULL) < 0)
             continue; /* gone meanwhile */
         list_one(w, ids[i], &v.record, read_state(&lock, a, &v.record));
-        record_unlock(&lock);
+        state_unlock(&lock);
     }
     if (w) {
         json_close_list(w);
@@ -211,7 +213,7 @@ int verb_list(const struct options *o, const struct hook_config *config, struct 
 
 /* One line, or one JSON object, per thread of a cgroup. */
 static void show_threads(struct json_writer *w, const struct cg_controller *c, const char *place,
-                         const struct record *record, const struct hook_config *config,
+                         const struct record *record, const struct settings *settings,
                          const struct vcpu_kvm *kvm, struct arena *a)
 {
     pid_t watcher = record_process_id(record->watcher).pid;
@@ -228,7 +230,7 @@ static void show_threads(struct json_writer *w, const struct cg_controller *c, c
 
         if (proc_stat_read(tids.items[i], &st) < 0)
             continue;
-        source = vcpu_classify(tids.items[i], &st, kvm, &config->vcpu_thread_patterns, &index);
+        source = vcpu_classify(tids.items[i], &st, kvm, &settings->vcpu_thread_patterns, &index);
         if (!w) {
             printf("  %-8d %-18s %-10s %s\n", (int)tids.items[i],
                    str_escape(st.comm, shown, sizeof shown), place,
@@ -254,11 +256,11 @@ static void show_threads(struct json_writer *w, const struct cg_controller *c, c
 
 /* Which vCPUs there are, and whether all of them are in their place. */
 static void show_placement(struct json_writer *w, struct sandbox *s, const struct view *v,
-                           const struct hook_config *config, int kvm_dirfd, struct arena *a)
+                           const struct settings *settings, int kvm_dirfd, struct arena *a)
 {
     struct scan scan = {
         .sandbox = s,
-        .config = config,
+        .settings = settings,
         .kvm_dirfd = kvm_dirfd,
         .own = {record_process_id(v->record.watcher).pid,
                 record_process_id(v->record.placeholder).pid},
@@ -276,7 +278,7 @@ static void show_placement(struct json_writer *w, struct sandbox *s, const struc
     scan_free(&scan);
 }
 
-int verb_show(const struct options *o, const struct hook_config *config, struct arena *a,
+int verb_show(const struct options *o, const struct settings *settings, struct arena *a,
               struct err *e)
 {
     struct view v = VIEW_INIT;
@@ -305,13 +307,13 @@ int verb_show(const struct options *o, const struct hook_config *config, struct 
         list_one(NULL, v.record.sandbox_id, &v.record, liveness(&v.record));
     }
     if (r == 0)
-        show_threads(w, &s.vcpu, "sandbox", &v.record, config, &kvm, a);
+        show_threads(w, &s.vcpu, "sandbox", &v.record, settings, &kvm, a);
     if (r == 0 && s.has_overhead)
-        show_threads(w, &s.overhead, "overhead", &v.record, config, &kvm, a);
+        show_threads(w, &s.overhead, "overhead", &v.record, settings, &kvm, a);
     if (w)
         json_close_list(w);
     if (r == 0)
-        show_placement(w, &s, &v, config, kvm_dir, a);
+        show_placement(w, &s, &v, settings, kvm_dir, a);
     if (w) {
         json_close_object(w);
         print_writer(w);
@@ -321,13 +323,14 @@ int verb_show(const struct options *o, const struct hook_config *config, struct 
     return 0;
 }
 
-int verb_update(const struct options *o, const struct hook_config *config, struct arena *a,
+int verb_update(const struct options *o, const struct settings *settings, struct arena *a,
                 struct err *e)
 {
     struct view v = VIEW_INIT;
     struct scan_result result;
     struct sandbox s;
-    struct scan scan = {.sandbox = &s, .config = config, .kvm_dirfd = FD_NONE, .cautious = true};
+    struct scan scan = {
+        .sandbox = &s, .settings = settings, .kvm_dirfd = FD_NONE, .cautious = true};
     autofd kvm_dir = FD_NONE;
     int r = open_sandbox(o, a, &v, e);
 
@@ -347,7 +350,7 @@ int verb_update(const struct options *o, const struct hook_config *config, struc
     return r;
 }
 
-int verb_delete(const struct options *o, const struct hook_config *config, struct arena *a,
+int verb_delete(const struct options *o, const struct settings *settings, struct arena *a,
                 struct err *e)
 {
     struct view v = VIEW_INIT;
@@ -359,12 +362,13 @@ int verb_delete(const struct options *o, const struct hook_config *config, struc
                     "processes to %s, out of the sandbox's limits",
                     v.record.sandbox_id, v.record.parent_path);
     if (r == 0)
-        r = sandbox_destroy(&v.state, &v.host, &v.record, config, SANDBOX_PATIENCE_MS, &v.lock, e);
+        r = sandbox_destroy(&v.state, &v.host, &v.record, settings, SANDBOX_PATIENCE_MS, &v.lock,
+                            e);
     close_view(&v);
     return r;
 }
 
-int verb_prune(const struct options *o, const struct hook_config *config, struct arena *a,
+int verb_prune(const struct options *o, const struct settings *settings, struct arena *a,
                struct err *e)
 {
     struct json_writer *w = o->json ? json_writer_new(true) : NULL;
@@ -378,7 +382,7 @@ int verb_prune(const struct options *o, const struct hook_config *config, struct
     for (size_t i = 0; i < count; i++) {
         struct err own = ERR_INIT;
         char shown[300];
-        enum prune_result result = prune_one(&v.state, &v.host, config, ids[i], o->dry_run, &own);
+        enum prune_result result = prune_one(&v.state, &v.host, settings, ids[i], o->dry_run, &own);
 
         if (result == PRUNE_FAILED && first == 0)
             first = err_set(e, own.code, "sandbox %s: %s", str_escape(ids[i], shown, sizeof shown),

@@ -74,7 +74,7 @@ struct pinning_thread {
 /* What was done last. Zeroed, with the caller's part set, before the first update. */
 struct pinning {
     /* set by the caller */
-    const struct json_list *map; /* hook_config.vcpu_numa_nodes; NULL: none */
+    const struct json_list *map; /* struct settings.vcpu_numa_nodes; NULL: none */
     const char *nodes_dir;       /* NULL: PINNING_NODES_DIR */
     /* the state; pinning_free() */
     char *cpus;                    /* the cpuset of the last decision */

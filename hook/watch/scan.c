@@ -133,7 +133,7 @@ static bool stays_vcpu(const struct pass *p, const struct scan_thread *before)
 static enum vcpu_source classify(struct pass *p, pid_t tid, const struct proc_stat *st, int *index)
 {
     enum vcpu_source source =
-        vcpu_classify(tid, st, known_to_kvm(p), &p->scan->config->vcpu_thread_patterns, index);
+        vcpu_classify(tid, st, known_to_kvm(p), &p->scan->settings->vcpu_thread_patterns, index);
     int told;
 
     /* What the VMM says of itself may add a number to what is known otherwise, or a thread. */

@@ -50,7 +50,7 @@ struct scan_result {
 struct scan {
     /* set by the caller, who may change them between passes */
     struct sandbox *sandbox; /* loaded */
-    const struct hook_config *config;
+    const struct settings *settings;
     int kvm_dirfd;               /* vcpu_kvm_open(), or none */
     pid_t own[2];                /* processes of ours that stay where they are; 0: none */
     const struct vcpu_kvm *told; /* vCPUs that another source knows of; NULL: none */

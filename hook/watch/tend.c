@@ -12,11 +12,11 @@
 
 #include <fcntl.h>
 
-void tend_init(struct tend *t, const struct hook_config *config)
+void tend_init(struct tend *t, const struct settings *settings)
 {
     *t = (struct tend){.proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)};
     t->kthreads.proc_fd = t->proc_fd;
-    t->pinning.map = &config->vcpu_numa_nodes;
+    t->pinning.map = &settings->vcpu_numa_nodes;
 }
 
 /* Only a cpuset that somebody asked for is one to pin to. */

@@ -26,7 +26,7 @@ struct tend {
 };
 
 /* @config is borrowed. Ends with the process. */
-void tend_init(struct tend *t, const struct hook_config *config);
+void tend_init(struct tend *t, const struct settings *settings);
 
 /*
  * After a pass of @scan, whose sandbox is loaded. What fails is logged once and tried again.

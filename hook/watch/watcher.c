@@ -10,6 +10,7 @@
 #include "hook/plan/plan.h"
 #include "hook/sandbox/change.h"
 #include "hook/sandbox/sandbox.h"
+#include "hook/sandbox/state_dir.h"
 #include "hook/vcpu/vcpu.h"
 #include "hook/watch/drift.h"
 #include "hook/watch/placement.h"
@@ -57,7 +58,7 @@
 struct watch {
     const char *state_dir;
     const char *sandbox_id;
-    const struct hook_config *config;
+    const struct settings *settings;
     struct cg_host host;
     struct state_dir state;
     struct record record;
@@ -89,12 +90,12 @@ static void on_term(int signo)
 }
 
 /* Wait for the lock, but not for a teardown that holds it and waits for us. */
-static int lock_or_end(struct watch *w, struct record_lock *lock)
+static int lock_or_end(struct watch *w, struct state_lock *lock)
 {
     const struct timespec pause = {.tv_nsec = 2000000};
 
     for (;;) {
-        int r = record_lock(&w->state, w->sandbox_id, false, 0, lock, NULL);
+        int r = state_lock(&w->state, w->sandbox_id, false, 0, lock, NULL);
 
         if (r != -ETIMEDOUT)
             return r;
@@ -106,7 +107,7 @@ static int lock_or_end(struct watch *w, struct record_lock *lock)
 
 /* Read the record again. 0 and locked; -ENOENT the sandbox is gone or another watcher's; -ECANCELED
  * we are to end; other -errno for now, what we know of it is as it was. */
-static int reload(struct watch *w, struct record_lock *lock)
+static int reload(struct watch *w, struct state_lock *lock)
 {
     struct arena a = ARENA_INIT;
     struct record record;
@@ -120,7 +121,7 @@ static int reload(struct watch *w, struct record_lock *lock)
         r = -ENOENT;
     if (r < 0) {
         arena_free(&a);
-        record_unlock(lock);
+        state_unlock(lock);
         return r;
     }
     sandbox_close(&w->sandbox);
@@ -168,7 +169,7 @@ static void follow_limits(struct watch *w)
 }
 
 /* Which record it is that was read. */
-static void adopt_file(struct watch *w, const struct record_lock *lock)
+static void adopt_file(struct watch *w, const struct state_lock *lock)
 {
     if (fstatat(lock->dirfd, RECORD_FILE, &w->record_file, AT_SYMLINK_NOFOLLOW) < 0)
         w->record_file = (struct stat){0};
@@ -181,12 +182,12 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
 }
 
 /* The cgroups and processes of a record that was just read. Releases the lock. */
-static int adopt(struct watch *w, struct record_lock *lock)
+static int adopt(struct watch *w, struct state_lock *lock)
 {
     int r = sandbox_load(&w->sandbox, NULL);
 
     adopt_file(w, lock);
-    record_unlock(lock);
+    state_unlock(lock);
     if (r == 0) {
         follow_init(w);
         follow_limits(w);
@@ -196,7 +197,7 @@ static int adopt(struct watch *w, struct record_lock *lock)
 
 static int load(struct watch *w)
 {
-    struct record_lock lock;
+    struct state_lock lock;
     int r = reload(w, &lock);
 
     if (r == 0)
@@ -228,7 +229,7 @@ static int apply_limits(struct watch *w, const struct json_list *before, struct 
     struct plan plan = {.mode = w->host.mode, .systemd = w->record.sandbox_unit != NULL};
     struct facts facts;
     const struct change_input in = {
-        .hook = w->config,
+        .settings = w->settings,
         .facts = &facts,
         .systemd = plan.systemd,
         .before = before,
@@ -238,8 +239,8 @@ static int apply_limits(struct watch *w, const struct json_list *before, struct 
 
     for (size_t i = 0; i < count; i++)
         all[i] = JSON_AT(w->record.containers, struct record_container, i).resources;
-    facts_gather(w->host.mode, w->config, &a, &facts);
-    r = plan_sandbox(all, count, w->config, &facts, false, &a, &plan, e);
+    facts_gather(w->host.mode, w->settings, &a, &facts);
+    r = plan_sandbox(all, count, w->settings, &facts, false, &a, &plan, e);
     if (r < 0)
         return r;
     change_make(&in, &plan, &a, &change);
@@ -258,7 +259,7 @@ static void carry_over(struct watch *w)
 {
     struct err e = ERR_INIT;
     struct json_list before = {0};
-    struct record_lock lock;
+    struct state_lock lock;
     int r;
 
     w->carry_due = drift_read(&w->drift) != 0 || w->carry_due;
@@ -292,9 +293,9 @@ static void carry_over(struct watch *w)
 /* Nobody lives in the cgroups and no teardown has come. Returns true when the sandbox is gone. */
 static bool tear_down(struct watch *w)
 {
-    struct hook_config config = *w->config;
+    struct settings settings = *w->settings;
     struct err e = ERR_INIT;
-    struct record_lock lock;
+    struct state_lock lock;
     int r = reload(w, &lock);
 
     if (r < 0)
@@ -305,10 +306,10 @@ static bool tear_down(struct watch *w)
         return false;
     }
     /* Only the watcher itself is in there, and killing that would end the work in the middle. */
-    config.leftovers = LEFTOVERS_MOVE;
-    r = sandbox_destroy(&w->state, &w->host, &w->record, &config, SANDBOX_PATIENCE_MS, &lock, &e);
+    settings.leftovers = LEFTOVERS_MOVE;
+    r = sandbox_destroy(&w->state, &w->host, &w->record, &settings, SANDBOX_PATIENCE_MS, &lock, &e);
     log_once(&w->last_error, r, &e);
-    record_unlock(&lock);
+    state_unlock(&lock);
     return true;
 }
 
@@ -336,17 +337,17 @@ static void constrain(struct watch *w)
 static void check_timeout(struct watch *w, const struct scan_result *pass, unsigned long long now)
 {
     if (pass->vcpus > 0 ||
-        now - w->started_us < (unsigned long long)w->config->vcpu_timeout_ms * 1000)
+        now - w->started_us < (unsigned long long)w->settings->vcpu_timeout_ms * 1000)
         return;
     if (!w->timed_out && pass->threads > 0)
         log_msg(LEVEL_WARNING, "sandbox %s: no vCPU thread appeared within %u ms; %s",
-                w->sandbox_id, w->config->vcpu_timeout_ms,
-                w->config->no_vcpu == NO_VCPU_CONSTRAIN
+                w->sandbox_id, w->settings->vcpu_timeout_ms,
+                w->settings->no_vcpu == NO_VCPU_CONSTRAIN
                     ? "everything is moved into the sandbox cgroup"
                     : "everything stays in the overhead cgroup, without the sandbox's limits");
     w->timed_out = true;
     /* Also what was started in the overhead since. */
-    if (w->config->no_vcpu == NO_VCPU_CONSTRAIN && pass->overhead_threads > 0)
+    if (w->settings->no_vcpu == NO_VCPU_CONSTRAIN && pass->overhead_threads > 0)
         constrain(w);
 }
 
@@ -365,7 +366,7 @@ static enum scan_depth choose_depth(const struct watch *w, unsigned long long no
 static bool leave(struct watch *w)
 {
     const struct stat seen = w->record_file;
-    struct record_lock lock;
+    struct state_lock lock;
     int r = reload(w, &lock);
 
     if (r < 0)
@@ -375,7 +376,7 @@ static bool leave(struct watch *w)
         w->record.watcher = NULL;
         r = record_write(&lock, &w->record_arena, &w->record, NULL);
         if (r == 0) {
-            record_unlock(&lock);
+            state_unlock(&lock);
             return true;
         }
     }
@@ -402,9 +403,10 @@ static bool pace(struct watch *w, const struct scan_result *pass, unsigned long 
     }
     quiet_ms = (now - w->changed_us) / 1000;
     if (quiet_ms >= (found ? SETTLE_MS : GIVE_UP_MS)) {
-        if (w->config->hotplug_interval_ms == 0 && pass->vcpus > 0)
+        if (w->settings->hotplug_interval_ms == 0 && pass->vcpus > 0)
             return !leave(w);
-        w->interval_ms = w->config->hotplug_interval_ms ? w->config->hotplug_interval_ms : IDLE_MS;
+        w->interval_ms =
+            w->settings->hotplug_interval_ms ? w->settings->hotplug_interval_ms : IDLE_MS;
         w->settled = true;
         /* Not before: the end of a sandbox that was short-lived is not to wait for it. */
         if (w->drift.fd == FD_NONE)
@@ -473,7 +475,7 @@ static unsigned long long cpu_time_us(void)
 static void mend(struct watch *w)
 {
     struct err e = ERR_INIT;
-    struct record_lock lock;
+    struct state_lock lock;
     int r;
 
     if (reload(w, &lock) < 0)
@@ -567,11 +569,11 @@ static void run(struct watch *w)
 
     if (!begin(w))
         return;
-    tend_init(&w->tend, w->config);
+    tend_init(&w->tend, w->settings);
     dir = openat(w->state.sandboxes, w->sandbox_id, O_PATH | O_DIRECTORY | O_CLOEXEC);
     w->scan = (struct scan){
         .sandbox = &w->sandbox,
-        .config = w->config,
+        .settings = w->settings,
         .kvm_dirfd = vcpu_kvm_open(),
         .own = {getpid(), record_process_id(w->record.placeholder).pid},
     };
@@ -590,7 +592,7 @@ static void run(struct watch *w)
 struct arguments {
     const char *state_dir;
     const char *sandbox_id;
-    const struct hook_config *config;
+    const struct settings *settings;
 };
 
 static void watch(const void *arg)
@@ -611,7 +613,7 @@ static void watch(const void *arg)
     w = (struct watch){
         .state_dir = arguments->state_dir,
         .sandbox_id = arguments->sandbox_id,
-        .config = arguments->config,
+        .settings = arguments->settings,
         .unblocked = unblocked,
         .state = STATE_DIR_INIT,
         .init_pidfd = FD_NONE,
@@ -620,10 +622,10 @@ static void watch(const void *arg)
     run(&w);
 }
 
-int watcher_fork(const char *state_dir, const char *sandbox_id, const struct hook_config *config,
+int watcher_fork(const char *state_dir, const char *sandbox_id, const struct settings *settings,
                  struct child *ret, struct err *e)
 {
-    const struct arguments arguments = {state_dir, sandbox_id, config};
+    const struct arguments arguments = {state_dir, sandbox_id, settings};
 
     return child_fork("osc-watch", watch, &arguments, ret, e);
 }

@@ -22,7 +22,7 @@
  * Fork a watcher that waits to be let go. @state_dir, @sandbox_id, @config are copied with the
  * process. As child_fork().
  */
-int watcher_fork(const char *state_dir, const char *sandbox_id, const struct hook_config *config,
+int watcher_fork(const char *state_dir, const char *sandbox_id, const struct settings *settings,
                  struct child *ret, struct err *e);
 
 #endif

@@ -212,14 +212,14 @@ static const struct row rows[] = {
 
 static void check_row(const struct row *row)
 {
-    const struct hook_config hook = {
+    const struct settings settings = {
         .memory_overhead_bytes = row->memory_overhead,
         .resources = row->kata ? RESOURCES_KATA : RESOURCES_AGGREGATE,
     };
     const struct facts facts = {.mode = row->mode};
     const struct json_list before = make_list(row->before), after = make_list(row->after);
     const struct change_input in = {
-        .hook = &hook,
+        .settings = &settings,
         .facts = &facts,
         .systemd = row->systemd,
         .sandbox_cgroup_only = true,
@@ -232,8 +232,8 @@ static void check_row(const struct row *row)
 
     for (size_t i = 0; i < after.count; i++)
         all[i] = JSON_AT(after, struct record_container, i).resources;
-    cr_assert_eq(plan_sandbox(all, after.count, &hook, &facts, true, &arena, &plan, &e), 0, "%s",
-                 e.text);
+    cr_assert_eq(plan_sandbox(all, after.count, &settings, &facts, true, &arena, &plan, &e), 0,
+                 "%s", e.text);
     change_make(&in, &plan, &arena, &change);
     cr_expect_str_eq(files_text(&change.files), row->files, "%s:\nexpected %s\ngot      %s",
                      row->name, row->files, files_text(&change.files));
@@ -260,17 +260,18 @@ Test(change, devices)
     static const char *const two[MAX_CONTAINERS] = {
         "{'devices':[{'allow':false},{'allow':true,'type':'c','major':200,'minor':1}]}",
         "{'devices':[{'allow':false},{'allow':true,'type':'c','major':201,'minor':1}]}"};
-    const struct hook_config hook = {0};
+    const struct settings settings = {0};
     const struct facts facts = {.mode = CG_MODE_V2};
     const struct json_list before = make_list(alone), after = make_list(two);
-    const struct change_input in = {.hook = &hook, .facts = &facts, .before = &before};
+    const struct change_input in = {.settings = &settings, .facts = &facts, .before = &before};
     const struct oci_resources *all[] = {JSON_AT(after, struct record_container, 0).resources,
                                          JSON_AT(after, struct record_container, 1).resources};
     struct plan plan = {.mode = CG_MODE_V2};
     struct err e = ERR_INIT;
     struct change change;
 
-    cr_assert_eq(plan_sandbox(all, 2, &hook, &facts, false, &arena, &plan, &e), 0, "%s", e.text);
+    cr_assert_eq(plan_sandbox(all, 2, &settings, &facts, false, &arena, &plan, &e), 0, "%s",
+                 e.text);
     change_make(&in, &plan, &arena, &change);
     cr_assert(change.devices_can_go_back);
     cr_expect(cg_dev_table_allow(&change.devices, 'c', 201, 1, CG_DEV_R));
@@ -294,16 +295,17 @@ Test(change, limits_go_back_without_devices)
 {
     const char *const two[MAX_CONTAINERS] = {many_devices(true), many_devices(false)};
     const char *const alone[MAX_CONTAINERS] = {two[0]};
-    const struct hook_config hook = {0};
+    const struct settings settings = {0};
     const struct facts facts = {.mode = CG_MODE_V2};
     const struct json_list before = make_list(two), after = make_list(alone);
-    const struct change_input in = {.hook = &hook, .facts = &facts, .before = &before};
+    const struct change_input in = {.settings = &settings, .facts = &facts, .before = &before};
     const struct oci_resources *all[] = {JSON_AT(after, struct record_container, 0).resources};
     struct plan plan = {.mode = CG_MODE_V2};
     struct err e = ERR_INIT;
     struct change change;
 
-    cr_assert_eq(plan_sandbox(all, 1, &hook, &facts, false, &arena, &plan, &e), 0, "%s", e.text);
+    cr_assert_eq(plan_sandbox(all, 1, &settings, &facts, false, &arena, &plan, &e), 0, "%s",
+                 e.text);
     change_make(&in, &plan, &arena, &change);
     cr_expect(change.can_go_back);
     cr_expect_not(change.devices_can_go_back);
@@ -315,10 +317,10 @@ Test(change, limits_go_back_without_devices)
 Test(change, warns)
 {
     static const char *const before_texts[MAX_CONTAINERS] = {"{'unified':{'memory.future':'7'}}"};
-    const struct hook_config hook = {0};
+    const struct settings settings = {0};
     const struct facts facts = {.mode = CG_MODE_V2};
     const struct json_list before = make_list(before_texts);
-    const struct change_input in = {.hook = &hook, .facts = &facts, .before = &before};
+    const struct change_input in = {.settings = &settings, .facts = &facts, .before = &before};
     struct plan plan = {.mode = CG_MODE_V2};
     struct change change;
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hook/sandbox/claim.h"
+#include "hook/sandbox/links.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "hook/sandbox/record.h"
+#include "hook/sandbox/state_dir.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -44,7 +45,7 @@ static void take(const char *id, const char *path, int want, const char *want_ow
 {
     const char *owner = "";
     struct err e = ERR_INIT;
-    int r = claim_take(&state, id, path, &arena, &owner, &e);
+    int r = links_claim(&state, id, path, &arena, &owner, &e);
 
     cr_expect(r == want && str_eq(owner, want_owner),
               "%s takes %s: expected %d \"%s\", got %d \"%s\" %s", id, path, want, want_owner, r,
@@ -57,18 +58,18 @@ Test(claim, first_one_has_it)
     take("a", "/x/kata_c", 0, "");
     take("b", "/x/kata_c", -EEXIST, "a");
     take("b", "/x/kata_d", 0, "");
-    cr_expect(claim_is_foreign(&state, "b", "/x/kata_c"));
-    cr_expect_not(claim_is_foreign(&state, "a", "/x/kata_c"));
-    cr_expect_not(claim_is_foreign(&state, "a", "/x/kata_e"));
+    cr_expect(links_is_foreign(&state, "b", "/x/kata_c"));
+    cr_expect_not(links_is_foreign(&state, "a", "/x/kata_c"));
+    cr_expect_not(links_is_foreign(&state, "a", "/x/kata_e"));
 }
 
 Test(claim, released)
 {
     take("a", "/x", 0, "");
-    claim_release(&state, "b", "/x"); /* it is not b's to release */
+    links_release(&state, "b", "/x"); /* it is not b's to release */
     take("b", "/x", -EEXIST, "a");
-    claim_release(&state, "a", "/x");
-    claim_release(&state, "a", "/x");
+    links_release(&state, "a", "/x");
+    links_release(&state, "a", "/x");
     take("b", "/x", 0, "");
 }
 
@@ -80,8 +81,8 @@ Test(claim, same_hash)
     snprintf(name, sizeof name, "%016llx", (unsigned long long)str_hash("/x"));
     cr_assert_eq(symlinkat("a/y", state.paths, name), 0);
     take("b", "/x", 0, "");
-    cr_expect_not(claim_is_foreign(&state, "b", "/x"));
-    claim_release(&state, "a", "/x");
+    cr_expect_not(links_is_foreign(&state, "b", "/x"));
+    links_release(&state, "a", "/x");
     cr_expect_eq(faccessat(state.paths, name, F_OK, AT_SYMLINK_NOFOLLOW), 0,
                  "another path's claim");
 }
@@ -91,7 +92,7 @@ Test(claim, sweep)
     take("alive", "/x", 0, "");
     take("gone", "/y", 0, "");
     cr_assert_eq(mkdirat(state.sandboxes, "alive", 0700), 0);
-    claim_sweep(&state);
+    links_sweep_dead(&state);
     take("b", "/x", -EEXIST, "alive");
     take("b", "/y", 0, "");
 }
@@ -102,6 +103,6 @@ Test(claim, fails)
     const char *owner;
     struct err e = ERR_INIT;
 
-    cr_expect_eq(claim_take(&none, "a", "/x", &arena, &owner, &e), -EBADF);
+    cr_expect_eq(links_claim(&none, "a", "/x", &arena, &owner, &e), -EBADF);
     cr_expect(strstr(e.text, "/x") && strstr(e.text, "sandbox a"), "%s", e.text);
 }

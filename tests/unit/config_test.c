@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 
 /* Read a configuration whose text has ' for the double quote. */
-static int read_config(const char *text, struct arena *a, struct hook_config *ret, struct err *e)
+static int read_config(const char *text, struct arena *a, struct settings *ret, struct err *e)
 {
     autofd fd = memfd_create("config.json", MFD_CLOEXEC);
     char *json = arena_strdup(a, text), path[64];
@@ -23,7 +23,7 @@ static int read_config(const char *text, struct arena *a, struct hook_config *re
     }
     cr_assert(fd >= 0 && write(fd, json, strlen(json)) == (ssize_t)strlen(json));
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    return hook_config_read(path, true, a, ret, e);
+    return settings_read(path, true, a, ret, e);
 }
 
 static const char *list_text(struct arena *a, const struct json_list *list)
@@ -57,7 +57,7 @@ static const char *limits_text(struct arena *a, const struct oci_resources *r)
 }
 
 /* "key=value" for every member, one a line. */
-static const char *config_text(struct arena *a, const struct hook_config *c)
+static const char *config_text(struct arena *a, const struct settings *c)
 {
     static const char *const levels[] = {
         [LEVEL_ERROR] = "error",
@@ -182,19 +182,19 @@ static const struct {
 static void expect_accepted(const char *text, const char *want)
 {
     autoarena a = ARENA_INIT;
-    struct hook_config config;
+    struct settings settings;
     struct err e = ERR_INIT;
     int r;
     const char *got;
 
-    memset(&config, 0x5a, sizeof config);
-    r = read_config(text, &a, &config, &e);
-    got = r == 0 ? config_text(&a, &config) : "";
+    memset(&settings, 0x5a, sizeof settings);
+    r = read_config(text, &a, &settings, &e);
+    got = r == 0 ? config_text(&a, &settings) : "";
     cr_expect(r == 0 && e.code == 0 && str_eq(got, want),
               "input:    %s\nexpected: %s\ngot:      %d, %s %s", text, want, r, got, e.text);
 }
 
-Test(config, accepted)
+Test(settings, accepted)
 {
     for (size_t i = 0; i < ARRAY_SIZE(accepted); i++) {
         autoarena a = ARENA_INIT;
@@ -206,7 +206,7 @@ Test(config, accepted)
     }
 }
 
-Test(config, all_keys_at_once)
+Test(settings, all_keys_at_once)
 {
     expect_accepted(MANY_KEYS, MANY_KEYS_TEXT);
 }
@@ -302,13 +302,13 @@ static const struct {
     {"{", {"ends early", "/proc/self/fd/"}},
 };
 
-Test(config, refused)
+Test(settings, refused)
 {
     for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
         autoarena a = ARENA_INIT;
-        struct hook_config config;
+        struct settings settings;
         struct err e = ERR_INIT;
-        int r = read_config(refused[i].text, &a, &config, &e);
+        int r = read_config(refused[i].text, &a, &settings, &e);
 
         cr_expect(r == -EINVAL && e.bad_input && strstr(e.text, refused[i].words[0]) &&
                       strstr(e.text, refused[i].words[1]) && strstr(e.text, "/proc/self/fd/"),
@@ -319,18 +319,18 @@ Test(config, refused)
 }
 
 /* The path of the file is said once. */
-Test(config, path_once)
+Test(settings, path_once)
 {
     static const char *const texts[] = {"{'no_such_key':1}", "{'prefix':1}", "{'layout':'x'}",
                                         "{'prefix':''}"};
 
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
         autoarena a = ARENA_INIT;
-        struct hook_config config;
+        struct settings settings;
         struct err e = ERR_INIT;
         const char *first;
 
-        read_config(texts[i], &a, &config, &e);
+        read_config(texts[i], &a, &settings, &e);
         first = strstr(e.text, "/proc/self/fd/");
         cr_expect(first && !strstr(first + 1, "/proc/self/fd/"),
                   "input:    %s\nexpected: the file's path once\ngot:      %s", texts[i], e.text);
@@ -353,21 +353,21 @@ static const struct {
     {"/proc/self", true, -EISDIR},
 };
 
-Test(config, files)
+Test(settings, files)
 {
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
         autoarena a = ARENA_INIT;
-        struct hook_config config;
+        struct settings settings;
         struct err e = ERR_INIT;
         int r;
 
-        memset(&config, 0x5a, sizeof config);
-        r = hook_config_read(files[i].path, files[i].must_exist, &a, &config, &e);
+        memset(&settings, 0x5a, sizeof settings);
+        r = settings_read(files[i].path, files[i].must_exist, &a, &settings, &e);
         cr_expect(r == files[i].want && (r < 0) == (strstr(e.text, files[i].path) != NULL) &&
                       !e.bad_input,
                   "input:    %s, must_exist %d\nexpected: %d\ngot:      %d, %s", files[i].path,
                   files[i].must_exist, files[i].want, r, e.text);
         if (r == 0)
-            cr_expect_str_eq(config_text(&a, &config), expected_text(&a, "", ""));
+            cr_expect_str_eq(config_text(&a, &settings), expected_text(&a, "", ""));
     }
 }

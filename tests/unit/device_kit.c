@@ -69,7 +69,7 @@ uint32_t dev_random_below(uint32_t limit)
     return dev_random_state % limit;
 }
 
-bool dev_v1_allows(const struct cg_dev_v1 *v1, char type, uint32_t major, uint32_t minor,
+bool dev_v1_allows(const struct cg_dev_exceptions *v1, char type, uint32_t major, uint32_t minor,
                    uint8_t access)
 {
     for (size_t i = 0; i < v1->count; i++) {

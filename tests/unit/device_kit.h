@@ -19,7 +19,7 @@ uint32_t dev_random_below(uint32_t limit);
 
 /* The verdict of a v1 cgroup, by the rules of the kernel's device_cgroup.c, match_exception() and
  * match_exception_partial(). */
-bool dev_v1_allows(const struct cg_dev_v1 *v1, char type, uint32_t major, uint32_t minor,
+bool dev_v1_allows(const struct cg_dev_exceptions *v1, char type, uint32_t major, uint32_t minor,
                    uint8_t access);
 
 /* One verdict of a program, interpreted. @most  the most instructions that any took; may be NULL.

@@ -495,9 +495,9 @@ Test(devices, v1_form)
         autoarena a = ARENA_INIT;
         struct cg_dev_rules rules = dev_make_rules(&a, cases[i].rules);
         struct cg_dev_table table = compile(&a, &rules);
-        struct cg_dev_v1 v1 = {0};
+        struct cg_dev_exceptions v1 = {0};
         struct err e = ERR_INIT;
-        int r = cg_dev_v1_form(&table, &a, &v1, &e);
+        int r = cg_dev_exceptions_make(&table, &a, &v1, &e);
         const char *got = e.text;
         bool same;
 
@@ -559,10 +559,10 @@ static bool form_exists(const struct cg_dev_rules *rules, bool allow_all)
     return true;
 }
 
-static void check_v1_is_minimal(struct arena *a, const struct cg_dev_v1 *v1)
+static void check_v1_is_minimal(struct arena *a, const struct cg_dev_exceptions *v1)
 {
     for (size_t skip = 0; skip < v1->count; skip++) {
-        struct cg_dev_v1 without = {.allow_all = v1->allow_all, .count = v1->count - 1};
+        struct cg_dev_exceptions without = {.allow_all = v1->allow_all, .count = v1->count - 1};
         struct request q;
         unsigned cursor = 0;
         bool differs = false;
@@ -604,10 +604,10 @@ Test(devices, property_v1)
         struct cg_dev_rules rules = random_v1_rules(&a, round);
         struct cg_dev_table table = compile(&a, &rules);
         bool deny_form = form_exists(&rules, false), allow_form = form_exists(&rules, true);
-        struct cg_dev_v1 v1 = {0};
+        struct cg_dev_exceptions v1 = {0};
         struct request q;
         unsigned cursor = 0;
-        int r = cg_dev_v1_form(&table, &a, &v1, NULL);
+        int r = cg_dev_exceptions_make(&table, &a, &v1, NULL);
 
         cr_assert_eq(r, deny_form || allow_form ? 0 : -ENOTSUP,
                      "\"%s\": deny form %d, allow form %d, got %d", dev_rules_text(&a, &rules),
@@ -742,14 +742,14 @@ Test(devices, union_limit)
 
 /* --- applying the v1 form to files --- */
 
-static struct cg_dev_v1 make_v1(struct arena *a, const char *text)
+static struct cg_dev_exceptions make_v1(struct arena *a, const char *text)
 {
     struct cg_dev_rules rules = dev_make_rules(a, text);
     struct cg_dev_table table = compile(a, &rules);
-    struct cg_dev_v1 v1 = {0};
+    struct cg_dev_exceptions v1 = {0};
     struct err e = ERR_INIT;
 
-    cr_assert_eq(cg_dev_v1_form(&table, a, &v1, &e), 0, "%s", e.text);
+    cr_assert_eq(cg_dev_exceptions_make(&table, a, &v1, &e), 0, "%s", e.text);
     return v1;
 }
 
@@ -819,7 +819,7 @@ Test(devices, v1_apply_writes)
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         autoarena a = ARENA_INIT;
-        struct cg_dev_v1 v1 = make_v1(&a, cases[i].rules);
+        struct cg_dev_exceptions v1 = make_v1(&a, cases[i].rules);
         int dir = fake_cgroup(cases[i].list);
         struct err e = ERR_INIT;
         int r = cg_dev_v1_apply(dir, &v1, &e);
@@ -847,7 +847,7 @@ Test(devices, v1_apply_bad_list)
 
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         autoarena a = ARENA_INIT;
-        struct cg_dev_v1 v1 = make_v1(&a, "+c 1:3 rwm");
+        struct cg_dev_exceptions v1 = make_v1(&a, "+c 1:3 rwm");
         int dir = fake_cgroup(lists[i]);
         struct err e = ERR_INIT;
         int r = cg_dev_v1_apply(dir, &v1, &e);
@@ -876,7 +876,7 @@ Test(devices, v1_apply_missing_files)
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         autoarena a = ARENA_INIT;
-        struct cg_dev_v1 v1 = make_v1(&a, "+c 1:3 rwm");
+        struct cg_dev_exceptions v1 = make_v1(&a, "+c 1:3 rwm");
         int dir = fake_cgroup(cases[i].list);
         struct err e = ERR_INIT;
         int r;
@@ -908,14 +908,14 @@ static const char *const kernel_lists[] = {
 };
 
 /* What devices.list must show. */
-static char *expected_list(struct arena *a, const struct cg_dev_v1 *v1)
+static char *expected_list(struct arena *a, const struct cg_dev_exceptions *v1)
 {
     return v1->allow_all ? arena_strdup(a, "a *:* rwm")
                          : entries_text(a, v1->exceptions, v1->count);
 }
 
 /* devices.list, one line after the other, in the order of @v1's exceptions. */
-static char *shown_list(struct arena *a, int cgroup, const struct cg_dev_v1 *v1)
+static char *shown_list(struct arena *a, int cgroup, const struct cg_dev_exceptions *v1)
 {
     char *text = NULL, *got = arena_strdup(a, ""), *rest;
     size_t lines = 0;
@@ -944,7 +944,7 @@ Test(devices, kernel_v1_verdicts, .fini = dev_remove_made)
     dev_make_nodes();
     for (size_t i = 0; i < ARRAY_SIZE(kernel_lists); i++) {
         autoarena a = ARENA_INIT;
-        struct cg_dev_v1 v1 = make_v1(&a, kernel_lists[i]);
+        struct cg_dev_exceptions v1 = make_v1(&a, kernel_lists[i]);
         struct err e = ERR_INIT;
 
         cr_assert_eq(cg_dev_v1_apply(cgroup, &v1, &e), 0, "\"%s\": %s", kernel_lists[i], e.text);
@@ -963,7 +963,7 @@ Test(devices, kernel_v1_transitions, .fini = dev_remove_made)
         autoarena a = ARENA_INIT;
 
         for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-            struct cg_dev_v1 v1 = make_v1(&a, texts[i]);
+            struct cg_dev_exceptions v1 = make_v1(&a, texts[i]);
             const char *want = expected_list(&a, &v1), *got;
             struct err e = ERR_INIT;
 
@@ -985,7 +985,7 @@ Test(devices, kernel_v1_hidden_denials, .fini = dev_remove_made)
     dev_make_nodes();
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         autoarena a = ARENA_INIT;
-        struct cg_dev_v1 v1 = make_v1(&a, lists[i]);
+        struct cg_dev_exceptions v1 = make_v1(&a, lists[i]);
 
         cr_assert(v1.allow_all, "\"%s\"", lists[i]);
         for (int twice = 0; twice < 2; twice++) {
@@ -1004,9 +1004,9 @@ Test(devices, kernel_v1_additions_first, .fini = dev_remove_made)
     } *shared = dev_share(sizeof *shared);
     autofd cgroup = dev_make_cgroup(false);
     autoarena a = ARENA_INIT;
-    struct cg_dev_v1 lists[] = {make_v1(&a, "+c 1:3 rwm, +c 240:1 rwm"),
-                                make_v1(&a, "+c *:3 rw, +b 240:1 rwm"),
-                                make_v1(&a, "+c 1:* rw, +c 1:9 m")};
+    struct cg_dev_exceptions lists[] = {make_v1(&a, "+c 1:3 rwm, +c 240:1 rwm"),
+                                        make_v1(&a, "+c *:3 rw, +b 240:1 rwm"),
+                                        make_v1(&a, "+c 1:* rw, +c 1:9 m")};
     pid_t child;
 
     dev_make_nodes();
@@ -1042,9 +1042,9 @@ Test(devices, kernel_v1_parent, .fini = dev_remove_made)
     autofd cgroup = dev_make_cgroup(false);
     autofd child = FD_NONE;
     autoarena a = ARENA_INIT;
-    struct cg_dev_v1 some = make_v1(&a, "+c 1:3 r, +c 1:5 rwm");
-    struct cg_dev_v1 less = make_v1(&a, "+c 1:5 r"), more = make_v1(&a, "+c 1:3 rw");
-    struct cg_dev_v1 all = make_v1(&a, "+a *:* rwm, -c 1:3 r");
+    struct cg_dev_exceptions some = make_v1(&a, "+c 1:3 r, +c 1:5 rwm");
+    struct cg_dev_exceptions less = make_v1(&a, "+c 1:5 r"), more = make_v1(&a, "+c 1:3 rw");
+    struct cg_dev_exceptions all = make_v1(&a, "+a *:* rwm, -c 1:3 r");
     struct err e = ERR_INIT;
 
     cr_assert_eq(cg_dev_v1_apply(cgroup, &some, NULL), 0);

@@ -35,7 +35,7 @@ static void read_row(struct arena *a, const char *text, const struct json_table 
                  e.text);
 }
 
-static void read_hook(struct arena *a, const char *text, struct hook_config *ret)
+static void read_hook(struct arena *a, const char *text, struct settings *ret)
 {
     autofd fd = memfd_create("config.json", MFD_CLOEXEC);
     char *json = make_json(a, text), path[64];
@@ -43,7 +43,7 @@ static void read_hook(struct arena *a, const char *text, struct hook_config *ret
 
     cr_assert(fd >= 0 && write(fd, json, strlen(json)) == (ssize_t)strlen(json));
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    cr_assert_eq(hook_config_read(path, true, a, ret, &e), 0, "%s: %s", text, e.text);
+    cr_assert_eq(settings_read(path, true, a, ret, &e), 0, "%s: %s", text, e.text);
 }
 
 /* A host with everything but /dev/mshv and /dev/iommu. */
@@ -85,10 +85,10 @@ enum nodes { USUAL, FEW, MSHV, KVM_ALONE, NO_NODES };
 struct given {
     enum stage stage; /* STAGE_NONE: prestart */
     enum cg_mode mode;
-    const char *state;  /* members of the state beside its id; NULL: none */
-    const char *id;     /* NULL: c1 */
-    const char *config; /* NULL: {} */
-    const char *hook;   /* NULL: {} */
+    const char *state;    /* members of the state beside its id; NULL: none */
+    const char *id;       /* NULL: c1 */
+    const char *config;   /* NULL: {} */
+    const char *settings; /* NULL: {} */
     struct json_bool argument;
     enum nodes nodes;
     bool no_config;
@@ -99,7 +99,7 @@ struct made {
     struct arena arena;
     struct oci_state state;
     struct oci_config config;
-    struct hook_config hook;
+    struct settings settings;
     struct facts facts;
     const struct oci_resources *others[2];
     struct plan_input in;
@@ -140,12 +140,12 @@ static void prepare(struct made *m, const struct given *g)
     read_row(a, arena_printf(a, "{%s}", g->state ? g->state : ""), &oci_state_table, &m->state);
     m->state.id = arena_strdup(a, g->id ? g->id : "c1");
     read_row(a, g->config ? g->config : "{}", &oci_config_table, &m->config);
-    read_hook(a, g->hook ? g->hook : "{}", &m->hook);
+    read_hook(a, g->settings ? g->settings : "{}", &m->settings);
     m->in = (struct plan_input){
         .stage = g->stage == STAGE_NONE ? STAGE_PRESTART : g->stage,
         .state = &m->state,
         .config = g->no_config ? NULL : &m->config,
-        .hook = &m->hook,
+        .settings = &m->settings,
         .only_argument = g->argument,
         .facts = &m->facts,
         .others = m->others,
@@ -169,7 +169,7 @@ static const char *show(struct made *m, const struct given *g)
 {
     return arena_printf(&m->arena, "%s %s, state {%s}, config %s, hook %s, argument %s",
                         cg_mode_name(g->mode), stage_name(m->in.stage), g->state ? g->state : "",
-                        g->config ? g->config : "{}", g->hook ? g->hook : "{}",
+                        g->config ? g->config : "{}", g->settings ? g->settings : "{}",
                         !g->argument.set    ? "none"
                         : g->argument.value ? "true"
                                             : "false");
@@ -198,7 +198,7 @@ static const char *or_null(const char *text)
 
 /* Whatever the mode: where the sandbox is. On v1, without only: where the overhead is. */
 static const struct {
-    const char *state, *config, *hook;
+    const char *state, *config, *settings;
     const char *sandbox, *parent, *unit;
     const char *v1_overhead, *v1_overhead_unit;
 } places[] = {
@@ -301,7 +301,7 @@ Test(plan, places)
             struct given g = {.mode = modes[k],
                               .state = places[i].state,
                               .config = places[i].config,
-                              .hook = places[i].hook,
+                              .settings = places[i].settings,
                               .argument = ONLY};
             const char *const only[] = {sandbox,          sandbox,        NULL,
                                         places[i].parent, places[i].unit, NULL};
@@ -343,8 +343,8 @@ Test(plan, identity)
         {{.state = "'annotations':{'io.kubernetes.cri.sandbox-id':'s9'}",
           .config = "{'annotations':{'io.kubernetes.cri.container-type':'container'}}"},
          "s9 c1 container prestart false default"},
-        {{.hook = "{'sandbox_cgroup_only':true}"}, "c1 c1 single prestart true config"},
-        {{.hook = "{'sandbox_cgroup_only':true}", .argument = {true, false}},
+        {{.settings = "{'sandbox_cgroup_only':true}"}, "c1 c1 single prestart true config"},
+        {{.settings = "{'sandbox_cgroup_only':true}", .argument = {true, false}},
          "c1 c1 single prestart false argument"},
         {{.config = "{'annotations':{'io.katacontainers.config.runtime.sandbox_cgroup_only':"
                     "'true'}}"},
@@ -400,8 +400,8 @@ static const struct {
 } device_lists[] = {
     {{.nodes = USUAL}, DEFAULTS ", " VIRT ", " WILD},
     {{.nodes = USUAL, .argument = ONLY}, DEFAULTS ", " VIRT ", " WILD ", " LOOP},
-    {{.nodes = USUAL, .hook = "{'virtualization_devices':false}"}, DEFAULTS ", " WILD},
-    {{.nodes = USUAL, .hook = "{'virtualization_devices':false}", .argument = ONLY},
+    {{.nodes = USUAL, .settings = "{'virtualization_devices':false}"}, DEFAULTS ", " WILD},
+    {{.nodes = USUAL, .settings = "{'virtualization_devices':false}", .argument = ONLY},
      DEFAULTS ", " WILD ", " LOOP},
     /* missing nodes are left out */
     {{.nodes = FEW}, "+c 1:3 rwm, " WILD},
@@ -424,12 +424,13 @@ static const struct {
      "-a *:* rwm, +c 511:7 rwm, +c 9:8 rwm, +b 9:9 rwm, " WILD},
     /* extra devices come last, in the order of the file; block devices too */
     {{.nodes = USUAL,
-      .hook = "{'virtualization_devices':false,'extra_devices':['/dev/sda','/dev/gone',"
-              "'/dev/kvm']}",
+      .settings = "{'virtualization_devices':false,'extra_devices':['/dev/sda','/dev/gone',"
+                  "'/dev/kvm']}",
       .argument = ONLY},
      DEFAULTS ", " WILD ", " LOOP ", +b 8:0 rwm, +c 10:232 rwm"},
     /* nothing twice */
-    {{.nodes = USUAL, .hook = "{'extra_devices':['/dev/sda','/dev/sda','/dev/null','/dev/kvm']}"},
+    {{.nodes = USUAL,
+      .settings = "{'extra_devices':['/dev/sda','/dev/sda','/dev/null','/dev/kvm']}"},
      DEFAULTS ", " VIRT ", " WILD ", +b 8:0 rwm"},
     {{.nodes = USUAL,
       .config = DEVICES("{'allow':true,'type':'c','major':1,'minor':3,'access':'rwm'},"
@@ -538,17 +539,17 @@ static const struct {
      "cpu.weight=100; cpu.max=50000 100000; cpuset.cpus=0-1; cpuset.mems=0; memory.max=1048576; "
      "memory.swap.max=2097152; pids.max=10; hugetlb.2MB.max=4194304; "
      "hugetlb.2MB.rsvd.max=4194304; "},
-    {{.config = RESOURCES(FULL), .hook = "{'resources':'kata'}"},
+    {{.config = RESOURCES(FULL), .settings = "{'resources':'kata'}"},
      "cpuset.cpus=0-1; cpuset.mems=0; ",
      "cpuset.cpus=0-1; cpuset.mems=0; "},
     {{.config = RESOURCES("{'memory':{'limit':1048576,'swap':2097152}}"),
-      .hook = "{'memory_overhead_bytes':1000}"},
+      .settings = "{'memory_overhead_bytes':1000}"},
      "memory.limit_in_bytes=1049576; memory.memsw.limit_in_bytes=2098152; ",
      "memory.max=1049576; memory.swap.max=1048576; "},
     /* with others */
     {{.config = RESOURCES("{'cpu':{'quota':50000,'cpus':'0'},'memory':{'limit':100},"
                           "'pids':{'limit':1}}"),
-      .hook = "{'memory_overhead_bytes':7}",
+      .settings = "{'memory_overhead_bytes':7}",
       .others = {"{'cpu':{'quota':20000,'period':50000,'cpus':'2'},'memory':{'limit':50},"
                  "'pids':{'limit':2}}",
                  "{'cpu':{'quota':1000,'cpus':'1'},'memory':{'limit':5},'pids':{'limit':3}}"}},
@@ -560,7 +561,7 @@ static const struct {
      "cpu.cfs_period_us=100000; cpu.cfs_quota_us=-1; cpuset.cpus=0-1; pids.max=max; ",
      "cpu.max=max 100000; cpuset.cpus=0-1; pids.max=max; "},
     {{.config = RESOURCES("{'cpu':{'quota':50000,'cpus':'0'},'pids':{'limit':1}}"),
-      .hook = "{'resources':'kata'}",
+      .settings = "{'resources':'kata'}",
       .others = {"{'cpu':{'cpus':'1'}}"}},
      "cpuset.cpus=0-1; ",
      "cpuset.cpus=0-1; "},
@@ -595,7 +596,7 @@ Test(plan, unified)
 {
     static const struct given given = {.config = RESOURCES("{'unified':{'memory.high':'9'}}")};
     static const struct given kata = {.config = RESOURCES("{'unified':{'memory.high':'9'}}"),
-                                      .hook = "{'resources':'kata'}"};
+                                      .settings = "{'resources':'kata'}"};
 
     expect_files(&given, CG_MODE_V2, false, "memory.high=9; ");
     expect_files(&kata, CG_MODE_V1, false, "");
@@ -610,14 +611,14 @@ static const struct {
     struct given given;
     const char *v1, *v2;
 } overhead_limits[] = {
-    {{.hook = "{}", .config = RESOURCES(FULL)}, "", ""},
-    {{.hook = OVERHEAD_LIMITS},
+    {{.settings = "{}", .config = RESOURCES(FULL)}, "", ""},
+    {{.settings = OVERHEAD_LIMITS},
      "cpu.cfs_quota_us=20000; cpuset.cpus=3; memory.limit_in_bytes=100; pids.max=5; "
      "hugetlb.2MB.limit_in_bytes=6; hugetlb.2MB.rsvd.limit_in_bytes=6; "
      "blkio.throttle.read_bps_device=8:0 7; ",
      "cpu.max=20000 100000; cpuset.cpus=3; pids.max=5; "},
     /* no overhead cgroup, no limits of it */
-    {{.hook = OVERHEAD_LIMITS, .argument = ONLY}, "", ""},
+    {{.settings = OVERHEAD_LIMITS, .argument = ONLY}, "", ""},
 };
 
 Test(plan, overhead_files)
@@ -697,7 +698,7 @@ static const struct {
                  "AllowedCPUs=0-1; AllowedMemoryNodes=0; MemoryMax=1048576; "
                  "MemorySwapMax=2097152; TasksMax=10; " ALL_DEVICES}},
     /* without systemd nothing is told or rounded */
-    {{.config = RESOURCES("{'devices':[{'allow':true}]" UNEVEN "}"), .hook = UNEVEN_OVERHEAD},
+    {{.config = RESOURCES("{'devices':[{'allow':true}]" UNEVEN "}"), .settings = UNEVEN_OVERHEAD},
      {.sandbox_files = V1_CPU_FILES("33333"),
       .overhead_files = "cpu.shares=512; cpu.cfs_quota_us=20001; cpuset.cpus=3; "
                         "memory.limit_in_bytes=100; pids.max=5; "},
@@ -707,7 +708,7 @@ static const struct {
      {.sandbox_files = V1_CPU_FILES("33333")},
      {.sandbox_files = V2_CPU_FILES("33333")}},
     /* the overhead is a scope of its own on v1, and a leaf on v2 */
-    {{.config = SCOPE(""), .hook = UNEVEN_OVERHEAD},
+    {{.config = SCOPE(""), .settings = UNEVEN_OVERHEAD},
      {.sandbox = "TasksMax=infinity; " ALL_DEVICES,
       .overhead_files = "cpu.shares=512; cpu.cfs_quota_us=21000; cpuset.cpus=3; "
                         "memory.limit_in_bytes=100; pids.max=5; ",
@@ -715,7 +716,7 @@ static const struct {
                   "MemoryLimit=100; TasksMax=5; " ALL_DEVICES},
      {.sandbox = "TasksMax=infinity; " ALL_DEVICES,
       .overhead_files = "cpu.weight=59; cpu.max=20001 100000; cpuset.cpus=3; pids.max=5; "}},
-    {{.config = SCOPE(""), .hook = UNEVEN_OVERHEAD, .argument = ONLY},
+    {{.config = SCOPE(""), .settings = UNEVEN_OVERHEAD, .argument = ONLY},
      {.sandbox = "TasksMax=infinity; " ALL_DEVICES},
      {.sandbox = "TasksMax=infinity; " ALL_DEVICES}},
     /* the sum of a sandbox is rounded, not each of its parts */
@@ -729,7 +730,7 @@ static const struct {
       .sandbox = "CPUQuotaPerSecUSec=210000; CPUQuotaPeriodUSec=100000; "
                  "TasksMax=infinity; " ALL_DEVICES}},
     /* what `resources` leaves out is not told either */
-    {{.config = SCOPE(UNEVEN_FULL), .hook = "{'resources':'kata'}", .argument = ONLY},
+    {{.config = SCOPE(UNEVEN_FULL), .settings = "{'resources':'kata'}", .argument = ONLY},
      {.sandbox_files = "cpuset.cpus=0-1; cpuset.mems=0; ",
       .sandbox = "TasksMax=infinity; " ALL_DEVICES},
      {.sandbox_files = "cpuset.cpus=0-1; cpuset.mems=0; ",
@@ -824,7 +825,7 @@ static const struct {
     {{.mode = CG_MODE_V2, .config = RESOURCES(FULL)}, {NULL}},
     /* the policy */
     {{.config = LOOSEN, .argument = ONLY}, {"allowed_annotations"}},
-    {{.config = LOOSEN, .hook = "{'sandbox_cgroup_only':true}"}, {"sandbox_cgroup_only=false"}},
+    {{.config = LOOSEN, .settings = "{'sandbox_cgroup_only':true}"}, {"sandbox_cgroup_only=false"}},
     {{.config = LOOSEN}, {NULL}},
     /* limits without a counterpart */
     {{.mode = CG_MODE_V2,
@@ -838,7 +839,7 @@ static const struct {
                           "'network':{'classID':1}}")},
      {NULL}},
     /* limits of the overhead */
-    {{.mode = CG_MODE_V2, .hook = OVERHEAD_LIMITS},
+    {{.mode = CG_MODE_V2, .settings = OVERHEAD_LIMITS},
      {"overhead_limits: memory.max is not set, because on cgroup v2 the overhead shares the "
       "sandbox's memory",
       "overhead_limits: hugetlb.2MB.max is not set, because on cgroup v2 the overhead shares the "
@@ -846,58 +847,58 @@ static const struct {
       "overhead_limits: hugetlb.2MB.rsvd.max is not set",
       "overhead_limits: io.max is not set, because on cgroup v2 the overhead shares the "
       "sandbox's io"}},
-    {{.mode = CG_MODE_V2, .hook = OVERHEAD_LIMITS, .argument = ONLY}, {NULL}},
-    {{.mode = CG_MODE_V1, .hook = OVERHEAD_LIMITS}, {NULL}},
-    {{.mode = CG_MODE_V2, .hook = "{'overhead_limits':{'pids':{'limit':5}}}"}, {NULL}},
+    {{.mode = CG_MODE_V2, .settings = OVERHEAD_LIMITS, .argument = ONLY}, {NULL}},
+    {{.mode = CG_MODE_V1, .settings = OVERHEAD_LIMITS}, {NULL}},
+    {{.mode = CG_MODE_V2, .settings = "{'overhead_limits':{'pids':{'limit':5}}}"}, {NULL}},
     /* a hypervisor's device */
     {{.nodes = FEW}, {"neither /dev/kvm nor /dev/mshv"}},
     {{.nodes = NO_NODES}, {"neither /dev/kvm nor /dev/mshv"}},
     {{.nodes = MSHV}, {NULL}},
-    {{.nodes = NO_NODES, .hook = "{'virtualization_devices':false}"}, {NULL}},
+    {{.nodes = NO_NODES, .settings = "{'virtualization_devices':false}"}, {NULL}},
     /* extra devices */
-    {{.hook = "{'extra_devices':['/dev/sda','/dev/gone','/dev/unasked']}"},
+    {{.settings = "{'extra_devices':['/dev/sda','/dev/gone','/dev/unasked']}"},
      {"extra_devices: /dev/gone does not exist", "extra_devices: /dev/unasked does not exist"}},
-    {{.hook = "{'extra_devices':['/dev/sda']}"}, {NULL}},
+    {{.settings = "{'extra_devices':['/dev/sda']}"}, {NULL}},
     /* where v1 charges a VM's memory */
     {{.mode = CG_MODE_V1, .config = MEMORY},
      {"memory.limit_in_bytes of the sandbox will not hold"}},
     {{.mode = CG_MODE_HYBRID, .config = MEMORY}, {"memory.limit_in_bytes"}},
     {{.mode = CG_MODE_V2, .config = MEMORY}, {NULL}},
     {{.mode = CG_MODE_V1, .config = MEMORY, .argument = ONLY}, {NULL}},
-    {{.mode = CG_MODE_V1, .config = MEMORY, .hook = "{'resources':'kata'}"}, {NULL}},
+    {{.mode = CG_MODE_V1, .config = MEMORY, .settings = "{'resources':'kata'}"}, {NULL}},
     {{.mode = CG_MODE_V1, .config = RESOURCES("{'pids':{'limit':1}}")}, {NULL}},
     /* pinning is the watcher's, and that is not there with sandbox_cgroup_only */
-    {{.hook = "{'enable_vcpus_pinning':true}"}, {NULL}},
-    {{.hook = "{'enable_vcpus_pinning':true}", .argument = ONLY}, {"enable_vcpus_pinning"}},
-    {{.hook = "{'enable_vcpus_pinning':false}", .argument = ONLY}, {NULL}},
+    {{.settings = "{'enable_vcpus_pinning':true}"}, {NULL}},
+    {{.settings = "{'enable_vcpus_pinning':true}", .argument = ONLY}, {"enable_vcpus_pinning"}},
+    {{.settings = "{'enable_vcpus_pinning':false}", .argument = ONLY}, {NULL}},
     {{.state = PINNING("true"), .argument = ONLY}, {"enable_vcpus_pinning"}},
     {{.config = "{" PINNING("true") "}", .argument = ONLY}, {"enable_vcpus_pinning"}},
     {{.config = "{" PINNING("false") "}",
-      .hook = "{'enable_vcpus_pinning':true}",
+      .settings = "{'enable_vcpus_pinning':true}",
       .argument = ONLY},
      {NULL}},
     /* the runtime's own device rules, with layout nested */
-    {{.hook = NESTED, .argument = ONLY, .config = RESOURCES("{'devices':[{'allow':true}]}")},
+    {{.settings = NESTED, .argument = ONLY, .config = RESOURCES("{'devices':[{'allow':true}]}")},
      {NULL}},
-    {{.hook = NESTED, .argument = ONLY},
+    {{.settings = NESTED, .argument = ONLY},
      {"not allow /dev/kvm (c 10:232 rw)", "/dev/vhost-net", "/dev/vfio/vfio", "/dev/vhost-vsock"}},
-    {{.hook = NESTED, .argument = ONLY, .nodes = MSHV}, {"/dev/mshv", "/dev/iommu"}},
-    {{.hook = "{'layout':'nested','virtualization_devices':false,'extra_devices':['/dev/sda']}",
+    {{.settings = NESTED, .argument = ONLY, .nodes = MSHV}, {"/dev/mshv", "/dev/iommu"}},
+    {{.settings = "{'layout':'nested','virtualization_devices':false,'extra_devices':['/dev/sda']}",
       .argument = ONLY},
      {"/dev/sda (b 8:0 rw)"}},
-    {{.hook = NESTED,
+    {{.settings = NESTED,
       .argument = ONLY,
       .nodes = KVM_ALONE,
       .config = "{'linux':{'devices':[{'type':'c','path':'/dev/kvm','major':10,'minor':232}]}}"},
      {NULL}},
-    {{.hook = "{'layout':'nested','virtualization_devices':false,'memory_overhead_bytes':4096}",
+    {{.settings = "{'layout':'nested','virtualization_devices':false,'memory_overhead_bytes':4096}",
       .argument = ONLY},
      {"memory_overhead_bytes"}},
     /* several at once */
     {{.mode = CG_MODE_V1,
       .nodes = NO_NODES,
       .config = MEMORY,
-      .hook = "{'enable_vcpus_pinning':true,'extra_devices':['/dev/x']}"},
+      .settings = "{'enable_vcpus_pinning':true,'extra_devices':['/dev/x']}"},
      {"neither", "/dev/x", "memory.limit_in_bytes"}},
 };
 
@@ -954,7 +955,7 @@ Test(plan, nested_places)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        const struct given g = {.config = rows[i].config, .hook = NESTED, .argument = ONLY};
+        const struct given g = {.config = rows[i].config, .settings = NESTED, .argument = ONLY};
         MADE m;
 
         prepare(&m, &g);
@@ -974,7 +975,7 @@ Test(plan, nested_places)
 Test(plan, nested_writes_nothing)
 {
     static const struct given g = {
-        .hook = NESTED,
+        .settings = NESTED,
         .argument = ONLY,
         .config = RESOURCES("{'memory':{'limit':4096},'devices':[{'allow':true}]}"),
     };
@@ -993,8 +994,9 @@ Test(plan, nested_refused)
         struct given given;
         const char *want;
     } rows[] = {
-        {{.hook = NESTED}, "layout nested needs sandbox_cgroup_only, which is false by default"},
-        {{.hook = NESTED, .argument = {true, false}}, "which is false by argument"},
+        {{.settings = NESTED},
+         "layout nested needs sandbox_cgroup_only, which is false by default"},
+        {{.settings = NESTED, .argument = {true, false}}, "which is false by argument"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -1104,8 +1106,8 @@ static const struct {
      {"linux.resources.unified", "\"cgroup.procs\""}},
     {{.mode = CG_MODE_V2, .config = RESOURCES("{'unified':{'../cpu.max':'1'}}")},
      {"linux.resources.unified", "../cpu.max"}},
-    {{.hook = "{'overhead_limits':{'cpu':{'idle':2}}}"}, {"overhead_limits", "cpu.idle"}},
-    {{.mode = CG_MODE_V1, .hook = "{'overhead_limits':{'unified':{'cpu.max':'1'}}}"},
+    {{.settings = "{'overhead_limits':{'cpu':{'idle':2}}}"}, {"overhead_limits", "cpu.idle"}},
+    {{.mode = CG_MODE_V1, .settings = "{'overhead_limits':{'unified':{'cpu.max':'1'}}}"},
      {"overhead_limits", "unified"}},
     /* limits that would be lost in a sum, but one day it may be alone */
     {{.others = {"{}"}, .config = RESOURCES("{'cpu':{'idle':2}}")},
@@ -1145,7 +1147,7 @@ Test(plan, not_refused)
     static const struct given rows[] = {
         {.others = {"{'cpu':{'idle':2}}"}, .config = RESOURCES("{'pids':{'limit':1}}")},
         {.others = {"{}"},
-         .hook = "{'resources':'kata'}",
+         .settings = "{'resources':'kata'}",
          .config = RESOURCES("{'cpu':{'idle':2}}")},
     };
 
@@ -1286,20 +1288,20 @@ Test(plan, limits_that_systemd_cannot_express)
         {{.config = UNIFIED(FILES, "pids.max", "0x10")}, NULL},
         {{.mode = CG_MODE_V1,
           .config = CGROUPS_PATH(SCOPED),
-          .hook = "{'overhead_limits':{'cpu':{'quota':500}}}"},
+          .settings = "{'overhead_limits':{'cpu':{'quota':500}}}"},
          "cpu.cfs_quota_us: \"500\""},
         {{.mode = CG_MODE_V1,
           .config = CGROUPS_PATH(FILES),
-          .hook = "{'overhead_limits':{'cpu':{'quota':500}}}"},
+          .settings = "{'overhead_limits':{'cpu':{'quota':500}}}"},
          NULL},
         {{.mode = CG_MODE_V1,
           .config = CGROUPS_PATH(SCOPED),
-          .hook = "{'overhead_limits':{'cpu':{'quota':500}}}",
+          .settings = "{'overhead_limits':{'cpu':{'quota':500}}}",
           .argument = ONLY},
          NULL},
         {{.mode = CG_MODE_V2,
           .config = CGROUPS_PATH(SCOPED),
-          .hook = "{'overhead_limits':{'cpu':{'quota':500}}}"},
+          .settings = "{'overhead_limits':{'cpu':{'quota':500}}}"},
          NULL},
     };
 
@@ -1392,10 +1394,10 @@ Test(plan, sandbox_of_no_containers)
     const struct facts facts = facts_of(CG_MODE_V2, USUAL);
     struct plan p = {0};
     struct err e = ERR_INIT;
-    struct hook_config hook;
+    struct settings settings;
 
-    read_hook(&a, "{}", &hook);
-    cr_assert_eq(plan_sandbox(NULL, 0, &hook, &facts, false, &a, &p, &e), 0, "%s", e.text);
+    read_hook(&a, "{}", &settings);
+    cr_assert_eq(plan_sandbox(NULL, 0, &settings, &facts, false, &a, &p, &e), 0, "%s", e.text);
     cr_expect_eq(p.sandbox_files.count, 0);
     cr_expect_not(cg_dev_table_allow(&p.device_table, 'c', 1, 3, CG_DEV_R));
 }
@@ -1415,7 +1417,7 @@ Test(plan, sandbox_as_planned)
     cr_assert_eq(m.r, 0, "%s", m.e.text);
     both[0] = m.plan.resources;
     both[1] = m.others[0];
-    cr_assert_eq(plan_sandbox(both, 2, &m.hook, &m.facts, false, &m.arena, &p, &m.e), 0);
+    cr_assert_eq(plan_sandbox(both, 2, &m.settings, &m.facts, false, &m.arena, &p, &m.e), 0);
     cr_expect_str_eq(files_text(&m.arena, &p.sandbox_files), "cpu.max=60000 100000; pids.max=3; ");
     cr_expect_str_eq(files_text(&m.arena, &p.sandbox_files),
                      files_text(&m.arena, &m.plan.sandbox_files));
@@ -1445,14 +1447,14 @@ Test(plan, sandbox_under_systemd)
         struct plan p = {.mode = rows[i].mode, .systemd = rows[i].systemd};
         struct oci_resources r = {0};
         const struct oci_resources *const containers[] = {&r};
-        struct hook_config hook;
+        struct settings settings;
         struct err e = ERR_INIT;
         const char *got;
 
-        read_hook(&a, "{}", &hook);
+        read_hook(&a, "{}", &settings);
         read_row(&a, "{'cpu':{'quota':60001}}", &oci_resources_table, &r);
-        cr_assert_eq(plan_sandbox(containers, 1, &hook, &facts, rows[i].only, &a, &p, &e), 0, "%s",
-                     e.text);
+        cr_assert_eq(plan_sandbox(containers, 1, &settings, &facts, rows[i].only, &a, &p, &e), 0,
+                     "%s", e.text);
         got = files_text(&a, &p.sandbox_files);
         cr_expect_str_eq(got, rows[i].want, "%s, systemd %d, only %d:\nexpected: %s\ngot:      %s",
                          cg_mode_name(rows[i].mode), rows[i].systemd, rows[i].only, rows[i].want,
@@ -1572,7 +1574,7 @@ static const struct {
       .config = "{'linux':{'cgroupsPath':'/kubepods/pod1/c1','resources':{"
                 "'devices':[{'allow':false,'access':'rwm'},{'allow':true,'type':'c','major':1,"
                 "'minor':3,'access':'rwm'}],'memory':{'limit':4096}}}}",
-      .hook = "{'virtualization_devices':false,'overhead_limits':{'pids':{'limit':9}}}"},
+      .settings = "{'virtualization_devices':false,'overhead_limits':{'pids':{'limit':9}}}"},
      "{'version':1,'stage':'prestart','sandbox_id':'s1','container_id':'c1','role':'container',"
      "'sandbox_cgroup_only':false,'policy_source':'default','cgroup_mode':'v1',"
      "'manager':'cgroupfs','layout':'sibling','sandbox_path':'/kubepods/pod1/kata_s1',"
@@ -1590,7 +1592,7 @@ static const struct {
       .stage = STAGE_POSTSTART,
       .state = SANDBOX,
       .config = RESOURCES("{'cpu':{'quota':50000}}"),
-      .hook = "{'virtualization_devices':false,'sandbox_cgroup_only':true}"},
+      .settings = "{'virtualization_devices':false,'sandbox_cgroup_only':true}"},
      "{'version':1,'stage':'poststart','sandbox_id':'s1','container_id':'c1','role':'sandbox',"
      "'sandbox_cgroup_only':true,'policy_source':'config','cgroup_mode':'v2',"
      "'manager':'cgroupfs','layout':'sibling','sandbox_path':'/vc/kata_s1',"
@@ -1602,7 +1604,7 @@ static const struct {
     {{.mode = CG_MODE_V2,
       .nodes = NO_NODES,
       .config = RESOURCES("{'cpu':{'quota':50000}}"),
-      .hook = "{'virtualization_devices':false,'sandbox_cgroup_only':true,'layout':'nested'}"},
+      .settings = "{'virtualization_devices':false,'sandbox_cgroup_only':true,'layout':'nested'}"},
      "{'version':1,'stage':'prestart','sandbox_id':'c1','container_id':'c1','role':'single',"
      "'sandbox_cgroup_only':true,'policy_source':'config','cgroup_mode':'v2',"
      "'manager':'cgroupfs','layout':'nested','sandbox_path':'/vc/c1/kata_c1',"
@@ -1614,7 +1616,7 @@ static const struct {
       .nodes = NO_NODES,
       .stage = STAGE_POSTSTOP,
       .config = CGROUPS_PATH("a-b.slice:pre:nm"),
-      .hook = "{'virtualization_devices':false}",
+      .settings = "{'virtualization_devices':false}",
       .argument = {true, false}},
      "{'version':1,'stage':'poststop','sandbox_id':'c1','container_id':'c1','role':'single',"
      "'sandbox_cgroup_only':false,'policy_source':'argument','cgroup_mode':'v2',"
@@ -1630,7 +1632,7 @@ static const struct {
       .nodes = NO_NODES,
       .stage = STAGE_CREATE_RUNTIME,
       .config = CGROUPS_PATH("a.slice:pre:nm"),
-      .hook = "{'virtualization_devices':false}"},
+      .settings = "{'virtualization_devices':false}"},
      "{'version':1,'stage':'createRuntime','sandbox_id':'c1','container_id':'c1',"
      "'role':'single','sandbox_cgroup_only':false,'policy_source':'default',"
      "'cgroup_mode':'hybrid','manager':'systemd','layout':'sibling',"
@@ -1647,7 +1649,7 @@ static const struct {
       .nodes = NO_NODES,
       .config = "{'linux':{'cgroupsPath':'a.slice:pre:nm','resources':{"
                 "'devices':[{'allow':true}],'memory':{'limit':4096},'cpu':{'cpus':'0'}}}}",
-      .hook = "{'virtualization_devices':false,'overhead_limits':{'pids':{'limit':9}}}",
+      .settings = "{'virtualization_devices':false,'overhead_limits':{'pids':{'limit':9}}}",
       .argument = {true, false}},
      "{'version':1,'stage':'prestart','sandbox_id':'c1','container_id':'c1','role':'single',"
      "'sandbox_cgroup_only':false,'policy_source':'argument','cgroup_mode':'v1',"
@@ -1790,8 +1792,8 @@ Test(plan, print_escapes)
 {
     static const struct given g = {.mode = CG_MODE_V2,
                                    .nodes = NO_NODES,
-                                   .hook = "{'virtualization_devices':false,'extra_devices':"
-                                           "['/dev/a\\u001b\\u0022b']}"};
+                                   .settings = "{'virtualization_devices':false,'extra_devices':"
+                                               "['/dev/a\\u001b\\u0022b']}"};
     const char *json, *text;
     MADE m;
 
@@ -1815,7 +1817,7 @@ Test(plan, text)
           .state = CONTAINER,
           .config = "{'linux':{'cgroupsPath':'/k/c1','resources':{'devices':[{'allow':false}],"
                     "'cpu':{'quota':50000,'period':100000}}}}",
-          .hook = "{'overhead_limits':{'pids':{'limit':9}}}"},
+          .settings = "{'overhead_limits':{'pids':{'limit':9}}}"},
          "stage                 prestart\n"
          "sandbox               s1\n"
          "container             c1\n"
@@ -1840,7 +1842,7 @@ Test(plan, text)
         {{.mode = CG_MODE_HYBRID,
           .nodes = NO_NODES,
           .config = CGROUPS_PATH("a.slice:p:n"),
-          .hook = "{'virtualization_devices':false}"},
+          .settings = "{'virtualization_devices':false}"},
          "stage                 prestart\n"
          "sandbox               c1\n"
          "container             c1\n"
@@ -1868,7 +1870,7 @@ Test(plan, text)
           .nodes = NO_NODES,
           .config = "{'linux':{'cgroupsPath':'a.slice:p:n','resources':{"
                     "'devices':[{'allow':true}],'cpu':{'shares':1024}}}}",
-          .hook = "{'virtualization_devices':false}",
+          .settings = "{'virtualization_devices':false}",
           .argument = ONLY},
          "stage                 prestart\n"
          "sandbox               c1\n"
@@ -1893,7 +1895,7 @@ Test(plan, text)
          "                      DevicePolicy=auto\n"},
         {{.mode = CG_MODE_V2,
           .nodes = NO_NODES,
-          .hook = "{'virtualization_devices':false}",
+          .settings = "{'virtualization_devices':false}",
           .argument = ONLY},
          "stage                 prestart\n"
          "sandbox               c1\n"

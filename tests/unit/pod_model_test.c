@@ -264,7 +264,7 @@ static struct json_list others(const struct pod *p, char id, bool alive)
 }
 
 static struct plan plan_of(const struct pod *p, const struct json_list *list,
-                           const struct hook_config *hook, const struct facts *facts)
+                           const struct settings *settings, const struct facts *facts)
 {
     const struct oci_resources **all =
         arena_alloc(p->a, (list->count + 1) * sizeof(const struct oci_resources *));
@@ -273,8 +273,8 @@ static struct plan plan_of(const struct pod *p, const struct json_list *list,
 
     for (size_t i = 0; i < list->count; i++)
         all[i] = CONTAINER(*list, i).resources;
-    cr_assert_eq(plan_sandbox(all, list->count, hook, facts, true, p->a, &plan, &e), 0, "%s\n%s",
-                 p->story, e.text);
+    cr_assert_eq(plan_sandbox(all, list->count, settings, facts, true, p->a, &plan, &e), 0,
+                 "%s\n%s", p->story, e.text);
     return plan;
 }
 
@@ -297,11 +297,11 @@ enum fate { DONE, KILLED, FAILED };
 static enum fate change(struct pod *p, const struct json_list *before,
                         const struct json_list *after)
 {
-    const struct hook_config hook = {0};
+    const struct settings settings = {0};
     const struct facts facts = {.mode = p->v2 ? CG_MODE_V2 : CG_MODE_V1};
     const struct change_input in = {
-        .hook = &hook, .facts = &facts, .sandbox_cgroup_only = true, .before = before};
-    struct plan plan = plan_of(p, after, &hook, &facts);
+        .settings = &settings, .facts = &facts, .sandbox_cgroup_only = true, .before = before};
+    struct plan plan = plan_of(p, after, &settings, &facts);
     enum fate fate = dev_random_below(4) ? DONE : dev_random_below(2) ? KILLED : FAILED;
     struct change c;
     size_t n;

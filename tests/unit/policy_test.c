@@ -208,7 +208,7 @@ static void expect_policy(const char *given, const char *const *allowed, size_t 
                           const char *want)
 {
     autoarena a = ARENA_INIT;
-    struct hook_config config = {.sandbox_cgroup_only = given_bool(given[0])};
+    struct settings settings = {.sandbox_cgroup_only = given_bool(given[0])};
     struct oci_annotations annotations = {0};
     struct err e = ERR_INIT;
     struct policy policy;
@@ -216,16 +216,16 @@ static void expect_policy(const char *given, const char *const *allowed, size_t 
     int r;
 
     for (size_t i = 0; i < allowed_count; i++)
-        *(char **)arena_push(&a, &config.allowed_annotations.items,
-                             &config.allowed_annotations.count, sizeof(char *)) =
+        *(char **)arena_push(&a, &settings.allowed_annotations.items,
+                             &settings.allowed_annotations.count, sizeof(char *)) =
             arena_strdup(&a, allowed[i]);
     if (given[2] != '-')
         annotations.sandbox_cgroup_only = arena_strdup(&a, given[2] == 't' ? "true" : "false");
-    r = policy_sandbox_cgroup_only(&config, given_bool(given[1]), &annotations, &policy, &e);
+    r = policy_sandbox_cgroup_only(&settings, given_bool(given[1]), &annotations, &policy, &e);
     got = arena_printf(&a, "%s %s%s", policy.sandbox_cgroup_only ? "true" : "false",
                        policy_source_name(policy.source), policy.warning ? " refused" : "");
     cr_expect(r == 0 && e.code == 0 && str_eq(got, want),
-              "input:    config, argument, annotation \"%s\", %zu allowed\nexpected: %s\n"
+              "input:    settings, argument, annotation \"%s\", %zu allowed\nexpected: %s\n"
               "got:      %d, %s, %s",
               given, allowed_count, want, r, got, e.text);
     if (policy.warning)
@@ -288,13 +288,13 @@ Test(policy, annotation_words)
 {
     for (size_t i = 0; i < ARRAY_SIZE(bools); i++) {
         autoarena a = ARENA_INIT;
-        const struct hook_config config = {0};
+        const struct settings settings = {0};
         struct oci_annotations annotations = {.sandbox_cgroup_only =
                                                   arena_strdup(&a, bools[i].text)};
         struct err e = ERR_INIT;
         struct policy policy;
         int r =
-            policy_sandbox_cgroup_only(&config, (struct json_bool){0}, &annotations, &policy, &e);
+            policy_sandbox_cgroup_only(&settings, (struct json_bool){0}, &annotations, &policy, &e);
         const char *got = r == -EINVAL ? "refused" : policy.sandbox_cgroup_only ? "true" : "false";
 
         cr_expect_str_eq(got, bools[i].want, "input:    \"%s\"\nexpected: %s\ngot:      %d, %s",

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/sandbox/links.h"
 #include "hook/sandbox/record.h"
+#include "hook/sandbox/state_dir.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
@@ -65,12 +67,12 @@ static bool exists(int dirfd, const char *path)
     return faccessat(dirfd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-static struct record_lock lock_or_fail(const struct fixture *f, const char *id, bool make)
+static struct state_lock lock_or_fail(const struct fixture *f, const char *id, bool make)
 {
-    struct record_lock lock;
+    struct state_lock lock;
     struct err e = ERR_INIT;
 
-    cr_assert_eq(record_lock(&f->state, id, make, PATIENCE_MS, &lock, &e), 0, "%s: %s", id, e.text);
+    cr_assert_eq(state_lock(&f->state, id, make, PATIENCE_MS, &lock, &e), 0, "%s: %s", id, e.text);
     return lock;
 }
 
@@ -96,7 +98,7 @@ Test(record, state_dir_modes)
                                         "a/state/parents",
                                         "a/state/sandboxes/s1"};
     FIXTURE f;
-    struct record_lock lock;
+    struct state_lock lock;
     int top;
 
     umask(0);
@@ -109,7 +111,7 @@ Test(record, state_dir_modes)
     cr_expect_eq(mode_of(lock.dirfd, "lock"), 0600, "lock: expected 0600, got %o",
                  mode_of(lock.dirfd, "lock"));
     close(top);
-    record_unlock(&lock);
+    state_unlock(&lock);
 }
 
 Test(record, state_dir_missing)
@@ -139,12 +141,12 @@ Test(record, state_dir_again)
 {
     FIXTURE f;
     struct state_dir state;
-    struct record_lock lock;
+    struct state_lock lock;
     struct err e = ERR_INIT;
 
     begin(&f);
     lock = lock_or_fail(&f, "s1", true);
-    record_unlock(&lock);
+    state_unlock(&lock);
     for (int make = 0; make <= 1; make++) {
         cr_assert_eq(state_dir_open(f.path, make, &state, &e), 0, "make %d: %s", make, e.text);
         cr_expect(exists(state.sandboxes, "s1"), "make %d: another directory", make);
@@ -238,7 +240,7 @@ static const char *boot_id(void)
     return text;
 }
 
-static void put_record(const struct record_lock *lock, const char *text, size_t len)
+static void put_record(const struct state_lock *lock, const char *text, size_t len)
 {
     int fd = openat(lock->dirfd, "record.json", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
@@ -271,7 +273,7 @@ Test(record, round_trip)
     for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
         autoarena a = ARENA_INIT;
         FIXTURE f;
-        struct record_lock lock;
+        struct state_lock lock;
         struct record one, two;
         enum record_state state = RECORD_NONE;
         struct err e = ERR_INIT;
@@ -292,7 +294,7 @@ Test(record, round_trip)
         cr_expect_eq(state, RECORD_VALID);
         cr_expect_str_eq(json_of(&a, &two), file, "written:  %s\ngot:      %s", file,
                          json_of(&a, &two));
-        record_unlock(&lock);
+        state_unlock(&lock);
     }
 }
 
@@ -301,7 +303,7 @@ Test(record, scopes)
 {
     autoarena a = ARENA_INIT;
     FIXTURE f;
-    struct record_lock lock;
+    struct state_lock lock;
     struct record r;
     struct record_container *c;
     enum record_state state = RECORD_NONE;
@@ -328,7 +330,7 @@ Test(record, scopes)
     cr_expect(c && !c->placeholder && record_process_id(c->placeholder).pid == 0);
     c = record_find(&r, "c3");
     cr_expect(c && record_process_id(c->placeholder).pid == 59);
-    record_unlock(&lock);
+    state_unlock(&lock);
 }
 
 /* A placeholder is no sign of life: it may be the last to go. */
@@ -350,7 +352,7 @@ Test(record, file_mode_and_nothing_temporary)
 {
     autoarena a = ARENA_INIT;
     FIXTURE f;
-    struct record_lock lock;
+    struct state_lock lock;
     struct err e = ERR_INIT;
     struct record r = {
         .sandbox_id = make_json(&a, "s1"),
@@ -371,14 +373,14 @@ Test(record, file_mode_and_nothing_temporary)
                      mode_of(lock.dirfd, "record.json"));
         cr_expect_not(exists(lock.dirfd, "record.json.tmp"));
     }
-    record_unlock(&lock);
+    state_unlock(&lock);
 }
 
 Test(record, write_fails_without_its_directory)
 {
     autoarena a = ARENA_INIT;
     FIXTURE f;
-    struct record_lock lock;
+    struct state_lock lock;
     struct err e = ERR_INIT;
     struct record r = {.sandbox_id = make_json(&a, "s1")};
     int ret;
@@ -390,7 +392,7 @@ Test(record, write_fails_without_its_directory)
     ret = record_write(&lock, &a, &r, &e);
     cr_expect(ret == -ENOENT && strstr(e.text, "record.json") && strstr(e.text, "s1"),
               "expected: -ENOENT with file and sandbox\ngot:      %d, %s", ret, e.text);
-    record_unlock(&lock);
+    state_unlock(&lock);
 }
 
 /* --- records that are not ours to trust --- */
@@ -417,7 +419,7 @@ Test(record, boots)
     for (size_t i = 0; i < ARRAY_SIZE(trusted); i++) {
         autoarena a = ARENA_INIT;
         FIXTURE f;
-        struct record_lock lock;
+        struct state_lock lock;
         struct record record;
         enum record_state state = RECORD_NONE;
         struct err e = ERR_INIT;
@@ -432,7 +434,7 @@ Test(record, boots)
         cr_expect(r == 0 && state == trusted[i].want,
                   "input:    %s\nexpected: state %d\ngot:      %d, state %d, %s", file,
                   (int)trusted[i].want, r, (int)state, e.text);
-        record_unlock(&lock);
+        state_unlock(&lock);
     }
 }
 
@@ -496,7 +498,7 @@ static void expect_untrusted(const char *file, size_t len, const char *word)
 {
     autoarena a = ARENA_INIT;
     FIXTURE f;
-    struct record_lock lock;
+    struct state_lock lock;
     struct record record;
     enum record_state state = RECORD_VALID;
     struct err e = ERR_INIT;
@@ -513,7 +515,7 @@ static void expect_untrusted(const char *file, size_t len, const char *word)
               (int)len, file, word, r, (int)state, e.bad_input, e.text);
     /* without a place for the message */
     cr_expect_eq(record_read(&lock, &a, &record, &state, NULL), -EPROTO);
-    record_unlock(&lock);
+    state_unlock(&lock);
 }
 
 Test(record, other_schema_or_incomplete)
@@ -559,7 +561,7 @@ Test(record, none_yet)
 {
     autoarena a = ARENA_INIT;
     FIXTURE f;
-    struct record_lock lock;
+    struct state_lock lock;
     struct record record;
     enum record_state state = RECORD_VALID;
     struct err e = ERR_INIT;
@@ -569,7 +571,7 @@ Test(record, none_yet)
     cr_expect_eq(record_read(&lock, &a, &record, &state, &e), 0, "%s", e.text);
     cr_expect_eq(state, RECORD_NONE);
     cr_expect(record.containers.count == 0 && !record.sandbox_id);
-    record_unlock(&lock);
+    state_unlock(&lock);
 }
 
 /* A link in the record's place is not followed. */
@@ -577,7 +579,7 @@ Test(record, link_in_its_place)
 {
     autoarena a = ARENA_INIT;
     FIXTURE f;
-    struct record_lock lock;
+    struct state_lock lock;
     struct record record;
     enum record_state state = RECORD_VALID;
     struct err e = ERR_INIT;
@@ -592,7 +594,7 @@ Test(record, link_in_its_place)
     r = record_read(&lock, &a, &record, &state, &e);
     cr_expect(r == -ELOOP && state == RECORD_NONE, "expected: -ELOOP\ngot:      %d, state %d", r,
               (int)state);
-    record_unlock(&lock);
+    state_unlock(&lock);
 }
 
 /* --- members --- */
@@ -639,16 +641,16 @@ static struct holder hold(const struct fixture *f, const char *id)
     cr_assert(pipe2(held, O_CLOEXEC) == 0 && pipe2(release, O_CLOEXEC) == 0);
     h = (struct holder){.pid = fork_child(), .held = held[0], .release = release[1]};
     if (h.pid == 0) {
-        struct record_lock lock;
+        struct state_lock lock;
 
         close(release[1]);
-        if (record_lock(&f->state, id, true, PATIENCE_MS, &lock, NULL) < 0)
+        if (state_lock(&f->state, id, true, PATIENCE_MS, &lock, NULL) < 0)
             _exit(1);
         if (write(held[1], "h", 1) != 1)
             _exit(2);
         if (read(release[0], &byte, 1) != 0)
             _exit(3);
-        record_unlock(&lock);
+        state_unlock(&lock);
         _exit(0);
     }
     close(held[1]);
@@ -672,7 +674,7 @@ Test(record, lock_excludes_other_processes)
 {
     static const int timeouts[] = {0, 1, 20};
     FIXTURE f;
-    struct record_lock lock;
+    struct state_lock lock;
     struct holder h;
 
     begin(&f);
@@ -680,7 +682,7 @@ Test(record, lock_excludes_other_processes)
     for (size_t i = 0; i < ARRAY_SIZE(timeouts); i++) {
         for (int make = 0; make <= 1; make++) {
             struct err e = ERR_INIT;
-            int r = record_lock(&f.state, "s1", make, timeouts[i], &lock, &e);
+            int r = state_lock(&f.state, "s1", make, timeouts[i], &lock, &e);
 
             cr_expect(r == -ETIMEDOUT && lock.dirfd < 0 && lock.lock_fd < 0 &&
                           strstr(e.text, "sandbox s1") && strstr(e.text, "ETIMEDOUT"),
@@ -690,34 +692,34 @@ Test(record, lock_excludes_other_processes)
     }
     /* another sandbox is free */
     lock = lock_or_fail(&f, "s2", true);
-    record_unlock(&lock);
+    state_unlock(&lock);
     let_go(&h);
     lock = lock_or_fail(&f, "s1", false);
     cr_expect(lock.dirfd >= 0 && lock.lock_fd >= 0);
-    record_unlock(&lock);
+    state_unlock(&lock);
     cr_expect(lock.dirfd < 0 && lock.lock_fd < 0);
-    record_unlock(&lock);
+    state_unlock(&lock);
 }
 
 /* The same process twice, too: the lock belongs to the open file. */
 Test(record, lock_excludes_itself)
 {
     FIXTURE f;
-    struct record_lock one, two;
+    struct state_lock one, two;
 
     begin(&f);
     one = lock_or_fail(&f, "s1", true);
-    cr_expect_eq(record_lock(&f.state, "s1", false, 0, &two, NULL), -ETIMEDOUT);
-    record_unlock(&one);
+    cr_expect_eq(state_lock(&f.state, "s1", false, 0, &two, NULL), -ETIMEDOUT);
+    state_unlock(&one);
     two = lock_or_fail(&f, "s1", false);
-    record_unlock(&two);
+    state_unlock(&two);
 }
 
 /* A child that still has the descriptor does not keep the lock. */
 Test(record, unlock_in_spite_of_a_child)
 {
     FIXTURE f;
-    struct record_lock one, two;
+    struct state_lock one, two;
     pid_t pid;
 
     begin(&f);
@@ -727,9 +729,9 @@ Test(record, unlock_in_spite_of_a_child)
         pause();
         _exit(0);
     }
-    record_unlock(&one);
-    cr_expect_eq(record_lock(&f.state, "s1", false, 0, &two, NULL), 0);
-    record_unlock(&two);
+    state_unlock(&one);
+    cr_expect_eq(state_lock(&f.state, "s1", false, 0, &two, NULL), 0);
+    state_unlock(&two);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
 }
@@ -737,12 +739,12 @@ Test(record, unlock_in_spite_of_a_child)
 Test(record, lock_without_a_sandbox)
 {
     FIXTURE f;
-    struct record_lock lock;
+    struct state_lock lock;
     struct err e = ERR_INIT;
     int r;
 
     begin(&f);
-    r = record_lock(&f.state, "s1", false, PATIENCE_MS, &lock, &e);
+    r = state_lock(&f.state, "s1", false, PATIENCE_MS, &lock, &e);
     cr_expect(r == -ENOENT && strstr(e.text, "s1") && lock.dirfd < 0 && lock.lock_fd < 0,
               "expected: -ENOENT with s1\ngot:      %d, %s", r, e.text);
     cr_expect_not(exists(f.state.sandboxes, "s1"), "it was made");
@@ -752,7 +754,7 @@ Test(record, lock_without_a_sandbox)
 Test(record, lock_follows_no_links)
 {
     FIXTURE f;
-    struct record_lock lock;
+    struct state_lock lock;
     char elsewhere[128];
     int r;
 
@@ -761,14 +763,14 @@ Test(record, lock_follows_no_links)
     cr_assert_eq(mkdir(elsewhere, 0700), 0);
     cr_assert_eq(symlinkat(elsewhere, f.state.sandboxes, "s1"), 0);
     for (int make = 0; make <= 1; make++) {
-        r = record_lock(&f.state, "s1", make, 0, &lock, NULL);
+        r = state_lock(&f.state, "s1", make, 0, &lock, NULL);
         cr_expect(r == -ENOTDIR || r == -ELOOP, "make %d: expected a refusal, got %d", make, r);
     }
     snprintf(elsewhere, sizeof elsewhere, "%s/elsewhere/lock", f.top);
     cr_expect_not(exists(AT_FDCWD, elsewhere), "a file was made behind the link");
     cr_assert_eq(mkdirat(f.state.sandboxes, "s2", 0700), 0);
     cr_assert_eq(symlinkat(elsewhere, f.state.sandboxes, "s2/lock"), 0);
-    r = record_lock(&f.state, "s2", true, 0, &lock, NULL);
+    r = state_lock(&f.state, "s2", true, 0, &lock, NULL);
     cr_expect_eq(r, -ELOOP, "expected -ELOOP, got %d", r);
     cr_expect_not(exists(AT_FDCWD, elsewhere), "a file was made behind the link");
 }
@@ -793,7 +795,7 @@ static bool has_open(pid_t pid, const struct stat *file)
 }
 
 /* A child without the parent's descriptors of a lock, which would look like its own. */
-static pid_t fork_without(const struct record_lock *lock)
+static pid_t fork_without(const struct state_lock *lock)
 {
     int ready[2];
     pid_t pid;
@@ -836,7 +838,7 @@ struct waited {
 
 static struct waited wait_for_removal(struct fixture *f, bool make, bool made_anew, int replies[2])
 {
-    struct record_lock lock = lock_or_fail(f, "s1", true);
+    struct state_lock lock = lock_or_fail(f, "s1", true);
     struct waited w = {.r = 1};
     struct stat held, named;
     pid_t pid;
@@ -844,18 +846,18 @@ static struct waited wait_for_removal(struct fixture *f, bool make, bool made_an
     cr_assert_eq(fstat(lock.lock_fd, &held), 0);
     pid = fork_without(&lock);
     if (pid == 0) {
-        struct record_lock own;
+        struct state_lock own;
         struct stat dir = {0};
 
         w = (struct waited){0};
-        w.r = record_lock(&f->state, "s1", make, PATIENCE_MS, &own, NULL);
+        w.r = state_lock(&f->state, "s1", make, PATIENCE_MS, &own, NULL);
         if (w.r == 0 && fstat(own.dirfd, &dir) == 0) {
             w.dev = dir.st_dev;
             w.ino = dir.st_ino;
             w.named = fstatat(f->state.sandboxes, "s1", &named, 0) == 0 &&
                       named.st_ino == dir.st_ino && named.st_dev == dir.st_dev;
         }
-        record_unlock(&own);
+        state_unlock(&own);
         _exit(write(replies[1], &w, sizeof w) == sizeof w ? 0 : 1);
     }
     await_open(pid, &held);
@@ -864,9 +866,9 @@ static struct waited wait_for_removal(struct fixture *f, bool make, bool made_an
         cr_assert_eq(renameat(f->state.sandboxes, "s1", f->state.sandboxes, "old"), 0);
         cr_assert_eq(mkdirat(f->state.sandboxes, "s1", 0700), 0);
         close(openat(f->state.sandboxes, "s1/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-        record_unlock(&lock);
+        state_unlock(&lock);
     } else {
-        record_remove(&f->state, "s1", NULL, &lock);
+        state_remove(&f->state, "s1", NULL, &lock);
         cr_expect(lock.dirfd < 0 && lock.lock_fd < 0, "the lock is not released");
     }
     cr_assert_eq(read(replies[0], &w, sizeof w), (ssize_t)sizeof w);
@@ -910,7 +912,7 @@ Test(record, removed_while_another_waits)
 Test(record, lock_made_anew_while_another_waits)
 {
     FIXTURE f;
-    struct record_lock old, fresh;
+    struct state_lock old, fresh;
     struct stat old_file, fresh_file;
     struct pollfd done;
     int said[2];
@@ -921,23 +923,23 @@ Test(record, lock_made_anew_while_another_waits)
     cr_assert(fstat(old.lock_fd, &old_file) == 0 && pipe2(said, O_CLOEXEC | O_NONBLOCK) == 0);
     pid = fork_without(&old);
     if (pid == 0) {
-        struct record_lock own;
+        struct state_lock own;
 
-        if (record_lock(&f.state, "s1", true, PATIENCE_MS, &own, NULL) < 0)
+        if (state_lock(&f.state, "s1", true, PATIENCE_MS, &own, NULL) < 0)
             _exit(1);
         _exit(write(said[1], "l", 1) == 1 ? 0 : 2);
     }
     await_open(pid, &old_file);
     cr_assert_eq(unlinkat(old.dirfd, "lock", 0), 0);
-    cr_assert_eq(record_lock(&f.state, "s1", true, 0, &fresh, NULL), 0);
+    cr_assert_eq(state_lock(&f.state, "s1", true, 0, &fresh, NULL), 0);
     cr_assert_eq(fstat(fresh.lock_fd, &fresh_file), 0);
-    record_unlock(&old);
+    state_unlock(&old);
     /* It goes on to wait for the new one, or says that it holds "the" lock beside us. */
     done = (struct pollfd){.fd = said[0], .events = POLLIN};
     while (!has_open(pid, &fresh_file) && poll(&done, 1, 0) == 0)
         io_sleep_ms(1);
     cr_expect_eq(poll(&done, 1, 0), 0, "two processes hold the lock of one sandbox");
-    record_unlock(&fresh);
+    state_unlock(&fresh);
     waitpid(pid, NULL, 0);
     cr_expect_eq(poll(&done, 1, 0), 1, "the one that waited did not get the lock in the end");
     close(said[0]);
@@ -951,10 +953,10 @@ Test(record, lock_made_anew_while_another_waits)
 static int take_turns(const struct fixture *f)
 {
     for (int i = 0; i < ROUNDS; i++) {
-        struct record_lock lock;
+        struct state_lock lock;
         int fd;
 
-        if (record_lock(&f->state, "s1", true, PATIENCE_MS, &lock, NULL) < 0)
+        if (state_lock(&f->state, "s1", true, PATIENCE_MS, &lock, NULL) < 0)
             return 1;
         fd = openat(f->state.containers, "alone", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
         if (fd < 0)
@@ -963,9 +965,9 @@ static int take_turns(const struct fixture *f)
         if (unlinkat(f->state.containers, "alone", 0) < 0)
             return 3;
         if (i % 2)
-            record_remove(&f->state, "s1", NULL, &lock);
+            state_remove(&f->state, "s1", NULL, &lock);
         else
-            record_unlock(&lock);
+            state_unlock(&lock);
     }
     return 0;
 }
@@ -995,7 +997,7 @@ Test(record, remove_leaves_nothing)
 {
     autoarena a = ARENA_INIT;
     FIXTURE f;
-    struct record_lock lock;
+    struct state_lock lock;
     struct record r = {.sandbox_id = make_json(&a, "s1")};
 
     begin(&f);
@@ -1003,7 +1005,7 @@ Test(record, remove_leaves_nothing)
     cr_assert_eq(record_write(&lock, &a, &r, NULL), 0);
     /* as a kill in the middle of a write leaves it */
     close(openat(lock.dirfd, "record.json.tmp", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-    record_remove(&f.state, "s1", NULL, &lock);
+    state_remove(&f.state, "s1", NULL, &lock);
     cr_expect_not(exists(f.state.sandboxes, "s1"));
     cr_expect(lock.dirfd < 0 && lock.lock_fd < 0);
 }
@@ -1014,33 +1016,33 @@ Test(record, links)
 {
     autoarena a = ARENA_INIT;
     FIXTURE f;
-    struct record_lock lock;
+    struct state_lock lock;
     struct err e = ERR_INIT;
     const char *id = "unchanged";
 
     begin(&f);
-    cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), -ENOENT);
-    cr_assert_eq(record_link(&f.state, "c1", "s1", &e), 0, "%s", e.text);
-    cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), 0);
+    cr_expect_eq(state_lookup(&f.state, "c1", &a, &id), -ENOENT);
+    cr_assert_eq(links_add_container(&f.state, "c1", "s1", &e), 0, "%s", e.text);
+    cr_expect_eq(state_lookup(&f.state, "c1", &a, &id), 0);
     cr_expect_str_eq(id, "s1");
     /* again, and to another sandbox */
-    cr_assert_eq(record_link(&f.state, "c1", "s1", &e), 0, "%s", e.text);
-    cr_assert_eq(record_link(&f.state, "c1", "s2", &e), 0, "%s", e.text);
-    cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), 0);
+    cr_assert_eq(links_add_container(&f.state, "c1", "s1", &e), 0, "%s", e.text);
+    cr_assert_eq(links_add_container(&f.state, "c1", "s2", &e), 0, "%s", e.text);
+    cr_expect_eq(state_lookup(&f.state, "c1", &a, &id), 0);
     cr_expect_str_eq(id, "s2");
     /* a sandbox of the container's own name comes first */
     lock = lock_or_fail(&f, "c1", true);
-    record_unlock(&lock);
-    cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), 0);
+    state_unlock(&lock);
+    cr_expect_eq(state_lookup(&f.state, "c1", &a, &id), 0);
     cr_expect_str_eq(id, "c1");
     /* forgotten, twice */
-    record_unlink(&f.state, "c1", NULL);
-    record_unlink(&f.state, "c1", NULL);
+    links_drop_container(&f.state, "c1", NULL);
+    links_drop_container(&f.state, "c1", NULL);
     cr_assert_eq(unlinkat(f.state.sandboxes, "c1/lock", 0), 0);
     cr_assert_eq(unlinkat(f.state.sandboxes, "c1", AT_REMOVEDIR), 0);
-    cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), -ENOENT);
+    cr_expect_eq(state_lookup(&f.state, "c1", &a, &id), -ENOENT);
     /* the same id needs no link */
-    cr_assert_eq(record_link(&f.state, "s3", "s3", &e), 0, "%s", e.text);
+    cr_assert_eq(links_add_container(&f.state, "s3", "s3", &e), 0, "%s", e.text);
     cr_expect_not(exists(f.state.containers, "s3"));
 }
 
@@ -1052,7 +1054,7 @@ Test(record, link_fails)
 
     begin(&f);
     cr_assert_eq(mkdirat(f.state.containers, "c1", 0700), 0);
-    r = record_link(&f.state, "c1", "s1", &e);
+    r = links_add_container(&f.state, "c1", "s1", &e);
     cr_expect(r < 0 && strstr(e.text, "container c1"), "expected: a failure\ngot:      %d, %s", r,
               e.text);
 }
@@ -1091,7 +1093,7 @@ Test(record, hostile_links)
 
         begin(&f);
         cr_assert_eq(symlinkat(rows[i].target, f.state.containers, "c1"), 0);
-        r = record_lookup(&f.state, "c1", &a, &id);
+        r = state_lookup(&f.state, "c1", &a, &id);
         cr_expect(rows[i].good ? r == 0 && str_eq(id, rows[i].target) : r == -ENOENT,
                   "input:    a link to \"%s\"\nexpected: %s\ngot:      %d, %s", rows[i].target,
                   rows[i].good ? rows[i].target : "-ENOENT", r, id);
@@ -1108,8 +1110,8 @@ Test(record, lookup_of_what_is_no_link)
     begin(&f);
     cr_assert_eq(mkdirat(f.state.containers, "dir", 0700), 0);
     close(openat(f.state.containers, "file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-    cr_expect_eq(record_lookup(&f.state, "dir", &a, &id), -ENOENT);
-    cr_expect_eq(record_lookup(&f.state, "file", &a, &id), -ENOENT);
+    cr_expect_eq(state_lookup(&f.state, "dir", &a, &id), -ENOENT);
+    cr_expect_eq(state_lookup(&f.state, "file", &a, &id), -ENOENT);
 }
 
 /* --- the list --- */
@@ -1129,14 +1131,14 @@ Test(record, list)
     size_t count = 7;
 
     begin(&f);
-    cr_assert_eq(record_list(&f.state, &a, &ids, &count, &e), 0, "%s", e.text);
+    cr_assert_eq(state_list(&f.state, &a, &ids, &count, &e), 0, "%s", e.text);
     cr_expect_eq(count, 0, "an empty directory has %zu", count);
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        struct record_lock lock = lock_or_fail(&f, names[i], true);
+        struct state_lock lock = lock_or_fail(&f, names[i], true);
 
-        record_unlock(&lock);
+        state_unlock(&lock);
     }
-    cr_assert_eq(record_list(&f.state, &a, &ids, &count, &e), 0, "%s", e.text);
+    cr_assert_eq(state_list(&f.state, &a, &ids, &count, &e), 0, "%s", e.text);
     cr_assert_eq(count, ARRAY_SIZE(names), "expected: %zu\ngot:      %zu", ARRAY_SIZE(names),
                  count);
     qsort(ids, count, sizeof *ids, by_text);
@@ -1153,15 +1155,15 @@ Test(record, sample)
     FIXTURE f;
 
     begin(&f);
-    cr_expect_eq(record_sample(&f.state, 2, ids), 0);
+    cr_expect_eq(state_sample(&f.state, 2, ids), 0);
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        struct record_lock lock = lock_or_fail(&f, names[i], true);
+        struct state_lock lock = lock_or_fail(&f, names[i], true);
 
-        record_unlock(&lock);
+        state_unlock(&lock);
     }
-    cr_expect_eq(record_sample(&f.state, ARRAY_SIZE(ids), ids), ARRAY_SIZE(names));
+    cr_expect_eq(state_sample(&f.state, ARRAY_SIZE(ids), ids), ARRAY_SIZE(names));
     for (unsigned n = 0; n < 1000; n++) {
-        cr_assert_eq(record_sample(&f.state, 2, ids), 2);
+        cr_assert_eq(state_sample(&f.state, 2, ids), 2);
         cr_assert_str_neq(ids[0], ids[1]);
         for (size_t i = 0; i < ARRAY_SIZE(names); i++)
             seen[i] += str_eq(ids[0], names[i]) || str_eq(ids[1], names[i]);
@@ -1178,12 +1180,12 @@ Test(record, unlink_only_its_own)
     const char *id;
 
     begin(&f);
-    cr_assert_eq(record_link(&f.state, "c1", "new", NULL), 0);
-    record_unlink(&f.state, "c1", "old");
-    cr_assert_eq(record_lookup(&f.state, "c1", &a, &id), 0);
+    cr_assert_eq(links_add_container(&f.state, "c1", "new", NULL), 0);
+    links_drop_container(&f.state, "c1", "old");
+    cr_assert_eq(state_lookup(&f.state, "c1", &a, &id), 0);
     cr_expect_str_eq(id, "new");
-    record_unlink(&f.state, "c1", "new");
-    cr_expect_eq(record_lookup(&f.state, "c1", &a, &id), -ENOENT);
+    links_drop_container(&f.state, "c1", "new");
+    cr_expect_eq(state_lookup(&f.state, "c1", &a, &id), -ENOENT);
 }
 
 Test(record, list_fails)
@@ -1193,7 +1195,7 @@ Test(record, list_fails)
     struct err e = ERR_INIT;
     const char **ids;
     size_t count = 7;
-    int r = record_list(&state, &a, &ids, &count, &e);
+    int r = state_list(&state, &a, &ids, &count, &e);
 
     cr_expect(r == -EBADF && count == 0 && e.code == -EBADF,
               "expected: -EBADF\ngot:      %d, %zu ids, %s", r, count, e.text);

@@ -174,7 +174,7 @@ Test(resources, to_limits)
         struct cg_limits limits;
 
         memset(&limits, 0x5a, sizeof limits);
-        resources_to_limits(make_resources(&a, conversions[i].resources), &a, &limits);
+        aggregate_container(make_resources(&a, conversions[i].resources), &a, &limits);
         limits_text(&limits, &got);
         cr_expect_str_eq(sbuf_text(&got), conversions[i].want,
                          "input:    %s\nexpected: %s\ngot:      %s", conversions[i].resources,
@@ -189,7 +189,7 @@ Test(resources, no_resources_no_limits)
     struct cg_limits limits;
 
     memset(&limits, 0x5a, sizeof limits);
-    resources_to_limits(NULL, &a, &limits);
+    aggregate_container(NULL, &a, &limits);
     limits_text(&limits, &got);
     cr_expect_str_eq(sbuf_text(&got), "");
 }
@@ -205,7 +205,7 @@ static struct cg_limits *make_limits(struct arena *a, const char *const *texts, 
     size_t count = 0;
 
     for (; count < MAX_CONTAINERS && texts[count]; count++)
-        resources_to_limits(make_resources(a, texts[count]), a, &limits[count]);
+        aggregate_container(make_resources(a, texts[count]), a, &limits[count]);
     *ret_count = count;
     return limits;
 }
@@ -388,7 +388,7 @@ static void expect_sum(int64_t overhead, const char *const *containers, const ch
 
     all = make_limits(&a, containers, &count);
     memset(&limits, 0x5a, sizeof limits);
-    r = resources_aggregate(all, count, overhead, &a, &limits, &e);
+    r = aggregate_limits(all, count, overhead, &a, &limits, &e);
     limits_text(&limits, &got);
     cr_expect(r == 0 && e.code == 0 && str_eq(sbuf_text(&got), want),
               "input:    overhead %" PRId64 ", %s\nexpected: %s\ngot:      %d, %s %s", overhead,
@@ -453,7 +453,7 @@ Test(resources, aggregate_beginner_without_limits)
 
         all = make_limits(&a, rows[i].containers, &count);
         all[0].begins_pod = true;
-        r = resources_aggregate(all, count, 0, &a, &limits, &e);
+        r = aggregate_limits(all, count, 0, &a, &limits, &e);
         limits_text(&limits, &got);
         cr_expect(r == 0 && str_eq(sbuf_text(&got), rows[i].want),
                   "input:    %s\nexpected: %s\ngot:      %d, %s %s",
@@ -511,7 +511,7 @@ Test(resources, aggregate_refuses_cpusets)
         int r;
 
         all = make_limits(&a, bad_cpusets[i].containers, &count);
-        r = resources_aggregate(all, count, 0, &a, &limits, &e);
+        r = aggregate_limits(all, count, 0, &a, &limits, &e);
         cr_expect(r == -EINVAL && e.bad_input && strstr(e.text, bad_cpusets[i].words[0]) &&
                       strstr(e.text, bad_cpusets[i].words[1]),
                   "input:    %s\nexpected: refused with %s and %s\ngot:      %d, %s",
@@ -526,8 +526,8 @@ Test(resources, keep_cpuset)
     autosbuf got = SBUF_INIT;
     struct cg_limits limits;
 
-    resources_to_limits(make_resources(&a, EVERYTHING), &a, &limits);
-    resources_keep_cpuset(&limits);
+    aggregate_container(make_resources(&a, EVERYTHING), &a, &limits);
+    aggregate_keep_cpuset(&limits);
     limits_text(&limits, &got);
     cr_expect_str_eq(sbuf_text(&got), "cpus=0,1 mems=0 ");
 }

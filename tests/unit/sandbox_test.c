@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/sandbox/links.h"
 #include "hook/sandbox/sandbox.h"
+#include "hook/sandbox/state_dir.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
@@ -246,20 +248,20 @@ Test(sandbox, destroy_ends_our_processes)
     enum { WATCHER, PLACEHOLDER, FIRST, SECOND, INIT, COUNT };
     char top[] = "/tmp/osc-unit-sandbox-XXXXXX", ids[2][4] = {"s1", "c2"};
     const struct cg_host host = {.mode = CG_MODE_V1};
-    const struct hook_config config = {.leftovers = LEFTOVERS_MOVE};
+    const struct settings settings = {.leftovers = LEFTOVERS_MOVE};
     struct child children[COUNT];
     struct record_container containers[3] = {{.id = ids[0]}, {.id = ids[1]}, {.id = ids[1]}};
     struct record r = {.sandbox_cgroup_only = {true, true}, .sandbox_id = ids[0]};
     struct state_dir state;
-    struct record_lock lock;
+    struct state_lock lock;
     struct err e = ERR_INIT;
     const char *sandbox_id;
 
     parent = getpid();
     cr_assert(mkdtemp(top));
     cr_assert_eq(state_dir_open(top, true, &state, &e), 0, "%s", e.text);
-    cr_assert_eq(record_lock(&state, ids[0], true, 1000, &lock, &e), 0, "%s", e.text);
-    cr_assert_eq(record_link(&state, ids[1], ids[0], &e), 0, "%s", e.text);
+    cr_assert_eq(state_lock(&state, ids[0], true, 1000, &lock, &e), 0, "%s", e.text);
+    cr_assert_eq(links_add_container(&state, ids[1], ids[0], &e), 0, "%s", e.text);
     for (size_t i = 0; i < COUNT; i++) {
         cr_assert_eq(child_fork("osc-unit", wait_for_signal, NULL, &children[i], &e), 0, "%s",
                      e.text);
@@ -272,15 +274,15 @@ Test(sandbox, destroy_ends_our_processes)
     containers[0].init = record_process_new(&a, &children[INIT].id);
     r.containers = (struct json_list){containers, 3};
 
-    cr_expect_eq(sandbox_destroy(&state, &host, &r, &config, SANDBOX_PATIENCE_MS, &lock, &e), 0,
+    cr_expect_eq(sandbox_destroy(&state, &host, &r, &settings, SANDBOX_PATIENCE_MS, &lock, &e), 0,
                  "%s", e.text);
     for (size_t i = 0; i < COUNT; i++) {
         cr_expect_eq(proc_alive(&children[i].id), i == INIT, "process %zu", i);
         proc_signal(&children[i].id, SIGKILL);
         waitpid(children[i].id.pid, NULL, 0);
     }
-    cr_expect_eq(record_lookup(&state, ids[0], &a, &sandbox_id), -ENOENT);
-    cr_expect_eq(record_lookup(&state, ids[1], &a, &sandbox_id), -ENOENT);
+    cr_expect_eq(state_lookup(&state, ids[0], &a, &sandbox_id), -ENOENT);
+    cr_expect_eq(state_lookup(&state, ids[1], &a, &sandbox_id), -ENOENT);
     cr_expect(lock.lock_fd < 0, "the lock was let go");
     state_dir_close(&state);
     nftw(top, remove_entry, 8, FTW_DEPTH | FTW_PHYS);

@@ -180,7 +180,7 @@ static struct fixture {
     struct cg_host host;
     struct record record;
     struct sandbox sandbox;
-    struct hook_config config;
+    struct settings settings;
     struct scan scan;
     char top[64];
     pid_t vmm;
@@ -193,7 +193,7 @@ static void begin(void)
     const struct cg_files none = {0};
     struct err e = ERR_INIT;
 
-    f = (struct fixture){.config = {.prefix = "kata_"}};
+    f = (struct fixture){.settings = {.prefix = "kata_"}};
     snprintf(f.top, sizeof f.top, "/osc-unit-%d", (int)getpid());
     if (geteuid() != 0) {
         snprintf(f.reason, sizeof f.reason, "making cgroups needs root");
@@ -215,7 +215,7 @@ static void begin(void)
     if (cg_create(&f.sandbox.vcpu, &none, NULL, &e) < 0 ||
         cg_create(&f.sandbox.overhead, &none, NULL, &e) < 0)
         snprintf(f.reason, sizeof f.reason, "%s", e.text);
-    f.scan = (struct scan){.sandbox = &f.sandbox, .config = &f.config, .kvm_dirfd = FD_NONE};
+    f.scan = (struct scan){.sandbox = &f.sandbox, .settings = &f.settings, .kvm_dirfd = FD_NONE};
 }
 
 static void end(void)
@@ -536,7 +536,7 @@ Test(scan, configured_pattern)
     add_thread(0, 1, "guest 0");
     got = pass();
     expect_pass(&got, 2, 2, 0, 0);
-    f.config.vcpu_thread_patterns = (struct json_list){patterns, 1};
+    f.settings.vcpu_thread_patterns = (struct json_list){patterns, 1};
     got = pass();
     expect_pass(&got, 2, 2, 1, 1);
     expect_place(1, "sandbox");

@@ -170,10 +170,10 @@ Test(union, v1_form)
         autoarena a = ARENA_INIT;
         const struct pod p = random_pod(&a, seed);
         struct err e = ERR_INIT;
-        struct cg_dev_v1 form;
+        struct cg_dev_exceptions form;
         struct request q;
         unsigned cursor = 0;
-        int r = cg_dev_v1_form(&p.table, &a, &form, &e);
+        int r = cg_dev_exceptions_make(&p.table, &a, &form, &e);
 
         if (r == -ENOTSUP) {
             refused++;
@@ -318,11 +318,11 @@ Test(union, inexpressible_when_one_leaves)
     struct cg_dev_rules hole = dev_make_rules(&a, "-a *:* rwm, +c 1:* rw, -c 1:3 w");
     struct cg_dev_table tables[2], both;
     struct err e = ERR_INIT;
-    struct cg_dev_v1 form;
+    struct cg_dev_exceptions form;
 
     cr_assert_eq(cg_dev_compile(&hole, &a, &tables[0], &e), 0);
     cr_assert_eq(cg_dev_compile(&wide, &a, &tables[1], &e), 0);
     cr_assert_eq(cg_dev_union(tables, 2, &a, &both, &e), 0);
-    cr_expect_eq(cg_dev_v1_form(&both, &a, &form, &e), 0, "%s", e.text);
-    cr_expect_eq(cg_dev_v1_form(&tables[0], &a, &form, &e), -ENOTSUP);
+    cr_expect_eq(cg_dev_exceptions_make(&both, &a, &form, &e), 0, "%s", e.text);
+    cr_expect_eq(cg_dev_exceptions_make(&tables[0], &a, &form, &e), -ENOTSUP);
 }

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_PLAN_INPUT_H
+#define HOOK_PLAN_INPUT_H
+
+/* What a stage, and `plan`, reads: the documents of a runtime. */
+
+#include "hook/plan/stage.h"
+#include "oci/state.h"
+
+/*
+ * Read the hook's stdin and complete the input: @stage from the state where it is STAGE_NONE,
+ * config.json from the bundle where the stream has none. A missing config.json is an error except
+ * in a teardown.
+ * 0; -EINVAL what was read is at fault; -ENOENT no config.json; other -errno.
+ */
+int input_read(int fd, enum stage *stage, struct arena *a, struct oci_input *ret, struct err *e);
+
+#endif

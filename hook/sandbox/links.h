@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_SANDBOX_LINKS_H
+#define HOOK_SANDBOX_LINKS_H
+
+/*
+ * What is remembered of sandboxes besides their records: tables of base/links.h in the state
+ * directory.
+ *
+ *   containers/<container id>    "<sandbox id>", for containers of a pod: poststop may come without
+ *                                annotations
+ *   paths/<hash of the path>     "<sandbox id><path>": whose a sandbox cgroup is
+ *
+ * Two containers may come with the same cgroupsPath, and so with the same sandbox cgroup: the
+ * second one is not to change the limits of the first, nor the end of the first to throw the second
+ * one out. A claim to a path is taken under the lock of its sandbox, before the sandbox has a
+ * record, and released under it when there is no record any more. So a claim whose sandbox, locked,
+ * has no record is what a killed stage left.
+ */
+
+#include <stdbool.h>
+
+struct arena;
+struct err;
+struct state_dir;
+
+/*
+ * Remember and forget which sandbox a container belongs to; nothing to do when the ids are the
+ * same. 0; -errno. Meanwhile the id may have become that of a container of another sandbox: only
+ * @sandbox_id, NULL for any, is forgotten.
+ */
+int links_add_container(const struct state_dir *s, const char *container_id, const char *sandbox_id,
+                        struct err *e);
+void links_drop_container(const struct state_dir *s, const char *container_id,
+                          const char *sandbox_id);
+
+/* The sandbox that is remembered for a container; NULL: none. */
+const char *links_find_container(const struct state_dir *s, const char *container_id,
+                                 struct arena *a);
+
+/*
+ * Claim the cgroup @path (clean, from the mount root) for a sandbox that is locked.
+ * 0, also when it has it already; -EEXIST it is another's, @ret_owner (arena) says whose; other
+ * -errno.
+ */
+int links_claim(const struct state_dir *s, const char *sandbox_id, const char *path,
+                struct arena *a, const char **ret_owner, struct err *e);
+
+/* Nothing happens when the sandbox does not have it. */
+void links_release(const struct state_dir *s, const char *sandbox_id, const char *path);
+
+/* Whether it is another sandbox's. */
+bool links_is_foreign(const struct state_dir *s, const char *sandbox_id, const char *path);
+
+/* Forget what is remembered of sandboxes that have no directory any more. */
+void links_sweep_dead(const struct state_dir *s);
+
+#endif

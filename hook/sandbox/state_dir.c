@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/sandbox/state_dir.h"
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/str.h"
+#include "hook/sandbox/links.h"
+#include "hook/sandbox/record.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#define LOCK_FILE   "lock"
+#define REPORT_FILE "placement.json" /* see placement.h */
+
+static int open_part(int top, const char *name, bool make)
+{
+    int fd;
+
+    if (make && mkdirat(top, name, 0700) < 0 && errno != EEXIST)
+        return -errno;
+    fd = openat(top, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+int state_dir_open(const char *path, bool make, struct state_dir *ret, struct err *e)
+{
+    autofd top = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    *ret = (struct state_dir)STATE_DIR_INIT;
+    if (top < 0 && errno == ENOENT && make)
+        top = io_mkdirs(AT_FDCWD, path, 0700);
+    else if (top < 0)
+        top = -errno;
+    if (top < 0)
+        return err_sys(e, top, "cannot open the state directory %s", path);
+    ret->sandboxes = open_part(top, "sandboxes", make);
+    ret->containers = open_part(top, "containers", make);
+    ret->paths = open_part(top, "paths", make);
+    ret->parents.dirfd = open_part(top, "parents", make);
+    if (ret->sandboxes < 0 || ret->containers < 0 || ret->paths < 0 || ret->parents.dirfd < 0) {
+        int r = ret->sandboxes < 0    ? ret->sandboxes
+                : ret->containers < 0 ? ret->containers
+                : ret->paths < 0      ? ret->paths
+                                      : ret->parents.dirfd;
+
+        state_dir_close(ret);
+        return err_sys(e, r, "cannot open the directories in the state directory %s", path);
+    }
+    return 0;
+}
+
+void state_dir_close(struct state_dir *s)
+{
+    fd_close(&s->sandboxes);
+    fd_close(&s->containers);
+    fd_close(&s->paths);
+    fd_close(&s->parents.dirfd);
+}
+
+/*
+ * The sandbox may have been removed, and made anew, between opening its lock and getting it; its
+ * directory may even be the same one with another lock in it. What counts is the file that the next
+ * one opens.
+ */
+static bool is_current(const struct state_dir *s, const char *sandbox_id, int lock_fd)
+{
+    char path[NAME_MAX + sizeof LOCK_FILE + 2];
+    struct stat held, named;
+
+    snprintf(path, sizeof path, "%s/" LOCK_FILE, sandbox_id);
+    return fstat(lock_fd, &held) == 0 &&
+           fstatat(s->sandboxes, path, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+           held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+}
+
+/* One try. 1: got it; 0: the sandbox changed under us, try again; -errno. */
+static int try_lock(const struct state_dir *s, const char *sandbox_id, bool make, int timeout_ms,
+                    struct state_lock *ret, struct err *e)
+{
+    autofd dir = openat(s->sandboxes, sandbox_id, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    autofd file = FD_NONE;
+    int r;
+
+    if (dir < 0 && errno == ENOENT && make)
+        return 0;
+    if (dir < 0)
+        return err_sys(e, -errno, "cannot open the record of sandbox %s", sandbox_id);
+    file = openat(dir, LOCK_FILE, O_RDWR | (make ? O_CREAT : 0) | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (file < 0 && errno == ENOENT && make) /* the directory was removed */
+        return 0;
+    if (file < 0)
+        return err_sys(e, -errno, "cannot open the lock of sandbox %s", sandbox_id);
+    r = io_lock(file, timeout_ms);
+    if (r == -ETIMEDOUT)
+        return err_sys(e, r, "cannot lock sandbox %s: another stage holds it", sandbox_id);
+    if (r < 0)
+        return err_sys(e, r, "cannot lock sandbox %s", sandbox_id);
+    if (!is_current(s, sandbox_id, file))
+        return 0;
+    ret->dirfd = fd_take(&dir);
+    ret->lock_fd = fd_take(&file);
+    return 1;
+}
+
+int state_lock(const struct state_dir *s, const char *sandbox_id, bool make, int timeout_ms,
+               struct state_lock *ret, struct err *e)
+{
+    int r = 0;
+
+    *ret = (struct state_lock)STATE_LOCK_INIT;
+    while (r == 0) {
+        if (make && mkdirat(s->sandboxes, sandbox_id, 0700) < 0 && errno != EEXIST)
+            return err_sys(e, -errno, "cannot make the record of sandbox %s", sandbox_id);
+        r = try_lock(s, sandbox_id, make, timeout_ms, ret, e);
+    }
+    /* Refused if there is a record in it, or somebody's lock. */
+    if (r < 0 && make)
+        unlinkat(s->sandboxes, sandbox_id, AT_REMOVEDIR);
+    return r < 0 ? r : 0;
+}
+
+void state_abandon(const struct state_dir *s, const char *sandbox_id, const char *path,
+                   struct state_lock *lock)
+{
+    if (lock->dirfd >= 0 && faccessat(lock->dirfd, RECORD_FILE, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
+        errno == ENOENT)
+        state_remove(s, sandbox_id, path, lock);
+}
+
+void state_unlock(struct state_lock *lock)
+{
+    /* Not by close alone: a child of ours may still have the descriptor. */
+    if (lock->lock_fd >= 0)
+        flock(lock->lock_fd, LOCK_UN);
+    fd_close(&lock->lock_fd);
+    fd_close(&lock->dirfd);
+}
+
+void state_remove(const struct state_dir *s, const char *sandbox_id, const char *path,
+                  struct state_lock *lock)
+{
+    unlinkat(lock->dirfd, RECORD_FILE, 0);
+    if (path)
+        links_release(s, sandbox_id, path);
+    unlinkat(lock->dirfd, RECORD_FILE ".tmp", 0);
+    unlinkat(lock->dirfd, REPORT_FILE, 0);
+    unlinkat(lock->dirfd, REPORT_FILE ".tmp", 0);
+    unlinkat(lock->dirfd, LOCK_FILE, 0);
+    unlinkat(s->sandboxes, sandbox_id, AT_REMOVEDIR);
+    state_unlock(lock);
+}
+
+int state_lookup(const struct state_dir *s, const char *container_id, struct arena *a,
+                 const char **ret_sandbox_id)
+{
+    *ret_sandbox_id = faccessat(s->sandboxes, container_id, F_OK, AT_SYMLINK_NOFOLLOW) == 0
+                          ? container_id
+                          : links_find_container(s, container_id, a);
+    return *ret_sandbox_id ? 0 : -ENOENT;
+}
+
+int state_list(const struct state_dir *s, struct arena *a, const char ***ret, size_t *ret_count,
+               struct err *e)
+{
+    int fd = openat(s->sandboxes, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *entry;
+
+    *ret = NULL;
+    *ret_count = 0;
+    if (!dir)
+        return err_sys(e, -errno, "cannot list the sandboxes");
+    while ((entry = readdir(dir))) {
+        if (str_eq(entry->d_name, ".") || str_eq(entry->d_name, ".."))
+            continue;
+        *(const char **)arena_push(a, ret, ret_count, sizeof(char *)) =
+            arena_strdup(a, entry->d_name);
+    }
+    return 0;
+}
+
+size_t state_sample(const struct state_dir *s, size_t max, char (*ret)[NAME_MAX + 1])
+{
+    int fd = openat(s->sandboxes, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    autodir dir = fd >= 0 ? fdopendir(fd) : NULL;
+    uint64_t random = io_now_us();
+    struct dirent *entry;
+    size_t seen = 0;
+
+    /* Each name takes the place of an earlier one so often that all end up equally likely. */
+    while (dir && (entry = readdir(dir))) {
+        size_t place = seen;
+
+        if (str_eq(entry->d_name, ".") || str_eq(entry->d_name, ".."))
+            continue;
+        seen++;
+        random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        if (seen > max)
+            place = (size_t)((random >> 33) % seen);
+        if (place < max)
+            snprintf(ret[place], NAME_MAX + 1, "%s", entry->d_name);
+    }
+    return seen < max ? seen : max;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HOOK_SANDBOX_STATE_DIR_H
+#define HOOK_SANDBOX_STATE_DIR_H
+
+/*
+ * The state directory: one directory for each sandbox, locked while a stage changes it.
+ *
+ *   sandboxes/<sandbox id>/record.json     see record.h; replaced by temporary file, fsync, rename
+ *   sandboxes/<sandbox id>/lock            held while a stage changes the sandbox
+ *   sandboxes/<sandbox id>/placement.json  the watcher's, see placement.h
+ *   containers/, paths/                    see links.h
+ *   parents/                               see cgroup/parents.h
+ */
+
+#include "base/cleanup.h"
+#include "cgroup/parents.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct arena;
+struct err;
+
+#define STATE_DIR_DEFAULT "/run/oci-sandbox-cgroup"
+
+/* The state directory, opened once. */
+struct state_dir {
+    int sandboxes, containers, paths;
+    struct cg_parents parents;
+};
+
+#define STATE_DIR_INIT                                                                             \
+    {                                                                                              \
+        FD_NONE, FD_NONE, FD_NONE,                                                                 \
+        {                                                                                          \
+            FD_NONE                                                                                \
+        }                                                                                          \
+    }
+
+/*
+ * Open, and with @make create, the state directory.
+ * 0; -ENOENT there is none (without @make); other -errno.
+ */
+int state_dir_open(const char *path, bool make, struct state_dir *ret, struct err *e);
+void state_dir_close(struct state_dir *s);
+
+/* One sandbox's directory, locked. */
+struct state_lock {
+    int dirfd;
+    int lock_fd;
+};
+
+#define STATE_LOCK_INIT                                                                            \
+    {                                                                                              \
+        FD_NONE, FD_NONE                                                                           \
+    }
+
+/*
+ * Lock a sandbox. @make creates its directory. Waits for another stage, @timeout_ms at most; 0: do
+ * not wait. 0; -ENOENT no such sandbox; -ETIMEDOUT another stage holds it; other -errno.
+ */
+int state_lock(const struct state_dir *s, const char *sandbox_id, bool make, int timeout_ms,
+               struct state_lock *ret, struct err *e);
+void state_unlock(struct state_lock *lock);
+
+/* Remove record, claim (see claim.h), lock and directory of a locked sandbox; the lock is released.
+ * @path the sandbox cgroup, NULL if it is not known. Never fails loudly: what stays is an empty
+ * directory, or a claim, that prune removes. */
+void state_remove(const struct state_dir *s, const char *sandbox_id, const char *path,
+                  struct state_lock *lock);
+
+/* The same for a directory that was made for a stage that failed before it wrote a record; one that
+ * has a record stays. Nothing happens when the lock is not held. */
+void state_abandon(const struct state_dir *s, const char *sandbox_id, const char *path,
+                   struct state_lock *lock);
+
+/* The sandbox of a container: its own id if there is a sandbox of that name, else by link.
+ * 0; -ENOENT unknown. */
+int state_lookup(const struct state_dir *s, const char *container_id, struct arena *a,
+                 const char **ret_sandbox_id);
+
+/* The ids of all sandboxes that have a directory, in no order. */
+int state_list(const struct state_dir *s, struct arena *a, const char ***ret, size_t *ret_count,
+               struct err *e);
+
+/* The ids of @max of them, or fewer, by chance; how many. The cost is that of reading the
+ * directory. */
+size_t state_sample(const struct state_dir *s, size_t max, char (*ret)[NAME_MAX + 1]);
+
+#endif
