@@ -1337,10 +1337,15 @@ static pid_t start_qemu(const char *socket_option, const char *flag)
     _exit(127);
 }
 
+/* Its name is there before it listens. */
 static bool wait_for_socket(const char *path, pid_t pid)
 {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    autofd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    snprintf(name.sun_path, sizeof name.sun_path, "%s", path);
     for (int i = 0; i < 3000; i++) {
-        if (access(path, F_OK) == 0)
+        if (connect(fd, (const struct sockaddr *)&name, sizeof name) == 0)
             return true;
         if (waitpid(pid, NULL, WNOHANG) == pid)
             return false;
