@@ -18,9 +18,6 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-/* A line for each network interface is the longest that is copied from a parent. */
-#define INHERITED_MAX ((size_t)1 << 20)
-
 /* The hierarchy whose descriptor this is, for messages. */
 static const struct cg_hierarchy *hierarchy_of(const struct cg_controller *c, int fd)
 {
@@ -31,11 +28,22 @@ static const struct cg_hierarchy *hierarchy_of(const struct cg_controller *c, in
     return &c->host->hierarchies[0]; /* the domain of a v2 leaf; v2 has one hierarchy */
 }
 
+static const struct cg_ops *ops_of(enum cg_mode mode)
+{
+    static const struct cg_ops *const backends[] = {
+        [CG_MODE_V1] = &cg_v1_ops,
+        [CG_MODE_HYBRID] = &cg_v1_ops,
+        [CG_MODE_V2] = &cg_v2_ops,
+    };
+
+    return backends[mode];
+}
+
 void cg_init(struct cg_controller *c, const struct cg_host *host, struct cg_parents *parents,
              const char *path, const char *leaf, bool owns_domain)
 {
     *c = (struct cg_controller){
-        .ops = host->mode == CG_MODE_V2 ? &cg_v2_ops : &cg_v1_ops,
+        .ops = ops_of(host->mode),
         .host = host,
         .parents = parents,
         .path = path,
@@ -54,67 +62,21 @@ void cg_close(struct cg_controller *c)
     fd_close(&c->domain_fd);
 }
 
-static int write_text(const struct cg_controller *c, int dirfd, const struct cg_file *f,
-                      const char *text)
-{
-    if (f->ctl == CG_CTL_CPUSET && c->host->mode != CG_MODE_V2)
-        return cg_v1_write_cpuset(dirfd, f->file, text);
-    return f->flags & CG_FILE_BOUNDED ? cg_v1_write_quota(dirfd, f->file, text)
-                                      : io_write_at(dirfd, f->file, text);
-}
-
 /* One write(2), or one per line. */
-static int write_lines(const struct cg_controller *c, int dirfd, const struct cg_file *f,
-                       const char *text)
+int cg_write_lines(const struct cg_ops *ops, int dirfd, const struct cg_file *f, const char *text)
 {
     char *copy, *cursor, *line;
     int r = 0;
 
     if (!(f->flags & CG_FILE_LINES) || !strchr(text, '\n'))
-        return write_text(c, dirfd, f, text);
+        return ops->write(dirfd, f, text);
     copy = cursor = strdup(text);
     if (!copy)
         return -ENOMEM;
     while (r == 0 && (line = str_next(&cursor, '\n')))
-        r = write_text(c, dirfd, f, line);
+        r = ops->write(dirfd, f, line);
     free(copy);
     return r;
-}
-
-/*
- * v2: what the parent has. The kernel refuses that while there are processes in the cgroup and it
- * has a list (ENOSPC; seen with 6.1); everything that there may ever be means the same, as no
- * cgroup gets more than its parent has.
- */
-static int write_no_list(int dirfd, const char *file)
-{
-    const char *all = str_eq(file, "cpuset.mems") ? "/sys/devices/system/node/possible"
-                                                  : "/sys/devices/system/cpu/possible";
-    autofree char *list = NULL;
-    int r = io_write_at(dirfd, file, "\n"); /* nothing at all would write nothing */
-
-    if (r != -ENOSPC || io_read_all_at(AT_FDCWD, all, INHERITED_MAX, &list) <= 0)
-        return r;
-    return io_write_at(dirfd, file, list);
-}
-
-static int write_value(const struct cg_controller *c, int dirfd, const struct cg_file *f)
-{
-    autofree char *inherited = NULL;
-    char parent[NAME_MAX + 4];
-    ssize_t len;
-
-    if (!(f->flags & CG_FILE_INHERIT))
-        return write_lines(c, dirfd, f, f->text);
-    if (c->host->mode == CG_MODE_V2)
-        return write_no_list(dirfd, f->file);
-    snprintf(parent, sizeof parent, "../%s", f->file);
-    len = io_read_all_at(dirfd, parent, INHERITED_MAX, &inherited);
-    if (len < 0)
-        return (int)len;
-    if (len > 0 && inherited[len - 1] == '\n')
-        inherited[len - 1] = '\0';
-    return write_lines(c, dirfd, f, inherited);
 }
 
 static int write_error(const struct cg_controller *c, int dirfd, const struct cg_file *f, int r,
@@ -127,7 +89,7 @@ static int write_error(const struct cg_controller *c, int dirfd, const struct cg
             cg_full_path(hierarchy_of(c, dirfd), c->path, leaf, f->file, where, sizeof where));
     if (r == -ENOENT)
         err_hint(e, "; the %s controller is not enabled there, or this kernel has no such file",
-                 cg_ctl_name(f->ctl, c->host->mode == CG_MODE_V2));
+                 cg_ctl_name(f->ctl, c->ops->v2_names));
     return r;
 }
 
@@ -167,8 +129,10 @@ static int write_one(struct cg_controller *c, const struct cg_file *f, int *ret_
     bool is_reset = f->flags & CG_FILE_RESET;
 
     *ret_dirfd = c->ops->file_dir(c, f->ctl, is_reset ? NULL : e);
+    if (*ret_dirfd >= 0 && f->flags & CG_FILE_INHERIT)
+        return c->ops->write_inherited(*ret_dirfd, f);
     if (*ret_dirfd >= 0)
-        return write_value(c, *ret_dirfd, f);
+        return cg_write_lines(c->ops, *ret_dirfd, f, f->text);
     return is_reset ? 0 : *ret_dirfd;
 }
 
@@ -207,86 +171,51 @@ static int write_files(struct cg_controller *c, const struct cg_files *files,
     return first;
 }
 
-/* What the scope is to be told; @files or @devices may be NULL. */
-static int unit_properties(const struct cg_controller *c, const struct cg_files *files,
-                           const struct cg_dev_table *devices, struct arena *a,
-                           struct cg_properties *ret, struct err *e)
+static int change_unit(const struct cg_controller *c, const struct cg_change *want, struct err *e)
 {
-    int r = 0;
-
-    *ret = (struct cg_properties){0};
-    if (files)
-        r = cg_properties_limits(files, c->host->mode == CG_MODE_V2, c->leaf != NULL, a, ret, e);
-    if (r == 0 && devices)
-        r = cg_properties_devices(devices, a, ret, e);
-    return r;
+    return want->properties.count > 0 ? cg_unit_set(c->unit, &want->properties, e) : 0;
 }
 
-/* A list that does not name the number of tasks changes others: a scope keeps what it has. */
-static void keep_tasks_max(const struct cg_files *files, struct cg_properties *properties)
+/* Of a scope they are properties. */
+static int set_devices(struct cg_controller *c, const struct cg_change *want, struct err *e)
 {
-    size_t kept = 0;
-
-    if (files && cg_files_get(files, "pids.max"))
-        return;
-    for (size_t i = 0; i < properties->count; i++) {
-        if (!str_eq(properties->items[i].name, "TasksMax"))
-            properties->items[kept++] = properties->items[i];
-    }
-    properties->count = kept;
+    return want->devices && !c->unit ? c->ops->set_devices(c, want->devices, e) : 0;
 }
 
-static int change_unit(struct cg_controller *c, const struct cg_files *files,
-                       const struct cg_dev_table *devices, struct err *e)
+int cg_update(struct cg_controller *c, const struct cg_change *want, struct err *e)
 {
-    autoarena a = ARENA_INIT;
-    struct cg_properties properties;
-    int r = unit_properties(c, files, devices, &a, &properties, e);
-
-    if (r < 0)
-        return r;
-    keep_tasks_max(files, &properties);
-    return properties.count > 0 ? cg_unit_set(c->unit, &properties, e) : 0;
-}
-
-static int start_unit(struct cg_controller *c, const struct cg_files *files,
-                      const struct cg_dev_table *devices, struct err *e)
-{
-    autoarena a = ARENA_INIT;
-    struct cg_properties properties;
-    int r = unit_properties(c, files, devices, &a, &properties, e);
-
-    return r < 0 ? r : cg_unit_start(c->unit, &properties, e);
-}
-
-int cg_update(struct cg_controller *c, const struct cg_files *files, struct err *e)
-{
-    int r = c->unit ? change_unit(c, files, NULL, e) : 0;
+    int r = c->unit ? change_unit(c, want, e) : 0;
 
     if (r == 0)
-        r = c->ops->enable(c, files, e);
-    return r < 0 ? r : write_files(c, files, STOP, e);
+        r = c->ops->enable(c, &want->files, e);
+    if (r == 0)
+        r = write_files(c, &want->files, STOP, e);
+    return r < 0 ? r : set_devices(c, want, e);
 }
 
-int cg_revert(struct cg_controller *c, const struct cg_files *files, struct err *e)
+int cg_revert(struct cg_controller *c, const struct cg_change *want, struct err *e)
 {
-    int first = c->unit ? change_unit(c, files, NULL, e) : 0, r = write_files(c, files, GO_ON, e);
+    int results[] = {
+        c->unit ? change_unit(c, want, e) : 0,
+        write_files(c, &want->files, GO_ON, e),
+        set_devices(c, want, e),
+    };
+    int first = 0;
 
-    return first < 0 ? first : r;
+    for (size_t i = 0; i < ARRAY_SIZE(results) && first == 0; i++)
+        first = results[i];
+    return first;
 }
 
-int cg_create(struct cg_controller *c, const struct cg_files *files,
-              const struct cg_dev_table *devices, struct err *e)
+int cg_create(struct cg_controller *c, const struct cg_change *want, struct err *e)
 {
-    int r = c->unit ? start_unit(c, files, devices, e) : 0;
+    int r = c->unit ? cg_unit_start(c->unit, &want->properties, e) : 0;
 
     if (r == 0)
-        r = c->ops->make(c, files, e);
-    if (r == 0 && devices && !c->unit)
-        r = c->ops->set_devices(c, devices, e);
+        r = c->ops->make(c, &want->files, e);
     if (r == 0)
-        r = write_files(c, files, STOP, e);
-    return r;
+        r = set_devices(c, want, e);
+    return r < 0 ? r : write_files(c, &want->files, STOP, e);
 }
 
 static void remove_dir(const struct cg_controller *c, size_t i)
@@ -371,10 +300,7 @@ int cg_load(struct cg_controller *c, struct err *e)
 
 const char *cg_type(const struct cg_controller *c, char buf[static 32])
 {
-    if (c->host->mode != CG_MODE_V2)
-        strcpy(buf, "v1");
-    else if (io_read_at(c->fds[0], "cgroup.type", buf, 32) < 0)
-        strcpy(buf, "domain"); /* the root has no such file */
+    c->ops->type(c, buf);
     return buf;
 }
 
@@ -425,11 +351,6 @@ int cg_add_thread(struct cg_controller *c, pid_t tid, struct err *e)
     return add(c, tid, true, e);
 }
 
-int cg_set_devices(struct cg_controller *c, const struct cg_dev_table *devices, struct err *e)
-{
-    return c->unit ? change_unit(c, NULL, devices, e) : c->ops->set_devices(c, devices, e);
-}
-
 void cg_keep_warm(struct cg_controller *c, pid_t pid)
 {
     /* One lock for all hierarchies. */
@@ -437,15 +358,30 @@ void cg_keep_warm(struct cg_controller *c, pid_t pid)
         (void)io_write_id_at(c->fds[0], "cgroup.procs", pid);
 }
 
+/* What a change of a few files, or of the device list alone, is for a scope. */
+static int update_part(struct cg_controller *c, struct cg_change *want, struct arena *a,
+                       struct err *e)
+{
+    int r = 0;
+
+    if (c->unit && want->files.count > 0)
+        r = cg_properties_limits(&want->files, c->ops->v2_names, c->leaf != NULL, a,
+                                 &want->properties, e);
+    if (r == 0 && c->unit && want->devices)
+        r = cg_properties_devices(want->devices, a, &want->properties, e);
+    return r < 0 ? r : cg_update(c, want, e);
+}
+
 static int change_device(struct cg_controller *c, struct cg_dev_rules *rules,
                          struct cg_dev_rule device, struct arena *a, struct err *e)
 {
     struct cg_dev_table table;
+    struct cg_change want = {.devices = &table};
     int r;
 
     cg_dev_rules_add(a, rules, device);
     r = cg_dev_compile(rules, a, &table, e);
-    return r < 0 ? r : cg_set_devices(c, &table, e);
+    return r < 0 ? r : update_part(c, &want, a, e);
 }
 
 int cg_add_device(struct cg_controller *c, struct cg_dev_rules *rules, struct cg_dev_rule device,
@@ -464,14 +400,12 @@ int cg_remove_device(struct cg_controller *c, struct cg_dev_rules *rules, struct
 
 int cg_update_cpuset(struct cg_controller *c, const char *cpus, const char *mems, struct err *e)
 {
-    struct cg_file items[2];
-    struct cg_files files = {.items = items};
+    autoarena a = ARENA_INIT;
+    struct cg_change want = {0};
 
     if (!str_empty(cpus))
-        items[files.count++] =
-            (struct cg_file){.ctl = CG_CTL_CPUSET, .file = "cpuset.cpus", .text = cpus};
+        cg_files_add(&a, &want.files, "cpuset.cpus", cpus, c->ops->v2_names);
     if (!str_empty(mems))
-        items[files.count++] =
-            (struct cg_file){.ctl = CG_CTL_CPUSET, .file = "cpuset.mems", .text = mems};
-    return cg_update(c, &files, e);
+        cg_files_add(&a, &want.files, "cpuset.mems", mems, c->ops->v2_names);
+    return update_part(c, &want, &a, e);
 }

@@ -21,8 +21,8 @@
  * it. @leaf "sandbox" makes @path itself the threaded domain, "threads/sandbox" a child of it.
  *
  * systemd: @path is that of a scope, which systemd makes and removes; `unit` says which. Limits and
- * device rules that systemd knows are its properties, and written as files as well, with the same
- * values. What systemd does not make, in hierarchies that it does not manage and below the scope,
+ * device rules that systemd knows are its properties; the limits are written as files as well, with
+ * the same values. What systemd does not make, in hierarchies that it does not manage and below the scope,
  * is made here as without it.
  *
  * Every function here is idempotent unless it says otherwise. Messages name the file by its full
@@ -32,6 +32,7 @@
 #include "cgroup/devices/devices.h"
 #include "cgroup/host.h"
 #include "cgroup/limits/limits.h"
+#include "cgroup/limits/properties.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -56,6 +57,16 @@ struct cg_controller {
     int domain_fd;               /* v2 with @leaf: O_PATH of @path */
     uint32_t made;               /* by hierarchy: cg_create() made the directory in this run */
     bool made_domain;
+};
+
+/*
+ * What is written to a cgroup, all of it decided before: the controller adds nothing.
+ */
+struct cg_change {
+    struct cg_files files;              /* in the order of writing */
+    const struct cg_dev_table *devices; /* NULL: the device rules are left alone */
+    struct cg_properties
+        properties; /* what a scope is told of both; only read where there is one */
 };
 
 struct cg_pids {
@@ -83,14 +94,13 @@ void cg_close(struct cg_controller *c);
 
 /*
  * Make the cgroup where it does not exist, fill v1 cpusets top down, enable v2 controllers down the
- * path, write @files, set @devices (NULL: leave the device rules alone).
+ * path, and write @want.
  * On failure nothing is undone here: cg_undo_create() removes what this run made.
  * 0; -EBUSY a v2 parent holds processes, so that it cannot pass controllers on (message names it
  * and the fix); -ENOENT a controller that a limit needs is not there; other -errno of the failing
  * call.
  */
-int cg_create(struct cg_controller *c, const struct cg_files *files,
-              const struct cg_dev_table *devices, struct err *e);
+int cg_create(struct cg_controller *c, const struct cg_change *want, struct err *e);
 
 /* Remove what the last cg_create() on this struct made. Never fails; what is busy stays. */
 void cg_undo_create(struct cg_controller *c);
@@ -135,19 +145,17 @@ int cg_add_thread(struct cg_controller *c, pid_t tid, struct err *e);
  */
 void cg_keep_warm(struct cg_controller *c, pid_t pid);
 
-/* Write limits of a cgroup that is open, having enabled the controllers that they need. 0; -errno
- * as cg_create(); values written before the failing one stay. */
-int cg_update(struct cg_controller *c, const struct cg_files *files, struct err *e);
+/* Write limits and device rules of a cgroup that is open, having enabled the controllers that they
+ * need. 0; -errno as cg_create(), -ENOTSUP v1 cannot express the device list; values written before
+ * the failing one stay. */
+int cg_update(struct cg_controller *c, const struct cg_change *want, struct err *e);
 
-/* Write limits back after a failure: as cg_update(), but the next file is written whatever becomes
- * of one. 0; the -errno of the first that failed. */
-int cg_revert(struct cg_controller *c, const struct cg_files *files, struct err *e);
+/* Write them back after a failure: as cg_update(), but the next one is written whatever becomes of
+ * one. 0; the -errno of the first that failed. */
+int cg_revert(struct cg_controller *c, const struct cg_change *want, struct err *e);
 
-/* Put a device list into force. 0; -ENOTSUP v1 cannot express it; other -errno. */
-int cg_set_devices(struct cg_controller *c, const struct cg_dev_table *devices, struct err *e);
-
-/* Allow or deny one more device: @rules is extended by a rule and put into force. As
- * cg_set_devices. */
+/* Allow or deny one more device: @rules is extended by a rule and put into force. Errors as
+ * cg_update(). */
 int cg_add_device(struct cg_controller *c, struct cg_dev_rules *rules, struct cg_dev_rule device,
                   struct arena *a, struct err *e);
 int cg_remove_device(struct cg_controller *c, struct cg_dev_rules *rules, struct cg_dev_rule device,

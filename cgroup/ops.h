@@ -21,14 +21,31 @@ struct cg_ops {
      * reason. */
     int (*file_dir)(const struct cg_controller *c, enum cg_ctl ctl, struct err *e);
     int (*set_devices)(struct cg_controller *c, const struct cg_dev_table *devices, struct err *e);
+    /* Write one value of a limit. */
+    int (*write)(int dirfd, const struct cg_file *f, const char *text);
+    /* Write what the parent has (CG_FILE_INHERIT). */
+    int (*write_inherited)(int dirfd, const struct cg_file *f);
+    /* End every process at once; -EOPNOTSUPP: there is no such way, or this kernel has none. */
+    int (*kill)(struct cg_controller *c);
+    /* cgroup.type */
+    void (*type)(const struct cg_controller *c, char buf[static 32]);
     /* Whether single threads can be placed in this hierarchy. */
     bool (*places_threads)(const struct cg_hierarchy *h);
     const char *thread_file; /* "tasks" or "cgroup.threads" */
+    bool v2_names;           /* controllers and files are called as on v2 */
     void (*stat)(const struct cg_controller *c, struct cg_stat *ret);
 };
 
+/*
+ * The backends: v1.c, with cpuset_v1.c and devices/v1_apply.c beside it, for v1 and hybrid; v2.c,
+ * with devices/bpf_*.c, for v2. Where v1 is no longer wanted, its three files, what the headers say
+ * of them and its two lines in controller.c go, and nothing else.
+ */
 extern const struct cg_ops cg_v1_ops;
 extern const struct cg_ops cg_v2_ops;
+
+/* A file's lines that name several values, each written by itself with ops->write. */
+int cg_write_lines(const struct cg_ops *ops, int dirfd, const struct cg_file *f, const char *text);
 
 /*
  * Write cpuset.cpus or cpuset.mems of a v1 cgroup, and of those inside of it as far as the kernel
@@ -36,13 +53,5 @@ extern const struct cg_ops cg_v2_ops;
  * the whole new one. 0; -errno of the first write that failed; children may have changed by then.
  */
 int cg_v1_write_cpuset(int dirfd, const char *file, const char *text);
-
-/*
- * Write cpu.cfs_quota_us of a v1 cgroup. A quota that is more than the nearest ancestor with one
- * has is refused by the kernel (scheduler/sched-bwc.rst, "Hierarchical considerations"): then the
- * cgroup gets none of its own, and that ancestor's holds it. Where a pod's cgroup has the sum of
- * its containers' limits, rounding and minima make ours more. 0; -errno.
- */
-int cg_v1_write_quota(int dirfd, const char *file, const char *text);
 
 #endif

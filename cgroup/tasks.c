@@ -429,11 +429,7 @@ static int signal_listed(struct cg_controller *c, int signo, size_t *ret_count, 
 
 int cg_kill(struct cg_controller *c, int signo, struct err *e)
 {
-    int dirfd = c->leaf ? c->domain_fd : c->fds[0];
-
-    /* Linux 5.14: the kernel kills what is forked meanwhile, too. */
-    if (signo == SIGKILL && c->host->mode == CG_MODE_V2 && dirfd >= 0 &&
-        io_write_at(dirfd, "cgroup.kill", "1") == 0)
+    if (signo == SIGKILL && c->ops->kill(c) == 0)
         return 0;
     for (unsigned round = 0; round < ROUNDS; round++) {
         size_t count = 0;

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The v1 and hybrid backend: one directory per hierarchy, threads placed through `tasks`.
- * Kernel: admin-guide/cgroup-v1/. Where v1 is no longer wanted, this file, cpuset_v1.c and
- * devices/v1_*.c go.
+ * The backend of v1 and hybrid: one directory per hierarchy, threads placed through `tasks`.
+ * Kernel: admin-guide/cgroup-v1/. What goes with it when it goes: ops.h.
  */
 
 #include "cgroup/devices/v1.h"
@@ -20,6 +19,9 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+
+/* A line for each network interface is the longest that is copied from a parent. */
+#define INHERITED_MAX ((size_t)1 << 20)
 
 /*
  * A new v1 cpuset is empty, takes no tasks, and cannot be filled while its parent is empty. So go
@@ -137,11 +139,52 @@ static bool exceeds_ancestors(int dirfd, const char *text)
     return false;
 }
 
-int cg_v1_write_quota(int dirfd, const char *file, const char *text)
+/*
+ * A quota that is more than the nearest ancestor with one has is refused by the kernel
+ * (scheduler/sched-bwc.rst, "Hierarchical considerations"): then the cgroup gets none of its own,
+ * and that ancestor's holds it. Where a pod's cgroup has the sum of its containers' limits, rounding
+ * and minima make ours more.
+ */
+static int write_quota(int dirfd, const char *file, const char *text)
 {
     int r = io_write_at(dirfd, file, text);
 
     return r == -EINVAL && exceeds_ancestors(dirfd, text) ? io_write_at(dirfd, file, "-1") : r;
+}
+
+static int write_value(int dirfd, const struct cg_file *f, const char *text)
+{
+    if (f->ctl == CG_CTL_CPUSET)
+        return cg_v1_write_cpuset(dirfd, f->file, text);
+    return f->flags & CG_FILE_BOUNDED ? write_quota(dirfd, f->file, text)
+                                      : io_write_at(dirfd, f->file, text);
+}
+
+static int write_inherited(int dirfd, const struct cg_file *f)
+{
+    autofree char *inherited = NULL;
+    char parent[NAME_MAX + 4];
+    ssize_t len;
+
+    snprintf(parent, sizeof parent, "../%s", f->file);
+    len = io_read_all_at(dirfd, parent, INHERITED_MAX, &inherited);
+    if (len < 0)
+        return (int)len;
+    if (len > 0 && inherited[len - 1] == '\n')
+        inherited[len - 1] = '\0';
+    return cg_write_lines(&cg_v1_ops, dirfd, f, inherited);
+}
+
+static int kill_all(struct cg_controller *c)
+{
+    (void)c;
+    return -EOPNOTSUPP;
+}
+
+static void type(const struct cg_controller *c, char buf[static 32])
+{
+    (void)c;
+    strcpy(buf, "v1");
 }
 
 static int file_dir(const struct cg_controller *c, enum cg_ctl ctl, struct err *e)
@@ -251,6 +294,10 @@ const struct cg_ops cg_v1_ops = {
     .enable = enable,
     .file_dir = file_dir,
     .set_devices = set_devices,
+    .write = write_value,
+    .write_inherited = write_inherited,
+    .kill = kill_all,
+    .type = type,
     .places_threads = places_threads,
     .thread_file = "tasks",
     .stat = stat_all,

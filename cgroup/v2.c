@@ -28,6 +28,9 @@
     (CG_CTL_THREADED | CG_CTL_BIT(CG_CTL_MEMORY) | CG_CTL_BIT(CG_CTL_BLKIO) |                      \
      CG_CTL_BIT(CG_CTL_HUGETLB) | CG_CTL_BIT(CG_CTL_RDMA) | CG_CTL_BIT(CG_CTL_MISC))
 
+/* A list of all CPUs. */
+#define INHERITED_MAX ((size_t)1 << 20)
+
 static int enable_error(const struct cg_hierarchy *h, const char *path, enum cg_ctl ctl, int r,
                         struct err *e)
 {
@@ -231,6 +234,42 @@ static int set_devices(struct cg_controller *c, const struct cg_dev_table *devic
     return r;
 }
 
+static int write_value(int dirfd, const struct cg_file *f, const char *text)
+{
+    return io_write_at(dirfd, f->file, text);
+}
+
+/*
+ * The kernel refuses that while there are processes in the cgroup and it has a list (ENOSPC; seen
+ * with 6.1); everything that there may ever be means the same, as no cgroup gets more than its
+ * parent has.
+ */
+static int write_inherited(int dirfd, const struct cg_file *f)
+{
+    const char *all = str_eq(f->file, "cpuset.mems") ? "/sys/devices/system/node/possible"
+                                                     : "/sys/devices/system/cpu/possible";
+    autofree char *list = NULL;
+    int r = io_write_at(dirfd, f->file, "\n"); /* nothing at all would write nothing */
+
+    if (r != -ENOSPC || io_read_all_at(AT_FDCWD, all, INHERITED_MAX, &list) <= 0)
+        return r;
+    return io_write_at(dirfd, f->file, list);
+}
+
+/* Linux 5.14: the kernel kills what is forked meanwhile, too. */
+static int kill_all(struct cg_controller *c)
+{
+    int dirfd = c->leaf ? c->domain_fd : c->fds[0];
+
+    return dirfd < 0 ? -EOPNOTSUPP : io_write_at(dirfd, "cgroup.kill", "1");
+}
+
+static void type(const struct cg_controller *c, char buf[static 32])
+{
+    if (io_read_at(c->fds[0], "cgroup.type", buf, 32) < 0)
+        strcpy(buf, "domain"); /* the root has no such file */
+}
+
 static bool places_threads(const struct cg_hierarchy *h)
 {
     (void)h;
@@ -292,7 +331,12 @@ const struct cg_ops cg_v2_ops = {
     .enable = enable,
     .file_dir = file_dir,
     .set_devices = set_devices,
+    .write = write_value,
+    .write_inherited = write_inherited,
+    .kill = kill_all,
+    .type = type,
     .places_threads = places_threads,
     .thread_file = "cgroup.threads",
+    .v2_names = true,
     .stat = stat_all,
 };

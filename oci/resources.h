@@ -78,11 +78,6 @@ struct oci_resources {
     struct oci_block_io *block_io;
     struct oci_network *network;
     struct json_list unified; /* struct json_pair: file name, text */
-    /*
-     * Not of the document: whoever knows whose these are sets it for the container that a pod was
-     * begun with, whose id is the sandbox's. It often only holds namespaces (pause, infra).
-     */
-    bool begins_pod;
 };
 
 extern const struct json_table oci_resources_table;

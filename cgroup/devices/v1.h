@@ -2,27 +2,9 @@
 #ifndef CGROUP_DEVICES_V1_H
 #define CGROUP_DEVICES_V1_H
 
-/* Device rules on cgroup v1: from the table of verdicts to the list of a cgroup. */
+/* The device list of a v1 cgroup. */
 
-#include "cgroup/devices/devices.h"
-
-/*
- * cgroup v1 (kernel admin-guide/cgroup-v1/devices.rst). A v1 cgroup is "deny all but" or "allow all
- * but" a set of exceptions, and an exception only ever adds to its class. "Deny all but" allows a
- * request when one exception covers all its bits, "allow all but" denies it when one exception
- * names any of them. The table is turned into the first form if it can be, else into the second;
- * for a list whose exceptions would have to subtract there is none.
- */
-struct cg_dev_exceptions {
-    bool allow_all; /* exceptions are denials */
-    struct cg_dev_entry
-        *exceptions; /* in an arena, sorted; access is what is allowed (or denied) */
-    size_t count;
-};
-
-/* 0; -ENOTSUP v1 cannot express the table, with the offending device in @e. */
-int cg_dev_exceptions_make(const struct cg_dev_table *t, struct arena *a,
-                           struct cg_dev_exceptions *ret, struct err *e);
+#include "cgroup/devices/exceptions.h"
 
 /*
  * Bring a cgroup's device list to @want: what is in force (devices.list) is read first.

@@ -2,594 +2,14 @@
 #include "cgroup/limits/limits.h"
 
 #include "base/arena.h"
-#include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
-
-#include <errno.h>
-#include <inttypes.h>
-
-#define DEFAULT_PERIOD_US 100000
-
-const struct cg_value *cg_limit_value(const struct cg_limits *limits, size_t offset)
-{
-    const void *value = (const char *)limits + offset;
-
-    return value;
-}
-
-static void add_file(struct arena *a, struct cg_files *out, const struct cg_limit_row *row,
-                     const char *file, const char *text)
-{
-    struct cg_file *f = arena_push(a, &out->items, &out->count, sizeof *f);
-
-    *f = (struct cg_file){.ctl = row->ctl, .file = file, .text = text, .flags = row->flags};
-}
-
-static const char *row_file(const struct cg_limit_row *row, bool v2)
-{
-    return v2 ? row->v2_file : row->v1_file;
-}
-
-/* A number, or how the version writes "no limit". */
-static const char *limit_text(struct arena *a, int64_t value, bool v2)
-{
-    if (value == CG_UNLIMITED)
-        return v2 ? "max" : "-1";
-    return arena_printf(a, "%" PRId64, value);
-}
-
-static int emit_number(const struct cg_limit_row *row, const struct cg_limits *l, bool v2,
-                       struct arena *a, struct cg_files *out, struct err *e)
-{
-    int64_t value = cg_limit_value(l, row->offset)->value;
-
-    if (value < row->min || value > row->max)
-        return err_input(e, "linux.resources.%s: %" PRId64 " is out of range %" PRId64 "..%" PRId64,
-                         row->name, value, row->min, row->max);
-    add_file(a, out, row, row_file(row, v2), limit_text(a, value, v2));
-    return 0;
-}
-
-static int emit_shares(const struct cg_limit_row *row, const struct cg_limits *l, bool v2,
-                       struct arena *a, struct cg_files *out, struct err *e)
-{
-    int64_t shares = l->cpu_shares.value;
-
-    (void)e;
-    if (shares == 0) /* runtimes take 0 for "not set" */
-        return 0;
-    /* An idle group has the least weight there is, and the kernel refuses to give it another. */
-    if (l->cpu_idle.set && l->cpu_idle.value == 1)
-        return 0;
-    if (v2)
-        shares = (int64_t)cg_shares_to_weight((uint64_t)shares);
-    add_file(a, out, row, row_file(row, v2), arena_printf(a, "%" PRId64, shares));
-    return 0;
-}
-
-/* A quota of 0 means "not set" to every runtime; any negative one means no limit. */
-static bool quota_is_set(const struct cg_limits *l)
-{
-    return l->cpu_quota_us.set && l->cpu_quota_us.value != 0;
-}
-
-static bool period_is_set(const struct cg_limits *l)
-{
-    return l->cpu_period_us.set && l->cpu_period_us.value != 0;
-}
-
-static bool bandwidth_is_set(const struct cg_limits *l)
-{
-    return quota_is_set(l) || period_is_set(l);
-}
-
-static int emit_bandwidth(const struct cg_limit_row *row, const struct cg_limits *l, bool v2,
-                          struct arena *a, struct cg_files *out, struct err *e)
-{
-    int64_t period = period_is_set(l) ? l->cpu_period_us.value : DEFAULT_PERIOD_US;
-    int64_t quota =
-        quota_is_set(l) && l->cpu_quota_us.value > 0 ? l->cpu_quota_us.value : CG_UNLIMITED;
-
-    (void)e;
-    if (v2) {
-        add_file(a, out, row, row->v2_file,
-                 arena_printf(a, "%s %" PRId64, limit_text(a, quota, true), period));
-        return 0;
-    }
-    if (period_is_set(l))
-        add_file(a, out, row, "cpu.cfs_period_us", arena_printf(a, "%" PRId64, period));
-    if (quota_is_set(l))
-        add_file(a, out, row, row->v1_file, limit_text(a, quota, false));
-    if (quota_is_set(l))
-        out->items[out->count - 1].flags |= CG_FILE_BOUNDED;
-    return 0;
-}
-
-static bool cpus_is_set(const struct cg_limits *l)
-{
-    return !str_empty(l->cpuset_cpus);
-}
-
-static bool mems_is_set(const struct cg_limits *l)
-{
-    return !str_empty(l->cpuset_mems);
-}
-
-static int emit_cpuset(const struct cg_limit_row *row, const struct cg_limits *l, bool v2,
-                       struct arena *a, struct cg_files *out, struct err *e)
-{
-    (void)e;
-    add_file(a, out, row, row_file(row, v2),
-             row->is_set == cpus_is_set ? l->cpuset_cpus : l->cpuset_mems);
-    return 0;
-}
-
-static bool swap_is_set(const struct cg_limits *l)
-{
-    /* Memory without a limit and swap not named: v1 would keep an old swap limit below it. */
-    return (l->memory_swap.set && l->memory_swap.value != 0) ||
-           (l->memory_limit.set && l->memory_limit.value == CG_UNLIMITED);
-}
-
-/*
- * OCI and v1 count memory and swap together, v2 counts swap alone. Needs the memory limit for the
- * difference, so a swap limit without one is refused where runtimes refuse it.
- */
-static int emit_swap(const struct cg_limit_row *row, const struct cg_limits *l, bool v2,
-                     struct arena *a, struct cg_files *out, struct err *e)
-{
-    int64_t swap =
-        l->memory_swap.set && l->memory_swap.value != 0 ? l->memory_swap.value : CG_UNLIMITED;
-    bool limited = l->memory_limit.set && l->memory_limit.value > 0;
-
-    if (swap < CG_UNLIMITED)
-        return err_input(e, "linux.resources.memory.swap: %" PRId64 " is out of range -1..%" PRId64,
-                         swap, INT64_MAX);
-    if (swap != CG_UNLIMITED && limited && swap < l->memory_limit.value)
-        return err_input(e,
-                         "linux.resources.memory.swap: %" PRId64
-                         " is less than memory.limit (%" PRId64
-                         "); it counts memory and swap together",
-                         swap, l->memory_limit.value);
-    if (swap != CG_UNLIMITED && v2) {
-        if (!limited)
-            return err_input(e, "linux.resources.memory.swap: on cgroup v2 it needs memory.limit, "
-                                "which is not set");
-        swap -= l->memory_limit.value;
-    }
-    add_file(a, out, row, row_file(row, v2), limit_text(a, swap, v2));
-    /* Nobody asked for swap by name: a kernel without swap accounting is fine. */
-    if (!l->memory_swap.set)
-        out->items[out->count - 1].flags |= CG_FILE_OPTIONAL;
-    return 0;
-}
-
-static bool no_oom_kill_is_set(const struct cg_limits *l)
-{
-    return l->memory_no_oom_kill.set && l->memory_no_oom_kill.value == 1;
-}
-
-static int emit_pids(const struct cg_limit_row *row, const struct cg_limits *l, bool v2,
-                     struct arena *a, struct cg_files *out, struct err *e)
-{
-    (void)e;
-    /* Both versions write "max" here; 0 and below mean no limit. */
-    add_file(a, out, row, row_file(row, v2),
-             limit_text(a, l->pids.value > 0 ? l->pids.value : CG_UNLIMITED, true));
-    return 0;
-}
-
-static bool hugetlb_is_set(const struct cg_limits *l)
-{
-    return l->hugetlb_count > 0;
-}
-
-static int check_page_size(const char *size, struct err *e)
-{
-    size_t digits = strspn(size, "0123456789");
-    char shown[64];
-
-    if (digits == 0 || !strchr("KMG", size[digits]) || size[digits] == '\0' ||
-        !str_eq(size + digits + 1, "B"))
-        return err_input(e,
-                         "linux.resources.hugepageLimits: page size \"%s\" is not of the form "
-                         "2MB, 1GB",
-                         str_escape(size, shown, sizeof shown));
-    return 0;
-}
-
-/* Usage and, on kernels that have it (5.7), reservation: a reserved page is as gone as a used one.
- */
-static int emit_hugetlb(const struct cg_limit_row *row, const struct cg_limits *l, bool v2,
-                        struct arena *a, struct cg_files *out, struct err *e)
-{
-    for (size_t i = 0; i < l->hugetlb_count; i++) {
-        const struct cg_hugetlb_limit *h = &l->hugetlb[i];
-        const char *text = arena_printf(a, "%" PRId64, h->limit_bytes);
-        const char *end = v2 ? "max" : "limit_in_bytes";
-        int r = check_page_size(h->page_size, e);
-
-        if (r < 0)
-            return r;
-        add_file(a, out, row, arena_printf(a, "hugetlb.%s.%s", h->page_size, end), text);
-        add_file(a, out, row, arena_printf(a, "hugetlb.%s.rsvd.%s", h->page_size, end), text);
-        out->items[out->count - 1].flags |= CG_FILE_OPTIONAL;
-    }
-    return 0;
-}
-
-static bool blkio_weight_is_set(const struct cg_limits *l)
-{
-    if (l->blkio_weight.set && l->blkio_weight.value != 0)
-        return true;
-    for (size_t i = 0; i < l->blkio_weight_count; i++) {
-        if (l->blkio_weights[i].weight.set)
-            return true;
-    }
-    return false;
-}
-
-static int check_weight(int64_t weight, struct err *e)
-{
-    if (weight < 10 || weight > 1000)
-        return err_input(e, "linux.resources.blockIO: weight %" PRId64 " is out of range 10..1000",
-                         weight);
-    return 0;
-}
-
-/*
- * Two schedulers read weights: BFQ its own file in the v1 unit, io.cost the generic one, which v2
- * counts to 10000. A kernel has one of them or both; both files are right to set. v1 keeps
- * per-device weights in a file of their own, v2 puts them into the same one.
- */
-static int emit_blkio_weight(const struct cg_limit_row *row, const struct cg_limits *l, bool v2,
-                             struct arena *a, struct cg_files *out, struct err *e)
-{
-    bool generic_v2 = v2 && str_eq(row->v2_file, "io.weight");
-    autosbuf lines = SBUF_INIT, devices = SBUF_INIT;
-    struct sbuf *device_lines = v2 ? &lines : &devices;
-
-    if (l->blkio_weight.set && l->blkio_weight.value != 0) {
-        uint64_t weight = (uint64_t)l->blkio_weight.value;
-        int r = check_weight(l->blkio_weight.value, e);
-
-        if (r < 0)
-            return r;
-        sbuf_addf(&lines, "%" PRIu64, generic_v2 ? cg_blkio_to_io_weight(weight) : weight);
-    }
-    for (size_t i = 0; i < l->blkio_weight_count; i++) {
-        const struct cg_blkio_weight *w = &l->blkio_weights[i];
-        int r;
-
-        if (!w->weight.set)
-            continue;
-        r = check_weight(w->weight.value, e);
-        if (r < 0)
-            return r;
-        sbuf_addf(device_lines, "%s%" PRId64 ":%" PRId64 " %" PRIu64, device_lines->len ? "\n" : "",
-                  w->major, w->minor,
-                  generic_v2 ? cg_blkio_to_io_weight((uint64_t)w->weight.value)
-                             : (uint64_t)w->weight.value);
-    }
-    if (lines.len)
-        add_file(a, out, row, row_file(row, v2), arena_strdup(a, sbuf_text(&lines)));
-    if (devices.len)
-        add_file(a, out, row, arena_printf(a, "%s_device", row->v1_file),
-                 arena_strdup(a, sbuf_text(&devices)));
-    return 0;
-}
-
-static bool leaf_weight_is_set(const struct cg_limits *l)
-{
-    for (size_t i = 0; i < l->blkio_weight_count; i++) {
-        if (l->blkio_weights[i].leaf_weight.set)
-            return true;
-    }
-    return l->blkio_leaf_weight.set && l->blkio_leaf_weight.value != 0;
-}
-
-static int emit_leaf_weight(const struct cg_limit_row *row, const struct cg_limits *l, bool v2,
-                            struct arena *a, struct cg_files *out, struct err *e)
-{
-    autosbuf lines = SBUF_INIT;
-
-    (void)v2;
-    if (l->blkio_leaf_weight.set && l->blkio_leaf_weight.value != 0) {
-        int r = check_weight(l->blkio_leaf_weight.value, e);
-
-        if (r < 0)
-            return r;
-        add_file(a, out, row, row->v1_file,
-                 arena_printf(a, "%" PRId64, l->blkio_leaf_weight.value));
-    }
-    for (size_t i = 0; i < l->blkio_weight_count; i++) {
-        const struct cg_blkio_weight *w = &l->blkio_weights[i];
-        int r = w->leaf_weight.set ? check_weight(w->leaf_weight.value, e) : 0;
-
-        if (r < 0)
-            return r;
-        if (w->leaf_weight.set)
-            sbuf_addf(&lines, "%s%" PRId64 ":%" PRId64 " %" PRId64, lines.len ? "\n" : "", w->major,
-                      w->minor, w->leaf_weight.value);
-    }
-    if (lines.len)
-        add_file(a, out, row, "blkio.leaf_weight_device", arena_strdup(a, sbuf_text(&lines)));
-    return 0;
-}
-
-static bool throttle_is_set(const struct cg_limits *l)
-{
-    return l->throttle_count > 0;
-}
-
-static int emit_throttles(const struct cg_limit_row *row, const struct cg_limits *l, bool v2,
-                          struct arena *a, struct cg_files *out, struct err *e)
-{
-    static const char *const v1_files[CG_THROTTLE_COUNT] = {
-        [CG_READ_BPS] = "blkio.throttle.read_bps_device",
-        [CG_WRITE_BPS] = "blkio.throttle.write_bps_device",
-        [CG_READ_IOPS] = "blkio.throttle.read_iops_device",
-        [CG_WRITE_IOPS] = "blkio.throttle.write_iops_device",
-    };
-    static const char *const v2_keys[CG_THROTTLE_COUNT] = {
-        [CG_READ_BPS] = "rbps",
-        [CG_WRITE_BPS] = "wbps",
-        [CG_READ_IOPS] = "riops",
-        [CG_WRITE_IOPS] = "wiops",
-    };
-    autosbuf all = SBUF_INIT;
-
-    (void)e;
-    for (unsigned what = 0; what < CG_THROTTLE_COUNT; what++) {
-        autosbuf own = SBUF_INIT;
-        struct sbuf *lines = v2 ? &all : &own;
-
-        for (size_t i = 0; i < l->throttle_count; i++) {
-            const struct cg_blkio_throttle *t = &l->throttles[i];
-
-            if (t->what == what)
-                sbuf_addf(lines, "%s%" PRId64 ":%" PRId64 " %s%s%" PRIu64, lines->len ? "\n" : "",
-                          t->major, t->minor, v2 ? v2_keys[what] : "", v2 ? "=" : "", t->rate);
-        }
-        if (own.len)
-            add_file(a, out, row, v1_files[what], arena_strdup(a, sbuf_text(&own)));
-    }
-    if (all.len)
-        add_file(a, out, row, row->v2_file, arena_strdup(a, sbuf_text(&all)));
-    return 0;
-}
-
-static bool priorities_are_set(const struct cg_limits *l)
-{
-    return l->net_priority_count > 0;
-}
-
-static int emit_priorities(const struct cg_limit_row *row, const struct cg_limits *l, bool v2,
-                           struct arena *a, struct cg_files *out, struct err *e)
-{
-    autosbuf lines = SBUF_INIT;
-
-    (void)e;
-    (void)v2;
-    for (size_t i = 0; i < l->net_priority_count; i++)
-        sbuf_addf(&lines, "%s%s %" PRIu32, i ? "\n" : "", l->net_priorities[i].interface,
-                  l->net_priorities[i].priority);
-    add_file(a, out, row, row->v1_file, arena_strdup(a, sbuf_text(&lines)));
-    return 0;
-}
-
-#define NUMBER(m) .offset = offsetof(struct cg_limits, m)
-
-/* In the order of writing: memory before swap, real-time period before runtime. */
-static const struct cg_limit_row rows[] = {
-    {.name = "cpu.shares",
-     .ctl = CG_CTL_CPU,
-     .v1_file = "cpu.shares",
-     .v2_file = "cpu.weight",
-     .v1_reset = "1024",
-     .v2_reset = "100",
-     .v1_property = "CPUShares",
-     .v2_property = "CPUWeight",
-     NUMBER(cpu_shares),
-     .emit = emit_shares},
-    {.name = "cpu.quota",
-     .ctl = CG_CTL_CPU,
-     .v1_file = "cpu.cfs_quota_us",
-     .v2_file = "cpu.max",
-     .v1_reset = "-1",
-     .v2_reset = "max 100000",
-     .v1_property = "CPUQuotaPerSecUSec",
-     .v2_property = "CPUQuotaPerSecUSec",
-     .flags = CG_FILE_RETRY,
-     .emit = emit_bandwidth,
-     .is_set = bandwidth_is_set},
-    {.name = "cpu.burst",
-     .ctl = CG_CTL_CPU,
-     .v1_file = "cpu.cfs_burst_us",
-     .v2_file = "cpu.max.burst",
-     .v1_reset = "0",
-     .v2_reset = "0",
-     NUMBER(cpu_burst_us),
-     .min = 0,
-     .max = INT64_MAX,
-     .flags = CG_FILE_RETRY},
-    {.name = "cpu.realtimePeriod",
-     .ctl = CG_CTL_CPU,
-     .v1_file = "cpu.rt_period_us",
-     .v1_reset = "1000000",
-     NUMBER(cpu_rt_period_us),
-     .min = 1,
-     .max = INT64_MAX,
-     .flags = CG_FILE_RETRY},
-    {.name = "cpu.realtimeRuntime",
-     .ctl = CG_CTL_CPU,
-     .v1_file = "cpu.rt_runtime_us",
-     .v1_reset = "0",
-     NUMBER(cpu_rt_runtime_us),
-     .min = -1,
-     .max = INT64_MAX,
-     .flags = CG_FILE_RETRY},
-    {.name = "cpu.idle",
-     .ctl = CG_CTL_CPU,
-     .v1_file = "cpu.idle",
-     .v2_file = "cpu.idle",
-     .v1_reset = "0",
-     .v2_reset = "0",
-     NUMBER(cpu_idle),
-     .min = 0,
-     .max = 1},
-    {.name = "cpu.cpus",
-     .ctl = CG_CTL_CPUSET,
-     .v1_file = "cpuset.cpus",
-     .v2_file = "cpuset.cpus",
-     .v1_reset = "",
-     .v2_reset = "",
-     .v2_property = "AllowedCPUs",
-     .emit = emit_cpuset,
-     .is_set = cpus_is_set},
-    {.name = "cpu.mems",
-     .ctl = CG_CTL_CPUSET,
-     .v1_file = "cpuset.mems",
-     .v2_file = "cpuset.mems",
-     .v1_reset = "",
-     .v2_reset = "",
-     .v2_property = "AllowedMemoryNodes",
-     .emit = emit_cpuset,
-     .is_set = mems_is_set},
-    {.name = "memory.limit",
-     .ctl = CG_CTL_MEMORY,
-     .v1_file = "memory.limit_in_bytes",
-     .v2_file = "memory.max",
-     .v1_reset = "-1",
-     .v2_reset = "max",
-     .v1_property = "MemoryLimit",
-     .v2_property = "MemoryMax",
-     NUMBER(memory_limit),
-     .min = -1,
-     .max = INT64_MAX,
-     .flags = CG_FILE_RETRY},
-    {.name = "memory.swap",
-     .ctl = CG_CTL_MEMORY,
-     .v1_file = "memory.memsw.limit_in_bytes",
-     .v2_file = "memory.swap.max",
-     .v1_reset = "-1",
-     .v2_reset = "max",
-     .v2_property = "MemorySwapMax",
-     .flags = CG_FILE_RETRY,
-     .emit = emit_swap,
-     .is_set = swap_is_set},
-    {.name = "memory.reservation",
-     .ctl = CG_CTL_MEMORY,
-     .v1_file = "memory.soft_limit_in_bytes",
-     .v2_file = "memory.low",
-     .v1_reset = "-1",
-     .v2_reset = "0",
-     .v2_property = "MemoryLow",
-     NUMBER(memory_reservation),
-     .min = -1,
-     .max = INT64_MAX},
-    {.name = "memory.kernelTCP",
-     .ctl = CG_CTL_MEMORY,
-     .v1_file = "memory.kmem.tcp.limit_in_bytes",
-     .v1_reset = "-1",
-     NUMBER(memory_kernel_tcp),
-     .min = -1,
-     .max = INT64_MAX},
-    {.name = "memory.swappiness",
-     .ctl = CG_CTL_MEMORY,
-     .v1_file = "memory.swappiness",
-     .v1_reset = "",
-     NUMBER(memory_swappiness),
-     .min = 0,
-     .max = 100},
-    {.name = "memory.disableOOMKiller",
-     .ctl = CG_CTL_MEMORY,
-     .v1_file = "memory.oom_control",
-     .v1_reset = "0",
-     NUMBER(memory_no_oom_kill),
-     .min = 1,
-     .max = 1,
-     .is_set = no_oom_kill_is_set},
-    {.name = "pids.limit",
-     .ctl = CG_CTL_PIDS,
-     .v1_file = "pids.max",
-     .v2_file = "pids.max",
-     .v1_reset = "max",
-     .v2_reset = "max",
-     .v1_property = "TasksMax",
-     .v2_property = "TasksMax",
-     NUMBER(pids),
-     .emit = emit_pids},
-    {.name = "hugepageLimits",
-     .ctl = CG_CTL_HUGETLB,
-     .v1_file = "hugetlb.*.limit_in_bytes",
-     .v2_file = "hugetlb.*.max",
-     .v1_reset = "-1",
-     .v2_reset = "max",
-     .emit = emit_hugetlb,
-     .is_set = hugetlb_is_set},
-    {.name = "blockIO.weight",
-     .ctl = CG_CTL_BLKIO,
-     .v1_file = "blkio.bfq.weight",
-     .v2_file = "io.bfq.weight",
-     .v1_reset = "100",
-     .v2_reset = "100",
-     .device_reset = "default",
-     .flags = CG_FILE_LINES | CG_FILE_EITHER,
-     .emit = emit_blkio_weight,
-     .is_set = blkio_weight_is_set},
-    {.name = "blockIO.weight",
-     .ctl = CG_CTL_BLKIO,
-     .v1_file = "blkio.weight",
-     .v2_file = "io.weight",
-     .v1_reset = "500",
-     .v2_reset = "100",
-     .device_reset = "default",
-     .v2_property = "IOWeight",
-     .flags = CG_FILE_LINES | CG_FILE_EITHER,
-     .emit = emit_blkio_weight,
-     .is_set = blkio_weight_is_set},
-    {.name = "blockIO.leafWeight",
-     .ctl = CG_CTL_BLKIO,
-     .v1_file = "blkio.leaf_weight",
-     .v1_reset = "500",
-     .device_reset = "default",
-     .flags = CG_FILE_LINES,
-     .emit = emit_leaf_weight,
-     .is_set = leaf_weight_is_set},
-    {.name = "blockIO.throttle",
-     .ctl = CG_CTL_BLKIO,
-     .v1_file = "blkio.throttle.*",
-     .v2_file = "io.max",
-     .device_reset = "0",
-     .flags = CG_FILE_LINES,
-     .emit = emit_throttles,
-     .is_set = throttle_is_set},
-    {.name = "network.classID",
-     .ctl = CG_CTL_NET_CLS,
-     .v1_file = "net_cls.classid",
-     .v1_reset = "",
-     NUMBER(net_class_id),
-     .min = 0,
-     .max = UINT32_MAX},
-    {.name = "network.priorities",
-     .ctl = CG_CTL_NET_PRIO,
-     .v1_file = "net_prio.ifpriomap",
-     .v1_reset = "",
-     .flags = CG_FILE_LINES,
-     .emit = emit_priorities,
-     .is_set = priorities_are_set},
-};
-
-const struct cg_limit_row *cg_limit_rows(size_t *ret_count)
-{
-    *ret_count = ARRAY_SIZE(rows);
-    return rows;
-}
+#include "cgroup/limits/emit.h"
 
 static bool row_is_set(const struct cg_limit_row *row, const struct cg_limits *l)
 {
+    if (!row->name)
+        return false;
     return row->is_set ? row->is_set(l) : cg_limit_value(l, row->offset)->set;
 }
 
@@ -626,14 +46,17 @@ static int add_unified(const struct cg_limits *l, struct arena *a, struct cg_fil
 int cg_limits_files(const struct cg_limits *limits, bool v2, struct arena *a, struct cg_files *ret,
                     const char ***warnings, size_t *warning_count, struct err *e)
 {
+    size_t count;
+    const struct cg_limit_row *rows = cg_limit_rows(&count);
+
     *ret = (struct cg_files){0};
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    for (size_t i = 0; i < count; i++) {
         const struct cg_limit_row *row = &rows[i];
         int r;
 
         if (!row_is_set(row, limits))
             continue;
-        if (!row_file(row, v2)) {
+        if (!(v2 ? row->v2_file : row->v1_file)) {
             const char **w = arena_push(a, warnings, warning_count, sizeof *w);
 
             *w =
@@ -641,7 +64,7 @@ int cg_limits_files(const struct cg_limits *limits, bool v2, struct arena *a, st
                              row->name, v2 ? "v2" : "v1");
             continue;
         }
-        r = (row->emit ? row->emit : emit_number)(row, limits, v2, a, ret, e);
+        r = (row->emit ? row->emit : cg_emit_number)(row, limits, v2, a, ret, e);
         if (r < 0)
             return r;
     }
@@ -669,4 +92,27 @@ const char *cg_files_get(const struct cg_files *files, const char *file)
             return files->items[i].text;
     }
     return NULL;
+}
+
+void cg_files_add(struct arena *a, struct cg_files *files, const char *file, const char *text,
+                  bool v2)
+{
+    const struct cg_limit_row *row = cg_limit_row_of(file, v2);
+    struct cg_file *f = arena_push(a, &files->items, &files->count, sizeof *f);
+
+    *f = (struct cg_file){
+        .ctl = row ? row->ctl : cg_ctl_of_file(file, v2),
+        .file = file,
+        .text = text,
+        .flags = row ? row->flags : CG_FILE_LINES,
+    };
+}
+
+void cg_files_append(struct arena *a, struct cg_files *files, const struct cg_files *more)
+{
+    for (size_t i = 0; i < more->count; i++) {
+        struct cg_file *f = arena_push(a, &files->items, &files->count, sizeof *f);
+
+        *f = more->items[i];
+    }
 }

@@ -56,9 +56,6 @@ struct cg_unified {
 
 /* One container's or one sandbox's limits. Lists live in an arena. */
 struct cg_limits {
-    /* Of the container that a pod was begun with; see oci/resources.h. In a sum a limit that it
-     * does not have does not count as "no limit". */
-    bool begins_pod;
     struct cg_value cpu_shares;   /* v1 unit, 2..262144 */
     struct cg_value cpu_quota_us; /* per period */
     struct cg_value cpu_period_us;
@@ -130,17 +127,28 @@ int cg_limits_files(const struct cg_limits *limits, bool v2, struct arena *a, st
                     const char ***warnings, size_t *warning_count, struct err *e);
 
 /*
- * What to write when a cgroup's limits change: first each limit that @before has set and @after
- * does not, as it would be if it had never been set, then all of @after. Where a file has a line
- * for each device, it is the lines that are compared.
- * @before  lists of several sources may be put behind one another; a file may be in it repeatedly.
+ * What takes limits away: for each one that @before has set and @after does not, the text that its
+ * file would have if it had never been set. Where a file has a line for each device, it is the lines
+ * that are compared. To be written before @after is.
+ * @before  as it was recorded, see cg_files_unite().
  * @warnings  a file of linux.resources.unified of which we do not know how it was before: it stays
  * as it is (arena strings).
- * Pure. With nothing in @before, or nothing that is not in @after, @ret is what @after is.
  */
-void cg_files_change(const struct cg_files *before, const struct cg_files *after, bool v2,
+void cg_files_resets(const struct cg_files *before, const struct cg_files *after, bool v2,
                      struct arena *a, struct cg_files *ret, const char ***warnings,
                      size_t *warning_count);
+
+/*
+ * All that may be set while a cgroup goes from @before to @after, wherever that ends: the files of
+ * @after and those that only @before has; of a file with a line for each device the lines of both.
+ */
+struct cg_files cg_files_unite(const struct cg_files *before, const struct cg_files *after, bool v2,
+                               struct arena *a);
+
+/* Append a file that was once in a list, by its name and text; controller and flags follow from the
+ * table. */
+void cg_files_add(struct arena *a, struct cg_files *files, const char *file, const char *text,
+                  bool v2);
 
 /* Append the files of another list. */
 void cg_files_append(struct arena *a, struct cg_files *files, const struct cg_files *more);
@@ -157,41 +165,5 @@ uint64_t cg_shares_to_weight(uint64_t shares);
 
 /* blkio.weight (10..1000) -> io.weight (1..10000), linear. */
 uint64_t cg_blkio_to_io_weight(uint64_t weight);
-
-/*
- * The table, for tests and for back ends that map rows to something else than files.
- * @name        the member of linux.resources, for messages
- * @v1_file     NULL: v1 has no counterpart
- * @v2_file     NULL: v2 has no counterpart
- * @v1_property, @v2_property  the D-Bus property of a systemd scope that stands for the file; NULL:
- *              systemd knows none and the file is written by us
- * @v1_reset, @v2_reset  what the file of a new cgroup says: the text that takes the limit away; "":
- *              what the parent's says; NULL: the file has nothing but lines for devices
- * @device_reset  in files with lines such as "8:0 100" what stands for the 100 then; NULL: there
- * are none. Of a line such as "8:0 rbps=100" each value becomes "max" in any case.
- */
-struct cg_limit_row {
-    const char *name;
-    enum cg_ctl ctl;
-    const char *v1_file;
-    const char *v2_file;
-    const char *v1_reset;
-    const char *v2_reset;
-    const char *device_reset;
-    const char *v1_property;
-    const char *v2_property;
-    size_t offset; /* of the struct cg_value, for rows that are one number */
-    int64_t min, max;
-    unsigned flags;
-    /* Adds the row's files to the list; NULL: the number as it is, "max" or -1 when unlimited. */
-    int (*emit)(const struct cg_limit_row *row, const struct cg_limits *l, bool v2, struct arena *a,
-                struct cg_files *out, struct err *e);
-    bool (*is_set)(const struct cg_limits *l); /* NULL: the cg_value at @offset */
-};
-
-/* The value at a row's offset. */
-const struct cg_value *cg_limit_value(const struct cg_limits *limits, size_t offset);
-
-const struct cg_limit_row *cg_limit_rows(size_t *ret_count);
 
 #endif

@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cgroup/limits/properties.h"
-#include "cgroup/devices/v1.h"
+#include "cgroup/devices/exceptions.h"
 
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "cgroup/limits/cpulist.h"
+#include "cgroup/limits/table.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 #define INFINITE UINT64_MAX
+
+/* cpu.shares (kernel/sched/sched.h) */
+#define SHARES_MIN 2
+#define SHARES_MAX 262144
 
 /* --- texts of controller files --- */
 
@@ -193,12 +199,10 @@ struct job {
     struct err *e;
 };
 
-struct conversion {
-    const char *property;
-    int (*convert)(const struct job *job, const struct conversion *c, const struct cg_file *f);
-    uint64_t min, max;
-    const char *takes; /* for messages */
-};
+static const char *property_of(const struct cg_limit_row *row, bool v2)
+{
+    return v2 ? row->v2_property : row->v1_property;
+}
 
 static struct cg_property *add(const struct job *job, const char *name, enum cg_property_kind kind)
 {
@@ -214,59 +218,73 @@ static int add_number(const struct job *job, const char *name, uint64_t number)
     return 0;
 }
 
-static int refuse(const struct job *job, const struct conversion *c, const char *file)
+static int refuse(const struct job *job, const struct cg_limit_row *row, const char *file,
+                  const char *takes)
 {
     char shown[128];
 
     str_escape(cg_files_get(job->files, file), shown, sizeof shown);
     return err_input(job->e, "%s: \"%s\" cannot be set through systemd, whose %s takes %s", file,
-                     shown, c->property, c->takes);
+                     shown, property_of(row, job->v2), takes);
 }
 
-static int convert_weight(const struct job *job, const struct conversion *c,
+static int convert_weight(const struct job *job, const struct cg_limit_row *row,
                           const struct cg_file *f)
+{
+    char takes[64];
+    uint64_t n;
+
+    snprintf(takes, sizeof takes, "a number in %" PRIu64 "..%" PRIu64, row->property_min,
+             row->property_max);
+    if (parse_number(trimmed(f->text), &n) < 0 || n < row->property_min || n > row->property_max)
+        return refuse(job, row, f->file, takes);
+    return add_number(job, property_of(row, job->v2), n);
+}
+
+/* v1: the kernel takes any number of shares and moves it into its range. */
+static int convert_cpu_weight(const struct job *job, const struct cg_limit_row *row,
+                              const struct cg_file *f)
 {
     uint64_t n;
 
-    if (parse_number(trimmed(f->text), &n) < 0 || n < c->min || n > c->max)
-        return refuse(job, c, f->file);
-    return add_number(job, c->property, n);
-}
-
-/* The kernel takes any number of shares and moves it into its range. */
-static int convert_shares(const struct job *job, const struct conversion *c,
-                          const struct cg_file *f)
-{
-    uint64_t n;
-
+    if (job->v2)
+        return convert_weight(job, row, f);
     if (parse_number(trimmed(f->text), &n) < 0)
-        return refuse(job, c, f->file);
-    return add_number(job, c->property, n < c->min ? c->min : n > c->max ? c->max : n);
+        return refuse(job, row, f->file, "a number");
+    return add_number(job, row->v1_property,
+                      n < SHARES_MIN   ? SHARES_MIN
+                      : n > SHARES_MAX ? SHARES_MAX
+                                       : n);
 }
 
 /* "default 100" and lines for devices are for us to write. */
-static int convert_io_weight(const struct job *job, const struct conversion *c,
+static int convert_io_weight(const struct job *job, const struct cg_limit_row *row,
                              const struct cg_file *f)
 {
     uint64_t n;
 
-    return parse_number(trimmed(f->text), &n) == -EINVAL ? 0 : convert_weight(job, c, f);
+    return parse_number(trimmed(f->text), &n) == -EINVAL ? 0 : convert_weight(job, row, f);
 }
 
-static int convert_limit(const struct job *job, const struct conversion *c, const struct cg_file *f)
+static int convert_limit(const struct job *job, const struct cg_limit_row *row,
+                         const struct cg_file *f)
 {
     struct span t = trimmed(f->text);
     bool is_memory = f->ctl == CG_CTL_MEMORY;
+    char takes[64];
     uint64_t n;
 
+    snprintf(takes, sizeof takes, "a number%s%s, or %s", is_memory ? " of bytes" : "",
+             row->property_min > 0 ? " above 0" : "", is_memory && !job->v2 ? "-1" : "max");
     if (is_unlimited(t, job->v2))
-        return add_number(job, c->property, INFINITE);
-    if ((is_memory ? parse_bytes(t, &n) : parse_number(t, &n)) < 0 || n < c->min)
-        return refuse(job, c, f->file);
-    return add_number(job, c->property, n);
+        return add_number(job, property_of(row, job->v2), INFINITE);
+    if ((is_memory ? parse_bytes(t, &n) : parse_number(t, &n)) < 0 || n < row->property_min)
+        return refuse(job, row, f->file, takes);
+    return add_number(job, property_of(row, job->v2), n);
 }
 
-static int convert_set(const struct job *job, const struct conversion *c, const struct cg_file *f)
+static int convert_set(const struct job *job, const struct cg_limit_row *row,
+                       const struct cg_file *f)
 {
     struct span t = trimmed(f->text);
     struct cg_cpulist set = {0};
@@ -274,8 +292,8 @@ static int convert_set(const struct job *job, const struct conversion *c, const 
     uint8_t *bytes;
 
     if (cg_cpulist_parse(arena_strndup(job->a, t.s, t.len), &set) < 0)
-        return refuse(job, c, f->file);
-    p = add(job, c->property, CG_PROPERTY_BYTES);
+        return refuse(job, row, f->file, "a list like 0-3,8");
+    p = add(job, property_of(row, job->v2), CG_PROPERTY_BYTES);
     bytes = arena_alloc(job->a, CG_CPULIST_MAX / 8);
     for (unsigned i = 0; i < CG_CPULIST_MAX; i++) {
         if (!cg_cpulist_has(&set, i))
@@ -287,7 +305,7 @@ static int convert_set(const struct job *job, const struct conversion *c, const 
     return 0;
 }
 
-static int convert_bandwidth(const struct job *job, const struct conversion *c,
+static int convert_bandwidth(const struct job *job, const struct cg_limit_row *row,
                              const struct cg_file *f)
 {
     const char *at_fault;
@@ -297,66 +315,24 @@ static int convert_bandwidth(const struct job *job, const struct conversion *c,
     if (str_eq(f->file, "cpu.cfs_period_us") && cg_files_get(job->files, "cpu.cfs_quota_us"))
         return 0;
     if (read_bandwidth(job->files, job->v2, &b, &at_fault) < 0)
-        return refuse(job, c, at_fault);
-    add_number(job, c->property, b.per_second_us);
+        return refuse(
+            job, row, at_fault,
+            "a quota of 1000..17592186044415 us, or max, with a period of 1000..1000000 us");
+    add_number(job, property_of(row, job->v2), b.per_second_us);
     return add_number(job, "CPUQuotaPeriodUSec", b.period_us);
-}
-
-/* Ranges as systemd checks them (src/core/dbus-cgroup.c). */
-static const struct conversion conversions[] = {
-    {"CPUShares", convert_shares, 2, 262144, "a number"},
-    {"CPUWeight", convert_weight, 1, 10000, "a number in 1..10000"},
-    {"IOWeight", convert_io_weight, 1, 10000, "a number in 1..10000"},
-    {"CPUQuotaPerSecUSec", convert_bandwidth, 0, 0,
-     "a quota of 1000..17592186044415 us, or max, with a period of 1000..1000000 us"},
-    {"AllowedCPUs", convert_set, 0, 0, "a list like 0-3,8"},
-    {"AllowedMemoryNodes", convert_set, 0, 0, "a list like 0-3,8"},
-    {"MemoryLimit", convert_limit, 1, 0, "a number of bytes above 0, or -1"},
-    {"MemoryMax", convert_limit, 1, 0, "a number of bytes above 0, or max"},
-    {"MemoryHigh", convert_limit, 1, 0, "a number of bytes above 0, or max"},
-    {"MemorySwapMax", convert_limit, 0, 0, "a number of bytes, or max"},
-    {"MemoryLow", convert_limit, 0, 0, "a number of bytes, or max"},
-    {"MemoryMin", convert_limit, 0, 0, "a number of bytes, or max"},
-    {"TasksMax", convert_limit, 1, 0, "a number above 0, or max"},
-};
-
-/* Files that no row of the limits table has: the other half of a pair, and those of `unified`. */
-static const struct {
-    const char *file;
-    bool v2;
-    const char *property;
-} other_files[] = {
-    {"cpu.cfs_period_us", false, "CPUQuotaPerSecUSec"},
-    {"memory.high", true, "MemoryHigh"},
-    {"memory.min", true, "MemoryMin"},
-};
-
-/* NULL: systemd knows no property for the file. */
-static const char *property_of(const char *file, bool v2)
-{
-    size_t count;
-    const struct cg_limit_row *rows = cg_limit_rows(&count);
-
-    for (size_t i = 0; i < count; i++) {
-        if (str_eq_null(v2 ? rows[i].v2_file : rows[i].v1_file, file))
-            return v2 ? rows[i].v2_property : rows[i].v1_property;
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(other_files); i++) {
-        if (other_files[i].v2 == v2 && str_eq(other_files[i].file, file))
-            return other_files[i].property;
-    }
-    return NULL;
 }
 
 static int convert(const struct job *job, const struct cg_file *f)
 {
-    const char *property = property_of(f->file, job->v2);
+    static int (*const forms[])(const struct job *, const struct cg_limit_row *,
+                                const struct cg_file *) = {
+        [CG_AS_CPU_WEIGHT] = convert_cpu_weight, [CG_AS_IO_WEIGHT] = convert_io_weight,
+        [CG_AS_LIMIT] = convert_limit,           [CG_AS_SET] = convert_set,
+        [CG_AS_BANDWIDTH] = convert_bandwidth,
+    };
+    const struct cg_limit_row *row = cg_limit_row_of(f->file, job->v2);
 
-    for (size_t i = 0; property && i < ARRAY_SIZE(conversions); i++) {
-        if (str_eq(conversions[i].property, property))
-            return conversions[i].convert(job, &conversions[i], f);
-    }
-    return 0;
+    return row && property_of(row, job->v2) ? forms[row->property_form](job, row, f) : 0;
 }
 
 int cg_properties_limits(const struct cg_files *files, bool v2, bool split, struct arena *a,

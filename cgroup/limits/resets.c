@@ -2,75 +2,13 @@
 
 /*
  * From one set of limits to another: what has to be written so that a limit which is no longer
- * there does not stay in force. See cg_files_change() in limits.h.
+ * there does not stay in force. See cg_files_resets() in limits.h.
  */
 
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/str.h"
-#include "cgroup/limits/limits.h"
-
-#include <fnmatch.h>
-
-/* How a file is without a limit. */
-struct reset {
-    const char *text;   /* "": what the parent has; NULL: there are only lines for devices */
-    const char *device; /* NULL: there are no lines for devices */
-};
-
-/* Files that no row of the limits table has: the other half of a pair, and those of `unified`
- * (cgroup-v2.rst, "Controllers"). */
-static const struct {
-    const char *file;
-    bool v2;
-    struct reset reset;
-} other_files[] = {
-    {"cpu.cfs_period_us", false, {"100000", NULL}},
-    {"cpu.weight.nice", true, {"0", NULL}},
-    {"cpu.uclamp.min", true, {"0", NULL}},
-    {"cpu.uclamp.max", true, {"max", NULL}},
-    {"cpuset.cpus.exclusive", true, {"", NULL}},
-    {"cpuset.cpus.partition", true, {"member", NULL}},
-    {"memory.high", true, {"max", NULL}},
-    {"memory.min", true, {"0", NULL}},
-    {"memory.oom.group", true, {"0", NULL}},
-    {"memory.swap.high", true, {"max", NULL}},
-    {"memory.zswap.max", true, {"max", NULL}},
-    {"memory.zswap.writeback", true, {"1", NULL}},
-    {"io.latency", true, {NULL, "0"}},
-    {"io.prio.class", true, {"no-change", NULL}},
-    {"misc.max", true, {NULL, "max"}},
-    {"rdma.max", true, {NULL, "max"}},
-};
-
-/* The per-device file that some v1 rows have besides: "blkio.weight_device". */
-static bool is_device_file(const char *file, const char *of)
-{
-    return str_starts(file, of) && str_eq(file + strlen(of), "_device");
-}
-
-/* Returns false for a file of which we know nothing. */
-static bool find_reset(const char *file, bool v2, struct reset *ret)
-{
-    size_t count;
-    const struct cg_limit_row *rows = cg_limit_rows(&count);
-
-    for (size_t i = 0; i < count; i++) {
-        const char *pattern = v2 ? rows[i].v2_file : rows[i].v1_file;
-
-        if (!pattern || (fnmatch(pattern, file, 0) != 0 && !is_device_file(file, pattern)))
-            continue;
-        *ret = (struct reset){v2 ? rows[i].v2_reset : rows[i].v1_reset, rows[i].device_reset};
-        return true;
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(other_files); i++) {
-        if (other_files[i].v2 == v2 && str_eq(other_files[i].file, file)) {
-            *ret = other_files[i].reset;
-            return true;
-        }
-    }
-    return false;
-}
+#include "cgroup/limits/table.h"
 
 /* Whether one of the lines of a text is exactly this. */
 static bool has_line(const char *text, const char *line)
@@ -97,56 +35,40 @@ static void add_keys(struct sbuf *out, const char *values)
     }
 }
 
-static void add_line(struct sbuf *out, const char *line, const struct reset *reset)
+/* A line without its value. */
+static void add_reset_line(struct sbuf *out, const char *line, const char *text,
+                           const char *device_reset)
 {
     size_t width = strcspn(line, " ");
     bool is_device = line[width] && strncmp(line, "default", width) != 0;
 
-    if (!is_device && !reset->text)
+    if (!is_device && !text)
         return;
     if (out->len)
         sbuf_add(out, "\n", 1);
     if (!is_device) {
-        sbuf_addf(out, "%s", reset->text);
+        sbuf_addf(out, "%s", text);
         return;
     }
     sbuf_add(out, line, width);
     if (strchr(line, '='))
         add_keys(out, line + width + 1);
     else
-        sbuf_addf(out, " %s", reset->device);
+        sbuf_addf(out, " %s", device_reset);
 }
 
 /* The lines that are not in @after, each as it is without a value. NULL: all of them are. */
-static const char *lines_text(const char *before, const char *after, const struct reset *reset,
-                              struct arena *a)
+static const char *reset_lines(const char *before, const char *after, const char *text,
+                               const char *device_reset, struct arena *a)
 {
     char *cursor = arena_strdup(a, before), *line;
     autosbuf out = SBUF_INIT;
 
     while ((line = str_next(&cursor, '\n'))) {
         if (!str_empty(line) && (!after || !has_line(after, line)))
-            add_line(&out, line, reset);
+            add_reset_line(&out, line, text, device_reset);
     }
     return out.len ? arena_strdup(a, sbuf_text(&out)) : NULL;
-}
-
-/* What to write instead of @f; NULL: nothing. */
-static const char *text_without(const struct cg_file *f, const char *after,
-                                const struct reset *reset, struct arena *a)
-{
-    if (reset->device)
-        return lines_text(f->text, after, reset, a);
-    return after ? NULL : reset->text;
-}
-
-static bool is_in(const struct cg_files *files, const char *file, const char *text)
-{
-    for (size_t i = 0; i < files->count; i++) {
-        if (str_eq(files->items[i].file, file) && str_eq(files->items[i].text, text))
-            return true;
-    }
-    return false;
 }
 
 static void warn(const char *file, struct arena *a, const char ***warnings, size_t *warning_count)
@@ -159,23 +81,10 @@ static void warn(const char *file, struct arena *a, const char ***warnings, size
                       file);
 }
 
-/* Lists of several containers behind one another name a file more than once. */
-static bool is_repeated(const struct cg_files *files, size_t i)
+/* A cgroup stops being idle once. */
+static bool is_taken_away(const struct cg_files *resets, const char *file)
 {
-    for (size_t k = 0; k < i; k++) {
-        if (str_eq(files->items[k].file, files->items[i].file))
-            return true;
-    }
-    return false;
-}
-
-void cg_files_append(struct arena *a, struct cg_files *files, const struct cg_files *more)
-{
-    for (size_t i = 0; i < more->count; i++) {
-        struct cg_file *f = arena_push(a, &files->items, &files->count, sizeof *f);
-
-        *f = more->items[i];
-    }
+    return cg_files_get(resets, file) != NULL;
 }
 
 /* The kernel takes no shares for an idle cgroup, not even the usual ones: it stops being idle
@@ -199,7 +108,7 @@ static void end_idle(const struct cg_files *before, const struct cg_files *after
             .ctl = idle->ctl, .file = idle->file, .text = "0", .flags = CG_FILE_RESET};
 }
 
-void cg_files_change(const struct cg_files *before, const struct cg_files *after, bool v2,
+void cg_files_resets(const struct cg_files *before, const struct cg_files *after, bool v2,
                      struct arena *a, struct cg_files *ret, const char ***warnings,
                      size_t *warning_count)
 {
@@ -207,17 +116,19 @@ void cg_files_change(const struct cg_files *before, const struct cg_files *after
     end_idle(before, after, a, ret);
     for (size_t i = 0; i < before->count; i++) {
         const struct cg_file *f = &before->items[i];
+        const struct cg_limit_row *row = cg_limit_row_of(f->file, v2);
         const char *now = cg_files_get(after, f->file), *text;
         struct cg_file *reset;
-        struct reset row;
 
-        if (!find_reset(f->file, v2, &row)) {
-            if (!now && !is_repeated(before, i))
+        if (!row) {
+            if (!now)
                 warn(f->file, a, warnings, warning_count);
             continue;
         }
-        text = text_without(f, now, &row, a);
-        if (!text || is_in(ret, f->file, text))
+        text = v2 ? row->v2_reset : row->v1_reset;
+        if (row->device_reset)
+            text = reset_lines(f->text, now, text, row->device_reset, a);
+        if (!text || (now && !row->device_reset) || is_taken_away(ret, f->file))
             continue;
         reset = arena_push(a, &ret->items, &ret->count, sizeof *reset);
         *reset = (struct cg_file){
@@ -228,5 +139,38 @@ void cg_files_change(const struct cg_files *before, const struct cg_files *after
                      (text[0] ? 0 : CG_FILE_INHERIT),
         };
     }
-    cg_files_append(a, ret, after);
+}
+
+/* The lines of @more that @text does not have, behind those of @text. */
+static const char *unite_lines(const char *text, const char *more, struct arena *a)
+{
+    char *cursor = arena_strdup(a, more), *line;
+    autosbuf out = SBUF_INIT;
+
+    sbuf_addf(&out, "%s", text);
+    while ((line = str_next(&cursor, '\n'))) {
+        if (!str_empty(line) && !has_line(text, line))
+            sbuf_addf(&out, "%s%s", out.len ? "\n" : "", line);
+    }
+    return arena_strdup(a, sbuf_text(&out));
+}
+
+struct cg_files cg_files_unite(const struct cg_files *before, const struct cg_files *after, bool v2,
+                               struct arena *a)
+{
+    struct cg_files all = {0};
+
+    cg_files_append(a, &all, after);
+    for (size_t i = 0; i < all.count; i++) {
+        const struct cg_limit_row *row = cg_limit_row_of(all.items[i].file, v2);
+        const char *text = cg_files_get(before, all.items[i].file);
+
+        if (row && row->device_reset && text)
+            all.items[i].text = unite_lines(all.items[i].text, text, a);
+    }
+    for (size_t i = 0; i < before->count; i++) {
+        if (!cg_files_get(&all, before->items[i].file))
+            cg_files_add(a, &all, before->items[i].file, before->items[i].text, v2);
+    }
+    return all;
 }

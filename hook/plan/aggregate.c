@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "cgroup/limits/cpulist.h"
+#include "cgroup/limits/table.h"
 
 #define SHARES_MIN     2
 #define SHARES_MAX     262144
@@ -111,7 +112,6 @@ void aggregate_container(const struct oci_resources *r, struct arena *a, struct 
     *ret = (struct cg_limits){0};
     if (!r)
         return;
-    ret->begins_pod = r->begins_pod;
     if (r->cpu)
         convert_cpu(r->cpu, ret);
     if (r->memory)
@@ -137,6 +137,12 @@ void aggregate_container(const struct oci_resources *r, struct arena *a, struct 
         *u = (struct cg_unified){p->key, p->value};
     }
 }
+
+/* A container of a sandbox, while it is added up. */
+struct part {
+    struct cg_limits limits;
+    bool begins_pod;
+};
 
 /* Runtimes take 0 for "not set" where the kernel would not accept it. */
 static bool limited(struct cg_value v)
@@ -173,50 +179,51 @@ static int64_t total_value(const struct total *t, int64_t max)
  * The sum of one plain limit. If only some containers have it, the sandbox has none, and says so
  * explicitly, because an earlier, smaller set of containers may have left one in the file.
  */
-static struct cg_value sum(const struct cg_limits *containers, size_t count, size_t offset,
-                           int64_t max)
+static struct cg_value sum(const struct part *parts, size_t count, size_t offset, int64_t max)
 {
     struct total total = {0};
     bool set = false;
 
     for (size_t i = 0; i < count; i++) {
-        const struct cg_value *v = cg_limit_value(&containers[i], offset);
+        const struct cg_value *v = cg_limit_value(&parts[i].limits, offset);
 
         set = set || v->set;
         if (limited(*v))
             add_limit(&total, v->value);
-        else if (!containers[i].begins_pod)
+        else if (!parts[i].begins_pod)
             total.unlimited = true;
     }
     return set ? (struct cg_value){true, total_value(&total, max)} : (struct cg_value){0};
 }
 
 /* Memory and swap together. A container that limits memory alone may have any amount of swap. */
-static struct cg_value sum_swap(const struct cg_limits *containers, size_t count)
+static struct cg_value sum_swap(const struct part *parts, size_t count)
 {
     struct total total = {0};
     bool set = false;
 
     for (size_t i = 0; i < count; i++) {
-        const struct cg_limits *c = &containers[i];
+        const struct part *part = &parts[i];
+        const struct cg_limits *c = &part->limits;
 
         set = set || c->memory_swap.set;
         if (limited(c->memory_swap))
             add_limit(&total, c->memory_swap.value);
-        else if (!c->begins_pod || limited(c->memory_limit))
+        else if (!part->begins_pod || limited(c->memory_limit))
             total.unlimited = true;
     }
     return set ? (struct cg_value){true, total_value(&total, INT64_MAX)} : (struct cg_value){0};
 }
 
 /* CPU time per second adds up; periods need not be equal, so everything is put on the usual one. */
-static void sum_bandwidth(const struct cg_limits *containers, size_t count, struct cg_limits *ret)
+static void sum_bandwidth(const struct part *parts, size_t count, struct cg_limits *ret)
 {
     struct total total = {0};
     bool set = false;
 
     for (size_t i = 0; i < count; i++) {
-        const struct cg_limits *c = &containers[i];
+        const struct part *part = &parts[i];
+        const struct cg_limits *c = &part->limits;
         int64_t period = limited(c->cpu_period_us) ? c->cpu_period_us.value : PERIOD_DEFAULT;
 
         set = set || c->cpu_quota_us.set || c->cpu_period_us.set;
@@ -224,7 +231,7 @@ static void sum_bandwidth(const struct cg_limits *containers, size_t count, stru
             __int128 own = (__int128)c->cpu_quota_us.value * PERIOD_DEFAULT / period;
 
             add_limit(&total, own > INT64_MAX ? INT64_MAX : (int64_t)own);
-        } else if (!c->begins_pod) {
+        } else if (!part->begins_pod) {
             total.unlimited = true;
         }
     }
@@ -237,17 +244,17 @@ static void sum_bandwidth(const struct cg_limits *containers, size_t count, stru
 }
 
 /* A container without shares counts with what the kernel gives it. */
-static void sum_shares(const struct cg_limits *containers, size_t count, struct cg_limits *ret)
+static void sum_shares(const struct part *parts, size_t count, struct cg_limits *ret)
 {
     int64_t total = 0;
     bool any = false;
 
     for (size_t i = 0; i < count; i++) {
-        bool own = limited(containers[i].cpu_shares);
+        bool own = limited(parts[i].limits.cpu_shares);
 
         any = any || own;
-        if (own || !containers[i].begins_pod)
-            total = add_saturating(total, own ? containers[i].cpu_shares.value : SHARES_DEFAULT);
+        if (own || !parts[i].begins_pod)
+            total = add_saturating(total, own ? parts[i].limits.cpu_shares.value : SHARES_DEFAULT);
     }
     if (any)
         ret->cpu_shares = (struct cg_value){true, clamp_shares(total)};
@@ -264,17 +271,17 @@ static int add_cpus(const char *text, const char *member, struct cg_cpulist *set
 }
 
 /* A container without a list may use every CPU, and so must the sandbox: no list then. */
-static int unite(const struct cg_limits *containers, size_t count, bool mems, struct arena *a,
+static int unite(const struct part *parts, size_t count, bool mems, struct arena *a,
                  const char **ret, struct err *e)
 {
     struct cg_cpulist set = {0};
     autosbuf text = SBUF_INIT;
 
     for (size_t i = 0; i < count; i++) {
-        const char *own = mems ? containers[i].cpuset_mems : containers[i].cpuset_cpus;
+        const char *own = mems ? parts[i].limits.cpuset_mems : parts[i].limits.cpuset_cpus;
         int r;
 
-        if (str_empty(own) && containers[i].begins_pod)
+        if (str_empty(own) && parts[i].begins_pod)
             continue;
         if (str_empty(own))
             return 0;
@@ -298,26 +305,26 @@ static const struct cg_hugetlb_limit *find_hugetlb(const struct cg_limits *c, co
 }
 
 /* No limit is the largest number: the kernel counts it so. */
-static int64_t hugetlb_of(const struct cg_limits *c, const char *page_size)
+static int64_t hugetlb_of(const struct part *part, const char *page_size)
 {
-    const struct cg_hugetlb_limit *h = find_hugetlb(c, page_size);
+    const struct cg_hugetlb_limit *h = find_hugetlb(&part->limits, page_size);
 
-    return h ? h->limit_bytes : c->begins_pod ? 0 : INT64_MAX;
+    return h ? h->limit_bytes : part->begins_pod ? 0 : INT64_MAX;
 }
 
-static void sum_hugetlb(const struct cg_limits *containers, size_t count, struct arena *a,
+static void sum_hugetlb(const struct part *parts, size_t count, struct arena *a,
                         struct cg_limits *ret)
 {
     for (size_t i = 0; i < count; i++) {
-        for (size_t k = 0; k < containers[i].hugetlb_count; k++) {
-            const char *size = containers[i].hugetlb[k].page_size;
+        for (size_t k = 0; k < parts[i].limits.hugetlb_count; k++) {
+            const char *size = parts[i].limits.hugetlb[k].page_size;
             struct cg_hugetlb_limit *h;
             int64_t total = 0;
 
             if (find_hugetlb(ret, size))
                 continue;
             for (size_t n = 0; n < count; n++)
-                total = add_saturating(total, hugetlb_of(&containers[n], size));
+                total = add_saturating(total, hugetlb_of(&parts[n], size));
             h = arena_push(a, &ret->hugetlb, &ret->hugetlb_count, sizeof *h);
             *h = (struct cg_hugetlb_limit){size, total};
         }
@@ -342,29 +349,38 @@ static void add_overhead(struct cg_limits *limits, int64_t bytes)
         limits->memory_swap.value = add_saturating(limits->memory_swap.value, bytes);
 }
 
-int aggregate_limits(const struct cg_limits *containers, size_t count,
-                     int64_t memory_overhead_bytes, struct arena *a, struct cg_limits *ret,
-                     struct err *e)
+static int add_up(const struct part *parts, size_t count, int64_t memory_overhead_bytes,
+                  struct arena *a, struct cg_limits *ret, struct err *e)
 {
     int r;
 
-    *ret = (struct cg_limits){0};
-    if (count == 0)
-        return 0;
-    if (count == 1) {
-        *ret = containers[0];
-        add_overhead(ret, memory_overhead_bytes);
-        return check_lone(ret, e);
-    }
-    sum_bandwidth(containers, count, ret);
-    sum_shares(containers, count, ret);
-    ret->memory_limit = sum(containers, count, offsetof(struct cg_limits, memory_limit), INT64_MAX);
-    ret->memory_swap = sum_swap(containers, count);
-    ret->pids = sum(containers, count, offsetof(struct cg_limits, pids), PIDS_MAX);
-    sum_hugetlb(containers, count, a, ret);
+    sum_bandwidth(parts, count, ret);
+    sum_shares(parts, count, ret);
+    ret->memory_limit = sum(parts, count, offsetof(struct cg_limits, memory_limit), INT64_MAX);
+    ret->memory_swap = sum_swap(parts, count);
+    ret->pids = sum(parts, count, offsetof(struct cg_limits, pids), PIDS_MAX);
+    sum_hugetlb(parts, count, a, ret);
     add_overhead(ret, memory_overhead_bytes);
-    r = unite(containers, count, false, a, &ret->cpuset_cpus, e);
-    return r < 0 ? r : unite(containers, count, true, a, &ret->cpuset_mems, e);
+    r = unite(parts, count, false, a, &ret->cpuset_cpus, e);
+    return r < 0 ? r : unite(parts, count, true, a, &ret->cpuset_mems, e);
+}
+
+int aggregate_limits(const struct aggregate_member *members, size_t count,
+                     int64_t memory_overhead_bytes, struct arena *a, struct cg_limits *ret,
+                     struct err *e)
+{
+    struct part *parts = arena_alloc(a, (count + 1) * sizeof *parts);
+
+    *ret = (struct cg_limits){0};
+    for (size_t i = 0; i < count; i++) {
+        parts[i].begins_pod = members[i].begins_pod;
+        aggregate_container(members[i].resources, a, &parts[i].limits);
+    }
+    if (count != 1)
+        return count == 0 ? 0 : add_up(parts, count, memory_overhead_bytes, a, ret, e);
+    *ret = parts[0].limits;
+    add_overhead(ret, memory_overhead_bytes);
+    return check_lone(ret, e);
 }
 
 void aggregate_keep_cpuset(struct cg_limits *limits)

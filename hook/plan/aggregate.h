@@ -16,16 +16,23 @@
  */
 void aggregate_container(const struct oci_resources *r, struct arena *a, struct cg_limits *ret);
 
+/* A container, as its sandbox counts it. */
+struct aggregate_member {
+    const struct oci_resources *resources; /* NULL: it has no limits */
+    /* The pod was begun with it: its id is the sandbox's. It often only holds namespaces (pause,
+     * infra), so in a sum a limit that it does not have does not count as "no limit". */
+    bool begins_pod;
+};
+
 /*
  * The sandbox's limits: one container's as they are; of several the sum of CPU bandwidth, shares,
  * memory, memory and swap, pids and hugetlb, where a container without a limit makes it unlimited
  * for all, and the union of cpusets. What cannot be summed (block I/O, network, unified, real time)
- * is kept for a lone container only. Limits that the container which began the pod does not have
- * are left out of this: it often only holds the pod's namespaces.
+ * is kept for a lone container only.
  * @memory_overhead_bytes  is added to a memory limit, and to memory and swap.
  * 0; -EINVAL a cpuset list that cannot be read, with the member in @e.
  */
-int aggregate_limits(const struct cg_limits *containers, size_t count,
+int aggregate_limits(const struct aggregate_member *members, size_t count,
                      int64_t memory_overhead_bytes, struct arena *a, struct cg_limits *ret,
                      struct err *e);
 

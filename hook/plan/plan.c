@@ -4,15 +4,19 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "cgroup/devices/v1.h"
-#include "hook/plan/aggregate.h"
+#include "cgroup/devices/exceptions.h"
 #include "hook/plan/device_list.h"
 
 #include <errno.h>
 
+void plan_warn(struct plan_warnings *warnings, struct arena *a, const char *text)
+{
+    *(const char **)arena_push(a, &warnings->items, &warnings->count, sizeof text) = text;
+}
+
 static void warn(struct arena *a, struct plan *p, const char *text)
 {
-    *(const char **)arena_push(a, &p->warnings, &p->warning_count, sizeof text) = text;
+    plan_warn(&p->warnings, a, text);
 }
 
 static int merge_annotations(const struct plan_input *in, struct oci_annotations *ret,
@@ -159,128 +163,205 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
     return 0;
 }
 
-int plan_devices(const struct oci_resources *const *containers, size_t count,
-                 const struct settings *settings, const struct facts *facts, bool only,
-                 struct arena *a, struct cg_dev_table *ret, struct err *e)
+/* ---- what containers add up to ---- */
+
+/* The device list of each, and of all together. */
+static int unite_devices(const struct plan_basis *basis, const struct aggregate_member *members,
+                         size_t count, struct arena *a, struct cg_dev_table *ret, struct err *e)
 {
     struct cg_dev_table *tables = arena_alloc(a, (count + 1) * sizeof *tables);
 
     for (size_t i = 0; i < count; i++) {
         struct cg_dev_rules rules;
-        int r = device_list_make(containers[i], settings, facts, only, a, &rules, e);
+        int r = device_list_make(members[i].resources, basis->settings, basis->facts,
+                                 basis->sandbox_cgroup_only, a, &rules, e);
 
         if (r == 0)
             r = cg_dev_compile(&rules, a, &tables[i], e);
         if (r < 0)
             return r;
     }
-    if (count == 1) {
-        *ret = tables[0];
-        return 0;
-    }
-    return cg_dev_union(tables, count, a, ret, e);
-}
-
-/* Whether CPU limits are those of a threaded cgroup below the scope, which systemd does not see. */
-static bool cpu_is_leafs(const struct plan *p, bool sandbox_cgroup_only)
-{
-    return p->mode == CG_MODE_V2 && !sandbox_cgroup_only;
-}
-
-int plan_limits(const struct oci_resources *const *containers, size_t count,
-                const struct settings *settings, const struct facts *facts,
-                bool sandbox_cgroup_only, struct arena *a, struct plan *p, struct err *e)
-{
-    struct cg_limits *each = arena_alloc(a, (count + 1) * sizeof *each);
-    struct cg_limits limits;
-    int r;
-
-    for (size_t i = 0; i < count; i++)
-        aggregate_container(containers[i], a, &each[i]);
-    r = aggregate_limits(each, count, settings->memory_overhead_bytes, a, &limits, e);
-    if (r < 0)
-        return r;
-    if (settings->resources == RESOURCES_KATA)
-        aggregate_keep_cpuset(&limits);
-    r = cg_limits_files(&limits, facts->mode == CG_MODE_V2, a, &p->sandbox_files, &p->warnings,
-                        &p->warning_count, e);
-    if (r == 0 && p->systemd && !cpu_is_leafs(p, sandbox_cgroup_only))
-        cg_files_round_quota(&p->sandbox_files, p->mode == CG_MODE_V2, a);
-    return r;
-}
-
-int plan_sandbox(const struct oci_resources *const *containers, size_t count,
-                 const struct settings *settings, const struct facts *facts,
-                 bool sandbox_cgroup_only, struct arena *a, struct plan *p, struct err *e)
-{
-    int r = plan_limits(containers, count, settings, facts, sandbox_cgroup_only, a, p, e);
-
-    return r < 0 ? r
-                 : plan_devices(containers, count, settings, facts, sandbox_cgroup_only, a,
-                                &p->device_table, e);
-}
-
-/* On v2 the overhead's threads share memory and io with the vCPUs': only threaded limits can
- * differ. */
-static void drop_domain_files(struct arena *a, struct plan *p)
-{
-    struct cg_files kept = {0};
-
-    for (size_t i = 0; i < p->overhead_files.count; i++) {
-        const struct cg_file *f = &p->overhead_files.items[i];
-
-        if (CG_CTL_THREADED & CG_CTL_BIT(f->ctl))
-            *(struct cg_file *)arena_push(a, &kept.items, &kept.count, sizeof *f) = *f;
-        else
-            warn(a, p,
-                 arena_printf(a,
-                              "overhead_limits: %s is not set, because on cgroup v2 the overhead "
-                              "shares the sandbox's %s",
-                              f->file, cg_ctl_name(f->ctl, true)));
-    }
-    p->overhead_files = kept;
-}
-
-static int plan_overhead(const struct plan_input *in, struct arena *a, struct plan *p,
-                         struct err *e)
-{
-    struct cg_limits limits;
-    int r;
-
-    aggregate_container(in->settings->overhead_limits, a, &limits);
-    r = cg_limits_files(&limits, p->mode == CG_MODE_V2, a, &p->overhead_files, &p->warnings,
-                        &p->warning_count, e);
-    if (r < 0) {
-        err_wrap(e, "overhead_limits");
-        return r;
-    }
-    if (p->mode == CG_MODE_V2)
-        drop_domain_files(a, p);
-    else if (p->systemd)
-        cg_files_round_quota(&p->overhead_files, false, a);
+    if (count != 1)
+        return cg_dev_union(tables, count, a, ret, e);
+    *ret = tables[0];
     return 0;
 }
 
-/* What the scopes' properties will be: the same that controller.c derives when it sets them. */
-static int plan_properties(struct plan *p, struct arena *a, struct err *e)
+/* What the backend will need; asked here, so that it is refused before anything is touched. */
+static int express_devices(const struct plan_basis *basis, struct plan_cgroup *c, struct arena *a,
+                           struct err *e)
 {
-    bool v2 = p->mode == CG_MODE_V2;
-    int r = cg_properties_limits(&p->sandbox_files, v2, cpu_is_leafs(p, p->sandbox_cgroup_only), a,
-                                 &p->sandbox_properties, e);
+    struct cg_dev_exceptions form;
+    int r = 0;
 
-    if (r == 0)
-        r = cg_properties_devices(&p->device_table, a, &p->sandbox_properties, e);
-    if (r == 0 && p->overhead_unit) {
-        r = cg_properties_limits(&p->overhead_files, v2, false, a, &p->overhead_properties, e);
-        if (r < 0)
-            err_wrap(e, "overhead_limits");
-    }
-    if (r == 0 && p->overhead_unit)
-        r = cg_properties_devices(&p->device_table, a, &p->overhead_properties, e);
+    if (basis->facts->mode != CG_MODE_V2)
+        r = cg_dev_exceptions_make(&c->devices, a, &form, e);
+    if (r == 0 && basis->systemd)
+        r = cg_properties_devices(&c->devices, a, &c->properties, e);
     if (r < 0 && e)
         e->bad_input = true;
     return r;
 }
+
+static int sum_devices(const struct plan_basis *basis, const struct aggregate_member *members,
+                       size_t count, struct arena *a, struct plan_limits *l,
+                       struct plan_warnings *warnings, struct err *e)
+{
+    struct plan_cgroup *c = &l->sandbox;
+    struct err why = ERR_INIT;
+    int r = unite_devices(basis, members, count, a, &c->devices, &why);
+
+    if (r == 0)
+        r = express_devices(basis, c, a, &why);
+    c->has_devices = r == 0;
+    if (r == 0)
+        return 0;
+    if (!basis->may_keep_devices) {
+        if (e)
+            *e = why;
+        return r;
+    }
+    l->kept_devices = arena_printf(a, PLAN_KEPT_DEVICES, why.text);
+    plan_warn(warnings, a, l->kept_devices);
+    return 0;
+}
+
+/* Whether CPU limits are those of a threaded cgroup below the scope, which systemd does not see. */
+static bool cpu_is_leafs(const struct plan_basis *basis)
+{
+    return basis->facts->mode == CG_MODE_V2 && !basis->sandbox_cgroup_only;
+}
+
+static int sum_files(const struct plan_basis *basis, const struct aggregate_member *members,
+                     size_t count, struct arena *a, struct cg_files *ret,
+                     struct plan_warnings *warnings, struct err *e)
+{
+    bool v2 = basis->facts->mode == CG_MODE_V2;
+    struct cg_limits limits;
+    int r = aggregate_limits(members, count, basis->settings->memory_overhead_bytes, a, &limits, e);
+
+    if (r < 0)
+        return r;
+    if (basis->settings->resources == RESOURCES_KATA)
+        aggregate_keep_cpuset(&limits);
+    r = cg_limits_files(&limits, v2, a, ret, &warnings->items, &warnings->count, e);
+    if (r == 0 && basis->systemd && !cpu_is_leafs(basis))
+        cg_files_round_quota(ret, v2, a);
+    return r;
+}
+
+/* On v2 the overhead's threads share memory and io with the vCPUs': only threaded limits can
+ * differ. */
+static struct cg_files threaded_files(const struct cg_files *files, struct arena *a,
+                                      struct plan_warnings *warnings)
+{
+    struct cg_files kept = {0};
+
+    for (size_t i = 0; i < files->count; i++) {
+        const struct cg_file *f = &files->items[i];
+
+        if (CG_CTL_THREADED & CG_CTL_BIT(f->ctl))
+            *(struct cg_file *)arena_push(a, &kept.items, &kept.count, sizeof *f) = *f;
+        else
+            plan_warn(warnings, a,
+                      arena_printf(a,
+                                   "overhead_limits: %s is not set, because on cgroup v2 the "
+                                   "overhead shares the sandbox's %s",
+                                   f->file, cg_ctl_name(f->ctl, true)));
+    }
+    return kept;
+}
+
+static int overhead_files(const struct plan_basis *basis, struct arena *a, struct cg_files *ret,
+                          struct plan_warnings *warnings, struct err *e)
+{
+    bool v2 = basis->facts->mode == CG_MODE_V2;
+    struct cg_limits limits;
+    int r;
+
+    aggregate_container(basis->settings->overhead_limits, a, &limits);
+    r = cg_limits_files(&limits, v2, a, ret, &warnings->items, &warnings->count, e);
+    if (r == 0 && v2)
+        *ret = threaded_files(ret, a, warnings);
+    else if (r == 0 && basis->systemd)
+        cg_files_round_quota(ret, false, a);
+    return r;
+}
+
+static struct cg_files in_order(const struct plan_cgroup *c, struct arena *a)
+{
+    struct cg_files all = {0};
+
+    cg_files_append(a, &all, &c->resets);
+    cg_files_append(a, &all, &c->files);
+    return all;
+}
+
+/* Limits that are no more, and what systemd is told. */
+static int complete(const struct plan_basis *basis, const struct cg_files *recorded, bool has_unit,
+                    struct arena *a, struct plan_cgroup *c, struct plan_warnings *warnings,
+                    struct err *e)
+{
+    bool v2 = basis->facts->mode == CG_MODE_V2;
+    struct cg_files all;
+    int r;
+
+    cg_files_resets(recorded, &c->files, v2, a, &c->resets, &warnings->items, &warnings->count);
+    if (!has_unit)
+        return 0;
+    all = in_order(c, a);
+    r = cg_properties_limits(&all, v2, cpu_is_leafs(basis), a, &c->properties, e);
+    if (r < 0 && e)
+        e->bad_input = true;
+    return r;
+}
+
+static int sum_overhead(const struct plan_basis *basis, struct arena *a, struct plan_limits *l,
+                        struct plan_warnings *warnings, struct err *e)
+{
+    bool v2 = basis->facts->mode == CG_MODE_V2, has_unit = basis->systemd && !v2;
+    int r = overhead_files(basis, a, &l->overhead.files, warnings, e);
+
+    if (r == 0)
+        r = complete(basis, &basis->recorded.overhead, has_unit, a, &l->overhead, warnings, e);
+    if (r < 0) {
+        err_wrap(e, "overhead_limits");
+        return r;
+    }
+    /* On v2 it is in the sandbox's domain. */
+    l->overhead.has_devices = l->sandbox.has_devices && !v2;
+    l->overhead.devices = l->sandbox.devices;
+    return has_unit && l->overhead.has_devices ? express_devices(basis, &l->overhead, a, e) : 0;
+}
+
+int plan_limits(const struct plan_basis *basis, const struct aggregate_member *members,
+                size_t count, struct arena *a, struct plan_limits *ret,
+                struct plan_warnings *warnings, struct err *e)
+{
+    struct plan_cgroup *sandbox = &ret->sandbox;
+    int r;
+
+    *ret = (struct plan_limits){0};
+    r = sum_files(basis, members, count, a, &sandbox->files, warnings, e);
+    if (r == 0)
+        r = complete(basis, &basis->recorded.sandbox, basis->systemd, a, sandbox, warnings, e);
+    if (r == 0)
+        r = sum_devices(basis, members, count, a, ret, warnings, e);
+    if (r == 0 && !basis->sandbox_cgroup_only)
+        r = sum_overhead(basis, a, ret, warnings, e);
+    return r;
+}
+
+struct cg_change plan_change(const struct plan_cgroup *c, struct arena *a)
+{
+    return (struct cg_change){
+        .files = in_order(c, a),
+        .devices = c->has_devices ? &c->devices : NULL,
+        .properties = c->properties,
+    };
+}
+
+/* ---- one container ---- */
 
 static void add_warnings(const struct plan_input *in, struct arena *a, struct plan *p)
 {
@@ -301,7 +382,7 @@ static void add_warnings(const struct plan_input *in, struct arena *a, struct pl
             warn(a, p, arena_printf(a, "extra_devices: %s does not exist and is left out", path));
     }
     if (!p->sandbox_cgroup_only && p->mode != CG_MODE_V2 &&
-        cg_files_get(&p->sandbox_files, "memory.limit_in_bytes"))
+        cg_files_get(&p->limits.sandbox.files, "memory.limit_in_bytes"))
         warn(a, p,
              "cgroup v1 charges a VM's memory to its main thread, which is in the overhead cgroup: "
              "memory.limit_in_bytes of the sandbox will not hold it; use sandbox_cgroup_only or "
@@ -362,63 +443,55 @@ static int plan_nested(const struct plan_input *in, struct arena *a, struct plan
     return 0;
 }
 
-/* What the v1 backend will need; asked here, so that it is refused before anything is touched. */
-static int check_device_table(const struct plan *p, struct arena *a, struct err *e)
+/* Beside others only some of its limits count, but one day it may be the last. */
+static int check_alone(const struct plan_basis *basis, const struct aggregate_member *own,
+                       struct arena *a, struct err *e)
 {
-    struct cg_dev_exceptions form;
-    int r = p->mode == CG_MODE_V2 ? 0 : cg_dev_exceptions_make(&p->device_table, a, &form, e);
+    struct plan_warnings warnings = {0};
+    struct cg_files files;
 
-    if (r < 0 && e)
-        e->bad_input = true;
-    return r;
+    return sum_files(basis, own, 1, a, &files, &warnings, e);
 }
 
-/* Beside others only some of its limits count, but one day it may be the last. */
-static int check_alone(const struct plan *p, const struct plan_input *in, struct arena *a,
-                       struct err *e)
+static int plan_sibling(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
 {
-    const struct oci_resources *own = p->resources;
-    struct plan alone = {.mode = p->mode, .systemd = p->systemd};
+    const struct plan_basis basis = {
+        .settings = in->settings,
+        .facts = in->facts,
+        .systemd = p->systemd,
+        .sandbox_cgroup_only = p->sandbox_cgroup_only,
+        .recorded = in->recorded,
+    };
+    struct aggregate_member *all = arena_alloc(a, (in->other_count + 1) * sizeof *all), *own;
+    int r = device_list_make(p->resources, in->settings, in->facts, p->sandbox_cgroup_only, a,
+                             &p->devices, e);
 
-    return in->other_count == 0 ? 0
-                                : plan_limits(&own, 1, in->settings, in->facts,
-                                              p->sandbox_cgroup_only, a, &alone, e);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < in->other_count; i++)
+        all[i] = in->others[i];
+    own = &all[in->other_count];
+    *own = (struct aggregate_member){p->resources, str_eq(p->container_id, p->sandbox_id)};
+    if (in->other_count > 0)
+        r = check_alone(&basis, own, a, e);
+    return r < 0 ? r
+                 : plan_limits(&basis, all, in->other_count + 1, a, &p->limits, &p->warnings, e);
+}
+
+int plan_fill(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
+{
+    int r;
+
+    p->resources = device_list_fold(in->config ? in->config->linux_ : NULL, a);
+    r = p->layout == LAYOUT_NESTED ? plan_nested(in, a, p, e) : plan_sibling(in, a, p, e);
+    if (r == 0)
+        add_warnings(in, a, p);
+    return r;
 }
 
 int plan_make(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
 {
-    const struct oci_resources **all;
     int r = plan_place(in, a, p, e);
 
-    if (r < 0)
-        return r;
-    p->resources = device_list_fold(in->config ? in->config->linux_ : NULL, a);
-    p->resources->begins_pod = str_eq(p->container_id, p->sandbox_id);
-    if (p->layout == LAYOUT_NESTED) {
-        r = plan_nested(in, a, p, e);
-        if (r == 0)
-            add_warnings(in, a, p);
-        return r;
-    }
-    r = device_list_make(p->resources, in->settings, in->facts, p->sandbox_cgroup_only, a,
-                         &p->devices, e);
-    if (r < 0)
-        return r;
-    all = arena_alloc(a, (in->other_count + 1) * sizeof(const struct oci_resources *));
-    for (size_t i = 0; i < in->other_count; i++)
-        all[i] = in->others[i];
-    all[in->other_count] = p->resources;
-    r = check_alone(p, in, a, e);
-    if (r == 0)
-        r = plan_sandbox(all, in->other_count + 1, in->settings, in->facts, p->sandbox_cgroup_only,
-                         a, p, e);
-    if (r == 0)
-        r = check_device_table(p, a, e);
-    if (r == 0 && !p->sandbox_cgroup_only)
-        r = plan_overhead(in, a, p, e);
-    if (r == 0 && p->systemd)
-        r = plan_properties(p, a, e);
-    if (r == 0)
-        add_warnings(in, a, p);
-    return r;
+    return r < 0 ? r : plan_fill(in, a, p, e);
 }

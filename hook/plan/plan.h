@@ -3,15 +3,15 @@
 #define HOOK_PLAN_PLAN_H
 
 /*
- * The decision: from (state, config, configuration file, command line, facts about the host, the
- * sandbox's other containers) to everything that will be done. Pure; printed by `plan`, applied by
- * hook/stages. If something cannot be seen in a plan, it is decided in the wrong place.
+ * The decision: from (state, config, settings, command line, facts about the host, the sandbox's
+ * other containers, what is recorded of it) to everything that will be done. Pure; printed by
+ * `plan`, written down by hook/sandbox, applied by cgroup/controller.c as it is.
  */
 
-#include "cgroup/devices/devices.h"
-#include "cgroup/limits/limits.h"
+#include "cgroup/controller.h"
 #include "cgroup/limits/properties.h"
 #include "cgroup/path.h"
+#include "hook/plan/aggregate.h"
 #include "hook/plan/facts.h"
 #include "hook/plan/policy.h"
 #include "hook/plan/settings.h"
@@ -23,6 +23,10 @@
     "this user namespace may not make cgroups (a rootless engine?): nothing is done, and the "     \
     "container stays in the runtime's own cgroup, with its limits"
 
+/* A device list that stays in force although it is one of more containers, and why. */
+#define PLAN_KEPT_DEVICES                                                                          \
+    "the sandbox keeps its device list, which is also that of containers that are gone: %s"
+
 /* The names of the threaded children of a v2 sandbox without sandbox_cgroup_only. */
 #define PLAN_VCPU_LEAF     "sandbox"
 #define PLAN_OVERHEAD_LEAF "overhead"
@@ -31,6 +35,43 @@
 #define PLAN_THREADS "threads"
 /* Of the overhead scopes of cgroup v1. */
 #define PLAN_OVERHEAD_SLICE "kata-overhead.slice"
+
+/* What is written to one cgroup. */
+struct plan_cgroup {
+    struct cg_files files;           /* its limits */
+    struct cg_files resets;          /* limits that were set and are no more; written first */
+    bool has_devices;                /* else its device rules are left alone */
+    struct cg_dev_table devices;     /* what any container's list allows */
+    struct cg_properties properties; /* what its scope is told of all this; none without systemd */
+};
+
+struct plan_limits {
+    struct plan_cgroup sandbox;
+    struct plan_cgroup overhead; /* nothing with sandbox_cgroup_only */
+    /* The warning that the device list in force is kept, also in the list of warnings; or NULL. */
+    const char *kept_devices;
+};
+
+/* The files that are recorded: everything that may be set now. */
+struct plan_recorded {
+    struct cg_files sandbox, overhead;
+};
+
+struct plan_warnings {
+    const char **items;
+    size_t count;
+};
+
+/* What limits follow from, besides the containers. */
+struct plan_basis {
+    const struct settings *settings;
+    const struct facts *facts;
+    bool systemd, sandbox_cgroup_only;
+    struct plan_recorded recorded;
+    /* The sandbox has a device list already. One that the host cannot express, or that cannot be
+     * derived any more, leaves that in force: it is the list of more containers. */
+    bool may_keep_devices;
+};
 
 struct plan_input {
     enum stage stage;
@@ -42,8 +83,9 @@ struct plan_input {
     /* Where the container's process is, for layout nested: some runtimes put it below the cgroup
      * that config.json names. NULL: not known, as config.json has it. */
     const char *process_path;
-    const struct oci_resources *const *others; /* of the sandbox's other containers */
+    const struct aggregate_member *others; /* the sandbox's other containers */
     size_t other_count;
+    struct plan_recorded recorded;
 };
 
 struct plan {
@@ -64,45 +106,41 @@ struct plan {
     const char *sandbox_unit, *overhead_unit; /* systemd's; NULL otherwise */
     struct oci_resources *resources; /* this container's: spec rules and device nodes in one list */
     struct cg_dev_rules devices;     /* this container's whole device list; nested: none */
-    struct cg_dev_table device_table; /* of the sandbox: any container's list allows it */
-    struct cg_files sandbox_files, overhead_files;
-    /* What is told to systemd besides. Empty without it. */
-    struct cg_properties sandbox_properties, overhead_properties;
-    bool pinning;        /* enable_vcpus_pinning, of the configuration or the annotation */
+    struct plan_limits limits;
+    bool pinning;        /* enable_vcpus_pinning, of the settings or the annotation */
     const char *refused; /* the warning about a refused annotation, also in the list; or NULL */
-    const char **warnings;
-    size_t warning_count;
+    struct plan_warnings warnings;
 };
 
 /*
- * Decide. Everything in @ret lives in @a or is borrowed from the input.
- * 0; -EINVAL the input is at fault, with what, where and why in @e; -ENOTSUP the same of a device
- * list that cgroup v1 cannot express.
+ * Decide which sandbox it is, and where. Everything in @ret lives in @a or is borrowed from the
+ * input. 0; -EINVAL the input is at fault, with what, where and why in @e.
  */
-int plan_make(const struct plan_input *in, struct arena *a, struct plan *ret, struct err *e);
-
-/* Only which sandbox and where: enough to find what a teardown without a record has to remove. */
 int plan_place(const struct plan_input *in, struct arena *a, struct plan *ret, struct err *e);
 
 /*
- * Limits and device rules of a sandbox with these containers, for when one comes or goes.
- * @ret's mode and manager must be set.
- * 0; -EINVAL as plan_make().
+ * Decide the rest of a plan that has a place.
+ * 0; -EINVAL as plan_place(); -ENOTSUP the same of a device list that the host cannot express.
  */
-int plan_sandbox(const struct oci_resources *const *containers, size_t count,
-                 const struct settings *settings, const struct facts *facts,
-                 bool sandbox_cgroup_only, struct arena *a, struct plan *ret, struct err *e);
+int plan_fill(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e);
 
-/* The part of plan_sandbox() that is about limits: only @ret's sandbox_files and warnings. */
-int plan_limits(const struct oci_resources *const *containers, size_t count,
-                const struct settings *settings, const struct facts *facts,
-                bool sandbox_cgroup_only, struct arena *a, struct plan *ret, struct err *e);
+/* Both. */
+int plan_make(const struct plan_input *in, struct arena *a, struct plan *ret, struct err *e);
 
-/* The part of plan_sandbox() that is about devices: what any container's list allows. */
-int plan_devices(const struct oci_resources *const *containers, size_t count,
-                 const struct settings *settings, const struct facts *facts,
-                 bool sandbox_cgroup_only, struct arena *a, struct cg_dev_table *ret,
-                 struct err *e);
+/*
+ * What the containers of a sandbox add up to. Everything that is ever written to its limits and
+ * device rules comes from here: setup, teardown, the watcher and `plan` ask the same.
+ * @warnings  gets what cannot be said, or not taken away.
+ * 0; errors as plan_fill().
+ */
+int plan_limits(const struct plan_basis *basis, const struct aggregate_member *members,
+                size_t count, struct arena *a, struct plan_limits *ret,
+                struct plan_warnings *warnings, struct err *e);
+
+/* A plan's cgroup as the controller takes it. Borrows from @c. */
+struct cg_change plan_change(const struct plan_cgroup *c, struct arena *a);
+
+void plan_warn(struct plan_warnings *warnings, struct arena *a, const char *text);
 
 /* "cgroupfs", "systemd" */
 const char *plan_manager_name(const struct plan *plan);

@@ -3,96 +3,157 @@
 
 #include "base/arena.h"
 #include "base/err.h"
-#include "hook/log/log.h"
+#include "base/str.h"
 
-#include <errno.h>
-
-static const struct oci_resources *const *resources_of(const struct json_list *containers,
-                                                       struct arena *a)
+const struct aggregate_member *change_members(const struct json_list *containers,
+                                              const char *sandbox_id, struct arena *a)
 {
-    const struct oci_resources **all =
-        arena_alloc(a, (containers->count + 1) * sizeof(const struct oci_resources *));
+    struct aggregate_member *members = arena_alloc(a, (containers->count + 1) * sizeof *members);
 
-    for (size_t i = 0; i < containers->count; i++)
-        all[i] = JSON_AT(*containers, struct record_container, i).resources;
-    return all;
+    for (size_t i = 0; i < containers->count; i++) {
+        const struct record_container *c = &JSON_AT(*containers, struct record_container, i);
+
+        members[i] = (struct aggregate_member){c->resources, str_eq(c->id, sandbox_id)};
+    }
+    return members;
 }
 
-/* What they together have set, and what any of them alone would: some limits are a lone container's
- * only, and there is one that others of its own hide. */
-static struct cg_files may_be_set(const struct change_input *in, const struct cg_files *together,
-                                  struct arena *a)
+static struct cg_files read_files(const struct json_list *recorded, bool v2, struct arena *a)
 {
-    const struct oci_resources *const *all = resources_of(in->before, a);
-    struct settings settings = *in->settings;
     struct cg_files files = {0};
 
-    cg_files_append(a, &files, together);
-    /* It may have said so when they were set. */
-    settings.resources = RESOURCES_AGGREGATE;
-    for (size_t i = 0; i < in->before->count; i++) {
-        struct plan alone = {.mode = in->facts->mode, .systemd = in->systemd};
+    for (size_t i = 0; i < recorded->count; i++) {
+        const struct json_pair *pair = &JSON_AT(*recorded, struct json_pair, i);
 
-        if (plan_limits(&all[i], 1, &settings, in->facts, in->sandbox_cgroup_only, a, &alone,
-                        NULL) == 0)
-            cg_files_append(a, &files, &alone.sandbox_files);
+        cg_files_add(a, &files, pair->key, pair->value, v2);
     }
     return files;
 }
 
-void change_make(const struct change_input *in, struct plan *after, struct arena *a,
-                 struct change *ret)
+static void write_files(const struct cg_files *files, struct arena *a, struct json_list *ret)
 {
-    const struct oci_resources *const *all = resources_of(in->before, a);
-    bool v2 = in->facts->mode == CG_MODE_V2;
-    struct plan back = {.mode = in->facts->mode, .systemd = in->systemd};
-    struct cg_files before;
+    *ret = (struct json_list){0};
+    for (size_t i = 0; i < files->count; i++) {
+        struct json_pair *pair = arena_push(a, &ret->items, &ret->count, sizeof *pair);
 
-    *ret = (struct change){.devices = after->device_table};
-    if (in->before->count > 0) {
-        ret->can_go_back = plan_limits(all, in->before->count, in->settings, in->facts,
-                                       in->sandbox_cgroup_only, a, &back, NULL) == 0;
-        ret->devices_can_go_back =
-            plan_devices(all, in->before->count, in->settings, in->facts, in->sandbox_cgroup_only,
-                         a, &ret->devices_back, NULL) == 0;
+        pair->key = arena_strdup(a, files->items[i].file);
+        pair->value = arena_strdup(a, files->items[i].text);
     }
-    before = may_be_set(in, &back.sandbox_files, a);
-    cg_files_change(&before, &after->sandbox_files, v2, a, &ret->files, &after->warnings,
-                    &after->warning_count);
-    if (ret->can_go_back)
-        cg_files_change(&after->sandbox_files, &back.sandbox_files, v2, a, &ret->files_back,
-                        &back.warnings, &back.warning_count);
 }
 
-/* On v2 the overhead is in the same domain. */
-static int set_devices(struct sandbox *s, const struct cg_dev_table *devices, struct err *e)
+static void add_recorded(const struct plan_basis *basis, const struct aggregate_member *members,
+                         size_t count, struct arena *a, struct plan_recorded *ret)
 {
-    int r = cg_set_devices(&s->vcpu, devices, e);
+    bool v2 = basis->facts->mode == CG_MODE_V2;
+    struct plan_warnings ignored = {0};
+    struct plan_limits limits;
 
-    if (r == 0 && s->has_overhead && s->overhead.host->mode != CG_MODE_V2)
-        r = cg_set_devices(&s->overhead, devices, e);
-    return r;
+    if (plan_limits(basis, members, count, a, &limits, &ignored, NULL) < 0)
+        return;
+    ret->sandbox = cg_files_unite(&limits.sandbox.files, &ret->sandbox, v2, a);
+    ret->overhead = cg_files_unite(&limits.overhead.files, &ret->overhead, v2, a);
 }
 
-int change_apply(const struct change *c, struct sandbox *s, struct err *e)
+/* Some limits are a lone container's only, and there is one that others of its own hide. */
+static struct plan_recorded guess_recorded(const struct plan_basis *basis, const struct record *r,
+                                           struct arena *a)
 {
-    struct err why = ERR_INIT;
-    int r = cg_update(&s->vcpu, &c->files, e);
+    const struct aggregate_member *members = change_members(&r->containers, r->sandbox_id, a);
+    struct settings settings = *basis->settings;
+    struct plan_basis then = *basis;
+    struct plan_recorded recorded = {0};
 
-    if (r < 0 || c->keeps_devices)
-        return r;
-    r = set_devices(s, &c->devices, &why);
-    if (r == -ENOTSUP) {
-        log_msg(LEVEL_WARNING, CHANGE_KEPT_DEVICES, why.text);
-        return 0;
-    }
-    return r < 0 ? err_set(e, r, "%s", why.text) : 0;
+    /* The settings may have said so when they were set. */
+    settings.resources = RESOURCES_AGGREGATE;
+    then.settings = &settings;
+    add_recorded(&then, members, r->containers.count, a, &recorded);
+    for (size_t i = 0; i < r->containers.count; i++)
+        add_recorded(&then, &members[i], 1, a, &recorded);
+    return recorded;
 }
 
-void change_revert(const struct change *c, struct sandbox *s)
+struct plan_basis change_basis(const struct settings *settings, const struct facts *facts,
+                               bool systemd, bool sandbox_cgroup_only, const struct record *r,
+                               struct arena *a)
 {
-    if (c->can_go_back)
-        (void)cg_revert(&s->vcpu, &c->files_back, NULL);
-    if (c->devices_can_go_back && !c->keeps_devices)
-        (void)set_devices(s, &c->devices_back, NULL);
+    bool v2 = facts->mode == CG_MODE_V2;
+    struct plan_basis basis = {
+        .settings = settings,
+        .facts = facts,
+        .systemd = systemd,
+        .sandbox_cgroup_only = sandbox_cgroup_only,
+        .may_keep_devices = r != NULL,
+    };
+
+    if (r && r->schema.value == 1)
+        basis.recorded = guess_recorded(&basis, r, a);
+    else if (r)
+        basis.recorded = (struct plan_recorded){read_files(&r->sandbox_files, v2, a),
+                                                read_files(&r->overhead_files, v2, a)};
+    return basis;
+}
+
+static struct plan_recorded unite(const struct plan_basis *basis, const struct plan_limits *limits,
+                                  struct arena *a)
+{
+    bool v2 = basis->facts->mode == CG_MODE_V2;
+
+    return (struct plan_recorded){
+        cg_files_unite(&basis->recorded.sandbox, &limits->sandbox.files, v2, a),
+        cg_files_unite(&basis->recorded.overhead, &limits->overhead.files, v2, a),
+    };
+}
+
+void change_note(const struct plan_basis *basis, const struct plan_limits *limits, struct arena *a,
+                 struct record *r)
+{
+    const struct plan_recorded all = unite(basis, limits, a);
+
+    write_files(&all.sandbox, a, &r->sandbox_files);
+    write_files(&all.overhead, a, &r->overhead_files);
+}
+
+bool change_settle(const struct plan_limits *limits, struct arena *a, struct record *r)
+{
+    write_files(&limits->sandbox.files, a, &r->sandbox_files);
+    write_files(&limits->overhead.files, a, &r->overhead_files);
+    return limits->sandbox.resets.count > 0 || limits->overhead.resets.count > 0;
+}
+
+int change_apply(const struct plan_limits *limits, struct sandbox *s, struct err *e)
+{
+    autoarena a = ARENA_INIT;
+    const struct cg_change sandbox = plan_change(&limits->sandbox, &a);
+    const struct cg_change overhead = plan_change(&limits->overhead, &a);
+    int r = cg_update(&s->vcpu, &sandbox, e);
+
+    return r == 0 && s->has_overhead ? cg_update(&s->overhead, &overhead, e) : r;
+}
+
+bool change_back(const struct plan_basis *basis, const struct plan_limits *limits,
+                 const struct record *before, struct arena *a, struct plan_limits *ret)
+{
+    struct plan_basis back = *basis;
+    struct plan_warnings ignored = {0};
+
+    back.may_keep_devices = true;
+    back.recorded = unite(basis, limits, a);
+    return plan_limits(&back, change_members(&before->containers, before->sandbox_id, a),
+                       before->containers.count, a, ret, &ignored, NULL) == 0;
+}
+
+void change_revert(const struct plan_basis *basis, const struct plan_limits *limits,
+                   const struct record *before, struct sandbox *s)
+{
+    autoarena a = ARENA_INIT;
+    struct plan_limits old;
+
+    if (!change_back(basis, limits, before, &a, &old))
+        return;
+    const struct cg_change sandbox = plan_change(&old.sandbox, &a);
+    const struct cg_change overhead = plan_change(&old.overhead, &a);
+
+    (void)cg_revert(&s->vcpu, &sandbox, NULL);
+    if (s->has_overhead)
+        (void)cg_revert(&s->overhead, &overhead, NULL);
 }

@@ -3,57 +3,54 @@
 #define HOOK_SANDBOX_CHANGE_H
 
 /*
- * Limits and devices of a sandbox whose containers change: what has to be written when one comes or
- * goes, and what when that fails.
+ * Limits and devices of a sandbox whose containers change: from the record to what plan_limits()
+ * asks for, and from what it says to the record and into force.
+ *
+ * Files are recorded before they are written, with those that are still to be taken away; so what
+ * is to be taken away is what is recorded and not planned, whatever was killed in between.
  */
 
 #include "hook/plan/plan.h"
 #include "hook/sandbox/record.h"
 #include "hook/sandbox/sandbox.h"
 
-/* Everything that can be in force now and is not in @after has to be taken away explicitly. */
-struct change {
-    struct cg_files files; /* to write: limits that are no more, then those that are planned */
-    struct cg_dev_table devices;
-    struct cg_files files_back; /* to write when that has failed in the middle */
-    struct cg_dev_table devices_back;
-    bool can_go_back, devices_can_go_back;
-    bool keeps_devices; /* set by the caller: the device list is not changed */
-};
-
-/* The warning about a list that stays in force although it is one of more containers; with why. */
-#define CHANGE_KEPT_DEVICES                                                                        \
-    "the sandbox keeps its device list, which is also that of containers that are gone: %s"
-
-struct change_input {
-    const struct settings *settings;
-    const struct facts *facts;
-    bool systemd, sandbox_cgroup_only;
-    /*
-     * The containers of the record, whose limits together hold again if the change fails. A kill in
-     * the middle of a stage may have left the limits of any of them, alone or together, in force; a
-     * stage that adds or removes a container sees to it that the record names no fewer.
-     */
-    const struct json_list *before;
-};
+/* Containers of a record as plan_limits() counts them. The array lives in @a. */
+const struct aggregate_member *change_members(const struct json_list *containers,
+                                              const char *sandbox_id, struct arena *a);
 
 /*
- * Decide. @after  the plan of the sandbox as it will be; gets a warning for what cannot be taken
- * away. Pure, and never fails: limits or devices that cannot be derived (the configuration file
- * was changed, or a list stayed that is none of theirs) are not gone back to.
+ * The basis for limits of a sandbox that is recorded; @r NULL: there is none yet.
+ * A record of schema 1 names no files: everything that any of its containers, alone or together,
+ * would have set counts as recorded.
  */
-void change_make(const struct change_input *in, struct plan *after, struct arena *a,
-                 struct change *ret);
+struct plan_basis change_basis(const struct settings *settings, const struct facts *facts,
+                               bool systemd, bool sandbox_cgroup_only, const struct record *r,
+                               struct arena *a);
+
+/* Let a record name the files of @limits and those that are still to be taken away: for before they
+ * are written. */
+void change_note(const struct plan_basis *basis, const struct plan_limits *limits, struct arena *a,
+                 struct record *r);
+
+/* Let it name the files of @limits: for when all is in force. Whether that is any other than what
+ * change_note() made it. */
+bool change_settle(const struct plan_limits *limits, struct arena *a, struct record *r);
 
 /*
- * Put the limits and devices into force, in an existing sandbox that is loaded. A device list that
- * the host cannot express (-ENOTSUP) leaves the one that is there, with a warning in the log: it is
- * the list of more containers.
+ * Put the limits into force in an existing sandbox that is loaded.
  * 0; -errno of the first step that failed: change_revert() is next.
  */
-int change_apply(const struct change *c, struct sandbox *s, struct err *e);
+int change_apply(const struct plan_limits *limits, struct sandbox *s, struct err *e);
+
+/*
+ * The limits of @before's containers, to go back to from @limits. Pure. False: they cannot be
+ * derived any more, and are not gone back to.
+ */
+bool change_back(const struct plan_basis *basis, const struct plan_limits *limits,
+                 const struct record *before, struct arena *a, struct plan_limits *ret);
 
 /* Go back, as far as the kernel lets us. Never fails. */
-void change_revert(const struct change *c, struct sandbox *s);
+void change_revert(const struct plan_basis *basis, const struct plan_limits *limits,
+                   const struct record *before, struct sandbox *s);
 
 #endif

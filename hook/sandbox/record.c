@@ -61,6 +61,8 @@ static const struct json_field record_fields[] = {
     JSON_F_OBJECT("watcher", struct record, watcher, &process_table),
     JSON_F_OBJECT("placeholder", struct record, placeholder, &process_table),
     JSON_F_OBJECT_LIST("containers", struct record, containers, &container_table),
+    JSON_F_STRING_MAP("sandbox_files", struct record, sandbox_files),
+    JSON_F_STRING_MAP("overhead_files", struct record, overhead_files),
 };
 static const struct json_table record_table = {
     .fields = record_fields,
@@ -93,22 +95,44 @@ struct record_container *record_find(const struct record *r, const char *contain
     return NULL;
 }
 
-/* The document has no word for it. */
-static void mark_beginner(struct record *r)
-{
-    for (size_t i = 0; i < r->containers.count; i++) {
-        struct record_container *c = &JSON_AT(r->containers, struct record_container, i);
-
-        if (c->resources)
-            c->resources->begins_pod = str_eq(c->id, r->sandbox_id);
-    }
-}
-
 bool record_container_is_alive(const struct record_container *c)
 {
     struct proc_id init = record_process_id(c->init);
 
     return proc_alive(&init);
+}
+
+static void push_container(struct arena *a, struct json_list *list,
+                           const struct record_container *c)
+{
+    *(struct record_container *)arena_push(a, &list->items, &list->count, sizeof *c) = *c;
+}
+
+void record_others(const struct record *r, const char *container_id, struct arena *a,
+                   struct json_list *ret_others, struct json_list *ret_alive)
+{
+    *ret_others = *ret_alive = (struct json_list){0};
+    for (size_t i = 0; i < r->containers.count; i++) {
+        const struct record_container *c = &JSON_AT(r->containers, struct record_container, i);
+        bool is_alive = record_container_is_alive(c);
+
+        if (is_alive && str_eq(c->id, container_id))
+            continue;
+        push_container(a, ret_others, c);
+        if (is_alive)
+            push_container(a, ret_alive, c);
+    }
+}
+
+struct json_list record_with_container(const struct json_list *containers,
+                                       const struct record_container *c, struct arena *a)
+{
+    struct json_list list = {0};
+
+    push_container(a, &list, c);
+    for (size_t i = 0; i < containers->count; i++)
+        push_container(a, &list, &JSON_AT(*containers, struct record_container, i));
+    return list;
 }
 
 bool record_is_alive(const struct record *r)
@@ -164,14 +188,13 @@ int record_read(const struct state_lock *lock, struct arena *a, struct record *r
             e->bad_input = false; /* not what the runtime gave us */
         return -EPROTO;
     }
-    if (!ret->schema.set || ret->schema.value != RECORD_SCHEMA)
+    if (!ret->schema.set || ret->schema.value < 1 || ret->schema.value > RECORD_SCHEMA)
         return err_set(e, -EPROTO,
-                       RECORD_FILE ": schema %lld is not %d: it is from another version of "
+                       RECORD_FILE ": schema %lld is none of 1..%d: it is from another version of "
                                    "this program",
                        (long long)ret->schema.value, RECORD_SCHEMA);
     if (!is_complete(ret))
         return err_set(e, -EPROTO, RECORD_FILE ": members are missing");
-    mark_beginner(ret);
     r = read_boot_id(boot_id, sizeof boot_id, e);
     if (r < 0)
         return r;

@@ -14,7 +14,7 @@
 
 #include <stdbool.h>
 
-#define RECORD_SCHEMA 1
+#define RECORD_SCHEMA 2
 #define RECORD_FILE   "record.json"
 
 struct state_lock;
@@ -53,6 +53,9 @@ struct record {
     struct record_process *watcher;
     struct record_process *placeholder; /* in the sandbox scope on v1 */
     struct json_list containers;        /* struct record_container */
+    /* Every file of ours that may hold a limit, by name, with the text that was to be written last;
+     * struct json_pair. Schema 1 has none. */
+    struct json_list sandbox_files, overhead_files;
 };
 
 struct proc_id record_process_id(const struct record_process *p); /* pid 0 for NULL */
@@ -64,6 +67,18 @@ struct record_container *record_find(const struct record *r, const char *contain
 
 /* True while the init process of the container lives; one that was only created has one, too. */
 bool record_container_is_alive(const struct record_container *c);
+
+/*
+ * Its containers other than @container_id; and those of them that live. One that has died without a
+ * poststop no longer counts for the limits. A dead one of the same id is another: a predecessor.
+ */
+void record_others(const struct record *r, const char *container_id, struct arena *a,
+                   struct json_list *ret_others, struct json_list *ret_alive);
+
+/* A copy of a list of containers with one more, in front: record_find() is to find it, and not a
+ * predecessor. */
+struct json_list record_with_container(const struct json_list *containers,
+                                       const struct record_container *c, struct arena *a);
 
 /* True while the init process of some container lives. */
 bool record_is_alive(const struct record *r);

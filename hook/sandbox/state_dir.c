@@ -107,6 +107,15 @@ static int try_lock(const struct state_dir *s, const char *sandbox_id, bool make
     return 1;
 }
 
+int state_look(const struct state_dir *s, const char *sandbox_id, struct state_lock *ret,
+               struct err *e)
+{
+    *ret = (struct state_lock)STATE_LOCK_INIT;
+    ret->dirfd = openat(s->sandboxes, sandbox_id, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return ret->dirfd < 0 ? err_sys(e, -errno, "cannot open the record of sandbox %s", sandbox_id)
+                          : 0;
+}
+
 int state_lock(const struct state_dir *s, const char *sandbox_id, bool make, int timeout_ms,
                struct state_lock *ret, struct err *e)
 {

@@ -64,6 +64,10 @@ int state_lock(const struct state_dir *s, const char *sandbox_id, bool make, int
                struct state_lock *ret, struct err *e);
 void state_unlock(struct state_lock *lock);
 
+/* As state_lock() without the lock, only to read: a record is replaced as a whole. */
+int state_look(const struct state_dir *s, const char *sandbox_id, struct state_lock *ret,
+               struct err *e);
+
 /* Remove record, claim (see claim.h), lock and directory of a locked sandbox; the lock is released.
  * @path the sandbox cgroup, NULL if it is not known. Never fails loudly: what stays is an empty
  * directory, or a claim, that prune removes. */

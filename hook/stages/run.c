@@ -21,27 +21,14 @@ struct plan_input run_plan_input(const struct run *run)
     };
 }
 
-static void push_container(struct arena *a, struct json_list *list,
-                           const struct record_container *c)
+int run_place(struct run *run, struct err *e)
 {
-    *(struct record_container *)arena_push(a, &list->items, &list->count, sizeof *c) = *c;
-}
+    const struct plan_input in = run_plan_input(run);
 
-static void find_others(struct run *run)
-{
-    run->others = run->alive = (struct json_list){0};
-    for (size_t i = 0; run->found == RECORD_VALID && i < run->before.containers.count; i++) {
-        const struct record_container *c =
-            &JSON_AT(run->before.containers, struct record_container, i);
-        bool is_alive = record_container_is_alive(c);
-
-        /* A dead one of the same id is another: the predecessor of this one. */
-        if (is_alive && str_eq(c->id, run->input->state.id))
-            continue;
-        push_container(run->a, &run->others, c);
-        if (is_alive)
-            push_container(run->a, &run->alive, c);
-    }
+    if (!run->has_place)
+        run->place_result = plan_place(&in, run->a, &run->plan, e);
+    run->has_place = true;
+    return run->place_result;
 }
 
 int run_lock(struct run *run, const char *sandbox_id, bool make, struct err *e)
@@ -50,48 +37,17 @@ int run_lock(struct run *run, const char *sandbox_id, bool make, struct err *e)
 
     if (r == 0)
         r = record_read(&run->lock, run->a, &run->before, &run->found, e);
-    if (r == 0)
-        find_others(run);
+    run->others = run->alive = (struct json_list){0};
+    if (r == 0 && run->found == RECORD_VALID)
+        record_others(&run->before, run->input->state.id, run->a, &run->others, &run->alive);
     return r;
 }
 
-const struct oci_resources *const *run_resources(const struct run *run,
-                                                 const struct json_list *containers)
+struct plan_basis run_basis(const struct run *run)
 {
-    const struct oci_resources **all =
-        arena_alloc(run->a, (containers->count + 1) * sizeof(const struct oci_resources *));
-
-    for (size_t i = 0; i < containers->count; i++)
-        all[i] = JSON_AT(*containers, struct record_container, i).resources;
-    return all;
-}
-
-struct json_list run_with_container(const struct run *run, const struct json_list *containers,
-                                    const struct record_container *c)
-{
-    struct json_list list = {0};
-
-    /* The new one first: record_find() is to find it, and not a predecessor. */
-    push_container(run->a, &list, c);
-    for (size_t i = 0; i < containers->count; i++)
-        push_container(run->a, &list, &JSON_AT(*containers, struct record_container, i));
-    return list;
-}
-
-struct change run_change(const struct run *run, struct plan *plan)
-{
-    const struct json_list none = {0};
-    const struct change_input in = {
-        .settings = run->request->settings,
-        .facts = &run->facts,
-        .systemd = plan->systemd,
-        .sandbox_cgroup_only = plan->sandbox_cgroup_only,
-        .before = run->found == RECORD_VALID ? &run->before.containers : &none,
-    };
-    struct change change;
-
-    change_make(&in, plan, run->a, &change);
-    return change;
+    return change_basis(run->request->settings, &run->facts, run->plan.systemd,
+                        run->plan.sandbox_cgroup_only,
+                        run->found == RECORD_VALID ? &run->before : NULL, run->a);
 }
 
 void run_unlink_dropped(const struct run *run, const struct record *now)

@@ -25,32 +25,26 @@ struct run {
     struct state_lock lock;
     struct record before; /* the record as it was found */
     enum record_state found;
-    /*
-     * Its containers other than this one, as of when the lock was got; and those that live. One
-     * that has died without a poststop no longer counts, but stays in the record until the limits
-     * without it are in force.
-     */
+    /* record_others() as of when the lock was got. A dead one stays in the record until the limits
+     * without it are in force. */
     struct json_list others, alive;
     const char *process_path; /* for plan_input */
-    struct plan plan;
+    struct plan plan;         /* its place by run_place(), the rest under the lock */
+    int place_result;
+    bool has_place;
 };
 
 /* What the plan of this stage is made from; without other containers. */
 struct plan_input run_plan_input(const struct run *run);
 
+/* Decide the place of this run's plan, once. As plan_place(); @e is set by the first call. */
+int run_place(struct run *run, struct err *e);
+
 /* Lock a sandbox and read its record. Errors as state_lock() and record_read(). */
 int run_lock(struct run *run, const char *sandbox_id, bool make, struct err *e);
 
-/* The resources of containers of a record. Lives in the run's arena. */
-const struct oci_resources *const *run_resources(const struct run *run,
-                                                 const struct json_list *containers);
-
-/* A copy of a list of containers with one more, in front. */
-struct json_list run_with_container(const struct run *run, const struct json_list *containers,
-                                    const struct record_container *c);
-
-/* From the limits of the record's containers to what @plan says. */
-struct change run_change(const struct run *run, struct plan *plan);
+/* What the limits of the sandbox follow from, besides its containers; the run is planned. */
+struct plan_basis run_basis(const struct run *run);
 
 /* Forget where to look for containers that were in the record and are not in @now. */
 void run_unlink_dropped(const struct run *run, const struct record *now);

@@ -21,7 +21,7 @@ struct setup {
     struct cg_origin origin;
     struct record record; /* as it will be */
     struct sandbox sandbox;
-    struct change change; /* of its limits and devices */
+    struct plan_basis basis; /* of its limits and devices */
     struct child watcher;
     struct child runtime_placeholder; /* for the scope that init leaves */
     struct child sandbox_placeholder; /* for a scope that would have no process */
@@ -81,7 +81,8 @@ static void build_record(const struct run *run, struct setup *s)
 
     /* The sandbox was placed by its first container; its cgroup stays where it is. */
     s->record = run->found == RECORD_VALID ? run->before : run_planned_record(p, run->a);
-    s->record.containers = run_with_container(run, &run->others, &mine);
+    s->record.containers = record_with_container(&run->others, &mine, run->a);
+    change_note(&s->basis, &p->limits, run->a, &s->record);
 }
 
 static bool is_running(const struct record_process *p)
@@ -155,15 +156,14 @@ static bool is_placed(struct setup *s)
 
 static int make_cgroups(struct run *run, struct setup *s, struct err *e)
 {
-    bool nested = run->plan.layout == LAYOUT_NESTED;
+    const struct plan_limits *limits = &run->plan.limits;
+    const struct cg_change sandbox = plan_change(&limits->sandbox, run->a);
+    const struct cg_change overhead = plan_change(&limits->overhead, run->a);
     int r;
 
-    s->changed_limits = !nested;
-    r = cg_create(&s->sandbox.vcpu, &s->change.files, nested ? NULL : &s->change.devices, e);
-    if (r == 0 && s->sandbox.has_overhead)
-        r = cg_create(&s->sandbox.overhead, &run->plan.overhead_files,
-                      run->plan.mode == CG_MODE_V2 ? NULL : &run->plan.device_table, e);
-    return r;
+    s->changed_limits = run->plan.layout != LAYOUT_NESTED;
+    r = cg_create(&s->sandbox.vcpu, &sandbox, e);
+    return r == 0 && s->sandbox.has_overhead ? cg_create(&s->sandbox.overhead, &overhead, e) : r;
 }
 
 /* All attaching back to back: only the first write to a cgroup.procs waits for the kernel. systemd
@@ -198,13 +198,15 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
     child_abort(&s->runtime_placeholder);
     child_abort(&s->sandbox_placeholder);
     if (run->alive.count > 0 && s->changed_limits)
-        change_revert(&s->change, &s->sandbox);
+        change_revert(&s->basis, &run->plan.limits, &run->before, &s->sandbox);
     cg_undo_create(&s->sandbox.overhead); /* on v2 inside of the other */
     cg_undo_create(&s->sandbox.vcpu);
     if (!s->wrote_record)
         return;
     if (run->alive.count > 0) {
-        /* A watcher of this run is gone: the next stage starts another. */
+        /* A watcher of this run is gone: the next stage starts another. What could not be taken away
+         * again stays named. */
+        change_note(&s->basis, &run->plan.limits, run->a, &run->before);
         record_write(&run->lock, run->a, &run->before, NULL);
         if (!record_find(&run->before, run->plan.container_id))
             links_drop_container(&run->state, run->plan.container_id, run->plan.sandbox_id);
@@ -220,36 +222,27 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
     }
 }
 
-/* The limits in force are without those that have died by now. If that cannot be written, the next
- * stage finds them dead again. */
-static void drop_dead(struct run *run, struct setup *s)
+/* The limits in force are without those that have died by now, and those taken away are gone. If
+ * that cannot be written, the next stage does it all again. */
+static void settle(struct run *run, struct setup *s)
 {
     const struct record_container *mine = record_find(&s->record, run->plan.container_id);
+    bool changed = change_settle(&run->plan.limits, run->a, &s->record);
 
-    if (run->alive.count == run->others.count)
+    if (run->alive.count == run->others.count && !changed)
         return;
-    s->record.containers = run_with_container(run, &run->alive, mine);
+    s->record.containers = record_with_container(&run->alive, mine, run->a);
     if (record_write(&run->lock, run->a, &s->record, NULL) == 0)
         run_unlink_dropped(run, &s->record);
 }
 
-/* Where the runtime has put the process. crun makes a cgroup of its own in a scope, and that is
- * what its `update` changes. */
+/* Where the runtime has put the process: crun makes a cgroup of its own in a scope, and that is what
+ * its `update` changes. */
 static const char *origin_path(const struct run *run, const struct cg_origin *origin)
 {
     const struct cg_hierarchy *h = cg_host_find(&run->host, CG_CTL_CPU);
 
     return origin->paths[h ? h - run->host.hierarchies : 0];
-}
-
-static int find_origin(struct run *run, struct setup *s, struct err *e)
-{
-    struct record_container *mine = record_find(&s->record, run->plan.container_id);
-    int r = cg_origin_read(&run->host, s->init.pid, run->a, &s->origin, e);
-
-    if (r == 0 && origin_path(run, &s->origin))
-        mine->runtime_path = arena_strdup(run->a, origin_path(run, &s->origin));
-    return r;
 }
 
 /* The watcher last: it is the one that acts. */
@@ -307,32 +300,41 @@ static int claim(struct run *run, struct err *e)
     return r;
 }
 
-static int setup_locked(struct run *run, struct setup *s, struct err *e)
+/* Limits and devices, now that the other containers are known. */
+static int plan_all(struct run *run, struct setup *s, struct err *e)
 {
     struct plan_input in = run_plan_input(run);
+    const struct plan_warnings *warnings = &run->plan.warnings;
+    int r;
+
+    s->basis = run_basis(run);
+    in.recorded = s->basis.recorded;
+    in.others = change_members(&run->alive, run->plan.sandbox_id, run->a);
+    in.other_count = run->alive.count;
+    r = plan_fill(&in, run->a, &run->plan, e);
+    for (size_t i = 0; r == 0 && i < warnings->count; i++)
+        log_msg(warnings->items[i] == run->plan.refused ? LEVEL_WARNING : LEVEL_INFO, "%s",
+                warnings->items[i]);
+    return r;
+}
+
+static int setup_locked(struct run *run, struct setup *s, struct err *e)
+{
     int r = check_conflicts(run, &s->init, e);
 
+    if (r == 0)
+        r = plan_all(run, s, e);
     if (r < 0)
         return r;
-    in.others = run_resources(run, &run->alive);
-    in.other_count = run->alive.count;
-    r = plan_make(&in, run->a, &run->plan, e);
-    if (r < 0)
-        return r;
-    /* Nothing of it is ever written with layout nested. */
-    if (run->plan.layout != LAYOUT_NESTED)
-        s->change = run_change(run, &run->plan);
-    for (size_t i = 0; i < run->plan.warning_count; i++)
-        log_msg(run->plan.warnings[i] == run->plan.refused ? LEVEL_WARNING : LEVEL_INFO, "%s",
-                run->plan.warnings[i]);
     s->begun = true;
     build_record(run, s);
     sandbox_init(&s->sandbox, &run->host, &run->state.parents, &s->record);
     if (run->found == RECORD_VALID)
         s->placed = sandbox_load(&s->sandbox, NULL) == 0 && is_placed(s);
-    if (!s->placed)
-        r = find_origin(run, s, e);
-    if (r == 0 && run->found != RECORD_VALID)
+    if (!s->placed && run->process_path)
+        record_find(&s->record, run->plan.container_id)->runtime_path =
+            arena_strdup(run->a, run->process_path);
+    if (run->found != RECORD_VALID)
         r = claim(run, e);
     if (r < 0)
         return r;
@@ -355,7 +357,7 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
         r = attach(run, s, e);
     if (r < 0)
         return r;
-    drop_dead(run, s);
+    settle(run, s);
     return let_go(s, e);
 }
 
@@ -390,49 +392,42 @@ static int lock_fresh(struct run *run, struct err *e)
     return r < 0 ? r : run_lock(run, run->plan.sandbox_id, true, e);
 }
 
-/* Place again, now that the process is known: layout nested goes by where it really is. */
-static int place_at_process(struct run *run, const struct proc_id *init, struct err *e)
+/* Who is to be placed, and where it is now. 1: nobody any more, and that is fine. */
+static int find_process(struct run *run, struct setup *s, struct err *e)
 {
-    struct plan_input in;
-    struct cg_origin origin;
-    int r = cg_origin_read(&run->host, init->pid, run->a, &origin, e);
+    long long pid = run->input->state.pid.value;
+    int r;
 
+    if (pid <= 0)
+        return err_input(e, "state.pid: missing or 0, but %s needs the container's process",
+                         stage_name(run->stage));
+    r = proc_identify((pid_t)pid, &s->init);
+    /* It was short-lived: nothing is left to place. */
+    if (r == -ESRCH && stage_action(run->stage) == ACTION_UPDATE)
+        return 1;
+    if (r == -ESRCH)
+        return err_input(e, "state.pid: there is no process %lld", pid);
     if (r < 0)
-        return r;
-    run->process_path = origin_path(run, &origin);
-    in = run_plan_input(run);
-    return plan_place(&in, run->a, &run->plan, e);
+        return err_sys(e, r, "cannot read /proc/%lld/stat", pid);
+    r = cg_origin_read(&run->host, s->init.pid, run->a, &s->origin, e);
+    if (r == 0)
+        run->process_path = origin_path(run, &s->origin);
+    return r;
 }
 
 int run_set_up(struct run *run, struct err *e)
 {
-    const struct oci_state *state = &run->input->state;
     struct setup s = {
         .watcher = CHILD_INIT,
         .runtime_placeholder = CHILD_INIT,
         .sandbox_placeholder = CHILD_INIT,
     };
-    struct plan_input in = run_plan_input(run);
-    int r;
+    int r = find_process(run, &s, e);
 
-    if (state->pid.value <= 0)
-        return err_input(e, "state.pid: missing or 0, but %s needs the container's process",
-                         stage_name(run->stage));
-    r = plan_place(&in, run->a, &run->plan, e);
-    if (r < 0)
-        return r;
-    r = proc_identify((pid_t)state->pid.value, &s.init);
-    /* It was short-lived: nothing is left to place. */
-    if (r == -ESRCH && stage_action(run->stage) == ACTION_UPDATE)
-        return 0;
-    if (r == -ESRCH)
-        return err_input(e, "state.pid: there is no process %lld", (long long)state->pid.value);
-    if (r < 0)
-        return err_sys(e, r, "cannot read /proc/%lld/stat", (long long)state->pid.value);
-    if (run->plan.layout == LAYOUT_NESTED)
-        r = place_at_process(run, &s.init, e);
-    if (r < 0)
-        return r;
+    if (r == 0)
+        r = run_place(run, e);
+    if (r != 0)
+        return r < 0 ? r : 0;
     log_about.sandbox_id = run->plan.sandbox_id;
     log_about.cgroup = run->plan.sandbox_path;
     r = state_dir_open(run->request->state_dir, true, &run->state, e);

@@ -35,12 +35,11 @@ static void remove_empty(struct run *run)
  */
 static int remove_planned(struct run *run, struct err *e)
 {
-    struct plan_input in = run_plan_input(run);
     const char *id;
     int r;
 
     state_unlock(&run->lock);
-    if (!run->input->has_config || plan_place(&in, run->a, &run->plan, NULL) < 0)
+    if (!run->input->has_config || run_place(run, NULL) < 0)
         return 0;
     id = run->plan.sandbox_id;
     r = run->state.sandboxes < 0 ? state_dir_open(run->request->state_dir, true, &run->state, e)
@@ -63,10 +62,9 @@ static int remove_planned(struct run *run, struct err *e)
  */
 static int destroy_planned(struct run *run, const char *sandbox_id, struct err *e)
 {
-    struct plan_input in = run_plan_input(run);
     struct record r;
 
-    if (!run->input->has_config || plan_place(&in, run->a, &run->plan, NULL) < 0 ||
+    if (!run->input->has_config || run_place(run, NULL) < 0 ||
         !str_eq(run->plan.sandbox_id, sandbox_id))
         return e->code;
     err_reset(e);
@@ -77,52 +75,20 @@ static int destroy_planned(struct run *run, const char *sandbox_id, struct err *
                            &run->lock, e);
 }
 
-/*
- * What the limits and the device list are without this container. A list that was fine for more of
- * them may be none that the host can express for fewer: then it stays, and the limits follow.
- */
-static int plan_rest(struct run *run, const struct record *after, struct plan *plan, struct err *e)
+/* Bring the sandbox, and what @after says of its files, to the limits of the containers that
+ * stay. */
+static int rederive(struct run *run, const struct plan_basis *basis,
+                    const struct plan_limits *limits, struct record *after, struct err *e)
 {
-    const struct oci_resources *const *all = run_resources(run, &after->containers);
-    struct err why = ERR_INIT;
-    int r = plan_limits(all, after->containers.count, run->request->settings, &run->facts,
-                        plan->sandbox_cgroup_only, run->a, plan, e);
-
-    if (r < 0)
-        return r;
-    r = plan_devices(all, after->containers.count, run->request->settings, &run->facts,
-                     plan->sandbox_cgroup_only, run->a, &plan->device_table, &why);
-    if (r < 0) {
-        log_msg(LEVEL_WARNING, CHANGE_KEPT_DEVICES, why.text);
-        return -ENOTSUP;
-    }
-    return 0;
-}
-
-/* Bring the sandbox to the limits of the containers that stay. */
-static int rederive(struct run *run, struct record *after, struct err *e)
-{
-    struct plan plan = {
-        .mode = run->host.mode,
-        .systemd = after->sandbox_unit != NULL,
-        .sandbox_cgroup_only = after->sandbox_cgroup_only.value,
-    };
     struct sandbox s;
-    struct change change;
     int r;
 
-    facts_gather(run->host.mode, run->request->settings, run->a, &run->facts);
-    r = plan_rest(run, after, &plan, e);
-    if (r < 0 && r != -ENOTSUP)
-        return r;
-    change = run_change(run, &plan);
-    change.keeps_devices = r == -ENOTSUP;
     sandbox_init(&s, &run->host, &run->state.parents, after);
     r = sandbox_load(&s, e);
     if (r == 0) {
-        r = change_apply(&change, &s, e);
+        r = change_apply(limits, &s, e);
         if (r < 0)
-            change_revert(&change, &s);
+            change_revert(basis, limits, &run->before, &s);
     }
     /* The sandbox died meanwhile: nothing is left to limit. */
     if (r < 0 && sandbox_load(&s, NULL) == -ENOENT) {
@@ -130,6 +96,23 @@ static int rederive(struct run *run, struct record *after, struct err *e)
         r = 0;
     }
     sandbox_close(&s);
+    return r;
+}
+
+/* What the limits are without this container. */
+static int plan_rest(struct run *run, struct plan_basis *basis, struct plan_limits *limits,
+                     struct err *e)
+{
+    struct plan_warnings warnings = {0};
+    int r;
+
+    facts_gather(run->host.mode, run->request->settings, run->a, &run->facts);
+    *basis = change_basis(run->request->settings, &run->facts, run->before.sandbox_unit != NULL,
+                          run->before.sandbox_cgroup_only.value, &run->before, run->a);
+    r = plan_limits(basis, change_members(&run->alive, run->before.sandbox_id, run->a),
+                    run->alive.count, run->a, limits, &warnings, e);
+    if (r == 0 && limits->kept_devices)
+        log_msg(LEVEL_WARNING, "%s", limits->kept_devices);
     return r;
 }
 
@@ -143,15 +126,24 @@ static int shrink(struct run *run, struct err *e)
     struct record after = run->before;
     struct proc_id placeholder =
         record_process_id(record_find(&run->before, run->input->state.id)->placeholder);
+    struct plan_basis basis;
+    struct plan_limits limits;
     int r;
 
     (void)child_stop(&placeholder, NULL); /* its container's init is dead, so it ends anyway */
-    after.containers = run->alive;
-    r = rederive(run, &after, e);
+    r = plan_rest(run, &basis, &limits, e);
+    if (r == 0) {
+        change_note(&basis, &limits, run->a, &after);
+        r = record_write(&run->lock, run->a, &after, e);
+    }
+    if (r == 0)
+        r = rederive(run, &basis, &limits, &after, e);
     if (r < 0) {
         err_hint(e, "; the sandbox keeps the limits that it had");
         return r;
     }
+    after.containers = run->alive;
+    change_settle(&limits, run->a, &after);
     r = record_write(&run->lock, run->a, &after, e);
     if (r == 0)
         run_unlink_dropped(run, &after);
@@ -160,14 +152,11 @@ static int shrink(struct run *run, struct err *e)
 
 static int find_sandbox(struct run *run, const char **ret)
 {
-    struct plan_input in = run_plan_input(run);
-    struct plan plan;
-
     if (state_lookup(&run->state, run->input->state.id, run->a, ret) == 0)
         return 0;
-    if (plan_place(&in, run->a, &plan, NULL) < 0)
+    if (run_place(run, NULL) < 0)
         return -ENOENT;
-    *ret = plan.sandbox_id;
+    *ret = run->plan.sandbox_id;
     return faccessat(run->state.sandboxes, *ret, F_OK, 0) < 0 ? -ENOENT : 0;
 }
 

@@ -95,14 +95,16 @@ static void print_json(const struct plan *p)
     json_string(w, "sandbox_unit", p->sandbox_unit);
     json_string(w, "overhead_unit", p->overhead_unit);
     print_devices(w, &p->devices);
-    print_files(w, "sandbox_files", &p->sandbox_files);
-    print_files(w, "overhead_files", &p->overhead_files);
-    print_properties(w, "sandbox_properties", &p->sandbox_properties);
-    print_properties(w, "overhead_properties", &p->overhead_properties);
+    print_files(w, "sandbox_files", &p->limits.sandbox.files);
+    print_files(w, "overhead_files", &p->limits.overhead.files);
+    print_files(w, "sandbox_resets", &p->limits.sandbox.resets);
+    print_files(w, "overhead_resets", &p->limits.overhead.resets);
+    print_properties(w, "sandbox_properties", &p->limits.sandbox.properties);
+    print_properties(w, "overhead_properties", &p->limits.overhead.properties);
     json_bool(w, "enable_vcpus_pinning", p->pinning);
     json_open_list(w, "warnings");
-    for (size_t i = 0; i < p->warning_count; i++)
-        json_string(w, NULL, p->warnings[i]);
+    for (size_t i = 0; i < p->warnings.count; i++)
+        json_string(w, NULL, p->warnings.items[i]);
     json_close_list(w);
     json_close_object(w);
     fputs(json_writer_text(w, NULL), stdout);
@@ -164,12 +166,14 @@ static void print_text(const struct plan *p)
         printf("%-22s%s %s\n", i ? "" : "devices", p->devices.items[i].allow ? "allow" : "deny ",
                cg_dev_rule_text(&p->devices.items[i], rule));
     }
-    print_text_files("sandbox files", &p->sandbox_files);
-    print_text_files("overhead files", &p->overhead_files);
-    print_text_properties("sandbox properties", &p->sandbox_properties);
-    print_text_properties("overhead properties", &p->overhead_properties);
-    for (size_t i = 0; i < p->warning_count; i++)
-        print_line("warning", p->warnings[i]);
+    print_text_files("sandbox files", &p->limits.sandbox.files);
+    print_text_files("overhead files", &p->limits.overhead.files);
+    print_text_files("sandbox resets", &p->limits.sandbox.resets);
+    print_text_files("overhead resets", &p->limits.overhead.resets);
+    print_text_properties("sandbox properties", &p->limits.sandbox.properties);
+    print_text_properties("overhead properties", &p->limits.overhead.properties);
+    for (size_t i = 0; i < p->warnings.count; i++)
+        print_line("warning", p->warnings.items[i]);
 }
 
 void plan_print(const struct plan *plan, bool json)

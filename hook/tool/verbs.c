@@ -8,6 +8,7 @@
 #include "cgroup/path.h"
 #include "hook/plan/input.h"
 #include "hook/plan/plan.h"
+#include "hook/sandbox/change.h"
 #include "hook/sandbox/prune.h"
 #include "hook/sandbox/record.h"
 #include "hook/sandbox/sandbox.h"
@@ -28,6 +29,43 @@ static void print_writer(struct json_writer *w)
 {
     fputs(json_writer_text(w, NULL), stdout);
     json_writer_free(w);
+}
+
+/*
+ * What a setup would find of the sandbox: its other containers, and what may be set. A record that
+ * cannot be looked at is said; the plan is that of a new sandbox then.
+ */
+static void look_at_sandbox(const struct options *o, const struct plan *place, struct arena *a,
+                            struct plan_input *in, struct plan_warnings *warnings)
+{
+    struct err e = ERR_INIT;
+    struct state_dir state = STATE_DIR_INIT;
+    struct state_lock look = STATE_LOCK_INIT;
+    struct record record;
+    enum record_state found = RECORD_NONE;
+    int r = state_dir_open(o->state_dir, false, &state, &e);
+
+    if (r == 0)
+        r = state_look(&state, place->sandbox_id, &look, &e);
+    if (r == 0)
+        r = record_read(&look, a, &record, &found, &e);
+    if (r == 0 && found == RECORD_VALID) {
+        struct json_list others, alive;
+
+        record_others(&record, place->container_id, a, &others, &alive);
+        in->others = change_members(&alive, record.sandbox_id, a);
+        in->other_count = alive.count;
+        in->recorded = change_basis(in->settings, in->facts, place->systemd,
+                                    place->sandbox_cgroup_only, &record, a)
+                           .recorded;
+    }
+    if (r < 0 && r != -ENOENT)
+        plan_warn(
+            warnings, a,
+            arena_printf(a, "planned as a new sandbox, because it is not known what there is: %s",
+                         e.text));
+    state_unlock(&look);
+    state_dir_close(&state);
 }
 
 int verb_plan(const struct options *o, const struct settings *settings, struct arena *a,
@@ -53,7 +91,7 @@ int verb_plan(const struct options *o, const struct settings *settings, struct a
         return r;
     facts_gather(mode, settings, a, &facts);
     facts.foreign = foreign;
-    const struct plan_input in = {
+    struct plan_input in = {
         .stage = stage,
         .state = &input.state,
         .config = input.has_config ? &input.config : NULL,
@@ -61,7 +99,12 @@ int verb_plan(const struct options *o, const struct settings *settings, struct a
         .only_argument = o->only,
         .facts = &facts,
     };
-    r = plan_make(&in, a, &plan, e);
+    r = plan_place(&in, a, &plan, e);
+    /* What is recorded here means nothing on a host of another mode. */
+    if (r == 0 && !o->has_mode && !foreign && plan.layout != LAYOUT_NESTED)
+        look_at_sandbox(o, &plan, a, &in, &plan.warnings);
+    if (r == 0)
+        r = plan_fill(&in, a, &plan, e);
     if (r == 0)
         plan_print(&plan, o->json);
     return r;

@@ -217,40 +217,58 @@ static void notice_record(struct watch *w)
         (void)load(w);
 }
 
-/* Limits of all containers together, as setup makes them, where those of @before were in force; and
- * what is missing of the sandbox cgroup: on v2 a controller that no limit needed before, on v1 a
- * directory that somebody has removed. */
-static int apply_limits(struct watch *w, const struct json_list *before, struct err *e)
+/* What the limits of all containers together are by now, and the record with them. */
+static int plan_together(struct watch *w, struct arena *a, struct plan_limits *ret, struct err *e)
 {
-    autoarena a = ARENA_INIT;
-    size_t count = w->record.containers.count;
-    const struct oci_resources **all =
-        arena_alloc(&a, (count + 1) * sizeof(const struct oci_resources *));
-    struct plan plan = {.mode = w->host.mode, .systemd = w->record.sandbox_unit != NULL};
+    struct plan_warnings warnings = {0};
+    struct plan_basis basis;
     struct facts facts;
-    const struct change_input in = {
-        .settings = w->settings,
-        .facts = &facts,
-        .systemd = plan.systemd,
-        .before = before,
-    };
-    struct change change;
     int r;
 
-    for (size_t i = 0; i < count; i++)
-        all[i] = JSON_AT(w->record.containers, struct record_container, i).resources;
-    facts_gather(w->host.mode, w->settings, &a, &facts);
-    r = plan_sandbox(all, count, w->settings, &facts, false, &a, &plan, e);
-    if (r < 0)
-        return r;
-    change_make(&in, &plan, &a, &change);
+    facts_gather(w->host.mode, w->settings, a, &facts);
+    basis = change_basis(w->settings, &facts, w->record.sandbox_unit != NULL, false, &w->record, a);
+    r = plan_limits(&basis, change_members(&w->record.containers, w->record.sandbox_id, a),
+                    w->record.containers.count, a, ret, &warnings, e);
+    if (r == 0)
+        change_note(&basis, ret, &w->record_arena, &w->record);
+    return r;
+}
+
+/* Put them into force, and what is missing of the sandbox cgroup: on v2 a controller that no limit
+ * needed before, on v1 a directory that somebody has removed. @make: even if nothing of it is
+ * left. */
+static int apply_limits(struct watch *w, const struct plan_limits *limits, bool make, struct err *e)
+{
+    autoarena a = ARENA_INIT;
+    const struct cg_change sandbox = plan_change(&limits->sandbox, &a);
+    const struct cg_change overhead = plan_change(&limits->overhead, &a);
+    int r = sandbox_load(&w->sandbox, e);
+
     w->sandbox.sandbox_unit.expected = w->sandbox.overhead_unit.expected = true;
-    r = cg_create(&w->sandbox.vcpu, &change.files, &change.devices, e);
-    if (r != -ENOTSUP)
-        return r;
-    /* The list of more containers than there are stays, see change_apply(). */
-    err_reset(e);
-    return cg_create(&w->sandbox.vcpu, &change.files, NULL, e);
+    if (r == -ENOENT && make) {
+        err_reset(e);
+        r = 0;
+    }
+    if (r == 0)
+        r = cg_create(&w->sandbox.vcpu, &sandbox, e);
+    return r < 0 ? r : cg_update(&w->sandbox.overhead, &overhead, e);
+}
+
+/* The record names the files before they are written, and afterwards only what is in force. */
+static int change_limits(struct watch *w, const struct state_lock *lock, bool make, struct err *e)
+{
+    autoarena a = ARENA_INIT;
+    struct plan_limits limits;
+    int planned = plan_together(w, &a, &limits, e);
+    int r = record_write(lock, &w->record_arena, &w->record, planned < 0 ? NULL : e);
+
+    w->carry_due = r < 0;
+    if (planned < 0 || r < 0)
+        return planned < 0 ? planned : r;
+    r = apply_limits(w, &limits, make, e);
+    if (r == 0 && change_settle(&limits, &w->record_arena, &w->record))
+        r = record_write(lock, &w->record_arena, &w->record, e);
+    return r;
 }
 
 /* The runtime's own cgroup got other CPU limits: carry them over, and remember them for the next
@@ -258,9 +276,7 @@ static int apply_limits(struct watch *w, const struct json_list *before, struct 
 static void carry_over(struct watch *w)
 {
     struct err e = ERR_INIT;
-    struct json_list before = {0};
     struct state_lock lock;
-    int r;
 
     w->carry_due = drift_read(&w->drift) != 0 || w->carry_due;
     if (!w->carry_due || reload(w, &lock) < 0)
@@ -270,8 +286,6 @@ static void carry_over(struct watch *w)
         const struct oci_resources *now =
             drift_resources(&w->drift, c->id, c->resources, &w->record_arena);
 
-        *(struct record_container *)arena_push(&w->record_arena, &before.items, &before.count,
-                                               sizeof *c) = *c;
         if (now && now != c->resources) {
             struct oci_resources *copy = arena_alloc(&w->record_arena, sizeof *copy);
 
@@ -279,13 +293,7 @@ static void carry_over(struct watch *w)
             c->resources = copy;
         }
     }
-    r = record_write(&lock, &w->record_arena, &w->record, &e);
-    w->carry_due = r < 0;
-    if (r == 0)
-        r = sandbox_load(&w->sandbox, &e);
-    if (r == 0)
-        r = apply_limits(w, &before, &e);
-    log_once(&w->last_limit_error, r, &e);
+    log_once(&w->last_limit_error, change_limits(w, &lock, false, &e), &e);
     adopt(w, &lock);
     w->tend_due = true; /* the kernel forgets affinities when a cpuset changes */
 }
@@ -480,7 +488,7 @@ static void mend(struct watch *w)
 
     if (reload(w, &lock) < 0)
         return;
-    r = record_is_alive(&w->record) ? apply_limits(w, &w->record.containers, &e) : 0;
+    r = record_is_alive(&w->record) ? change_limits(w, &lock, true, &e) : 0;
     log_once(&w->last_limit_error, r, &e);
     adopt(w, &lock);
 }

@@ -34,7 +34,7 @@ Test(resets_keys, lines)
         size_t warning_count = 0;
         struct cg_files change;
 
-        cg_files_change(&before, &after, true, &a, &change, &warnings, &warning_count);
+        cg_files_resets(&before, &after, true, &a, &change, &warnings, &warning_count);
         cr_assert_eq(change.count, 1, "input:    %s", lines[i].line);
         cr_expect_str_eq(change.items[0].text, lines[i].want,
                          "input:    %s\nexpected: %s\ngot:      %s", lines[i].line, lines[i].want,

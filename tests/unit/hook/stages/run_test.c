@@ -138,29 +138,20 @@ Test(run, others)
     }
 }
 
-/* Containers of another boot are none, and there is nothing of theirs to take away. */
+/* What a record of another boot names has gone with that. */
 Test(run, record_of_another_boot)
 {
-    static const struct settings settings = {.resources = RESOURCES_AGGREGATE};
+    static const struct settings settings = {0};
     const struct request request = {.settings = &settings};
-    struct oci_pids five = {.limit = {true, 5}};
-    struct oci_resources limited = {.pids = &five};
-    struct plan plan = {.mode = CG_MODE_V1};
     struct err e = ERR_INIT;
-    struct record_container *c;
-    struct change change;
 
     write_record("b");
     input.state.id = arena_strdup(&arena, "a");
     run.request = &request;
     cr_assert_eq(run_lock(&run, POD, false, &e), 0, "%s", e.text);
-    c = &JSON_AT(run.before.containers, struct record_container, 0);
-    c->resources = &limited;
-    change = run_change(&run, &plan);
-    cr_expect_eq(change.files.count, 1, "a limit that is no more is taken away");
+    cr_expect(run_basis(&run).may_keep_devices, "the sandbox is there");
     run.found = RECORD_OTHER_BOOT;
-    change = run_change(&run, &plan);
-    cr_expect_eq(change.files.count, 0, "what no cgroup has is not taken away");
+    cr_expect_not(run_basis(&run).may_keep_devices, "there is no such sandbox any more");
 }
 
 Test(run, no_record)

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The controller of one cgroup against the kernel of this host. */
+
+#include "cgroup/controller.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/str.h"
+#include "tests/unit/kit/cgroup_kit.h"
+#include "tests/unit/kit/files_kit.h"
+#include "tests/unit/kit/process_kit.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+TestSuite(controller, .init = kit_start, .fini = kit_finish, .timeout = 120);
+
+/* --- create, load, undo --- */
+
+Test(controller, create_and_undo)
+{
+    struct cg_controller c, again;
+    const char *path = kit_sub("a");
+    struct err e = ERR_INIT;
+
+    kit_need_v1();
+    c = kit_create(&kit_host, NULL, path, NULL, false, &kit_no_limits);
+    cr_expect_eq(kit_count_existing(&kit_host, path), kit_host.count, "made in every hierarchy");
+    cr_expect_eq(c.made, (UINT32_C(1) << kit_host.count) - 1, "made: %#x", c.made);
+    for (size_t i = 0; i < kit_host.count; i++) {
+        cr_expect_geq(c.fds[i], 0);
+        cr_expect(fcntl(c.fds[i], F_GETFD) & FD_CLOEXEC);
+    }
+    /* again, on the same struct and on another one */
+    kit_expect_ok(kit_put_new(&c, &kit_no_limits, NULL, &e), &e, "create again");
+    again = kit_create(&kit_host, NULL, path, NULL, false, &kit_no_limits);
+    cr_expect_eq(again.made, 0, "there was nothing to make: %#x", again.made);
+    cg_undo_create(&again);
+    cr_expect_eq(kit_count_existing(&kit_host, path), kit_host.count,
+                 "undo removes only what it made");
+    cg_undo_create(&c);
+    cr_expect_eq(kit_count_existing(&kit_host, path), 0, "undo removed it");
+    cr_expect(c.made == 0 && c.fds[0] == FD_NONE);
+    cg_undo_create(&c);
+}
+
+Test(controller, undo_removes_only_new_hierarchies)
+{
+    const char *path = kit_sub("a");
+    struct cg_controller c;
+
+    kit_need_v1();
+    kit_make_cgroup(&kit_host.hierarchies[1], kit_base);
+    kit_make_cgroup(&kit_host.hierarchies[1], path);
+    c = kit_create(&kit_host, NULL, path, NULL, false, &kit_no_limits);
+    cr_expect_eq(c.made, ((UINT32_C(1) << kit_host.count) - 1) & ~2u, "made: %#x", c.made);
+    cg_undo_create(&c);
+    cr_expect_eq(kit_count_existing(&kit_host, path), 1);
+    cr_expect(kit_exists(&kit_host.hierarchies[1], path), "it was there before");
+}
+
+Test(controller, undo_leaves_busy)
+{
+    struct cg_controller c;
+    pid_t pid;
+
+    kit_need_v1();
+    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    pid = kit_start_child();
+    cr_assert_eq(kit_write_pid(&kit_host.hierarchies[0], c.path, "cgroup.procs", pid), 0);
+    cg_undo_create(&c);
+    cr_expect_eq(kit_count_existing(&kit_host, c.path), 1, "what is busy stays, the rest goes");
+    cr_expect(kit_exists(&kit_host.hierarchies[0], c.path));
+}
+
+Test(controller, failed_create_is_undone)
+{
+    const struct cg_hierarchy *cpu = kit_need_v1_ctl(CG_CTL_CPU);
+    struct cg_file bad = {.ctl = CG_CTL_CPU, .file = "cpu.shares", .text = "many"};
+    struct cg_files files = {.items = &bad, .count = 1};
+    struct cg_controller c;
+    struct err e = ERR_INIT;
+    int r;
+
+    cg_init(&c, &kit_host, NULL, kit_sub("a"), NULL, false);
+    r = kit_put_new(&c, &files, NULL, &e);
+    cr_expect_eq(r, -EINVAL, "expected %d, got %d", -EINVAL, r);
+    cr_expect(strstr(e.text, arena_printf(&kit_arena, "\"many\" to %s%s/cpu.shares: EINVAL",
+                                          cpu->mount_point, c.path)),
+              "value and full path: \"%s\"", e.text);
+    cr_expect_eq(kit_count_existing(&kit_host, c.path), kit_host.count,
+                 "nothing is undone by itself");
+    cg_undo_create(&c);
+    cr_expect_eq(kit_count_existing(&kit_host, c.path), 0);
+}
+
+Test(controller, load)
+{
+    const char *path = kit_sub("a");
+    struct cg_controller c, loaded;
+    struct err e = ERR_INIT;
+    struct cg_pids pids;
+    pid_t pid;
+
+    kit_need_v1();
+    cg_init(&loaded, &kit_host, NULL, path, NULL, false);
+    cr_expect_eq(cg_load(&loaded, &e), -ENOENT);
+    cr_expect(strstr(e.text, path) && strstr(e.text, "does not exist"), "\"%s\"", e.text);
+    err_reset(&e);
+
+    c = kit_create(&kit_host, NULL, path, NULL, false, &kit_no_limits);
+    cg_close(&c);
+    cr_expect_eq(c.fds[0], FD_NONE);
+    cr_expect_eq(kit_count_existing(&kit_host, path), kit_host.count, "closing leaves the cgroup");
+    for (int i = 0; i < 2; i++)
+        kit_expect_ok(cg_load(&loaded, &e), &e, "load");
+    for (size_t i = 0; i < kit_host.count; i++)
+        cr_expect_geq(loaded.fds[i], 0, "%s", kit_host.hierarchies[i].name);
+    cr_expect_eq(loaded.made, 0);
+
+    /* gone in one hierarchy: opened in the others, and used there */
+    cr_assert_eq(unlinkat(kit_host.hierarchies[0].fd, path + 1, AT_REMOVEDIR), 0);
+    kit_expect_ok(cg_load(&loaded, &e), &e, "load what is left");
+    for (size_t i = 0; i < kit_host.count; i++)
+        cr_expect_eq(loaded.fds[i] >= 0, i > 0, "%s: %d", kit_host.hierarchies[i].name,
+                     loaded.fds[i]);
+    pid = kit_start_child();
+    kit_expect_ok(cg_add_process(&loaded, pid, &e), &e, "add");
+    cr_expect_str_eq(kit_where(&kit_host.hierarchies[0], pid),
+                     kit_where(&kit_host.hierarchies[0], getpid()));
+    cr_expect_str_eq(kit_where(&kit_host.hierarchies[1], pid), path);
+    kit_expect_ok(cg_threads(&loaded, &kit_arena, &pids, &e), &e, "threads of another hierarchy");
+    cr_expect(pids.count == 1 && kit_in_list(&pids, pid), "got %zu", pids.count);
+    kit_end_child(pid);
+    kit_delete_ok(&loaded);
+}
+
+Test(controller, names)
+{
+    struct cg_controller c;
+    char buf[32];
+
+    kit_need_v1();
+    cg_init(&c, &kit_host, NULL, "/a/b", NULL, false);
+    cr_expect_str_eq(cg_type(&c, buf), "v1");
+    cr_expect_str_eq(cg_id(&c, &kit_arena), "/a/b");
+    cr_expect_str_eq(cg_parent(&c, &kit_arena), "/a");
+    cg_init(&c, &kit_host, NULL, "/a", NULL, false);
+    cr_expect_str_eq(cg_parent(&c, &kit_arena), "/");
+    cg_close(&c);
+}
+
+/* --- stat --- */
+
+static uint64_t usage_us(const char *path)
+{
+    const struct cg_hierarchy *h = cg_host_find(&kit_host, CG_CTL_CPUACCT);
+
+    return h ? strtoull(kit_read_value(h, path, "cpuacct.usage"), NULL, 10) / 1000 : 0;
+}
+
+Test(controller, stat)
+{
+    static const struct {
+        enum cg_ctl ctl;
+        const char *file;
+    } files[] = {
+        {CG_CTL_CPUACCT, "cpuacct.usage"},
+        {CG_CTL_CPU, "cpu.stat"},
+        {CG_CTL_MEMORY, "memory.usage_in_bytes"},
+        {CG_CTL_PIDS, "pids.current"},
+        {CG_CTL_BLKIO, "blkio.throttle.io_service_bytes"},
+    };
+    struct cg_controller c;
+    struct cg_stat st;
+    struct err e = ERR_INIT;
+    struct kit_worker w;
+    unsigned want = 0;
+    uint64_t low;
+
+    kit_need_v1();
+    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    w = kit_start_worker();
+    kit_expect_ok(cg_add_process(&c, w.pid, &e), &e, "add");
+    cr_expect(kit_ask(&w, 'm') == 0 && kit_ask(&w, 'c') == 0);
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        const struct cg_hierarchy *h = cg_host_find(&kit_host, files[i].ctl);
+
+        if (h && !h->v2 && !str_eq(kit_read_value(h, c.path, files[i].file), "(none)"))
+            want |= CG_CTL_BIT(files[i].ctl);
+    }
+    low = usage_us(c.path);
+    memset(&st, 0xaa, sizeof st);
+    kit_expect_ok(cg_stat(&c, &st, &e), &e, "stat");
+    cr_expect_eq(st.has, want, "expected %#x, got %#x", want, st.has);
+    if (want & CG_CTL_BIT(CG_CTL_CPUACCT))
+        cr_expect(low > 0 && low <= st.cpu_usage_us && st.cpu_usage_us <= usage_us(c.path),
+                  "expected %" PRIu64 "..%" PRIu64 " us, got %" PRIu64, low, usage_us(c.path),
+                  st.cpu_usage_us);
+    if (want & CG_CTL_BIT(CG_CTL_MEMORY))
+        cr_expect(st.memory_bytes >= 8 << 20 && st.memory_peak_bytes >= st.memory_bytes,
+                  "memory %" PRIu64 ", peak %" PRIu64, st.memory_bytes, st.memory_peak_bytes);
+    if (want & CG_CTL_BIT(CG_CTL_PIDS))
+        cr_expect_eq(st.pids, 1, "pids: got %" PRIu64, st.pids);
+    kit_end_child(w.pid);
+    kit_delete_ok(&c);
+    /* nothing open: nothing there, but no failure */
+    kit_expect_ok(cg_stat(&c, &st, &e), &e, "stat of nothing");
+    cr_expect_eq(st.has, 0);
+}
+
+/* The numbers, from files that we write ourselves. */
+struct stat_file {
+    const char *name, *text;
+};
+
+static void check_stat(enum cg_mode mode, const struct stat_file *files, size_t count,
+                       const struct cg_stat *want)
+{
+    char dir[] = "/tmp/osc-stat-XXXXXX";
+    struct cg_host host = {.mode = mode, .count = 1};
+    struct cg_controller c;
+    struct cg_stat st;
+
+    kit_make_dir(dir);
+    host.hierarchies[0] = (struct cg_hierarchy){.fd = FD_NONE,
+                                                .v2 = mode == CG_MODE_V2,
+                                                .controllers = ~0u,
+                                                .name = "all",
+                                                .mount_point = dir,
+                                                .root = "/"};
+    cg_init(&c, &host, NULL, "/x", NULL, false);
+    c.fds[0] = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; i < count; i++) {
+        autofd fd = openat(c.fds[0], files[i].name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        ssize_t len = (ssize_t)strlen(files[i].text);
+
+        cr_assert(fd >= 0 && write(fd, files[i].text, (size_t)len) == len);
+    }
+    cg_stat(&c, &st, NULL);
+    for (size_t i = 0; i < count; i++)
+        unlinkat(c.fds[0], files[i].name, 0);
+    rmdir(dir);
+    cg_close(&c);
+#define SAME(m)                                                                                    \
+    cr_expect_eq((uint64_t)st.m, (uint64_t)want->m,                                                \
+                 "%s, " #m ": expected %" PRIu64 ", got %" PRIu64, cg_mode_name(mode),             \
+                 (uint64_t)want->m, (uint64_t)st.m)
+    SAME(has);
+    SAME(cpu_usage_us);
+    SAME(cpu_user_us);
+    SAME(cpu_system_us);
+    SAME(periods);
+    SAME(throttled_periods);
+    SAME(throttled_us);
+    SAME(memory_bytes);
+    SAME(memory_peak_bytes);
+    SAME(pids);
+    SAME(io_read_bytes);
+    SAME(io_write_bytes);
+#undef SAME
+}
+
+#define ALL_STATS                                                                                  \
+    (CG_CTL_BIT(CG_CTL_CPUACCT) | CG_CTL_BIT(CG_CTL_CPU) | CG_CTL_BIT(CG_CTL_MEMORY) |             \
+     CG_CTL_BIT(CG_CTL_PIDS) | CG_CTL_BIT(CG_CTL_BLKIO))
+
+Test(controller, stat_numbers_v1)
+{
+    static const struct stat_file files[] = {
+        {"cpuacct.usage", "123456789\n"},
+        {"cpuacct.usage_user", "100000000\n"},
+        {"cpuacct.usage_sys", "23000000\n"},
+        {"cpu.stat", "nr_periods 7\nnr_throttled 5\nthrottled_time 3000999\nnr_bursts 1\n"},
+        {"memory.usage_in_bytes", "4096\n"},
+        {"memory.max_usage_in_bytes", "8192\n"},
+        {"pids.current", "3\n"},
+        {"blkio.throttle.io_service_bytes",
+         "8:0 Read 1000\n8:0 Write 200\n8:0 Sync 1200\n8:0 Async 0\n8:0 Discard 50\n8:0 Total "
+         "1250\n253:16 Read 1\n253:16 Write 2\nTotal 1253\n"},
+    };
+    static const struct cg_stat want = {ALL_STATS, 123456, 100000, 23000, 7,    5,
+                                        3000,      4096,   8192,   3,     1001, 202};
+
+    check_stat(CG_MODE_V1, files, ARRAY_SIZE(files), &want);
+    check_stat(CG_MODE_V1, NULL, 0, &(struct cg_stat){0});
+}
+
+Test(controller, stat_numbers_v2)
+{
+    static const struct stat_file files[] = {
+        {"cpu.stat", "usage_usec 123\nuser_usec 100\nsystem_usec 23\nnice_usec 1\nnr_periods "
+                     "7\nnr_throttled 5\nthrottled_usec 3000\nnr_bursts 9\n"},
+        {"memory.current", "4096\n"},
+        {"memory.peak", "8192\n"},
+        {"pids.current", "3\n"},
+        {"io.stat", "8:0 rbytes=1000 wbytes=200 rios=3 wios=4 dbytes=50 dios=6\n259:1 \n253:16 "
+                    "rbytes=1 wbytes=2 rios=1 wios=1 dbytes=0 dios=0\n"},
+    };
+    static const struct stat_file core[] = {
+        {"cpu.stat", "usage_usec 5\nuser_usec 4\nsystem_usec 1\n"},
+        {"pids.current", "max\n"},
+        {"memory.current", "\n"},
+    };
+    static const struct cg_stat want = {ALL_STATS, 123,  100,  23, 7,    5,
+                                        3000,      4096, 8192, 3,  1001, 202};
+    /* without the controllers the kernel still counts CPU time */
+    static const struct cg_stat want_core = {
+        CG_CTL_BIT(CG_CTL_CPUACCT), 5, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0};
+
+    check_stat(CG_MODE_V2, files, ARRAY_SIZE(files), &want);
+    check_stat(CG_MODE_V2, core, ARRAY_SIZE(core), &want_core);
+    check_stat(CG_MODE_V2, NULL, 0, &(struct cg_stat){0});
+}

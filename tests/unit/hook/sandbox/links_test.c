@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/sandbox/links.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "hook/sandbox/record.h"
+#include "hook/sandbox/state_dir.h"
+#include "tests/unit/kit/files_kit.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char top[] = "/tmp/osc-unit-claim-XXXXXX";
+static struct state_dir state;
+static struct arena arena;
+
+static void begin(void)
+{
+    struct err e = ERR_INIT;
+
+    kit_make_dir(top);
+    cr_assert_eq(state_dir_open(top, true, &state, &e), 0, "%s", e.text);
+}
+
+static void end(void)
+{
+    state_dir_close(&state);
+    arena_free(&arena);
+    kit_remove_tree(top);
+}
+
+TestSuite(claim, .init = begin, .fini = end);
+
+/* Expect this answer, and with -EEXIST this owner. */
+static void take(const char *id, const char *path, int want, const char *want_owner)
+{
+    const char *owner = "";
+    struct err e = ERR_INIT;
+    int r = links_claim(&state, id, path, &arena, &owner, &e);
+
+    cr_expect(r == want && str_eq(owner, want_owner),
+              "%s takes %s: expected %d \"%s\", got %d \"%s\" %s", id, path, want, want_owner, r,
+              owner, e.text);
+}
+
+Test(claim, first_one_has_it)
+{
+    take("a", "/x/kata_c", 0, "");
+    take("a", "/x/kata_c", 0, "");
+    take("b", "/x/kata_c", -EEXIST, "a");
+    take("b", "/x/kata_d", 0, "");
+    cr_expect(links_is_foreign(&state, "b", "/x/kata_c"));
+    cr_expect_not(links_is_foreign(&state, "a", "/x/kata_c"));
+    cr_expect_not(links_is_foreign(&state, "a", "/x/kata_e"));
+}
+
+Test(claim, released)
+{
+    take("a", "/x", 0, "");
+    links_release(&state, "b", "/x"); /* it is not b's to release */
+    take("b", "/x", -EEXIST, "a");
+    links_release(&state, "a", "/x");
+    links_release(&state, "a", "/x");
+    take("b", "/x", 0, "");
+}
+
+/* The name of one path's claim with another path in it. */
+Test(claim, same_hash)
+{
+    char name[32];
+
+    snprintf(name, sizeof name, "%016llx", (unsigned long long)str_hash("/x"));
+    cr_assert_eq(symlinkat("a/y", state.paths, name), 0);
+    take("b", "/x", 0, "");
+    cr_expect_not(links_is_foreign(&state, "b", "/x"));
+    links_release(&state, "a", "/x");
+    cr_expect_eq(faccessat(state.paths, name, F_OK, AT_SYMLINK_NOFOLLOW), 0,
+                 "another path's claim");
+}
+
+Test(claim, sweep)
+{
+    take("alive", "/x", 0, "");
+    take("gone", "/y", 0, "");
+    cr_assert_eq(mkdirat(state.sandboxes, "alive", 0700), 0);
+    links_sweep_dead(&state);
+    take("b", "/x", -EEXIST, "alive");
+    take("b", "/y", 0, "");
+}
+
+Test(claim, fails)
+{
+    const struct state_dir none = STATE_DIR_INIT;
+    const char *owner;
+    struct err e = ERR_INIT;
+
+    cr_expect_eq(links_claim(&none, "a", "/x", &arena, &owner, &e), -EBADF);
+    cr_expect(strstr(e.text, "/x") && strstr(e.text, "sandbox a"), "%s", e.text);
+}

@@ -1,0 +1,604 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Limits that change in the runtime's own cgroup: in directories that stand for cgroups of either
+ * version, and in cgroups of this host.
+ */
+
+#include "hook/watch/drift.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "cgroup/host.h"
+#include "tests/unit/kit/cgroup_kit.h"
+#include "tests/unit/kit/files_kit.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct fixture {
+    struct arena arena;
+    struct cg_host host;
+    struct drift drift;
+    char top[64];
+} f;
+
+static const char *path_of(const char *name)
+{
+    return arena_printf(&f.arena, "%s/%s", f.top, name);
+}
+
+static void make_dir(const char *name)
+{
+    cr_assert(mkdir(path_of(name), 0700) == 0, "%s", name);
+}
+
+/* "group/file", as a runtime writes it. */
+static void set(const char *name, const char *text)
+{
+    kit_write_file(path_of(name), text);
+}
+
+static void begin(void)
+{
+    f = (struct fixture){.drift = {.fd = FD_NONE}};
+    snprintf(f.top, sizeof f.top, "/tmp/osc-unit-drift-XXXXXX");
+    kit_make_dir(f.top);
+}
+
+static void end(void)
+{
+    drift_close(&f.drift);
+    cg_host_close(&f.host);
+    kit_remove_tree(f.top);
+    arena_free(&f.arena);
+}
+
+static void add_hierarchy(const char *dir, unsigned controllers, bool v2)
+{
+    struct cg_hierarchy *h = &f.host.hierarchies[f.host.count++];
+
+    make_dir(dir);
+    *h = (struct cg_hierarchy){.fd = open(path_of(dir), O_PATH | O_DIRECTORY | O_CLOEXEC),
+                               .v2 = v2,
+                               .controllers = controllers,
+                               .name = "test",
+                               .mount_point = "/test",
+                               .root = "/"};
+    cr_assert_geq(h->fd, 0);
+}
+
+static void begin_v2(void)
+{
+    begin();
+    f.host.mode = CG_MODE_V2;
+    add_hierarchy("v2", CG_CTL_BIT(CG_CTL_CPU) | CG_CTL_BIT(CG_CTL_CPUSET), true);
+    cr_assert_geq(drift_open(&f.drift, &f.host), 0);
+}
+
+static void begin_v1(void)
+{
+    begin();
+    f.host.mode = CG_MODE_V1;
+    add_hierarchy("cpu", CG_CTL_BIT(CG_CTL_CPU) | CG_CTL_BIT(CG_CTL_CPUACCT), false);
+    add_hierarchy("cpuset", CG_CTL_BIT(CG_CTL_CPUSET), false);
+    cr_assert_geq(drift_open(&f.drift, &f.host), 0);
+}
+
+TestSuite(drift_v1, .init = begin_v1, .fini = end);
+TestSuite(drift_v2, .init = begin_v2, .fini = end);
+
+static void make_v1(const char *name)
+{
+    make_dir(arena_printf(&f.arena, "cpu/%s", name));
+    make_dir(arena_printf(&f.arena, "cpuset/%s", name));
+    set(arena_printf(&f.arena, "cpu/%s/cpu.cfs_quota_us", name), "-1\n");
+    set(arena_printf(&f.arena, "cpu/%s/cpu.cfs_period_us", name), "100000\n");
+    set(arena_printf(&f.arena, "cpuset/%s/cpuset.cpus", name), "0-3\n");
+    set(arena_printf(&f.arena, "cpuset/%s/cpuset.mems", name), "0\n");
+}
+
+static void make_v2(const char *name)
+{
+    make_dir(arena_printf(&f.arena, "v2/%s", name));
+    set(arena_printf(&f.arena, "v2/%s/cpu.max", name), "max 100000\n");
+    set(arena_printf(&f.arena, "v2/%s/cpuset.cpus", name), "\n");
+    set(arena_printf(&f.arena, "v2/%s/cpuset.mems", name), "\n");
+}
+
+static const struct drift_source both[] = {{"one", "/c1"}, {"two", "/c2"}};
+
+static bool has_event(void)
+{
+    struct pollfd pfd = {.fd = f.drift.fd, .events = POLLIN};
+
+    return poll(&pfd, 1, 0) == 1;
+}
+
+/* "cpus=0 mems=- quota=1/2", of the members that are there; "same" for the given pointer. */
+static const char *shown(const char *id, const struct oci_resources *r)
+{
+    const struct oci_resources *got = drift_resources(&f.drift, id, r, &f.arena);
+    const struct oci_cpu *cpu = got ? got->cpu : NULL;
+
+    if (got == r)
+        return "same";
+    cr_assert(got && cpu);
+    return arena_printf(&f.arena, "cpus=%s mems=%s quota=%s", cpu->cpus ? cpu->cpus : "-",
+                        cpu->mems ? cpu->mems : "-",
+                        !cpu->quota.set
+                            ? "-"
+                            : arena_printf(&f.arena, "%" PRId64 "/%" PRIu64, cpu->quota.value,
+                                           cpu->period.set ? cpu->period.value : 0));
+}
+
+static void expect(const char *id, const struct oci_resources *r, const char *want)
+{
+    const char *got = shown(id, r);
+
+    cr_expect_str_eq(got, want, "input:    %s\nexpected: %s\ngot:      %s", id, want, got);
+}
+
+/* Something was written, and this came of it. */
+static void expect_change(int want)
+{
+    int got;
+
+    cr_expect(has_event(), "no event");
+    got = drift_read(&f.drift);
+    cr_expect_eq(got, want, "expected: %d\ngot:      %d", want, got);
+    cr_expect_not(has_event());
+    cr_expect_eq(drift_read(&f.drift), 0);
+}
+
+/* --- v2 --- */
+
+Test(drift_v2, each_file)
+{
+    make_v2("c1");
+    make_v2("c2");
+    drift_set(&f.drift, both, 2);
+    cr_expect(f.drift.items[0].watched && f.drift.items[1].watched);
+    cr_expect_eq(drift_read(&f.drift), 0);
+    expect("one", NULL, "same");
+    set("v2/c1/cpu.max", "50000 100000\n");
+    expect_change(1);
+    expect("one", NULL, "cpus=- mems=- quota=50000/100000");
+    expect("two", NULL, "same");
+    set("v2/c1/cpuset.cpus", "0-1,4\n");
+    expect_change(1);
+    expect("one", NULL, "cpus=0-1,4 mems=- quota=50000/100000");
+    set("v2/c2/cpuset.mems", "0\n");
+    expect_change(1);
+    expect("two", NULL, "cpus=- mems=0 quota=-");
+    set("v2/c1/cpu.max", "max 100000\n");
+    expect_change(1);
+    expect("one", NULL, "cpus=0-1,4 mems=- quota=-1/100000");
+    set("v2/c1/cpu.max", "max 50000\n");
+    expect_change(1);
+    expect("one", NULL, "cpus=0-1,4 mems=- quota=-1/50000");
+    expect("three", NULL, "same");
+}
+
+/* Many at once are one change. */
+Test(drift_v2, several_files)
+{
+    make_v2("c1");
+    drift_set(&f.drift, both, 1);
+    set("v2/c1/cpu.max", "1000 2000\n");
+    set("v2/c1/cpuset.cpus", "1\n");
+    set("v2/c1/cpuset.mems", "0-1\n");
+    expect_change(1);
+    expect("one", NULL, "cpus=1 mems=0-1 quota=1000/2000");
+}
+
+/* An event with the value that was there. */
+Test(drift_v2, same_value)
+{
+    make_v2("c1");
+    drift_set(&f.drift, both, 1);
+    set("v2/c1/cpu.max", "max 100000\n");
+    set("v2/c1/cpuset.cpus", "\n");
+    expect_change(0);
+    expect("one", NULL, "same");
+}
+
+/* What the container has besides stays; and what has been taken over once is not lost when the
+ * value returns. */
+Test(drift_v2, resources)
+{
+    static char cpus[] = "0-3", mems[] = "0";
+    struct json_pair unified[] = {{(char[]){"cpu.max"}, (char[]){"1 2"}},
+                                  {(char[]){"memory.high"}, (char[]){"3"}},
+                                  {(char[]){"cpuset.cpus"}, (char[]){"0"}},
+                                  {(char[]){"cpuset.mems"}, (char[]){"0"}}};
+    struct oci_cpu cpu = {.shares = {true, 512},
+                          .quota = {true, 20000},
+                          .period = {true, 100000},
+                          .burst = {true, 5000},
+                          .cpus = cpus,
+                          .mems = mems};
+    struct oci_memory memory = {.limit = {true, 4096}};
+    const struct oci_resources r = {
+        .cpu = &cpu, .memory = &memory, .unified = {unified, ARRAY_SIZE(unified)}};
+    const struct oci_resources *got;
+
+    make_v2("c1");
+    set("v2/c1/cpu.max", "20000 100000\n");
+    set("v2/c1/cpuset.cpus", "0-3\n");
+    drift_set(&f.drift, both, 1);
+    expect("one", &r, "same");
+    set("v2/c1/cpu.max", "10000 100000\n");
+    expect_change(1);
+    got = drift_resources(&f.drift, "one", &r, &f.arena);
+    expect("one", &r, "cpus=0-3 mems=0 quota=10000/100000");
+    cr_expect(got->cpu->shares.set && got->cpu->shares.value == 512);
+    cr_expect(got->memory == &memory && got->unified.count == 3);
+    cr_expect(got->cpu->burst.value == 5000, "within the quota");
+    cr_expect_str_eq(JSON_AT(got->unified, struct json_pair, 0).key, "memory.high");
+    set("v2/c1/cpu.max", "4000 100000\n");
+    set("v2/c1/cpuset.cpus", "\n"); /* the parent's again */
+    set("v2/c1/cpuset.mems", "1\n");
+    expect_change(1);
+    got = drift_resources(&f.drift, "one", &r, &f.arena);
+    expect("one", &r, "cpus=- mems=1 quota=4000/100000");
+    cr_expect(got->cpu->burst.value == 4000, "no more than the quota");
+    cr_expect_eq(got->unified.count, 1);
+    /* nothing of the caller's was written to */
+    cr_expect(cpu.cpus == cpus && cpu.quota.value == 20000 && cpu.burst.value == 5000 &&
+              r.unified.count == 4);
+    set("v2/c1/cpu.max", "20000 100000\n");
+    set("v2/c1/cpuset.cpus", "0-3\n");
+    expect_change(1);
+    expect("one", got, "cpus=0-3 mems=1 quota=20000/100000");
+}
+
+/* A controller that is not enabled is no list; enabling it changes nothing, a list does. */
+Test(drift_v2, no_cpuset)
+{
+    make_dir("v2/c1");
+    set("v2/c1/cpu.max", "max 100000\n");
+    drift_set(&f.drift, both, 1);
+    cr_expect_not(f.drift.items[0].watched);
+    cr_expect_eq(drift_read(&f.drift), 0);
+    set("v2/c1/cpuset.cpus", "\n");
+    set("v2/c1/cpuset.mems", "\n");
+    cr_expect_eq(drift_read(&f.drift), 0);
+    cr_expect(f.drift.items[0].watched);
+    expect("one", NULL, "same");
+    set("v2/c1/cpuset.cpus", "2\n");
+    expect_change(1);
+    expect("one", NULL, "cpus=2 mems=- quota=-");
+    /* disabled again */
+    cr_assert_eq(unlink(path_of("v2/c1/cpuset.cpus")), 0);
+    set("v2/c1/cpu.max", "max 100000\n");
+    cr_expect_eq(drift_read(&f.drift), 1);
+    expect("one", NULL, "cpus=- mems=- quota=-");
+}
+
+/* What no kernel writes is no value. */
+Test(drift_v2, malformed)
+{
+    static const char *const texts[] = {"",   "max", "maxx 1", "1",    "1 ",
+                                        " 1", "x 1", "1 x",    "1 2 3"};
+
+    make_v2("c1");
+    drift_set(&f.drift, both, 1);
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        set("v2/c1/cpu.max", texts[i]);
+        cr_expect_eq(drift_read(&f.drift), 0, "input: \"%s\"", texts[i]);
+    }
+    expect("one", NULL, "same");
+}
+
+/* --- the runtime's cgroup comes and goes --- */
+
+Test(drift_v2, made_later)
+{
+    drift_set(&f.drift, both, 1);
+    cr_expect_eq(drift_read(&f.drift), 0);
+    make_v2("c1");
+    set("v2/c1/cpu.max", "50000 100000\n");
+    /* this is what it begins with */
+    cr_expect_eq(drift_read(&f.drift), 0);
+    expect("one", NULL, "same");
+    set("v2/c1/cpu.max", "60000 100000\n");
+    expect_change(1);
+    expect("one", NULL, "cpus=- mems=- quota=60000/100000");
+}
+
+Test(drift_v2, gone)
+{
+    make_v2("c1");
+    drift_set(&f.drift, both, 1);
+    set("v2/c1/cpu.max", "50000 100000\n");
+    expect_change(1);
+    cr_assert_eq(rename(path_of("v2/c1"), path_of("v2/away")), 0);
+    set("v2/away/cpu.max", "60000 100000\n");
+    cr_expect_eq(drift_read(&f.drift), 0);
+    cr_expect_eq(drift_read(&f.drift), 0);
+    cr_expect_not(f.drift.items[0].watched);
+    expect("one", NULL, "cpus=- mems=- quota=50000/100000");
+    /* another of its name: its files are watched */
+    make_v2("c1");
+    cr_expect_eq(drift_read(&f.drift), 1);
+    expect("one", NULL, "cpus=- mems=- quota=-1/100000");
+    set("v2/c1/cpu.max", "70000 100000\n");
+    expect_change(1);
+    set("v2/away/cpu.max", "80000 100000\n");
+    cr_expect_not(has_event());
+}
+
+Test(drift_v2, links_are_not_followed)
+{
+    make_v2("c2");
+    cr_assert_eq(symlink("c2", path_of("v2/c1")), 0);
+    drift_set(&f.drift, both, 1);
+    set("v2/c2/cpu.max", "50000 100000\n");
+    cr_expect_eq(drift_read(&f.drift), 0);
+    expect("one", NULL, "same");
+}
+
+/* --- the list of containers --- */
+
+Test(drift_v2, containers_come_and_go)
+{
+    make_v2("c1");
+    make_v2("c2");
+    drift_set(&f.drift, both, 1);
+    set("v2/c1/cpu.max", "1000 100000\n");
+    expect_change(1);
+    set("v2/c2/cpu.max", "2000 100000\n");
+    cr_expect_not(has_event());
+    /* what the second one has now is what it begins with, and the first one keeps its change */
+    drift_set(&f.drift, both, 2);
+    cr_expect_eq(drift_read(&f.drift), 0);
+    expect("one", NULL, "cpus=- mems=- quota=1000/100000");
+    expect("two", NULL, "same");
+    set("v2/c2/cpu.max", "3000 100000\n");
+    expect_change(1);
+    expect("two", NULL, "cpus=- mems=- quota=3000/100000");
+    /* a change that nobody has read yet is not lost */
+    set("v2/c2/cpu.max", "4000 100000\n");
+    drift_set(&f.drift, both + 1, 1);
+    cr_expect_eq(drift_read(&f.drift), 1);
+    expect("one", NULL, "same");
+    expect("two", NULL, "cpus=- mems=- quota=4000/100000");
+    cr_expect_eq(drift_read(&f.drift), 0);
+    set("v2/c1/cpu.max", "5000 100000\n");
+    cr_expect_not(has_event());
+    drift_set(&f.drift, NULL, 0);
+    drift_read(&f.drift);
+    set("v2/c2/cpu.max", "5000 100000\n");
+    cr_expect_not(has_event());
+    cr_expect_eq(drift_read(&f.drift), 0);
+}
+
+Test(drift_v2, another_path)
+{
+    static const struct drift_source moved = {"one", "/c2"};
+
+    make_v2("c1");
+    make_v2("c2");
+    drift_set(&f.drift, both, 1);
+    set("v2/c1/cpu.max", "1000 100000\n");
+    expect_change(1);
+    drift_set(&f.drift, &moved, 1);
+    expect("one", NULL, "same");
+    drift_read(&f.drift);
+    set("v2/c2/cpu.max", "2000 100000\n");
+    expect_change(1);
+    expect("one", NULL, "cpus=- mems=- quota=2000/100000");
+}
+
+/* --- v1 --- */
+
+Test(drift_v1, each_file)
+{
+    make_v1("c1");
+    drift_set(&f.drift, both, 1);
+    cr_expect(f.drift.items[0].watched);
+    set("cpu/c1/cpu.cfs_quota_us", "50000\n");
+    expect_change(1);
+    expect("one", NULL, "cpus=- mems=- quota=50000/100000");
+    set("cpu/c1/cpu.cfs_period_us", "20000\n");
+    expect_change(1);
+    expect("one", NULL, "cpus=- mems=- quota=50000/20000");
+    set("cpu/c1/cpu.cfs_quota_us", "-1\n");
+    expect_change(1);
+    expect("one", NULL, "cpus=- mems=- quota=-1/20000");
+    set("cpuset/c1/cpuset.cpus", "2-3\n");
+    expect_change(1);
+    set("cpuset/c1/cpuset.mems", "0-1\n");
+    expect_change(1);
+    expect("one", NULL, "cpus=2-3 mems=0-1 quota=-1/20000");
+}
+
+/* An empty cpuset is one that the runtime has not filled yet: what comes first is the beginning. */
+Test(drift_v1, filled_later)
+{
+    make_v1("c1");
+    set("cpuset/c1/cpuset.cpus", "\n");
+    set("cpuset/c1/cpuset.mems", "\n");
+    drift_set(&f.drift, both, 1);
+    set("cpuset/c1/cpuset.cpus", "0-3\n");
+    set("cpuset/c1/cpuset.mems", "0\n");
+    expect_change(0);
+    expect("one", NULL, "same");
+    set("cpuset/c1/cpuset.cpus", "0\n");
+    expect_change(1);
+    expect("one", NULL, "cpus=0 mems=- quota=-");
+}
+
+/* In one hierarchy only: the other tells all the same. */
+Test(drift_v1, one_hierarchy)
+{
+    make_dir("cpu/c1");
+    set("cpu/c1/cpu.cfs_quota_us", "-1\n");
+    set("cpu/c1/cpu.cfs_period_us", "100000\n");
+    drift_set(&f.drift, both, 1);
+    cr_expect_not(f.drift.items[0].watched);
+    set("cpu/c1/cpu.cfs_quota_us", "1000\n");
+    expect_change(1);
+    expect("one", NULL, "cpus=- mems=- quota=1000/100000");
+    /* half of it: no value */
+    cr_assert_eq(unlink(path_of("cpu/c1/cpu.cfs_period_us")), 0);
+    set("cpu/c1/cpu.cfs_quota_us", "2000\n");
+    cr_expect_eq(drift_read(&f.drift), 0);
+    expect("one", NULL, "cpus=- mems=- quota=1000/100000");
+}
+
+/* A controller that the host has not is nothing to wait for. */
+Test(drift_v1, no_cpuset_on_this_host)
+{
+    make_v1("c1");
+    f.host.hierarchies[1].controllers = 0;
+    drift_set(&f.drift, both, 1);
+    cr_expect(f.drift.items[0].watched);
+    set("cpu/c1/cpu.cfs_quota_us", "1000\n");
+    expect_change(1);
+    expect("one", NULL, "cpus=- mems=- quota=1000/100000");
+}
+
+/* --- without inotify --- */
+
+Test(drift_v1, no_instance_left)
+{
+    struct rlimit none, before;
+
+    make_v1("c1");
+    drift_close(&f.drift);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 3;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    cr_expect_eq(drift_open(&f.drift, &f.host), -EMFILE);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    drift_set(&f.drift, both, 1);
+    cr_expect_not(f.drift.items[0].watched);
+    cr_expect_eq(drift_read(&f.drift), 0);
+    set("cpu/c1/cpu.cfs_quota_us", "1000\n");
+    cr_expect_eq(drift_read(&f.drift), 1);
+    cr_expect_eq(drift_read(&f.drift), 0);
+    expect("one", NULL, "cpus=- mems=- quota=1000/100000");
+}
+
+/* --- cgroups of this host --- */
+
+static void begin_live(void)
+{
+    begin();
+    kit_start();
+}
+
+/* A cgroup of our own wherever a controller of interest is. Skips the test where none is. */
+static void need_cgroup(void)
+{
+    unsigned count = 0;
+
+    kit_need_host();
+    for (size_t i = 0; i < kit_host.count; i++) {
+        const struct cg_hierarchy *h = &kit_host.hierarchies[i];
+
+        if (!(h->controllers & (CG_CTL_BIT(CG_CTL_CPU) | CG_CTL_BIT(CG_CTL_CPUSET))))
+            continue;
+        kit_make_cgroup(h, kit_base);
+        count++;
+    }
+    if (count == 0)
+        cr_skip_test("no cpu or cpuset controller here");
+    cr_assert_geq(drift_open(&f.drift, &kit_host), 0);
+}
+
+static void end_live(void)
+{
+    kit_finish();
+    end();
+}
+
+TestSuite(drift_live, .init = begin_live, .fini = end_live);
+
+/* Skips the test where the file is not there, as on v2 without the controller in the root. */
+static void write_cgroup(enum cg_ctl ctl, const char *file, const char *text)
+{
+    const struct cg_hierarchy *h = cg_host_find(&kit_host, ctl);
+    int r = h ? kit_write_value(h, kit_base, file, text) : -ENOENT;
+
+    if (r == -ENOENT)
+        cr_skip_test("no %s here", file);
+    cr_assert_eq(r, 0, "%s to %s: %s", text, file, strerror(-r));
+}
+
+static void write_bandwidth(const char *quota, const char *period)
+{
+    const struct cg_hierarchy *h = cg_host_find(&kit_host, CG_CTL_CPU);
+
+    if (h && h->v2) {
+        write_cgroup(CG_CTL_CPU, "cpu.max", arena_printf(&f.arena, "%s %s", quota, period));
+        return;
+    }
+    write_cgroup(CG_CTL_CPU, "cpu.cfs_quota_us", str_eq(quota, "max") ? "-1" : quota);
+    write_cgroup(CG_CTL_CPU, "cpu.cfs_period_us", period);
+}
+
+static void watch_own(void)
+{
+    const struct drift_source own = {"own", kit_base};
+
+    drift_set(&f.drift, &own, 1);
+    cr_expect_eq(drift_read(&f.drift), 0);
+}
+
+Test(drift_live, bandwidth)
+{
+    need_cgroup();
+    watch_own();
+    write_bandwidth("50000", "100000");
+    expect_change(1);
+    expect("own", NULL, "cpus=- mems=- quota=50000/100000");
+    write_bandwidth("50000", "100000");
+    expect_change(0);
+    write_bandwidth("max", "50000");
+    expect_change(1);
+    expect("own", NULL, "cpus=- mems=- quota=-1/50000");
+}
+
+/* Both from an empty list, which is the beginning on v1, and from one that is filled. */
+Test(drift_live, cpuset)
+{
+    const char *got;
+
+    need_cgroup();
+    write_cgroup(CG_CTL_CPUSET, "cpuset.cpus", "");
+    watch_own();
+    write_cgroup(CG_CTL_CPUSET, "cpuset.cpus", "0");
+    expect_change(cg_host_find(&kit_host, CG_CTL_CPUSET)->v2);
+    write_cgroup(CG_CTL_CPUSET, "cpuset.cpus", "\n");
+    expect_change(1);
+    got = shown("own", NULL);
+    cr_expect(str_starts(got, "cpus=- mems="), "got: %s", got);
+    write_cgroup(CG_CTL_CPUSET, "cpuset.cpus", "0");
+    expect_change(1);
+    got = shown("own", NULL);
+    cr_expect(str_starts(got, "cpus=0 mems="), "got: %s", got);
+}
+
+/* The kernel says nothing about it; all that is known stays. */
+Test(drift_live, removed)
+{
+    need_cgroup();
+    watch_own();
+    write_bandwidth("50000", "100000");
+    expect_change(1);
+    cr_assert(kit_remove_cgroups());
+    for (int i = 0; i < 3; i++)
+        cr_expect_eq(drift_read(&f.drift), 0);
+    expect("own", NULL, "cpus=- mems=- quota=50000/100000");
+}

@@ -1,0 +1,717 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Kernel threads of VMs: their names, whose they are in a /proc of the test's own, and those of
+ * this host, which are only looked at.
+ */
+
+#include "hook/watch/kthreads.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/str.h"
+#include "hook/vcpu/vcpu.h"
+#include "tests/unit/kit/cgroup_kit.h"
+#include "tests/unit/kit/files_kit.h"
+#include "tests/unit/kit/process_kit.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* --- names --- */
+
+static const struct {
+    const char *name;
+    enum kthread_kind kind;
+    pid_t id;
+} parsed[] = {
+    {"kvm-pit/1", KTHREAD_PIT, 1},
+    {"kvm-pit/1234", KTHREAD_PIT, 1234},
+    {"kvm-pit/4194304", KTHREAD_PIT, 4194304},
+    {"kvm-pit/2147483647", KTHREAD_PIT, 2147483647},
+    {"kvm-pit/2147483648", KTHREAD_OTHER, 0},
+    {"kvm-pit/99999999999999999999", KTHREAD_OTHER, 0},
+    {"kvm-pit/", KTHREAD_OTHER, 0},
+    {"kvm-pit", KTHREAD_OTHER, 0},
+    {"kvm-pit/0", KTHREAD_OTHER, 0},
+    {"kvm-pit/01", KTHREAD_OTHER, 0},
+    {"kvm-pit/-1", KTHREAD_OTHER, 0},
+    {"kvm-pit/+1", KTHREAD_OTHER, 0},
+    {"kvm-pit/ 1", KTHREAD_OTHER, 0},
+    {"kvm-pit/1 ", KTHREAD_OTHER, 0},
+    {"kvm-pit/1x", KTHREAD_OTHER, 0},
+    {"kvm-pit/1/2", KTHREAD_OTHER, 0},
+    {"kvm-pit-1", KTHREAD_OTHER, 0},
+    {"Kvm-pit/1", KTHREAD_OTHER, 0},
+    {" kvm-pit/1", KTHREAD_OTHER, 0},
+    {"xkvm-pit/1", KTHREAD_OTHER, 0},
+    {"vhost-7", KTHREAD_VHOST, 7},
+    {"vhost-4194304", KTHREAD_VHOST, 4194304},
+    {"vhost-", KTHREAD_OTHER, 0},
+    {"vhost-x", KTHREAD_OTHER, 0},
+    {"vhost/7", KTHREAD_OTHER, 0},
+    {"vhost_7", KTHREAD_OTHER, 0},
+    {"kvm-nx-lpage-recovery-12", KTHREAD_NX_RECOVERY, 12},
+    {"kvm-nx-lpage-recovery-4194304", KTHREAD_NX_RECOVERY, 4194304},
+    {"kvm-nx-lpage-recovery-", KTHREAD_OTHER, 0},
+    {"kvm-nx-lpage-recovery", KTHREAD_OTHER, 0},
+    {"kvm-nx-lpage-re", KTHREAD_UNKNOWN, 0},
+    {"kvm-nx-lpage-rec", KTHREAD_OTHER, 0},
+    {"kvm-nx-lpage-r", KTHREAD_OTHER, 0},
+    {"kthreadd", KTHREAD_UNKNOWN, 0},
+    {"kthread", KTHREAD_OTHER, 0},
+    {"kworker/0:0-events", KTHREAD_OTHER, 0},
+    {"kvm", KTHREAD_OTHER, 0},
+    {"kvm-irqfd-clean", KTHREAD_OTHER, 0},
+    {"", KTHREAD_OTHER, 0},
+};
+
+Test(kthreads, names)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(parsed); i++) {
+        pid_t id = -7;
+        enum kthread_kind kind = kthread_parse(parsed[i].name, &id);
+
+        cr_expect(kind == parsed[i].kind && id == parsed[i].id,
+                  "input:    \"%s\"\nexpected: kind %d, id %d\ngot:      kind %d, id %d",
+                  parsed[i].name, (int)parsed[i].kind, (int)parsed[i].id, (int)kind, (int)id);
+    }
+}
+
+/* --- timers and VMMs --- */
+
+/* "pid@time pid@time ..." */
+static size_t parse_births(const char *text, struct kthread_birth *ret)
+{
+    char copy[128], *cursor = copy, *field;
+    size_t count = 0;
+
+    snprintf(copy, sizeof copy, "%s", text);
+    while (*text && (field = str_next(&cursor, ' ')))
+        ret[count++] = (struct kthread_birth){.pid = atoi(field),
+                                              .start_time = (uint64_t)atoi(strchr(field, '@') + 1)};
+    return count;
+}
+
+static const struct {
+    const char *timers, *vmms, *want; /* "timer>vmm ...", by time */
+} matches[] = {
+    {"", "", ""},
+    {"", "1@0", ""},
+    {"9@5", "", "9>0"},
+    {"9@5", "1@5", "9>1"},
+    {"9@5", "1@4", "9>1"},
+    {"9@5", "1@6", "9>0"},
+    /* each its own, whatever the order of the lists */
+    {"8@10 9@30", "1@0 2@20", "8>1 9>2"},
+    {"9@30 8@10", "2@20 1@0", "8>1 9>2"},
+    /* made at the same time: first come, first served */
+    {"8@10 9@11", "1@0 2@1", "8>1 9>2"},
+    {"8@10 9@10", "1@0 2@0", "8>1 9>2"},
+    {"9@10 8@10", "2@0 1@0", "8>1 9>2"},
+    /* VMMs without a timer: before it, after it, between two */
+    {"9@30", "1@0 2@20", "9>2"},
+    {"9@10", "1@0 2@20", "9>1"},
+    {"8@15 9@40", "1@0 2@10 3@30", "8>2 9>3"},
+    {"8@15 9@40", "1@10 2@20 3@30", "8>1 9>3"},
+    /* timers without a VMM that is known */
+    {"8@10 9@20", "1@0", "8>0 9>1"},
+    {"8@10 9@20", "1@15", "8>0 9>1"},
+    /* a process with two VMs is there twice */
+    {"8@10 9@11", "1@0 1@0", "8>1 9>1"},
+};
+
+Test(kthreads, matches)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(matches); i++) {
+        autoarena a = ARENA_INIT;
+        struct kthread_birth timers[8], vmms[8];
+        size_t timer_count = parse_births(matches[i].timers, timers);
+        size_t vmm_count = parse_births(matches[i].vmms, vmms);
+        const char *got = "";
+
+        kthreads_match(timers, timer_count, vmms, vmm_count);
+        for (size_t k = 0; k < timer_count; k++)
+            got = arena_printf(&a, "%s%s%d>%d", got, k > 0 ? " " : "", (int)timers[k].pid,
+                               (int)timers[k].owner);
+        cr_expect_str_eq(got, matches[i].want,
+                         "input:    timers %s, VMMs %s\nexpected: %s\ngot:      %s",
+                         matches[i].timers, matches[i].vmms, matches[i].want, got);
+    }
+}
+
+/* --- a /proc of our own --- */
+
+static struct fake {
+    struct arena arena;
+    struct kthreads k;
+    char top[64];
+    const char *children;
+} fake;
+
+static const char *path_of(const char *name)
+{
+    return arena_printf(&fake.arena, "%s/%s", fake.top, name);
+}
+
+static void make_dir(const char *name)
+{
+    cr_assert(mkdir(path_of(name), 0700) == 0 || errno == EEXIST, "%s", name);
+}
+
+static void write_text(const char *name, const char *text)
+{
+    kit_write_file(path_of(name), text);
+}
+
+static void write_children(void)
+{
+    write_text("2/task/2/children", fake.children);
+}
+
+static void begin_fake(void)
+{
+    fake = (struct fake){.children = "", .k = {.kvm_dirfd = FD_NONE}};
+    snprintf(fake.top, sizeof fake.top, "/tmp/osc-unit-kthreads-XXXXXX");
+    kit_make_dir(fake.top);
+    fake.k.proc_fd = open(fake.top, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    cr_assert_geq(fake.k.proc_fd, 0);
+    make_dir("2");
+    make_dir("2/task");
+    make_dir("2/task/2");
+    write_text("2/comm", "kthreadd\n");
+    write_children();
+}
+
+static void end_fake(void)
+{
+    kthreads_free(&fake.k);
+    fd_close(&fake.k.proc_fd);
+    fd_close(&fake.k.kvm_dirfd);
+    kit_remove_tree(fake.top);
+    kit_finish();
+    arena_free(&fake.arena);
+}
+
+TestSuite(kthreads_fake, .init = begin_fake, .fini = end_fake);
+
+static const char *num(const char *fmt, int pid)
+{
+    const char *percent = strchr(fmt, '%');
+
+    return arena_printf(&fake.arena, "%.*s%d%s", (int)(percent - fmt), fmt, pid, percent + 1);
+}
+
+static void write_stat(int pid, const char *comm, int start_time)
+{
+    make_dir(num("%", pid));
+    write_text(num("%/stat", pid),
+               arena_printf(&fake.arena,
+                            "%d (%s) S 2 0 0 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0 0 0 0 0 0 0 0 "
+                            "0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+                            pid, comm, start_time));
+}
+
+static void add_kthread(int pid, const char *name, int start_time)
+{
+    write_stat(pid, name, start_time);
+    fake.children = arena_printf(&fake.arena, "%s%d ", fake.children, pid);
+    write_children();
+}
+
+/* @inner: the process's id in its own namespace. */
+static void add_process(int pid, int inner, int start_time, bool vm)
+{
+    write_stat(pid, "vmm", start_time);
+    make_dir(num("%/task", pid));
+    make_dir(arena_printf(&fake.arena, "%d/task/%d", pid, pid));
+    make_dir(num("%/fd", pid));
+    cr_assert(symlink("/dev/null", path_of(num("%/fd/0", pid))) == 0);
+    cr_assert(symlink(vm ? "anon_inode:kvm-vm" : "anon_inode:kvm-vcpu:0",
+                      path_of(num("%/fd/9", pid))) == 0);
+    cr_assert(symlink("/usr/bin/vmm", path_of(num("%/exe", pid))) == 0);
+    write_text(num("%/status", pid),
+               pid == inner ? arena_printf(&fake.arena,
+                                           "Name:\tvmm\nTgid:\t%d\nPid:\t%d\nNStgid:\t%d\n"
+                                           "NSpid:\t%d\n",
+                                           pid, pid, pid, pid)
+                            : arena_printf(&fake.arena,
+                                           "Name:\tvmm\nTgid:\t%d\nPid:\t%d\nNStgid:\t%d\t%d\n"
+                                           "NSpid:\t%d\t%d\n",
+                                           pid, pid, pid, inner, pid, inner));
+}
+
+static void add_thread(int pid, int tid)
+{
+    make_dir(arena_printf(&fake.arena, "%d/task/%d", pid, tid));
+}
+
+/* The helpers of these VMMs, "a b c". */
+static const char *find(const pid_t *vmms, size_t count)
+{
+    struct cg_pids pids = {0};
+    struct err e = ERR_INIT;
+    const char *text = "";
+    int r = kthreads_find(&fake.k, vmms, count, &fake.arena, &pids, &e);
+
+    cr_assert(r == 0 && e.code == 0, "kthreads_find: %d, %s", r, e.text);
+    for (size_t i = 0; i < pids.count; i++)
+        text = arena_printf(&fake.arena, "%s%s%d", text, i > 0 ? " " : "", (int)pids.items[i]);
+    return text;
+}
+
+static void expect_helpers(pid_t vmm, const char *want)
+{
+    const char *got = find(&vmm, 1);
+
+    cr_expect_str_eq(got, want, "input:    VMM %d\nexpected: %s\ngot:      %s", (int)vmm, want,
+                     got);
+}
+
+Test(kthreads_fake, by_name)
+{
+    static const pid_t both[] = {500, 600};
+
+    add_process(500, 500, 10, true);
+    add_process(600, 600, 10, true);
+    add_thread(500, 507);
+    add_kthread(30, "kworker/0:0-events", 1);
+    add_kthread(502, "kvm-pit/500", 12);
+    add_kthread(501, "kvm-nx-lpage-recovery-500", 12);
+    add_kthread(503, "vhost-507", 12); /* by a thread that is not the main one */
+    add_kthread(601, "vhost-600", 12);
+    add_kthread(602, "kvm-pit/600", 12);
+    add_kthread(700, "vhost-701", 12);
+    add_kthread(702, "kvm-pit/701", 12);
+    expect_helpers(500, "501 502 503");
+    expect_helpers(600, "601 602");
+    expect_helpers(500, "501 502 503");
+    expect_helpers(701, "");
+    cr_expect_str_eq(find(both, 2), "501 502 503 601 602");
+    cr_expect_str_eq(find(NULL, 0), "");
+    cr_expect_eq(fake.k.other_count, 1);
+    cr_expect_eq(fake.k.helper_count, 7);
+}
+
+/* Threads come and go between two calls; what was seen is not looked at again. */
+Test(kthreads_fake, over_time)
+{
+    add_process(500, 500, 10, true);
+    add_kthread(40, "kworker/0:0-events", 1);
+    expect_helpers(500, "");
+    add_kthread(502, "kvm-pit/500", 12);
+    add_kthread(501, "kthreadd", 12);        /* not yet named */
+    add_kthread(503, "kvm-nx-lpage-re", 12); /* not yet wholly named, or an old kernel */
+    expect_helpers(500, "502");
+    write_stat(501, "vhost-500", 12);
+    write_stat(503, "kvm-nx-lpage-recovery-500", 12);
+    write_stat(40, "vhost-500", 12);
+    expect_helpers(500, "501 502 503");
+    fake.children = "40 503 ";
+    write_children();
+    expect_helpers(500, "503");
+    cr_expect_eq(fake.k.helper_count, 1);
+    fake.children = "";
+    write_children();
+    expect_helpers(500, "");
+    cr_expect(fake.k.helper_count == 0 && fake.k.other_count == 0);
+    /* a listed thread that has ended */
+    fake.children = "9999 ";
+    write_children();
+    expect_helpers(500, "");
+    cr_expect(fake.k.helper_count == 0 && fake.k.other_count == 0);
+}
+
+/* A VMM whose process appears, or whose device is made, after its thread was seen. */
+Test(kthreads_fake, late_vmm)
+{
+    add_kthread(501, "vhost-500", 12);
+    expect_helpers(400, "");
+    add_process(500, 500, 10, true);
+    expect_helpers(500, "501");
+}
+
+/* What looks like a helper and has a program is a process that the kernel started. */
+Test(kthreads_fake, program)
+{
+    add_process(500, 500, 10, true);
+    add_kthread(501, "vhost-500", 12);
+    add_kthread(502, "kvm-pit/500", 12);
+    cr_assert(symlink("/usr/bin/evil", path_of("501/exe")) == 0);
+    expect_helpers(500, "502");
+}
+
+/* Every container's VMM is process 1 in its own view. */
+static void add_containers(void)
+{
+    add_process(500, 1, 10, true);
+    add_process(600, 1, 20, true);
+    add_process(650, 1, 21, false); /* a container without a VM */
+    add_process(700, 1, 30, true);
+    add_process(800, 8, 30, true);
+    add_kthread(501, "kvm-pit/1", 12);
+    add_kthread(601, "kvm-pit/1", 22);
+    add_kthread(701, "kvm-pit/1", 33);
+    add_kthread(801, "kvm-pit/8", 31);
+}
+
+static void expect_containers(void)
+{
+    expect_helpers(500, "501");
+    expect_helpers(600, "601");
+    expect_helpers(650, "");
+    expect_helpers(700, "701");
+    expect_helpers(800, "801");
+}
+
+Test(kthreads_fake, pid_namespaces)
+{
+    static const pid_t pod[] = {500, 650, 700};
+
+    add_containers();
+    expect_containers();
+    cr_expect_str_eq(find(pod, ARRAY_SIZE(pod)), "501 701");
+}
+
+/* The same with what KVM says of its VMs, without looking into every process. */
+Test(kthreads_fake, pid_namespaces_known_to_kvm)
+{
+    static const char *const vms[] = {"kvm",        "kvm/500-9", "kvm/604-9", "kvm/700-12",
+                                      "kvm/800-11", "kvm/9-9",   "kvm/700",   "kvm/x-9"};
+
+    add_containers();
+    for (size_t i = 0; i < ARRAY_SIZE(vms); i++)
+        make_dir(vms[i]);
+    /* a VM is known by the thread that made it */
+    add_process(604, 4, 20, false);
+    write_text("604/status", "Tgid:\t600\nPid:\t604\nNStgid:\t600\t1\n");
+    fake.k.kvm_dirfd = open(path_of("kvm"), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    cr_assert_geq(fake.k.kvm_dirfd, 0);
+    for (int i = 0; i < 2; i++) {
+        expect_containers();
+        /* ours holds one that the list does not name */
+        cr_assert_eq(rmdir(path_of("kvm/500-9")) == 0, i == 0);
+    }
+}
+
+/* Another VMM with our number in its namespace: in ours it is a process of its own. */
+Test(kthreads_fake, number_of_another)
+{
+    add_process(7, 7, 10, true);
+    add_process(500, 7, 20, true);
+    add_kthread(11, "kvm-pit/7", 12);
+    add_kthread(501, "kvm-pit/7", 22);
+    expect_helpers(7, "11");
+    expect_helpers(500, "501");
+}
+
+/* A new timer changes nothing about those that are there. */
+Test(kthreads_fake, new_timer)
+{
+    add_process(500, 1, 10, true);
+    expect_helpers(500, "");
+    add_kthread(501, "kvm-pit/1", 12);
+    expect_helpers(500, "501");
+    add_process(600, 1, 20, true);
+    expect_helpers(500, "501");
+    add_kthread(601, "kvm-pit/1", 22);
+    expect_helpers(500, "501");
+    expect_helpers(600, "601");
+}
+
+/* Without CONFIG_PROC_CHILDREN every process is in the list. */
+Test(kthreads_fake, no_list_of_children)
+{
+    add_containers();
+    add_kthread(503, "vhost-500", 12);
+    cr_assert_eq(unlink(path_of("2/task/2/children")), 0);
+    make_dir("self");
+    expect_helpers(500, "501 503");
+    expect_helpers(700, "701");
+}
+
+Test(kthreads_fake, many)
+{
+    add_process(500, 500, 10, true);
+    for (int i = 0; i < 300; i++)
+        add_kthread(1000 + 7 * i, i % 3 ? "kworker/1:1" : "vhost-501", 5);
+    add_kthread(999, "vhost-500", 5);
+    add_kthread(4000, "vhost-500", 5);
+    for (int i = 0; i < 3; i++)
+        expect_helpers(500, "999 4000");
+    cr_expect_eq(fake.k.other_count, 200);
+    cr_expect_eq(fake.k.helper_count, 102);
+}
+
+/* Another process 2 than kthreadd: we see no kernel thread, and look no further. */
+Test(kthreads_fake, not_the_initial_namespace)
+{
+    add_process(500, 500, 10, true);
+    add_kthread(501, "vhost-500", 12);
+    write_text("2/comm", "sh\n");
+    expect_helpers(500, "");
+    write_text("2/comm", "kthreadd\n");
+    expect_helpers(500, "");
+    kthreads_free(&fake.k);
+    expect_helpers(500, "501");
+    cr_assert_eq(unlink(path_of("2/comm")), 0);
+    kthreads_free(&fake.k);
+    expect_helpers(500, "");
+}
+
+Test(kthreads_fake, unreadable)
+{
+    struct cg_pids pids;
+    struct err e = ERR_INIT;
+
+    cr_assert(unlink(path_of("2/task/2/children")) == 0);
+    make_dir("2/task/2/children");
+    cr_expect_eq(kthreads_find(&fake.k, NULL, 0, &fake.arena, &pids, &e), -EISDIR);
+    cr_expect(strstr(e.text, "EISDIR"), "got: %s", e.text);
+}
+
+/* --- placing: a process of the test's own stands for the kernel thread --- */
+
+struct place {
+    struct cg_controller overhead;
+    pid_t pid;
+};
+
+static void begin_place(struct place *p)
+{
+    kit_start();
+    kit_need_host();
+    p->overhead = kit_create(&kit_host, NULL, kit_base, NULL, false, &kit_no_limits);
+    p->pid = kit_start_child();
+    add_process(500, 500, 10, true);
+    add_kthread(p->pid, "vhost-500", 12);
+}
+
+static int place(struct place *p, pid_t vmm, struct err *e)
+{
+    return kthreads_place(&fake.k, &p->overhead, &vmm, 1, e);
+}
+
+Test(kthreads_fake, places)
+{
+    struct err e = ERR_INIT;
+    struct place p;
+
+    begin_place(&p);
+    cr_expect_eq(place(&p, 400, &e), 0);
+    cr_expect_eq(cg_holds(&p.overhead, p.pid), 0);
+    cr_expect_eq(place(&p, 500, &e), 1, "%s", e.text);
+    cr_expect_eq(cg_holds(&p.overhead, p.pid), 1);
+    cr_expect_eq(place(&p, 500, &e), 0);
+    cr_expect_eq(e.code, 0);
+    cg_close(&p.overhead);
+}
+
+/* The thread ended after it was seen, and its pid went to another one. */
+Test(kthreads_fake, does_not_place_a_successor)
+{
+    struct err e = ERR_INIT;
+    struct place p;
+
+    begin_place(&p);
+    expect_helpers(500, num("%", p.pid));
+    write_stat(p.pid, "vhost-500", 13);
+    cr_expect_eq(place(&p, 500, &e), 0);
+    write_stat(p.pid, "vhost-501", 12);
+    cr_expect_eq(place(&p, 500, &e), 0);
+    cr_expect_eq(cg_holds(&p.overhead, p.pid), 0);
+    write_stat(p.pid, "vhost-500", 12);
+    cr_expect_eq(place(&p, 500, &e), 1);
+    cg_close(&p.overhead);
+}
+
+Test(kthreads_fake, ended)
+{
+    struct err e = ERR_INIT;
+    struct place p;
+
+    begin_place(&p);
+    kit_end_child(p.pid);
+    cr_expect_eq(place(&p, 500, &e), 0);
+    cr_expect_eq(e.code, 0);
+    cg_close(&p.overhead);
+}
+
+/* A thread that the kernel does not let go is an error once, and no hindrance for the others. */
+Test(kthreads_fake, refused)
+{
+    struct err e = ERR_INIT;
+    struct place p;
+
+    begin_place(&p);
+    cg_close(&p.overhead);
+    cr_assert_eq(cg_load(&p.overhead, NULL), 0);
+    for (size_t i = 0; i < kit_host.count; i++) { /* a directory without cgroup.procs */
+        fd_close(&p.overhead.fds[i]);
+        p.overhead.fds[i] = open(fake.top, O_PATH | O_CLOEXEC);
+    }
+    cr_expect_lt(place(&p, 500, &e), 0);
+    cr_expect_neq(e.code, 0);
+    err_reset(&e);
+    cr_expect_eq(place(&p, 500, &e), 0);
+    cr_expect_eq(e.code, 0);
+    cg_close(&p.overhead);
+}
+
+/* --- this host, which is only looked at --- */
+
+static struct kthreads begin_host(void)
+{
+    char comm[80];
+
+    if (io_read_at(AT_FDCWD, "/proc/2/comm", comm, sizeof comm) < 0 || !str_eq(comm, "kthreadd"))
+        cr_skip_test("no kernel threads in this pid namespace");
+    return (struct kthreads){.proc_fd = open("/proc", O_PATH | O_CLOEXEC),
+                             .kvm_dirfd = vcpu_kvm_open()};
+}
+
+static void end_host(struct kthreads *k)
+{
+    kthreads_free(k);
+    close(k->proc_fd);
+    fd_close(&k->kvm_dirfd);
+}
+
+Test(kthreads_host, lists_kernel_threads)
+{
+    autoarena a = ARENA_INIT;
+    struct kthreads k = begin_host();
+    const pid_t own = getpid();
+    struct cg_pids pids;
+
+    cr_assert_eq(kthreads_find(&k, &own, 1, &a, &pids, NULL), 0);
+    cr_expect_eq(pids.count, 0, "this process has no VM");
+    cr_expect_gt(k.other_count, 5);
+    for (size_t i = 0; i < k.other_count; i++) {
+        char target[8];
+
+        cr_expect(i == 0 || k.others[i - 1] < k.others[i]);
+        cr_expect_lt(readlink(arena_printf(&a, "/proc/%d/exe", (int)k.others[i]), target, 8), 0,
+                     "%d has a program", (int)k.others[i]);
+    }
+    end_host(&k);
+}
+
+/* A VM with a timer, made by this process. 0; -errno there is no KVM that can. */
+static int make_vm(int *ret_kvm, int *ret_vm)
+{
+    struct kvm_pit_config config = {0};
+
+    *ret_vm = FD_NONE;
+    *ret_kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    if (*ret_kvm < 0)
+        return -errno;
+    *ret_vm = ioctl(*ret_kvm, KVM_CREATE_VM, 0);
+    if (*ret_vm < 0 || ioctl(*ret_vm, KVM_CREATE_IRQCHIP, 0) < 0 ||
+        ioctl(*ret_vm, KVM_CREATE_PIT2, &config) < 0)
+        return -errno;
+    return 0;
+}
+
+/* The threads that the kernel made for the VM of @vmm are found, and there is a timer's among
+ * them with this number. */
+static void expect_timer(struct kthreads *k, pid_t vmm, pid_t number)
+{
+    autoarena a = ARENA_INIT;
+    struct cg_pids pids;
+    unsigned timers = 0;
+
+    cr_assert_eq(kthreads_find(k, &vmm, 1, &a, &pids, NULL), 0);
+    for (size_t i = 0; i < pids.count; i++) {
+        char comm[80];
+        const char *name = arena_printf(&a, "/proc/%d/comm", (int)pids.items[i]);
+
+        cr_assert_geq(io_read_at(AT_FDCWD, name, comm, sizeof comm), 0);
+        timers += str_eq(comm, arena_printf(&a, "kvm-pit/%d", (int)number));
+    }
+    cr_expect_eq(timers, 1, "VMM %d: %zu helpers, %u timers", (int)vmm, pids.count, timers);
+}
+
+Test(kthreads_host, finds_the_timer_of_a_vm)
+{
+    struct kthreads k = begin_host();
+    int kvm, vm, r = make_vm(&kvm, &vm);
+
+    if (r == 0)
+        expect_timer(&k, getpid(), getpid());
+    /* the same without what KVM says */
+    fd_close(&k.kvm_dirfd);
+    kthreads_free(&k);
+    if (r == 0)
+        expect_timer(&k, getpid(), getpid());
+    end_host(&k);
+    fd_close(&vm);
+    fd_close(&kvm);
+    if (r < 0)
+        cr_skip_test("no VM with a timer can be made here: %s", strerrorname_np(-r));
+}
+
+/* A VMM that is process 1 of a pid namespace of its own, as in a container. -errno: no VM. */
+static int start_container(pid_t *ret)
+{
+    int channel[2], r = -EPIPE;
+
+    cr_assert_eq(pipe2(channel, O_CLOEXEC), 0);
+    *ret = (pid_t)syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, NULL, NULL, NULL, 0);
+    if (*ret == 0) {
+        int kvm, vm, made = make_vm(&kvm, &vm);
+
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (write(channel[1], &made, sizeof made) != sizeof made)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    close(channel[1]);
+    if (*ret < 0)
+        r = -errno;
+    else if (read(channel[0], &r, sizeof r) < 0)
+        r = -errno;
+    close(channel[0]);
+    return r;
+}
+
+/* The kernel names a timer by the VMM's id in the VMM's own namespace: all are kvm-pit/1. */
+Test(kthreads_host, finds_the_timers_of_containers)
+{
+    struct kthreads k = begin_host();
+    pid_t vmms[3] = {0};
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(vmms); i++) {
+        r = start_container(&vmms[i]);
+        io_sleep_ms(30); /* start times are counted in 10 ms */
+    }
+    for (int round = 0; r == 0 && round < 2; round++) {
+        for (size_t i = 0; i < ARRAY_SIZE(vmms); i++)
+            expect_timer(&k, vmms[i], 1);
+        fd_close(&k.kvm_dirfd); /* the same without what KVM says */
+        kthreads_free(&k);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(vmms); i++) {
+        if (vmms[i] > 0) {
+            kill(vmms[i], SIGKILL);
+            waitpid(vmms[i], NULL, 0);
+        }
+    }
+    end_host(&k);
+    if (r < 0)
+        cr_skip_test("no VM with a timer in a pid namespace: %s", strerrorname_np(-r));
+}

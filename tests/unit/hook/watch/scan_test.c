@@ -1,0 +1,891 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* One pass of the watcher, against this host's cgroups and a process with named threads. */
+
+#include "hook/watch/scan.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/str.h"
+#include "hook/sandbox/sandbox.h"
+#include "tests/unit/kit/cgroup_kit.h"
+#include "tests/unit/kit/files_kit.h"
+#include "tests/unit/kit/process_kit.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+
+/* --- a process whose threads do as they are told --- */
+
+#define MAX_THREADS 12
+
+enum order { ORDER_NONE, ORDER_RENAME, ORDER_SPAWN, ORDER_EXIT, ORDER_CHURN };
+
+struct slot {
+    _Atomic int order;
+    _Atomic pid_t tid;
+    int spawn; /* ORDER_SPAWN: the slot of the new thread */
+    char name[16];
+};
+
+/* Shared memory. Slot 0 is the main thread. */
+struct vmm {
+    struct slot slots[MAX_THREADS];
+};
+
+static struct vmm *shared;
+
+static void *live(void *data);
+
+static void spawn(struct slot *slot)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, live, slot) != 0)
+        _exit(1);
+    pthread_detach(thread);
+}
+
+static void *come_and_go(void *data)
+{
+    prctl(PR_SET_NAME, data);
+    return NULL;
+}
+
+/* Threads, vCPUs and others, that end while they are looked at. */
+static void churn(const struct slot *slot)
+{
+    char vcpu[] = "CPU 99/TCG", other[] = "fleeting";
+
+    while (slot->order == ORDER_CHURN) {
+        pthread_t threads[4];
+
+        for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+            if (pthread_create(&threads[i], NULL, come_and_go, i % 2 ? vcpu : other) != 0)
+                _exit(1);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+            pthread_join(threads[i], NULL);
+    }
+}
+
+static void *live(void *data)
+{
+    struct slot *slot = data;
+
+    prctl(PR_SET_NAME, slot->name);
+    slot->tid = gettid();
+    for (;;) {
+        switch (slot->order) {
+        case ORDER_RENAME:
+            prctl(PR_SET_NAME, slot->name);
+            break;
+        case ORDER_SPAWN:
+            spawn(&shared->slots[slot->spawn]);
+            break;
+        case ORDER_CHURN:
+            churn(slot);
+            continue;
+        case ORDER_EXIT:
+            slot->order = ORDER_NONE;
+            return NULL;
+        default:
+            io_sleep_ms(1);
+            continue;
+        }
+        slot->order = ORDER_NONE;
+    }
+}
+
+static void give(int index, enum order order)
+{
+    shared->slots[index].order = order;
+    while (order != ORDER_CHURN && shared->slots[index].order != ORDER_NONE)
+        io_sleep_ms(1);
+}
+
+static void rename_thread(int index, const char *name)
+{
+    snprintf(shared->slots[index].name, sizeof shared->slots[index].name, "%s", name);
+    give(index, ORDER_RENAME);
+}
+
+/* A thread that is born by the thread @from, and so in its cgroups. */
+static void add_thread(int from, int index, const char *name)
+{
+    struct slot *slot = &shared->slots[index];
+
+    snprintf(slot->name, sizeof slot->name, "%s", name);
+    slot->tid = 0;
+    shared->slots[from].spawn = index;
+    give(from, ORDER_SPAWN);
+    while (slot->tid == 0)
+        io_sleep_ms(1);
+}
+
+static bool has_ended(pid_t tid)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d", (int)tid);
+    return access(path, F_OK) < 0;
+}
+
+static void end_thread(int index)
+{
+    pid_t tid = shared->slots[index].tid;
+
+    give(index, ORDER_EXIT);
+    while (!has_ended(tid))
+        io_sleep_ms(1);
+}
+
+static pid_t tid_of(int index)
+{
+    return shared->slots[index].tid;
+}
+
+static pid_t start_process(const char *name)
+{
+    pid_t pid;
+
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(shared, MAP_FAILED);
+    snprintf(shared->slots[0].name, sizeof shared->slots[0].name, "%s", name);
+    pid = kit_fork();
+    if (pid == 0) {
+        live(&shared->slots[0]);
+        _exit(0);
+    }
+    while (shared->slots[0].tid == 0)
+        io_sleep_ms(1);
+    return pid;
+}
+
+/* --- a sandbox of the test's own --- */
+
+static struct fixture {
+    struct record record;
+    struct sandbox sandbox;
+    struct settings settings;
+    struct scan scan;
+    pid_t vmm;
+} f;
+
+static void begin(void)
+{
+    f = (struct fixture){.settings = {.prefix = "kata_"}};
+    kit_start();
+}
+
+static void end(void)
+{
+    if (f.record.sandbox_path) {
+        sandbox_close(&f.sandbox);
+        scan_free(&f.scan);
+    }
+    kit_finish();
+}
+
+TestSuite(scan, .init = begin, .fini = end);
+
+static void make_sandbox(void)
+{
+    const bool v2 = kit_host.mode == CG_MODE_V2;
+    struct err e = ERR_INIT;
+
+    f.record.sandbox_path = kit_sub("sandbox");
+    f.record.vcpu_path = v2 ? kit_sub("sandbox/sandbox") : f.record.sandbox_path;
+    f.record.overhead_path = kit_sub(v2 ? "sandbox/overhead" : "overhead");
+    sandbox_init(&f.sandbox, &kit_host, NULL, &f.record);
+    if (kit_put_new(&f.sandbox.vcpu, &kit_no_limits, NULL, &e) < 0 ||
+        kit_put_new(&f.sandbox.overhead, &kit_no_limits, NULL, &e) < 0)
+        cr_skip_test("%s", e.text);
+    f.scan = (struct scan){.sandbox = &f.sandbox, .settings = &f.settings, .kvm_dirfd = FD_NONE};
+}
+
+/* Every test begins with it: the process, placed where setup places it. */
+static void start(const char *name)
+{
+    struct err e = ERR_INIT;
+
+    kit_need_host();
+    make_sandbox();
+    f.vmm = start_process(name);
+    cr_assert_eq(cg_add_process(&f.sandbox.overhead, f.vmm, &e), 0, "%s", e.text);
+}
+
+/*
+ * Where the kernel says that a thread is. In every v1 hierarchy that has our cgroups it must be the
+ * same; a cgroup2 mount beside them holds whole processes and is not asked.
+ */
+static const char *place_of(pid_t tid)
+{
+    unsigned sandbox = 0, overhead = 0, elsewhere = 0;
+
+    for (size_t i = 0; i < kit_host.count; i++) {
+        const struct cg_hierarchy *h = &kit_host.hierarchies[i];
+        const char *place = kit_where(h, tid);
+
+        if (h->v2 != (kit_host.mode == CG_MODE_V2))
+            continue;
+        if (str_eq(place, kit_seen_as(h, f.record.vcpu_path)))
+            sandbox++;
+        else if (str_eq(place, kit_seen_as(h, f.record.overhead_path)))
+            overhead++;
+        else
+            elsewhere++;
+    }
+    return sandbox && !overhead && !elsewhere   ? "sandbox"
+           : overhead && !sandbox && !elsewhere ? "overhead"
+           : !sandbox && !overhead              ? "elsewhere"
+                                                : "in several places";
+}
+
+static void expect_place(int index, const char *want)
+{
+    const char *got = place_of(tid_of(index));
+
+    cr_expect_str_eq(got, want, "input:    thread %d \"%s\"\nexpected: %s\ngot:      %s", index,
+                     shared->slots[index].name, want, got);
+}
+
+static struct scan_result pass_of(enum scan_depth depth)
+{
+    struct scan_result ret = {0};
+    struct err e = ERR_INIT;
+    int r = scan_pass(&f.scan, depth, &ret, &e);
+
+    cr_assert(r == 0 && e.code == 0, "scan_pass: %d, %s", r, e.text);
+    return ret;
+}
+
+static struct scan_result pass(void)
+{
+    return pass_of(SCAN_CHANGES);
+}
+
+static void expect_pass(const struct scan_result *got, size_t threads, size_t overhead_threads,
+                        size_t vcpus, size_t placed)
+{
+    cr_expect(got->threads == threads && got->overhead_threads == overhead_threads &&
+                  got->vcpus == vcpus && got->placed == placed,
+              "expected: %zu threads, %zu of them in the overhead, %zu vCPUs, %zu placed\n"
+              "got:      %zu threads, %zu of them in the overhead, %zu vCPUs, %zu placed",
+              threads, overhead_threads, vcpus, placed, got->threads, got->overhead_threads,
+              got->vcpus, got->placed);
+}
+
+/* --- placing --- */
+
+static const struct {
+    const char *name, *place;
+} threads[] = {
+    {"qemu-system-x86", "overhead"}, /* the main thread */
+    {"CPU 0/TCG", "sandbox"},
+    {"CPU 1/KVM", "sandbox"},
+    {"worker", "overhead"},
+    {"vcpu7", "sandbox"},
+    {"vcpu", "overhead"},
+    {"IO mon_iothread", "overhead"},
+    {"fc_vcpu 2", "sandbox"},
+    {"CPU x/KVM", "overhead"},
+};
+
+static void start_all_threads(void)
+{
+    start(threads[0].name);
+    for (int i = 1; i < (int)ARRAY_SIZE(threads); i++)
+        add_thread(0, i, threads[i].name);
+}
+
+Test(scan, places_by_name)
+{
+    const size_t count = ARRAY_SIZE(threads), vcpus = 4;
+    struct scan_result got;
+
+    start_all_threads();
+    for (int i = 0; i < (int)count; i++)
+        expect_place(i, "overhead");
+    got = pass();
+    expect_pass(&got, count, count, vcpus, vcpus);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < (int)count; i++)
+            expect_place(i, threads[i].place);
+        got = pass();
+        expect_pass(&got, count, count - vcpus, vcpus, vcpus);
+    }
+    cr_expect_not(f.scan.constrained);
+}
+
+Test(scan, empty)
+{
+    struct scan_result got;
+
+    kit_need_host();
+    make_sandbox();
+    got = pass();
+    expect_pass(&got, 0, 0, 0, 0);
+}
+
+/* A vCPU thread's children are born in the sandbox cgroup: workers go back, vCPUs stay. */
+Test(scan, born_inside)
+{
+    struct scan_result got;
+
+    start("vmm");
+    add_thread(0, 1, "CPU 0/TCG");
+    pass();
+    expect_place(1, "sandbox");
+    add_thread(1, 2, "worker");
+    add_thread(1, 3, "CPU 1/TCG");
+    expect_place(2, "sandbox");
+    expect_place(3, "sandbox");
+    got = pass();
+    expect_pass(&got, 4, 1, 2, 2);
+    expect_place(0, "overhead");
+    expect_place(1, "sandbox");
+    expect_place(2, "overhead");
+    expect_place(3, "sandbox");
+}
+
+/* QEMU names a thread after it has started it. */
+Test(scan, renamed)
+{
+    struct scan_result got;
+
+    start("vmm");
+    add_thread(0, 1, "vmm");
+    add_thread(0, 2, "vmm");
+    got = pass();
+    expect_pass(&got, 3, 3, 0, 0);
+    rename_thread(1, "CPU 0/TCG");
+    got = pass();
+    expect_pass(&got, 3, 3, 1, 1);
+    expect_place(1, "sandbox");
+    expect_place(2, "overhead");
+    rename_thread(1, "retired");
+    rename_thread(2, "CPU 0/TCG");
+    /* While it is young: it may have had the name of the thread that started it. */
+    got = pass_of(SCAN_ALL);
+    expect_pass(&got, 3, 2, 1, 1);
+    expect_place(1, "overhead");
+    expect_place(2, "sandbox");
+    /* Later a vCPU that takes another name is one all the same. */
+    for (size_t i = 0; i < f.scan.count; i++)
+        f.scan.threads[i].seen_us -= 3000000;
+    rename_thread(2, "hidden");
+    got = pass_of(SCAN_ALL);
+    expect_pass(&got, 3, 2, 1, 1);
+    expect_place(2, "sandbox");
+}
+
+/* A directory as KVM makes it in debugfs: a VM made by @creator, whose vCPU 0 is @tid. */
+static int fake_kvm(char top[static 32], pid_t creator, pid_t tid)
+{
+    char path[64], text[16];
+    autofd vm = FD_NONE, file = FD_NONE;
+    int fd;
+
+    snprintf(top, 32, "/tmp/osc-unit-scan-XXXXXX");
+    kit_make_dir(top);
+    fd = open(top, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    snprintf(path, sizeof path, "%d-2/vcpu0", (int)creator);
+    vm = io_mkdirs(fd, path, 0700);
+    file = openat(vm, "pid", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    snprintf(text, sizeof text, "%d\n", (int)tid);
+    cr_assert_eq(write(file, text, strlen(text)), (ssize_t)strlen(text));
+    return fd;
+}
+
+/* A process that lives somewhere else, or did. */
+static pid_t stranger(bool alive)
+{
+    pid_t pid = kit_start_child();
+
+    if (!alive)
+        kit_end_child(pid);
+    return pid;
+}
+
+/* What KVM says counts whatever the thread's name; but who made the VM decides when it is asked. */
+static void check_kvm(pid_t creator, enum scan_depth depth, bool every_vm, bool found)
+{
+    char top[32];
+    struct scan_result got;
+    autofd fd = fake_kvm(top, creator, tid_of(2));
+
+    f.scan.kvm_dirfd = fd;
+    f.scan.every_vm = every_vm;
+    got = pass_of(depth);
+    f.scan.kvm_dirfd = FD_NONE;
+    kit_remove_tree(top);
+    cr_expect_eq(got.vcpus, found, "made by %d, depth %d, every %d: expected %d vCPUs, got %zu",
+                 (int)creator, depth, every_vm, found, got.vcpus);
+    expect_place(0, "overhead");
+    expect_place(1, "overhead");
+    expect_place(2, found ? "sandbox" : "overhead");
+}
+
+static void start_for_kvm(void)
+{
+    start("vmm");
+    add_thread(0, 1, "a");
+    add_thread(0, 2, "b");
+}
+
+Test(scan, kvm_of_own_process)
+{
+    start_for_kvm();
+    check_kvm(f.vmm, SCAN_CHANGES, false, true);
+}
+
+Test(scan, kvm_of_dead_process)
+{
+    start_for_kvm();
+    check_kvm(stranger(false), SCAN_CHANGES, false, true);
+}
+
+Test(scan, kvm_of_stranger)
+{
+    pid_t pid;
+
+    start_for_kvm();
+    pid = stranger(true);
+    check_kvm(pid, SCAN_CHANGES, false, false);
+    check_kvm(pid, SCAN_CHANGES, true, true);
+    kit_end_child(pid);
+}
+
+Test(scan, kvm_of_stranger_found_by_all)
+{
+    pid_t pid;
+
+    start_for_kvm();
+    pid = stranger(true);
+    check_kvm(pid, SCAN_CHANGES, false, false);
+    check_kvm(pid, SCAN_ALL, false, true);
+    kit_end_child(pid);
+}
+
+/* Whatever its name: the configuration says so. */
+Test(scan, configured_pattern)
+{
+    static char pattern[] = "guest %u";
+    static char *patterns[] = {pattern};
+    struct scan_result got;
+
+    start("vmm");
+    add_thread(0, 1, "guest 0");
+    got = pass();
+    expect_pass(&got, 2, 2, 0, 0);
+    f.settings.vcpu_thread_patterns = (struct json_list){patterns, 1};
+    got = pass();
+    expect_pass(&got, 2, 2, 1, 1);
+    expect_place(1, "sandbox");
+}
+
+/* The watcher lives in the overhead cgroup, a placeholder in the sandbox cgroup: neither is counted
+ * or moved. */
+static void check_self(size_t slot)
+{
+    struct scan_result got;
+
+    start("CPU 0/TCG");
+    add_thread(0, 1, "CPU 1/TCG");
+    f.scan.own[slot] = f.vmm;
+    got = pass();
+    expect_pass(&got, 1, 1, 1, 1);
+    expect_place(0, "overhead");
+    expect_place(1, "sandbox");
+    f.scan.own[slot] = 0;
+    got = pass();
+    expect_pass(&got, 2, 1, 2, 2);
+    expect_place(0, "sandbox");
+}
+
+Test(scan, watcher_is_left_alone)
+{
+    check_self(0);
+}
+
+Test(scan, placeholder_is_left_alone)
+{
+    check_self(1);
+}
+
+/* In its usual place, where it would be sent to the overhead. */
+Test(scan, placeholder_stays_in_the_sandbox)
+{
+    struct scan_result got;
+    struct err e = ERR_INIT;
+
+    start("osc-hold");
+    cr_assert_eq(cg_add_process(&f.sandbox.vcpu, f.vmm, &e), 0, "%s", e.text);
+    f.scan.own[1] = f.vmm;
+    for (int i = 0; i < 2; i++) {
+        got = pass();
+        expect_pass(&got, 0, 0, 0, 0);
+        expect_place(0, "sandbox");
+    }
+    f.scan.own[1] = 0;
+    got = pass();
+    expect_pass(&got, 1, 0, 0, 0);
+    expect_place(0, "overhead");
+}
+
+/* --- threads that end --- */
+
+Test(scan, threads_that_end_meanwhile)
+{
+    start("vmm");
+    add_thread(0, 1, "CPU 0/TCG");
+    add_thread(0, 2, "vmm");
+    add_thread(0, 3, "vmm");
+    /* one that makes threads in the overhead, one in the sandbox */
+    give(2, ORDER_CHURN);
+    rename_thread(3, "CPU 1/TCG");
+    pass();
+    give(3, ORDER_CHURN);
+    for (int i = 0; i < 300; i++) {
+        struct scan_result got = pass();
+
+        cr_assert(got.threads >= 4 && got.vcpus >= 2 && got.placed >= 2 && got.placed <= got.vcpus,
+                  "pass %d: %zu threads, %zu vCPUs, %zu placed", i, got.threads, got.vcpus,
+                  got.placed);
+    }
+    shared->slots[2].order = ORDER_NONE;
+    shared->slots[3].order = ORDER_NONE;
+    expect_place(0, "overhead");
+    expect_place(1, "sandbox");
+    expect_place(2, "overhead");
+    expect_place(3, "sandbox");
+}
+
+Test(scan, ended)
+{
+    struct scan_result got;
+
+    start_all_threads();
+    got = pass();
+    end_thread(1);
+    got = pass();
+    expect_pass(&got, ARRAY_SIZE(threads) - 1, 5, 3, 3);
+    kit_end_child(f.vmm);
+    f.vmm = 0;
+    got = pass();
+    expect_pass(&got, 0, 0, 0, 0);
+}
+
+/* --- a number that says whether anything changed --- */
+
+Test(scan, print)
+{
+    uint64_t before, after;
+
+    start_all_threads();
+    pass(); /* it moves threads, and they are seen in another order then */
+    before = pass().print;
+    for (int i = 0; i < 3; i++) {
+        after = pass().print;
+        cr_expect_eq(after, before, "nothing changed, but the print did");
+    }
+    rename_thread(3, "worker2");
+    after = pass().print;
+    cr_expect_neq(after, before, "a thread was renamed");
+    rename_thread(3, threads[3].name);
+    after = pass().print;
+    cr_expect_eq(after, before, "it got its old name back");
+    add_thread(0, 10, "late");
+    after = pass().print;
+    cr_expect_neq(after, before, "a thread came");
+    end_thread(10);
+    after = pass().print;
+    cr_expect_eq(after, before, "it has ended again");
+    /* in the sandbox cgroup, too */
+    rename_thread(1, "CPU 8/TCG");
+    after = pass_of(SCAN_ALL).print;
+    cr_expect_neq(after, before, "a vCPU was renamed");
+    rename_thread(1, threads[1].name);
+    end_thread(7);
+    after = pass().print;
+    cr_expect_neq(after, before, "a vCPU ended");
+}
+
+/* --- passes that do less --- */
+
+Test(scan, quick)
+{
+    struct scan_result got;
+
+    start("CPU 0/TCG");
+    add_thread(0, 1, "CPU 1/TCG");
+    add_thread(0, 2, "worker");
+    pass();
+    got = pass_of(SCAN_QUICK);
+    cr_expect(got.quick, "nothing changed, but more than one list was read");
+    expect_pass(&got, 3, 1, 2, 2);
+    add_thread(2, 3, "CPU 2/TCG");
+    got = pass_of(SCAN_QUICK);
+    cr_expect_not(got.quick, "a thread came, but nobody looked");
+    expect_pass(&got, 4, 2, 3, 3);
+    expect_place(3, "sandbox");
+    got = pass_of(SCAN_QUICK);
+    cr_expect(got.quick, "what the pass before has moved counts as a change");
+    end_thread(2);
+    got = pass_of(SCAN_QUICK);
+    cr_expect_not(got.quick, "a thread went, but nobody looked");
+    expect_pass(&got, 3, 0, 3, 3);
+}
+
+/* What happens inside the sandbox cgroup is for a thorough pass. */
+Test(scan, quick_misses_the_sandbox)
+{
+    struct scan_result got;
+
+    start("vmm");
+    add_thread(0, 1, "CPU 0/TCG");
+    pass();
+    add_thread(1, 2, "worker");
+    got = pass_of(SCAN_QUICK);
+    cr_expect(got.quick);
+    expect_place(2, "sandbox");
+    got = pass_of(SCAN_ALL);
+    expect_pass(&got, 3, 1, 1, 1);
+    expect_place(2, "overhead");
+}
+
+Test(scan, look_moves_nothing)
+{
+    struct scan_result got;
+
+    start("vmm");
+    add_thread(0, 1, "CPU 0/TCG");
+    got = pass_of(SCAN_LOOK);
+    expect_pass(&got, 2, 2, 1, 0);
+    expect_place(1, "overhead");
+    pass();
+    got = pass_of(SCAN_LOOK);
+    expect_pass(&got, 2, 1, 1, 1);
+    cr_expect_eq(f.scan.count, 2);
+}
+
+/* Whoever is not the watcher must not set free what the watcher has constrained. */
+Test(scan, cautious)
+{
+    struct scan_result got;
+
+    start("payload");
+    add_thread(0, 1, "worker");
+    cr_assert_eq(cg_add_process(&f.sandbox.vcpu, f.vmm, NULL), 0);
+    f.scan.cautious = true;
+    got = pass_of(SCAN_ALL);
+    expect_pass(&got, 2, 0, 0, 0);
+    expect_place(0, "sandbox");
+    expect_place(1, "sandbox");
+    add_thread(0, 2, "CPU 0/TCG");
+    got = pass_of(SCAN_ALL);
+    expect_pass(&got, 3, 0, 1, 1);
+    expect_place(0, "overhead");
+    expect_place(1, "overhead");
+    expect_place(2, "sandbox");
+}
+
+/* --- what another source says --- */
+
+Test(scan, told)
+{
+    struct vcpu_kvm_thread item = {.index = 5};
+    const struct vcpu_kvm told = {&item, 1};
+    struct scan_result got;
+    size_t found = 0;
+
+    start("vmm");
+    add_thread(0, 1, "secret");
+    pass();
+    item.tid = shared->slots[1].tid;
+    f.scan.told = &told;
+    got = pass();
+    expect_pass(&got, 2, 2, 1, 1);
+    expect_place(1, "sandbox");
+    for (size_t i = 0; i < f.scan.count; i++) {
+        const struct scan_thread *t = &f.scan.threads[i];
+
+        if (t->tid != item.tid)
+            continue;
+        found++;
+        cr_expect_eq(t->source, VCPU_QMP);
+        cr_expect_eq(t->index, 5);
+        cr_expect(t->inside && t->placed_us >= t->seen_us && t->seen_us > 0);
+    }
+    cr_expect_eq(found, 1);
+}
+
+/* --- everything was constrained --- */
+
+static void constrain(void)
+{
+    struct err e = ERR_INIT;
+
+    cr_assert_eq(cg_add_process(&f.sandbox.vcpu, f.vmm, &e), 0, "%s", e.text);
+    f.scan.constrained = true;
+}
+
+/* The hierarchy of the cgroup2 mount beside v1 ones; NULL where there is none. */
+static const struct cg_hierarchy *unified(void)
+{
+    for (size_t i = 0; i < kit_host.count && kit_host.mode == CG_MODE_HYBRID; i++) {
+        if (kit_host.hierarchies[i].v2)
+            return &kit_host.hierarchies[i];
+    }
+    return NULL;
+}
+
+Test(scan, constrained_without_vcpus)
+{
+    struct scan_result got;
+
+    start("vmm");
+    add_thread(0, 1, "worker");
+    constrain();
+    for (int i = 0; i < 2; i++) {
+        got = pass();
+        expect_pass(&got, 2, 0, 0, 0);
+        expect_place(0, "sandbox");
+        expect_place(1, "sandbox");
+        cr_expect(f.scan.constrained, "nothing has released it");
+    }
+}
+
+/* vCPUs turn up late: the split is made. */
+Test(scan, constrained_and_released)
+{
+    const struct cg_hierarchy *h = NULL;
+    struct scan_result got;
+
+    start("vmm");
+    add_thread(0, 1, "worker");
+    add_thread(0, 2, "worker");
+    constrain();
+    rename_thread(2, "CPU 0/TCG");
+    got = pass();
+    expect_pass(&got, 3, 0, 1, 1);
+    cr_expect_not(f.scan.constrained);
+    for (int i = 0; i < 2; i++) {
+        expect_place(0, "overhead");
+        expect_place(1, "overhead");
+        expect_place(2, "sandbox");
+        got = pass();
+        expect_pass(&got, 3, 2, 1, 1);
+    }
+    h = unified();
+    if (h)
+        cr_expect_str_eq(kit_where(h, f.vmm), kit_seen_as(h, f.record.overhead_path),
+                         "where only processes can be placed: %s", kit_where(h, f.vmm));
+}
+
+/* Born in the overhead after the constraint: a vCPU there releases, too. */
+Test(scan, constrained_and_released_from_the_overhead)
+{
+    struct scan_result got;
+    struct err e = ERR_INIT;
+
+    start("vmm");
+    add_thread(0, 1, "worker");
+    add_thread(0, 2, "CPU 0/TCG");
+    constrain();
+    cr_assert_eq(cg_add_thread(&f.sandbox.overhead, tid_of(2), &e), 0, "%s", e.text);
+    got = pass();
+    expect_pass(&got, 3, 1, 1, 1);
+    cr_expect_not(f.scan.constrained);
+    expect_place(0, "overhead");
+    expect_place(1, "overhead");
+    expect_place(2, "sandbox");
+}
+
+static void check_release(size_t slot)
+{
+    struct vmm *first;
+    struct err e = ERR_INIT;
+    pid_t other;
+
+    start("vmm");
+    first = shared;
+    other = start_process("CPU 0/TCG");
+    constrain();
+    if (cg_add_process(&f.sandbox.vcpu, other, &e) == 0) {
+        f.scan.own[slot] = f.vmm;
+        pass();
+    }
+    cr_expect(e.code == 0 && !f.scan.constrained, "%s", e.text);
+    expect_place(0, "sandbox"); /* the one that is a vCPU */
+    shared = first;
+    expect_place(0, "sandbox"); /* the one that is not to be touched */
+    kit_end_child(other);
+}
+
+Test(scan, release_leaves_the_watcher_alone)
+{
+    check_release(0);
+}
+
+Test(scan, release_leaves_the_placeholder_alone)
+{
+    check_release(1);
+}
+
+/* --- failures --- */
+
+/* Remove a cgroup under the one that has it open. */
+static void remove_under(const char *path)
+{
+    struct cg_controller twin;
+    struct err e = ERR_INIT;
+
+    cg_init(&twin, &kit_host, NULL, path, NULL, true);
+    cr_assert_eq(cg_load(&twin, &e), 0, "%s", e.text);
+    cr_assert_eq(cg_delete(&twin, 0, &e), 0, "%s", e.text);
+    cg_close(&twin);
+}
+
+static void expect_failure(const char *path)
+{
+    struct scan_result got;
+    struct err e = ERR_INIT;
+    int r = scan_pass(&f.scan, SCAN_CHANGES, &got, &e);
+
+    cr_expect(r < 0 && strstr(e.text, path), "expected: a failure with %s\ngot:      %d, %s", path,
+              r, e.text);
+}
+
+/* The failure names the cgroup, and the thread stays where it is. */
+Test(scan, sandbox_cgroup_gone)
+{
+    start("vmm");
+    if (kit_host.mode == CG_MODE_V2)
+        cr_skip_test("the domain of a threaded cgroup cannot be removed alone");
+    add_thread(0, 1, "CPU 0/TCG");
+    remove_under(f.record.sandbox_path);
+    expect_failure(f.record.sandbox_path);
+    expect_place(1, "overhead");
+}
+
+/* What cannot be released stays constrained. */
+Test(scan, overhead_cgroup_gone)
+{
+    start("vmm");
+    if (kit_host.mode == CG_MODE_V2)
+        cr_skip_test("the test removes v1 directories");
+    add_thread(0, 1, "CPU 0/TCG");
+    constrain();
+    remove_under(f.record.overhead_path);
+    expect_failure(f.record.overhead_path);
+    cr_expect(f.scan.constrained);
+    expect_place(0, "sandbox");
+    expect_place(1, "sandbox");
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TESTS_UNIT_KIT_PROCESS_KIT_H
+#define TESTS_UNIT_KIT_PROCESS_KIT_H
+
+/* Processes of a test's own. None outlives the test, however it ends. */
+
+#include <sys/types.h>
+
+/* Long enough for any machine: what is waited for ends by an event, not by this time. */
+#define KIT_PATIENCE_MS 60000
+
+/* As fork(); the child is killed when the test ends. */
+pid_t kit_fork(void);
+
+/* A process that does nothing until it is killed. */
+pid_t kit_start_child(void);
+
+/* One that does as it is told over its channel. */
+struct kit_worker {
+    pid_t pid;
+    int fd;
+};
+
+/* Commands: 'f' open /dev/full, 'n' open /dev/null, 'm' touch 8 MiB, 'c' use the CPU for a moment.
+ * The answer is an errno, 0: success. */
+struct kit_worker kit_start_worker(void);
+int kit_ask(const struct kit_worker *w, char command);
+
+#define KIT_THREADS 3
+
+/* A process with that many threads besides its first; their ids. */
+pid_t kit_start_threads(pid_t tids[static KIT_THREADS]);
+
+/* Kill and wait. Only what is still our child: the number of one that was waited for may be
+ * somebody else's. */
+void kit_end_child(pid_t pid);
+
+/* All of the above that still live; for a .fini that has to see them gone. */
+void kit_end_children(void);
+
+#endif
