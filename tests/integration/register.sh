@@ -11,6 +11,8 @@
 . "$(dirname "$0")/../lib/common.sh"
 # shellcheck source=../lib/registration.sh
 . "$TESTS/lib/registration.sh"
+# shellcheck source=../lib/faults.sh
+. "$TESTS/lib/faults.sh"
 
 FILES=$WORK/files
 FILE=$FILES/config.json
@@ -286,7 +288,7 @@ chown 65534:65534 "$FILES/others/config.json"
 capture as_nobody "$FILES/others/config.json"
 check_exit "an ordinary user's own file" 0
 
-if strace -o /dev/null -e trace=none true 2>/dev/null; then
+if can_trace; then
 	# Any /proc/self/exe is strace's business.
 	for failure in write:ENOSPC fsync:EIO fchmod:EROFS renameat:EIO; do
 		echo '{}' >"$FILE"
