@@ -402,17 +402,19 @@ static int find_process(struct run *run, struct setup *s, struct err *e)
         return err_input(e, "state.pid: missing or 0, but %s needs the container's process",
                          stage_name(run->stage));
     r = proc_identify((pid_t)pid, &s->init);
-    /* It was short-lived: nothing is left to place. */
-    if (r == -ESRCH && stage_action(run->stage) == ACTION_UPDATE)
-        return 1;
-    if (r == -ESRCH)
-        return err_input(e, "state.pid: there is no process %lld", pid);
-    if (r < 0)
+    if (r < 0 && r != -ESRCH)
         return err_sys(e, r, "cannot read /proc/%lld/stat", pid);
-    r = cg_origin_read(&run->host, s->init.pid, run->a, &s->origin, e);
+    if (r == 0)
+        r = cg_origin_read(&run->host, s->init.pid, run->a, &s->origin, e);
     if (r == 0)
         run->process_path = origin_path(run, &s->origin);
-    return r;
+    if (r != -ESRCH)
+        return r;
+    err_reset(e);
+    /* It was short-lived: nothing is left to place. */
+    if (stage_action(run->stage) == ACTION_UPDATE)
+        return 1;
+    return err_input(e, "state.pid: there is no process %lld", pid);
 }
 
 int run_set_up(struct run *run, struct err *e)
