@@ -320,8 +320,12 @@ static int sum_overhead(const struct plan_basis *basis, struct arena *a, struct 
                         struct plan_warnings *warnings, struct err *e)
 {
     bool v2 = basis->facts->mode == CG_MODE_V2, has_unit = basis->systemd && !v2;
-    int r = overhead_files(basis, a, &l->overhead.files, warnings, e);
+    int r = 0;
 
+    if (basis->overhead)
+        l->overhead.files = *basis->overhead;
+    else
+        r = overhead_files(basis, a, &l->overhead.files, warnings, e);
     if (r == 0)
         r = complete(basis, &basis->recorded.overhead, has_unit, a, &l->overhead, warnings, e);
     if (r < 0) {

@@ -68,6 +68,7 @@ struct plan_basis {
     const struct facts *facts;
     bool systemd, sandbox_cgroup_only;
     struct plan_recorded recorded;
+    const struct cg_files *overhead; /* its limits; NULL: those of the settings */
     /* The sandbox has a device list already. One that the host cannot express, or that cannot be
      * derived any more, leaves that in force: it is the list of more containers. */
     bool may_keep_devices;

@@ -136,23 +136,24 @@ bool change_back(const struct plan_basis *basis, const struct plan_limits *limit
     struct plan_warnings ignored = {0};
 
     back.may_keep_devices = true;
+    back.overhead = &basis->recorded.overhead; /* the settings may be at fault */
     back.recorded = unite(basis, limits, a);
     return plan_limits(&back, change_members(&before->containers, before->sandbox_id, a),
                        before->containers.count, a, ret, &ignored, NULL) == 0;
 }
 
-void change_revert(const struct plan_basis *basis, const struct plan_limits *limits,
+bool change_revert(const struct plan_basis *basis, const struct plan_limits *limits,
                    const struct record *before, struct sandbox *s)
 {
     autoarena a = ARENA_INIT;
     struct plan_limits old;
+    int r;
 
     if (!change_back(basis, limits, before, &a, &old))
-        return;
+        return false;
     const struct cg_change sandbox = plan_change(&old.sandbox, &a);
     const struct cg_change overhead = plan_change(&old.overhead, &a);
 
-    (void)cg_revert(&s->vcpu, &sandbox, NULL);
-    if (s->has_overhead)
-        (void)cg_revert(&s->overhead, &overhead, NULL);
+    r = cg_revert(&s->vcpu, &sandbox, NULL);
+    return (!s->has_overhead || cg_revert(&s->overhead, &overhead, NULL) == 0) && r == 0;
 }

@@ -49,8 +49,9 @@ int change_apply(const struct plan_limits *limits, struct sandbox *s, struct err
 bool change_back(const struct plan_basis *basis, const struct plan_limits *limits,
                  const struct record *before, struct arena *a, struct plan_limits *ret);
 
-/* Go back, as far as the kernel lets us. Never fails. */
-void change_revert(const struct plan_basis *basis, const struct plan_limits *limits,
+/* Go back, as far as the kernel lets us. Whether everything is as it was: else a record still has to
+ * name what may be set. */
+bool change_revert(const struct plan_basis *basis, const struct plan_limits *limits,
                    const struct record *before, struct sandbox *s);
 
 #endif

@@ -190,6 +190,8 @@ static int attach(struct run *run, struct setup *s, struct err *e)
  * because the runtime stops it now, and not every runtime calls poststop then. */
 static void roll_back(struct run *run, struct setup *s, struct err *e)
 {
+    bool as_before = true;
+
     if (!s->begun)
         return;
     if (s->attached)
@@ -198,7 +200,7 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
     child_abort(&s->runtime_placeholder);
     child_abort(&s->sandbox_placeholder);
     if (run->alive.count > 0 && s->changed_limits)
-        change_revert(&s->basis, &run->plan.limits, &run->before, &s->sandbox);
+        as_before = change_revert(&s->basis, &run->plan.limits, &run->before, &s->sandbox);
     cg_undo_create(&s->sandbox.overhead); /* on v2 inside of the other */
     cg_undo_create(&s->sandbox.vcpu);
     if (!s->wrote_record)
@@ -206,7 +208,8 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
     if (run->alive.count > 0) {
         /* A watcher of this run is gone: the next stage starts another. What could not be taken away
          * again stays named. */
-        change_note(&s->basis, &run->plan.limits, run->a, &run->before);
+        if (!as_before)
+            change_note(&s->basis, &run->plan.limits, run->a, &run->before);
         record_write(&run->lock, run->a, &run->before, NULL);
         if (!record_find(&run->before, run->plan.container_id))
             links_drop_container(&run->state, run->plan.container_id, run->plan.sandbox_id);

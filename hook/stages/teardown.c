@@ -87,8 +87,8 @@ static int rederive(struct run *run, const struct plan_basis *basis,
     r = sandbox_load(&s, e);
     if (r == 0) {
         r = change_apply(limits, &s, e);
-        if (r < 0)
-            change_revert(basis, limits, &run->before, &s);
+        if (r < 0 && change_revert(basis, limits, &run->before, &s))
+            record_write(&run->lock, run->a, &run->before, NULL);
     }
     /* The sandbox died meanwhile: nothing is left to limit. */
     if (r < 0 && sandbox_load(&s, NULL) == -ENOENT) {

@@ -64,6 +64,33 @@ fi
 leaves c3
 pod_gone c1 c2 c3
 
+# --- limits that are taken out of the configuration ---------------------------
+
+if available pids; then
+	configure "$BASIC | .overhead_limits = {pids: {limit: 99}}"
+	new_pod settings
+	joins c1 "$(with pids=10)"
+	check_file "settings: the overhead's limit" pids "$OVERHEAD" pids.max 99
+	check_eq "settings: the record names its file" '{"pids.max":"99"}' "$(jq -c .overhead_files "$RECORD")"
+	configure "$BASIC"
+	member c2 "$(with pids=5)"
+	capture osc plan --json <"$WORK/$POD/c2/created"
+	check_exit "settings: plan of one that would join" 0
+	check_eq "settings: plan says what it would take away" '{"pids.max":"max"}' "$(jq -c .overhead_resets <<<"$OUT")"
+	check_eq "settings: plan adds the other container" 15 "$(jq -r '.sandbox_files."pids.max"' <<<"$OUT")"
+	check_file "settings: plan changes nothing" pids "$OVERHEAD" pids.max 99
+	capture osc prestart <"$WORK/$POD/c2/created"
+	check_exit "settings: it joins" 0
+	check_file "settings: the limit is gone with the key" pids "$OVERHEAD" pids.max max
+	check_eq "settings: the record, too" null "$(jq -c .overhead_files "$RECORD")"
+	has "settings: both" pids pids.max 15 pids.max 15
+	leaves c1
+	leaves c2
+	pod_gone c1 c2
+else
+	skip "settings: overhead_limits taken out" "there is no pids controller"
+fi
+
 # Memory, and memory with swap, which v1 always wants to be at least as much.
 new_pod swap
 counts_swap() {
