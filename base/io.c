@@ -326,8 +326,7 @@ static int replace(int dirfd, const char *name, const char *temp, const char *da
         return r;
     }
     *ret_replaced = true;
-    /* The rename itself must reach the disk as well; EINVAL: a file system that has no such thing.
-     */
+    /* The rename itself must reach the disk as well. EINVAL: a file system without such a thing. */
     fd_close(&fd);
     fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)

@@ -29,8 +29,7 @@ extern const struct json_table oci_config_table;
 
 /*
  * Read a bundle's config.json. @bundle is absolute.
- * 0; -ENOENT no such file (callers decide whether that is an error); -EINVAL bad content; other
- * -errno.
+ * 0; -ENOENT no such file, which callers judge; -EINVAL bad content; other -errno.
  */
 int oci_config_read_bundle(const char *bundle, struct arena *a, struct oci_config *ret,
                            struct err *e);

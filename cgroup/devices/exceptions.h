@@ -11,15 +11,14 @@
 #include "cgroup/devices/devices.h"
 
 /*
- * An exception only ever adds to its class. "Deny all but" allows a
- * request when one exception covers all its bits, "allow all but" denies it when one exception
- * names any of them. The table is turned into the first form if it can be, else into the second;
- * for a list whose exceptions would have to subtract there is none.
+ * An exception only ever adds to its class. "Deny all but" allows a request when one exception
+ * covers all its bits, "allow all but" denies it when one exception names any of them. The table is
+ * turned into the first form if it can be, else into the second; for a list whose exceptions would
+ * have to subtract there is none.
  */
 struct cg_dev_exceptions {
-    bool allow_all; /* exceptions are denials */
-    struct cg_dev_entry
-        *exceptions; /* in an arena, sorted; access is what is allowed (or denied) */
+    bool allow_all;                  /* exceptions are denials */
+    struct cg_dev_entry *exceptions; /* in an arena, sorted; access is what is allowed or denied */
     size_t count;
 };
 

@@ -3,8 +3,8 @@
 #define CGROUP_LIMITS_EMIT_H
 
 /*
- * From values to the texts of files: the functions that the rows of table.c name. Internal to this
- * room.
+ * From values to the texts of files: the functions that the rows of table.c name. Internal to
+ * cgroup/limits.
  */
 
 #include "cgroup/limits/table.h"

@@ -25,8 +25,7 @@ static int merge_annotations(const struct plan_input *in, struct oci_annotations
     *ret = (struct oci_annotations){0};
     if (in->config && in->config->annotations)
         *ret = *in->config->annotations;
-    /* Once the container has stopped nothing can be done about a contradiction; the record decides.
-     */
+    /* Of a stopped container a contradiction can no longer be put right: the record decides. */
     if (in->state->annotations &&
         oci_annotations_merge(ret, in->state->annotations,
                               stage_action(in->stage) == ACTION_TEARDOWN ? NULL : e) < 0 &&

@@ -3,9 +3,9 @@
 #define HOOK_PLAN_PLAN_H
 
 /*
- * The decision: from (state, config, settings, command line, facts about the host, the sandbox's
- * other containers, what is recorded of it) to everything that will be done. Pure; printed by
- * `plan`, written down by hook/sandbox, applied by cgroup/controller.c as it is.
+ * hook/plan/ decides: from (state, config, settings, command line, facts about the host, the
+ * sandbox's other containers, what is recorded of it) to everything that will be done. Pure;
+ * printed by `plan`, written down by hook/sandbox, applied by cgroup/controller.c as it is.
  */
 
 #include "cgroup/controller.h"

@@ -27,8 +27,8 @@ struct plan_basis change_basis(const struct settings *settings, const struct fac
                                bool systemd, bool sandbox_cgroup_only, const struct record *r,
                                struct arena *a);
 
-/* Let a record name the files of @limits and those that are still to be taken away: for before they
- * are written. */
+/* Let a record name the files of @limits and those that are still to be taken away, before they are
+ * written. */
 void change_note(const struct plan_basis *basis, const struct plan_limits *limits, struct arena *a,
                  struct record *r);
 

@@ -25,8 +25,8 @@ struct state_dir;
 
 /*
  * Remember and forget which sandbox a container belongs to; nothing to do when the ids are the
- * same. 0; -errno. Meanwhile the id may have become that of a container of another sandbox: only
- * @sandbox_id, NULL for any, is forgotten.
+ * same. Meanwhile the id may have become that of a container of another sandbox: only @sandbox_id,
+ * NULL for any, is forgotten. 0; -errno.
  */
 int links_add_container(const struct state_dir *s, const char *container_id, const char *sandbox_id,
                         struct err *e);
@@ -39,8 +39,7 @@ const char *links_find_container(const struct state_dir *s, const char *containe
 
 /*
  * Claim the cgroup @path (clean, from the mount root) for a sandbox that is locked.
- * 0, also when it has it already; -EEXIST it is another's, @ret_owner (arena) says whose; other
- * -errno.
+ * 0, also when it has it already; -EEXIST it is another's, @ret_owner (in @a); other -errno.
  */
 int links_claim(const struct state_dir *s, const char *sandbox_id, const char *path,
                 struct arena *a, const char **ret_owner, struct err *e);
