@@ -20,8 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Mount points are not crossed, bind mounts of the same file system included where statx(2) can
- * tell. */
+/* Mount points are not crossed; where statx(2) tells, bind mounts of one file system neither. */
 static bool same_mount(int fd, const struct statx *root)
 {
     struct statx st;

@@ -13,8 +13,7 @@
  *
  * v1 and hybrid: the cgroup is the directory @path in every hierarchy, named ones and a cgroup2
  * mount included. Threads are placed in each v1 hierarchy on their own; in the cgroup2 mount of a
- * hybrid host a thread stays with its process, because a plain v2 cgroup holds whole processes
- * only.
+ * hybrid host a thread stays with its process: a plain v2 cgroup holds whole processes only.
  *
  * v2: the cgroup is @path; with @leaf it is the threaded cgroup @path/@leaf, and memory, io and
  * device rules apply to @path (cgroup-v2.rst "Threads"). Two controllers with the same @path and
@@ -90,8 +89,7 @@ void cg_close(struct cg_controller *c);
 
 /*
  * Make the cgroup where it does not exist, fill v1 cpusets top down, enable v2 controllers down the
- * path, and write @want. On failure nothing is undone here: cg_undo_create() removes what this run
- * made.
+ * path, and write @want. On failure nothing is undone here: that is for cg_undo_create().
  * 0; -EBUSY a v2 parent holds processes, so that it cannot pass controllers on (the message says
  * which, and the fix); -ENOENT a controller that a limit needs is not there; other -errno.
  */
@@ -173,8 +171,7 @@ int cg_move_to(struct cg_controller *c, const char *path, unsigned *ret_moved,
 int cg_kill(struct cg_controller *c, int signo, struct err *e);
 
 /* Processes with at least one thread in the cgroup, or in a cgroup made inside of it, in any
- * hierarchy; each once. On v2 with a leaf: those of the whole domain, because the kernel lists no
- * others. */
+ * hierarchy; each once. On v2 with a leaf those of the whole domain: the kernel lists no others. */
 int cg_processes(const struct cg_controller *c, struct arena *a, struct cg_pids *ret,
                  struct err *e);
 

@@ -4,8 +4,7 @@
 
 /*
  * A table of verdicts as "deny all but" or "allow all but" a set of exceptions: what the device
- * lists of cgroup v1 (kernel admin-guide/cgroup-v1/devices.rst) and systemd's DeviceAllow can say.
- * Pure.
+ * lists of cgroup v1 (kernel, cgroup-v1/devices.rst) and systemd's DeviceAllow can say. Pure.
  */
 
 #include "cgroup/devices/devices.h"

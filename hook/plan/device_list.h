@@ -21,8 +21,7 @@ int device_list_own(const struct oci_resources *resources, struct arena *a,
 
 /*
  * The whole list: @resources' own rules, then the default devices, virtualisation devices unless
- * turned off, the wildcards that a VMM needs, with @sandbox_cgroup_only loop devices, and extra
- * devices.
+ * turned off, wildcards that a VMM needs, with @sandbox_cgroup_only loop devices, extra devices.
  * 0; -EINVAL a rule of config.json that means nothing.
  */
 int device_list_make(const struct oci_resources *resources, const struct settings *settings,

@@ -249,8 +249,7 @@ static int sum_files(const struct plan_basis *basis, const struct aggregate_memb
     return r;
 }
 
-/* On v2 the overhead's threads share memory and io with the vCPUs': only threaded limits can
- * differ. */
+/* On v2 the overhead shares memory and io with the vCPUs: only threaded limits can differ. */
 static struct cg_files threaded_files(const struct cg_files *files, struct arena *a,
                                       struct plan_warnings *warnings)
 {

@@ -30,8 +30,7 @@
 /* The names of the threaded children of a v2 sandbox without sandbox_cgroup_only. */
 #define PLAN_VCPU_LEAF     "sandbox"
 #define PLAN_OVERHEAD_LEAF "overhead"
-/* Below a scope the threaded tree starts in a cgroup of its own: systemd keeps the scope a plain
- * domain. */
+/* Where the threaded tree starts below a scope, which systemd keeps a plain domain. */
 #define PLAN_THREADS "threads"
 /* Of the overhead scopes of cgroup v1. */
 #define PLAN_OVERHEAD_SLICE "kata-overhead.slice"

@@ -3,11 +3,9 @@
 #define HOOK_SANDBOX_LINKS_H
 
 /*
- * What is remembered of sandboxes besides their records: tables of base/links.h in the state
- * directory.
+ * What the state directory has of sandboxes besides their records: tables of base/links.h.
  *
- *   containers/<container id>    "<sandbox id>", for containers of a pod: poststop may come without
- *                                annotations
+ *   containers/<container id>    "<sandbox id>", for a poststop without annotations, in a pod
  *   paths/<hash of the path>     "<sandbox id><path>": whose a sandbox cgroup is
  *
  * Two containers may come with the same cgroupsPath, and so with the same sandbox cgroup: the
