@@ -35,8 +35,8 @@ void sandbox_close(struct sandbox *s);
 /*
  * Remove both cgroups. Processes that are left in them are moved to the record's parent cgroup (or
  * the nearest that can hold them), or killed if the configuration says so. Goes on after a failure
- * and reports the first. @timeout_ms is how long a busy directory is waited for. Idempotent.
- * 0; -errno: something is left, and the record must stay.
+ * and reports the first. @timeout_ms is how long a busy directory is waited for. Idempotent. 0;
+ * -errno: something is left, and the record must stay.
  */
 int sandbox_remove(struct sandbox *s, const struct record *r, const struct settings *settings,
                    int timeout_ms, struct err *e);

@@ -31,7 +31,8 @@
 /* While vCPUs are awaited, the interval grows no further than this: a vCPU must not run unlimited
  * for longer than 5 ms. */
 #define SCAN_AWAIT_MS 3
-/* For this long after the last change; a VMM that comes up later is looked at less often. */
+/* For this long after the last change; a VMM that takes longer to come up is looked at less often.
+ */
 #define AWAIT_MS 10000
 /* A sandbox is settled when its vCPUs are placed and nothing has changed for this long. */
 #define SETTLE_MS 2000
