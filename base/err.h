@@ -3,7 +3,8 @@
 #define BASE_ERR_H
 
 /*
- * One error, carried on the caller's stack.
+ * base/ is what all rooms share and none is about: errors, memory, files, processes, text.
+ * This is one error, carried on the caller's stack.
  *
  * Fallible functions return 0 (or a documented non-negative value) on success and a negative errno
  * on failure, and take an optional `struct err *` as their last parameter that receives the text.

@@ -20,8 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Mount points are not crossed, bind mounts of the same file system included where statx(2) can
- * tell. */
+/* Mount points are not crossed; where statx(2) tells, bind mounts of one file system neither. */
 static bool same_mount(int fd, const struct statx *root)
 {
     struct statx st;
@@ -326,8 +325,7 @@ static int replace(int dirfd, const char *name, const char *temp, const char *da
         return r;
     }
     *ret_replaced = true;
-    /* The rename itself must reach the disk as well; EINVAL: a file system that has no such thing.
-     */
+    /* The rename itself must reach the disk as well. EINVAL: a file system without such a thing. */
     fd_close(&fd);
     fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)

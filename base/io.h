@@ -6,8 +6,8 @@
  * Files by directory descriptor: bounded reads, one-call writes, opening beneath a root without
  * following links, atomic replacement.
  *
- * All functions but io_opendir_at() return a negative errno on failure, and leave errno itself as it
- * comes. Every descriptor is close-on-exec.
+ * All functions but io_opendir_at() return a negative errno on failure, and leave errno itself as
+ * it comes. Every descriptor is close-on-exec.
  */
 
 #include <dirent.h>
@@ -84,8 +84,7 @@ int io_replace_like_at(int dirfd, const char *name, const char *data, size_t len
 /* mkdir for each missing component of @path beneath @dirfd, then open the last. */
 int io_mkdirs(int dirfd, const char *path, mode_t mode);
 
-/* Read and drop what is left in a descriptor, so that the writer at the other end never gets
- * SIGPIPE. */
+/* Read and drop what is left in a descriptor, so that who writes to it never gets SIGPIPE. */
 void io_drain(int fd);
 
 /*

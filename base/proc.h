@@ -33,8 +33,8 @@ int proc_stat_parse(const char *text, struct proc_stat *ret);
 /* Of one thread; a process's id names its main thread. 0; -ESRCH no such thread; other -errno. */
 int proc_stat_read(pid_t pid, struct proc_stat *ret);
 
-/* The identity of a live process, which may have lost its main thread. 0; -ESRCH gone or a zombie;
- * other -errno. */
+/* The identity of a live process, which may have lost its main thread.
+ * 0; -ESRCH gone or a zombie; other -errno. */
 int proc_identify(pid_t pid, struct proc_id *ret);
 
 /* True while exactly this process lives (zombies do not). */
@@ -46,9 +46,7 @@ bool proc_alive(const struct proc_id *id);
  */
 int proc_open(const struct proc_id *id);
 
-/*
- * Signal exactly this process. 0; -ESRCH gone (callers take it for done).
- */
+/* Signal exactly this process. 0; -ESRCH gone (callers take it for done); other -errno. */
 int proc_signal(const struct proc_id *id, int signo);
 
 /* Wait until it has ended, @timeout_ms at most. 0; -ETIMEDOUT. It need not be our child. */

@@ -70,8 +70,7 @@ void sbuf_free(struct sbuf *b);
 /*
  * @s with every byte that is not printable ASCII, and the backslash, as \xNN: what an id or any
  * other text from outside looks like before it reaches a terminal, a log or an error message. Cut
- * with
- * "..." when it does not fit. Returns @buf.
+ * with "..." when it does not fit. Returns @buf.
  */
 const char *str_escape(const char *s, char *buf, size_t size);
 

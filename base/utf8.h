@@ -28,8 +28,8 @@ struct utf8_escapes {
     bool high;             /* a high surrogate was read, the low one must follow */
 };
 
-/* How many bytes of the next chunk stand before the one that proves a surrogate unpaired; @len if
- * none does. */
+/* How many bytes of the next chunk stand before the one that proves a surrogate unpaired;
+ * @len if none does. */
 size_t utf8_escapes_scan(struct utf8_escapes *esc, const char *text, size_t len);
 
 #endif

@@ -153,8 +153,7 @@ static int write_files(struct cg_controller *c, const struct cg_files *files,
         }
         first = first < 0 ? first : r < 0 ? r : 0;
     }
-    /* Pairs such as quota and period, or memory and swap: each may have had to wait for the other.
-     */
+    /* Pairs such as quota and period, or memory and swap: each may have to wait for the other. */
     for (size_t i = 0; again && i < files->count && (first == 0 || on_failure == GO_ON); i++) {
         const struct cg_file *f = &files->items[i];
         int r;

@@ -3,7 +3,8 @@
 #define CGROUP_CONTROLLER_H
 
 /*
- * The resource controller: one cgroup of ours, in every hierarchy that it lives in.
+ * cgroup/ is the kernel's side: it makes, fills and removes cgroups, as others have decided.
+ * This is the resource controller: one cgroup of ours, in every hierarchy that it lives in.
  *
  * The operations are those of Kata's ResourceController (src/runtime/pkg/resourcecontrol): Type,
  * ID, Parent, Delete, Stat, AddProcess, AddThread, Update, MoveTo, AddDevice, RemoveDevice,
@@ -12,8 +13,7 @@
  *
  * v1 and hybrid: the cgroup is the directory @path in every hierarchy, named ones and a cgroup2
  * mount included. Threads are placed in each v1 hierarchy on their own; in the cgroup2 mount of a
- * hybrid host a thread stays with its process, because a plain v2 cgroup holds whole processes
- * only.
+ * hybrid host a thread stays with its process: a plain v2 cgroup holds whole processes only.
  *
  * v2: the cgroup is @path; with @leaf it is the threaded cgroup @path/@leaf, and memory, io and
  * device rules apply to @path (cgroup-v2.rst "Threads"). Two controllers with the same @path and
@@ -22,11 +22,10 @@
  *
  * systemd: @path is that of a scope, which systemd makes and removes; `unit` says which. Limits and
  * device rules that systemd knows are its properties; the limits are written as files as well, with
- * the same values. What systemd does not make, in hierarchies that it does not manage and below the scope,
- * is made here as without it.
+ * the same values. What systemd does not make, in hierarchies that it does not manage and below the
+ * scope, is made here as without it.
  *
- * Every function here is idempotent unless it says otherwise. Messages name the file by its full
- * path.
+ * Every function here is idempotent unless it says otherwise. Messages name a file by full path.
  */
 
 #include "cgroup/devices/devices.h"
@@ -59,14 +58,11 @@ struct cg_controller {
     bool made_domain;
 };
 
-/*
- * What is written to a cgroup, all of it decided before: the controller adds nothing.
- */
+/* What is written to a cgroup, all of it decided before: the controller adds nothing. */
 struct cg_change {
     struct cg_files files;              /* in the order of writing */
     const struct cg_dev_table *devices; /* NULL: the device rules are left alone */
-    struct cg_properties
-        properties; /* what a scope is told of both; only read where there is one */
+    struct cg_properties properties;    /* what a scope is told of both; read only for one */
 };
 
 struct cg_pids {
@@ -84,8 +80,7 @@ struct cg_stat {
     uint64_t io_read_bytes, io_write_bytes;            /* bit BLKIO */
 };
 
-/* Set up the struct; touches nothing. The backend follows from the host's mode. cg_close() later.
- */
+/* Set up the struct; touches nothing. The backend is that of the host's mode. cg_close() later. */
 void cg_init(struct cg_controller *c, const struct cg_host *host, struct cg_parents *parents,
              const char *path, const char *leaf, bool owns_domain);
 
@@ -94,19 +89,17 @@ void cg_close(struct cg_controller *c);
 
 /*
  * Make the cgroup where it does not exist, fill v1 cpusets top down, enable v2 controllers down the
- * path, and write @want.
- * On failure nothing is undone here: cg_undo_create() removes what this run made.
- * 0; -EBUSY a v2 parent holds processes, so that it cannot pass controllers on (message names it
- * and the fix); -ENOENT a controller that a limit needs is not there; other -errno of the failing
- * call.
+ * path, and write @want. On failure nothing is undone here: that is for cg_undo_create().
+ * 0; -EBUSY a v2 parent holds processes, so that it cannot pass controllers on (the message says
+ * which, and the fix); -ENOENT a controller that a limit needs is not there; other -errno.
  */
 int cg_create(struct cg_controller *c, const struct cg_change *want, struct err *e);
 
 /* Remove what the last cg_create() on this struct made. Never fails; what is busy stays. */
 void cg_undo_create(struct cg_controller *c);
 
-/* Open an existing cgroup. 0; -ENOENT it exists in no hierarchy. One that exists in some
- * hierarchies only is opened in those. */
+/* Open an existing cgroup; one that exists in some hierarchies only is opened in those.
+ * 0; -ENOENT it exists in none; other -errno. */
 int cg_load(struct cg_controller *c, struct err *e);
 
 /* "v1", "domain", "domain threaded", "threaded", ... (cgroup.type where there is one). */
@@ -121,8 +114,8 @@ const char *cg_parent(const struct cg_controller *c, struct arena *a);
 /*
  * Remove the cgroup from every hierarchy, and parents that were made for it and are empty now.
  * Waits for tasks that are just ending (v2 cgroup.events, short retries on v1), @timeout_ms at
- * most. Goes on after a failure and reports the first. 0 also when there was none; -EBUSY tasks are
- * left in it or it has children; other -errno.
+ * most. Goes on after a failure and reports the first.
+ * 0 also when there was none; -EBUSY tasks are left in it or it has children; other -errno.
  */
 int cg_delete(struct cg_controller *c, int timeout_ms, struct err *e);
 
@@ -146,16 +139,16 @@ int cg_add_thread(struct cg_controller *c, pid_t tid, struct err *e);
 void cg_keep_warm(struct cg_controller *c, pid_t pid);
 
 /* Write limits and device rules of a cgroup that is open, having enabled the controllers that they
- * need. 0; -errno as cg_create(), -ENOTSUP v1 cannot express the device list; values written before
- * the failing one stay. */
+ * need. Values written before one that fails stay.
+ * 0; -errno as cg_create(), -ENOTSUP v1 cannot express the device list. */
 int cg_update(struct cg_controller *c, const struct cg_change *want, struct err *e);
 
-/* Write them back after a failure: as cg_update(), but the next one is written whatever becomes of
- * one. 0; the -errno of the first that failed. */
+/* Write them back after a failure: as cg_update(), but it goes on after one that cannot be written,
+ * and enables nothing. 0; the -errno of the first that failed. */
 int cg_revert(struct cg_controller *c, const struct cg_change *want, struct err *e);
 
-/* Allow or deny one more device: @rules is extended by a rule and put into force. Errors as
- * cg_update(). */
+/* Allow or deny one more device: @rules is extended by a rule and put into force.
+ * Errors as cg_update(). */
 int cg_add_device(struct cg_controller *c, struct cg_dev_rules *rules, struct cg_dev_rule device,
                   struct arena *a, struct err *e);
 int cg_remove_device(struct cg_controller *c, struct cg_dev_rules *rules, struct cg_dev_rule device,
@@ -166,9 +159,9 @@ int cg_update_cpuset(struct cg_controller *c, const char *cpus, const char *mems
 
 /*
  * Move every process (as cg_processes() lists them) into the cgroup @path, or, where that cannot
- * hold processes, into its nearest ancestor that can. Repeats until none is left or the rounds run
- * out.
- * @ret_moved  how many, may be NULL. @ret_where  the path that took them, may be NULL (arena).
+ * hold processes, into its nearest ancestor that can. Repeats until none is left, for some rounds.
+ * @ret_moved  how many, may be NULL.
+ * @ret_where  the path that took them, in the arena; may be NULL.
  * 0; -EBUSY new processes keep appearing; other -errno.
  */
 int cg_move_to(struct cg_controller *c, const char *path, unsigned *ret_moved,
@@ -178,8 +171,7 @@ int cg_move_to(struct cg_controller *c, const char *path, unsigned *ret_moved,
 int cg_kill(struct cg_controller *c, int signo, struct err *e);
 
 /* Processes with at least one thread in the cgroup, or in a cgroup made inside of it, in any
- * hierarchy; each once. On v2 with a leaf: those of the whole domain, because the kernel lists no
- * others. */
+ * hierarchy; each once. On v2 with a leaf those of the whole domain: the kernel lists no others. */
 int cg_processes(const struct cg_controller *c, struct arena *a, struct cg_pids *ret,
                  struct err *e);
 
@@ -195,9 +187,7 @@ int cg_holds(const struct cg_controller *c, pid_t tid);
 /* True when no hierarchy has a process of this cgroup. */
 bool cg_is_empty(const struct cg_controller *c);
 
-/*
- * Where a process is, in each hierarchy of the host, so that it can be put back.
- */
+/* Where a process is, in each hierarchy of the host, so that it can be put back. */
 struct cg_origin {
     const char *paths[CG_MAX_HIERARCHIES]; /* from the mount root; NULL: not visible; in an arena */
 };

@@ -2,9 +2,7 @@
 #ifndef CGROUP_CTL_H
 #define CGROUP_CTL_H
 
-/*
- * The kernel's controllers and the versions of cgroups, by name. Pure.
- */
+/* The kernel's controllers and the versions of cgroups, by name. Pure. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,8 +46,7 @@ enum cg_ctl {
 const char *cg_ctl_name(enum cg_ctl ctl, bool v2);
 /* The controller of this name, @len bytes; CG_CTL_COUNT if none. */
 enum cg_ctl cg_ctl_parse(const char *name, size_t len, bool v2);
-/* Controllers named in a list such as "cpu,cpuacct" or "cpuset io memory". Unknown names are
- * skipped. */
+/* Those of a list such as "cpu,cpuacct" or "cpuset io memory"; unknown names are skipped. */
 unsigned cg_ctl_parse_list(const char *list, char separator, bool v2);
 /* The controller whose interface file this is ("memory.max" -> memory); CG_CTL_COUNT if none. */
 enum cg_ctl cg_ctl_of_file(const char *file, bool v2);

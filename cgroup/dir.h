@@ -2,9 +2,7 @@
 #ifndef CGROUP_DIR_H
 #define CGROUP_DIR_H
 
-/*
- * One cgroup directory: making it, and reading the numbers in its files.
- */
+/* One cgroup directory: making it, and reading the numbers in its files. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,14 +13,13 @@ struct err;
 
 /*
  * Make the directory @path in one hierarchy and open it. Missing parents are made too, from the top
- * down, each remembered in @parents (NULL: not remembered). Returns an O_PATH fd, or -errno;
- * @ret_made tells whether the last component was made now.
+ * down, each remembered in @parents (NULL: not remembered).
+ * @ret_made  whether the last component was made now. Returns an O_PATH fd, or -errno.
  */
 int cg_make_dir(struct cg_parents *parents, const struct cg_hierarchy *h, const char *path,
                 bool *ret_made, struct err *e);
 
-/* A number from a file that holds one, or one "key value" line of a file. False if it is not there.
- */
+/* The number that a file holds, or that of one "key value" line of it. False if it is not there. */
 bool cg_read_number(int dirfd, const char *file, uint64_t *ret);
 bool cg_read_key(int dirfd, const char *file, const char *key, uint64_t *ret);
 

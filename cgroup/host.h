@@ -54,16 +54,16 @@ size_t cg_mountinfo_parse(char *text, struct arena *a, struct cg_mount *mounts, 
 /*
  * Discover and open. In mode v2 only the cgroup2 mount is in the list, because nothing is limited
  * by v1 then; otherwise every v1 hierarchy, named ones too, and the cgroup2 mount if there is one.
- * 0; -ENOENT no cgroup file system is mounted; other -errno. cg_host_close() afterwards in any
- * case.
+ * cg_host_close() afterwards in any case.
+ * 0; -ENOENT no cgroup file system is mounted; other -errno.
  */
 int cg_host_open(struct arena *a, struct cg_host *ret, struct err *e);
 void cg_host_close(struct cg_host *host);
 
 /*
  * Whether we are in a user namespace that may not make cgroups here, as the hooks of rootless
- * engines are: root of that namespace, and nobody to the host. (user_namespaces(7); in a container
- * with cgroups delegated to it this is false.)
+ * engines are: root of that namespace, and nobody to the host (user_namespaces(7)). In a container
+ * with cgroups delegated to it this is false.
  */
 bool cg_host_is_foreign(const struct cg_host *host);
 

@@ -17,8 +17,7 @@ struct cg_ops {
     int (*make)(struct cg_controller *c, const struct cg_files *files, struct err *e);
     /* Let the directories that are open have the controllers that limits need. */
     int (*enable)(struct cg_controller *c, const struct cg_files *files, struct err *e);
-    /* The directory whose file this is (borrowed O_PATH fd), and its index; -ENOENT with the
-     * reason. */
+    /* The directory with the controller's files (a borrowed O_PATH fd); -errno with the reason. */
     int (*file_dir)(const struct cg_controller *c, enum cg_ctl ctl, struct err *e);
     int (*set_devices)(struct cg_controller *c, const struct cg_dev_table *devices, struct err *e);
     /* Write one value of a limit. */

@@ -16,7 +16,7 @@ struct arena;
 struct err;
 
 /* Whether a text can be one directory name: not empty, not "." or "..", no '/', no byte below 0x20
- * or 0x7f, at most 255 bytes. 0; -EINVAL with @what and the reason in @e. */
+ * and no 0x7f, at most 255 bytes. 0; -EINVAL with @what and the reason in @e. */
 int cg_name_check(const char *name, const char *what, struct err *e);
 
 /*
@@ -59,8 +59,8 @@ int cg_cgroups_path_parse(const char *text, const char *container_id, struct are
  * systemd.slice(5) "DESCRIPTION". */
 int cg_slice_expand(const char *slice, struct arena *a, char **ret, struct err *e);
 
-/* As systemd-escape(1) does: bytes outside [A-Za-z0-9:_.\-] as \xNN, '/' as '-', a leading '.' too.
- */
+/* A part of a unit's name: '/' as '-', a leading '.' and bytes outside [A-Za-z0-9:_.\-] as \xNN.
+ * Unlike systemd-escape(1) it leaves '-' and '\' as they are. */
 char *cg_unit_escape(struct arena *a, const char *text);
 
 #endif

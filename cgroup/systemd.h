@@ -41,8 +41,8 @@ struct cg_unit {
  */
 int cg_unit_start(struct cg_unit *u, const struct cg_properties *properties, struct err *e);
 
-/* Change properties of a running scope; they are in force when this returns. 0; -ENOENT there is no
- * such scope; other -errno as above. */
+/* Change properties of a running scope; they are in force when this returns.
+ * 0; -ENOENT there is no such scope; other -errno as above. */
 int cg_unit_set(const struct cg_unit *u, const struct cg_properties *properties, struct err *e);
 
 /* Stop the scope and wait until it has gone. Processes in it are killed, so it must be empty.

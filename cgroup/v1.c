@@ -142,8 +142,8 @@ static bool exceeds_ancestors(int dirfd, const char *text)
 /*
  * A quota that is more than the nearest ancestor with one has is refused by the kernel
  * (scheduler/sched-bwc.rst, "Hierarchical considerations"): then the cgroup gets none of its own,
- * and that ancestor's holds it. Where a pod's cgroup has the sum of its containers' limits, rounding
- * and minima make ours more.
+ * and that ancestor's holds it. Where a pod's cgroup has the sum of its containers' limits, ours is
+ * more by rounding and minima.
  */
 static int write_quota(int dirfd, const char *file, const char *text)
 {

@@ -37,8 +37,7 @@ int oci_config_open(int dirfd, const char *path, int flags, const char *shown, s
 
 /*
  * Read a bundle's config.json. @bundle is absolute.
- * 0; -ENOENT no such file (callers decide whether that is an error); -EINVAL bad content; other
- * -errno.
+ * 0; -ENOENT no such file, which callers judge; -EINVAL bad content; other -errno.
  */
 int oci_config_read_bundle(const char *bundle, struct arena *a, struct oci_config *ret,
                            struct err *e);

@@ -3,7 +3,7 @@
 #define OCI_JSON_H
 
 /*
- * JSON documents read straight into plain structs, and written. The only file that includes yajl.
+ * JSON documents read straight into plain structs, and written. json.c alone includes yajl.
  *
  * A document is described by a table: which keys are used, what type each must have, where it goes.
  * The event parser walks the table; everything else in the document is skipped without being kept,
@@ -84,7 +84,7 @@ struct json_table {
     bool strict;  /* an unknown key is an error that lists what was expected */
 };
 
-/* Field initialisers. An integer's bounds are part of the table: no later code checks them again */
+/* Field initialisers. An integer's bounds are part of the table: nothing checks them again. */
 /* clang-format off */
 #define JSON_F_STRING(k, s, m)      {.key = k, .kind = JSON_STRING, .offset = offsetof(s, m)}
 #define JSON_F_BOOL(k, s, m)        {.key = k, .kind = JSON_BOOL, .offset = offsetof(s, m)}
@@ -151,8 +151,8 @@ bool json_is_blank(char c);
 
 /*
  * Writing: calls nest as the document does; the writer takes care of commas, quotes and escapes.
- * @pretty: indented by two spaces, for people; otherwise one line.
- * A NULL @key is for list elements and the document itself.
+ * @key     NULL for list elements and the document itself.
+ * @pretty  indented by two spaces, for people; otherwise one line.
  */
 struct json_writer;
 

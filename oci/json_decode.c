@@ -183,8 +183,8 @@ static struct json_item *last_item(struct json_decoder *p)
     return in && in->count > 0 ? &in->items[in->count - 1] : NULL;
 }
 
-/* That of the object or list that begins. It stays where it is until the end of it, as what it is in
- * gets no other item before. */
+/* That of the object or list that begins. It stays where it is until the end of that, as what it is
+ * in gets no other item before. */
 static struct json_item *open_item(struct json_decoder *p)
 {
     struct json_item *root = p->depth > 0 ? NULL : p->docs[p->done].edited;
@@ -355,8 +355,8 @@ static const struct json_field *find_field(const struct json_table *t, const cha
 #define LONG_S      "\xc5\xbf"
 #define KELVIN_SIGN "\xe2\x84\xaa"
 
-/* Equal for Go's encoding/json, which does not look at case and takes two more for letters of ASCII,
- * a long s and the Kelvin sign. The key is valid UTF-8, so these are never cut. */
+/* Equal for Go's encoding/json, which does not look at case and takes two more for ASCII letters, a
+ * long s and the Kelvin sign. The key is valid UTF-8, so these are never cut. */
 static bool is_alike(const char *key, size_t len, const char *name)
 {
     const char *end = key + len;

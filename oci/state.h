@@ -3,14 +3,15 @@
 #define OCI_STATE_H
 
 /*
- * What a runtime gives a hook on stdin (runtime-spec runtime.md "State"): the state document, which
- * may be followed by the config document, or one object with the members `state` and `config`.
+ * oci/ reads the JSON documents of runtimes. This is what a hook gets on stdin (runtime-spec
+ * runtime.md "State"): the state document, which may be followed by the config document, or one
+ * object with the members `state` and `config`.
  */
 
 #include "oci/annotations.h"
 #include "oci/config.h"
 
-/* runtimes send a few hundred bytes of state; a config with 10,000 device rules is about 1 MiB */
+/* Runtimes send a few hundred bytes of state; a config with 10,000 device rules has about 1 MiB. */
 #define OCI_MAX_BYTES ((size_t)16 << 20)
 
 struct oci_state {

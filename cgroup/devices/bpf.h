@@ -34,11 +34,11 @@ int cg_bpf_device_program(const struct cg_dev_table *t, struct arena *a, struct 
 /*
  * Put the program into force on a cgroup of ours. A program of ours that is attached already is
  * replaced atomically (BPF_F_REPLACE, Linux 5.6; before that: attach, then detach the old one), so
- * there is no instant without one. Programs of others on the same cgroup stay.
- * A program that is attached already and has the same instructions (by the kernel's tag) is kept.
- * @dirfd  the cgroup. Not O_PATH: bpf(2) wants a readable descriptor; an O_PATH one is reopened
- * here. Idempotent. 0; -EPERM no CAP_BPF/CAP_SYS_ADMIN or CAP_NET_ADMIN; -EOPNOTSUPP a kernel
- * without CONFIG_CGROUP_BPF; other -errno.
+ * there is no instant without one; one with the same instructions, by the kernel's tag, is kept.
+ * Programs of others on the same cgroup stay. Idempotent.
+ * @dirfd  the cgroup. bpf(2) wants a readable descriptor; an O_PATH one is reopened here.
+ * 0; -EPERM no CAP_BPF/CAP_SYS_ADMIN or CAP_NET_ADMIN; -EOPNOTSUPP a kernel without
+ * CONFIG_CGROUP_BPF; other -errno.
  */
 int cg_bpf_device_attach(int dirfd, const struct cg_bpf_program *p, struct err *e);
 
@@ -48,8 +48,7 @@ int cg_bpf_device_detach(int dirfd, struct err *e);
 /* How many device programs are attached to the cgroup itself, and how many of them are ours. */
 int cg_bpf_device_count(int dirfd, unsigned *ret_all, unsigned *ret_ours);
 
-/* 0 when this kernel and process can load a device program (a trivial one is loaded and dropped).
- */
+/* 0 when this kernel and process can load a device program: a trivial one is loaded and dropped. */
 int cg_bpf_device_probe(void);
 
 #endif

@@ -36,8 +36,7 @@
 #define R_MAJOR   BPF_REG_4
 #define R_MINOR   BPF_REG_5
 
-/* Labels 0 to 7 are the verdicts, by allowed CG_DEV_* bits; those from LABEL_TREE on are a stack.
- */
+/* Labels 0 to 7 are the verdicts, by allowed CG_DEV_* bits; from LABEL_TREE on they are a stack. */
 enum { LABEL_MINORS = CG_DEV_RWM + 1, LABEL_BLOCK, LABEL_TREE, LABELS = LABEL_TREE + 80 };
 
 struct slot {
@@ -169,8 +168,7 @@ static size_t fallback_label(const struct target *t)
     return t->kind == VERDICT ? t->bits : (size_t)LABEL_MINORS;
 }
 
-/* Compare as unsigned and jump. Immediates are sign-extended, so large ones go through a register.
- */
+/* Compare as unsigned and jump. Immediates are sign-extended: large ones go through a register. */
 static void emit_compare(struct gen *g, uint8_t op, uint8_t reg, uint32_t number, size_t label)
 {
     if (number <= INT32_MAX) {

@@ -3,7 +3,8 @@
 #define CGROUP_DEVICES_DEVICES_H
 
 /*
- * Device rules: one ordered list of OCI rules, one meaning, three ways to put it into force.
+ * cgroup/devices/ says which devices a cgroup may use: one ordered list of OCI rules, one meaning,
+ * three ways to put it into force.
  *
  * Meaning (runtime-spec config-linux.md "Allowed Device list"): a request asks for a device (type,
  * major, minor) and one or more of read, write, mknod. Each asked-for bit is decided by the last

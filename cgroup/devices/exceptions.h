@@ -4,22 +4,20 @@
 
 /*
  * A table of verdicts as "deny all but" or "allow all but" a set of exceptions: what the device
- * lists of cgroup v1 (kernel admin-guide/cgroup-v1/devices.rst) and systemd's DeviceAllow can say.
- * Pure.
+ * lists of cgroup v1 (kernel, cgroup-v1/devices.rst) and systemd's DeviceAllow can say. Pure.
  */
 
 #include "cgroup/devices/devices.h"
 
 /*
- * An exception only ever adds to its class. "Deny all but" allows a
- * request when one exception covers all its bits, "allow all but" denies it when one exception
- * names any of them. The table is turned into the first form if it can be, else into the second;
- * for a list whose exceptions would have to subtract there is none.
+ * An exception only ever adds to its class. "Deny all but" allows a request when one exception
+ * covers all its bits, "allow all but" denies it when one exception names any of them. The table is
+ * turned into the first form if it can be, else into the second; for a list whose exceptions would
+ * have to subtract there is none.
  */
 struct cg_dev_exceptions {
-    bool allow_all; /* exceptions are denials */
-    struct cg_dev_entry
-        *exceptions; /* in an arena, sorted; access is what is allowed (or denied) */
+    bool allow_all;                  /* exceptions are denials */
+    struct cg_dev_entry *exceptions; /* in an arena, sorted; access is what is allowed or denied */
     size_t count;
 };
 

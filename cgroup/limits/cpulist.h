@@ -2,8 +2,7 @@
 #ifndef CGROUP_LIMITS_CPULIST_H
 #define CGROUP_LIMITS_CPULIST_H
 
-/* Sets of CPU or memory node numbers, as cpuset files write them: "0-3,8" (cpuset(7), List format).
- */
+/* Sets of numbers of CPUs or memory nodes, as cpuset files write them: "0-3,8" (cpuset(7)). */
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -197,8 +197,7 @@ static int check_page_size(const char *size, struct err *e)
     return 0;
 }
 
-/* Usage and, on kernels that have it (5.7), reservation: a reserved page is as gone as a used one.
- */
+/* Usage and, from Linux 5.7 on, reservation: a reserved page is as gone as a used one. */
 int cg_emit_hugetlb(const struct cg_limit_row *row, const struct cg_limits *l, bool v2,
                     struct arena *a, struct cg_files *out, struct err *e)
 {

@@ -2,10 +2,7 @@
 #ifndef CGROUP_LIMITS_EMIT_H
 #define CGROUP_LIMITS_EMIT_H
 
-/*
- * From values to the texts of files: the functions that the rows of table.c name. Internal to this
- * room.
- */
+/* From values to the texts of files: what the rows of table.c name. Internal to cgroup/limits. */
 
 #include "cgroup/limits/table.h"
 

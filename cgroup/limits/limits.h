@@ -3,7 +3,7 @@
 #define CGROUP_LIMITS_LIMITS_H
 
 /*
- * Limits as values, and the one table that turns them into controller files.
+ * cgroup/limits/ turns limits into the texts of controller files and systemd's properties.
  *
  * Pure: a set of limits and a mode give a list of (file, text) that says exactly what will be
  * written. `plan` prints that list, the backends write it. Conversions between v1 and v2 are those
@@ -92,8 +92,7 @@ enum cg_file_flags {
     CG_FILE_LINES = 1,
     /* Not every kernel has this file: fine without. */
     CG_FILE_OPTIONAL = 2,
-    /* This file or the next one with the flag must exist, either will do (BFQ and generic weights).
-     */
+    /* This file or the next one with the flag must exist: weights for BFQ and without it. */
     CG_FILE_EITHER = 4,
     /* The kernel may refuse the value until another file of the list has been written. */
     CG_FILE_RETRY = 8,
@@ -119,20 +118,19 @@ struct cg_files {
 
 /*
  * The files for @limits. @v2 selects names and units.
- * @warnings  a limit that the mode has no counterpart for is left out and said here (arena
- * strings). 0; -EINVAL a value or combination that no kernel accepts, with the config.json name in
- * @e.
+ * @warnings  say of a limit that the mode has no counterpart for, and that is left out (in @a).
+ * 0; -EINVAL a value or combination that no kernel accepts, with the config.json name in @e.
  */
 int cg_limits_files(const struct cg_limits *limits, bool v2, struct arena *a, struct cg_files *ret,
                     const char ***warnings, size_t *warning_count, struct err *e);
 
 /*
  * What takes limits away: for each one that @before has set and @after does not, the text that its
- * file would have if it had never been set. Where a file has a line for each device, it is the lines
- * that are compared. To be written before @after is.
- * @before  as it was recorded, see cg_files_unite().
- * @warnings  a file of linux.resources.unified of which we do not know how it was before: it stays
- * as it is (arena strings).
+ * file would have if it had never been set. Where a file has a line for each device, it is the
+ * lines that are compared. To be written before @after is.
+ * @before    as it was recorded, see cg_files_unite().
+ * @warnings  say of a file of linux.resources.unified that it stays, because nothing tells how it
+ *            was before (in @a).
  */
 void cg_files_resets(const struct cg_files *before, const struct cg_files *after, bool v2,
                      struct arena *a, struct cg_files *ret, const char ***warnings,
@@ -145,8 +143,7 @@ void cg_files_resets(const struct cg_files *before, const struct cg_files *after
 struct cg_files cg_files_unite(const struct cg_files *before, const struct cg_files *after, bool v2,
                                struct arena *a);
 
-/* Append a file that was once in a list, by its name and text; controller and flags follow from the
- * table. */
+/* Append a file that was once in a list; controller and flags follow from the table. */
 void cg_files_add(struct arena *a, struct cg_files *files, const char *file, const char *text,
                   bool v2);
 
@@ -159,8 +156,8 @@ unsigned cg_files_controllers(const struct cg_files *files);
 /* The text for a file of the list, NULL when it is not there. */
 const char *cg_files_get(const struct cg_files *files, const char *file);
 
-/* cpu.shares (2..262144) -> cpu.weight (1..10000): ceil(10^((l^2 + 125 l) / 612 - 7/34)), l = log2.
- */
+/* cpu.shares (2..262144) -> cpu.weight (1..10000): ceil(10^((l^2 + 125 l) / 612 - 7/34)),
+ * l = log2(shares). */
 uint64_t cg_shares_to_weight(uint64_t shares);
 
 /* blkio.weight (10..1000) -> io.weight (1..10000), linear. */

@@ -54,8 +54,7 @@ struct cg_properties {
  * linux.resources.unified counts like the same file of another member.
  * @split  a v2 scope with threads below it: cpu and cpuset are the leaf's then, not the scope's.
  * TasksMax is always there: systemd would set a default of its own otherwise.
- * 0; -EINVAL a text that the kernel might take but systemd cannot, marked as bad input, naming the
- * file.
+ * 0; -EINVAL a text that the kernel might take but systemd cannot, bad input that names the file.
  */
 int cg_properties_limits(const struct cg_files *files, bool v2, bool split, struct arena *a,
                          struct cg_properties *ret, struct err *e);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/*
- * Weights of cgroup v1 as those of cgroup v2: the arithmetic of limits.h.
- */
+/* Weights of cgroup v1 as those of cgroup v2: the arithmetic of limits.h. */
 
 #include "cgroup/limits/limits.h"
 

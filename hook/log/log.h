@@ -3,9 +3,9 @@
 #define HOOK_LOG_LOG_H
 
 /*
- * What the program says. Runtimes hide a hook's output (crun drops it, runc shows it on failure
- * only), so warnings and errors of a stage also go to the journal when its socket exists, else to
- * syslog. Below the threshold nothing is formatted, written or loaded.
+ * hook/log/ is what the program says. Runtimes hide a hook's output (crun drops it, runc shows it
+ * on failure only), so warnings and errors of a stage also go to the journal where there is one,
+ * else to syslog. Below the threshold nothing is formatted, written or loaded.
  *
  * Text that came from outside must have been through str_escape().
  */
@@ -30,8 +30,8 @@ void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(p
 
 struct err;
 
-/* Warn of a failure that may come back with each try: once, until it changes. @last: the code of
- * the last try. @code: of this one, 0 for success. */
+/* Warn of a failure that may come back with each try: once, until it changes.
+ * @last: the code of the last try. @code: of this one, 0 for success. */
 void log_once(int *last, int code, const struct err *e);
 
 /* Give one finished line to the journal with the fields of log_about, or to syslog. */

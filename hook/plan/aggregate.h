@@ -2,9 +2,7 @@
 #ifndef HOOK_PLAN_AGGREGATE_H
 #define HOOK_PLAN_AGGREGATE_H
 
-/*
- * From linux.resources of containers to the limits of their sandbox. Pure.
- */
+/* From linux.resources of containers to the limits of their sandbox. Pure. */
 
 #include "cgroup/limits/limits.h"
 #include "hook/plan/settings.h"

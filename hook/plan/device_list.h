@@ -2,8 +2,7 @@
 #ifndef HOOK_PLAN_DEVICE_LIST_H
 #define HOOK_PLAN_DEVICE_LIST_H
 
-/* The device list of a sandbox (Kata: resourcecontrol/utils_linux.go and its default devices).
- * Pure. */
+/* The device list of a sandbox (Kata: resourcecontrol/utils_linux.go and default devices). Pure. */
 
 #include "cgroup/devices/devices.h"
 #include "hook/plan/facts.h"
@@ -22,8 +21,8 @@ int device_list_own(const struct oci_resources *resources, struct arena *a,
 
 /*
  * The whole list: @resources' own rules, then the default devices, virtualisation devices unless
- * turned off, the wildcards that a VMM needs, extra devices; with @sandbox_cgroup_only loop devices
- * too. 0; -EINVAL a rule of config.json that means nothing.
+ * turned off, wildcards that a VMM needs, with @sandbox_cgroup_only loop devices, extra devices.
+ * 0; -EINVAL a rule of config.json that means nothing.
  */
 int device_list_make(const struct oci_resources *resources, const struct settings *settings,
                      const struct facts *facts, bool sandbox_cgroup_only, struct arena *a,

@@ -25,8 +25,7 @@ static int merge_annotations(const struct plan_input *in, struct oci_annotations
     *ret = (struct oci_annotations){0};
     if (in->config && in->config->annotations)
         *ret = *in->config->annotations;
-    /* Once the container has stopped nothing can be done about a contradiction; the record decides.
-     */
+    /* Of a stopped container a contradiction can no longer be put right: the record decides. */
     if (in->state->annotations &&
         oci_annotations_merge(ret, in->state->annotations,
                               stage_action(in->stage) == ACTION_TEARDOWN ? NULL : e) < 0 &&
@@ -250,8 +249,7 @@ static int sum_files(const struct plan_basis *basis, const struct aggregate_memb
     return r;
 }
 
-/* On v2 the overhead's threads share memory and io with the vCPUs': only threaded limits can
- * differ. */
+/* On v2 the overhead shares memory and io with the vCPUs: only threaded limits can differ. */
 static struct cg_files threaded_files(const struct cg_files *files, struct arena *a,
                                       struct plan_warnings *warnings)
 {

@@ -3,9 +3,9 @@
 #define HOOK_PLAN_PLAN_H
 
 /*
- * The decision: from (state, config, settings, command line, facts about the host, the sandbox's
- * other containers, what is recorded of it) to everything that will be done. Pure; printed by
- * `plan`, written down by hook/sandbox, applied by cgroup/controller.c as it is.
+ * hook/plan/ decides: from (state, config, settings, command line, facts about the host, the
+ * sandbox's other containers, what is recorded of it) to everything that will be done. Pure;
+ * printed by `plan`, written down by hook/sandbox, applied by cgroup/controller.c as it is.
  */
 
 #include "cgroup/controller.h"
@@ -30,8 +30,7 @@
 /* The names of the threaded children of a v2 sandbox without sandbox_cgroup_only. */
 #define PLAN_VCPU_LEAF     "sandbox"
 #define PLAN_OVERHEAD_LEAF "overhead"
-/* Below a scope the threaded tree starts in a cgroup of its own: systemd keeps the scope a plain
- * domain. */
+/* Where the threaded tree starts below a scope, which systemd keeps a plain domain. */
 #define PLAN_THREADS "threads"
 /* Of the overhead scopes of cgroup v1. */
 #define PLAN_OVERHEAD_SLICE "kata-overhead.slice"

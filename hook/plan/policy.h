@@ -16,8 +16,8 @@ enum role {
 const char *role_name(enum role role);
 
 /*
- * Role and sandbox id from the annotations of the known engines, first match wins (design table:
- * containerd CRI, CRI-O and podman, dockershim, Kata).
+ * Role and sandbox id from the annotations of the known engines: containerd CRI, CRI-O and podman,
+ * dockershim, Kata. The first match wins.
  * @ret_sandbox_id  borrowed from @annotations or @container_id.
  * 0; -EINVAL an unknown type, or a container without a sandbox id, or an id that is no valid name.
  */
@@ -45,8 +45,7 @@ int policy_sandbox_cgroup_only(const struct settings *settings, struct json_bool
                                const struct oci_annotations *annotations, struct policy *ret,
                                struct err *e);
 
-/* true, false and their spellings as Go's strconv.ParseBool knows them, which Kata uses. -EINVAL.
- */
+/* true and false as Go's strconv.ParseBool spells them, which Kata uses. 0; -EINVAL. */
 int policy_parse_bool(const char *text, bool *ret);
 
 /*

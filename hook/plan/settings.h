@@ -45,8 +45,7 @@ struct settings {
 /*
  * Read @path. @must_exist: a missing file is an error (it was named on the command line); otherwise
  * it means all defaults.
- * 0; -EINVAL unknown key, wrong type or value, marked as bad input with the key in @e; other
- * -errno.
+ * 0; -EINVAL unknown key, wrong type or value, bad input with the key in @e; other -errno.
  */
 int settings_read(const char *path, bool must_exist, struct arena *a, struct settings *ret,
                   struct err *e);

@@ -2,8 +2,7 @@
 #ifndef HOOK_PLAN_STAGE_H
 #define HOOK_PLAN_STAGE_H
 
-/* The stages of a container's life in which a runtime calls us (runtime-spec runtime.md
- * "Lifecycle"). */
+/* The stages of a container at which a runtime calls us (runtime-spec runtime.md "Lifecycle"). */
 
 struct oci_state;
 struct err;

@@ -27,13 +27,12 @@ struct plan_basis change_basis(const struct settings *settings, const struct fac
                                bool systemd, bool sandbox_cgroup_only, const struct record *r,
                                struct arena *a);
 
-/* Let a record name the files of @limits and those that are still to be taken away: for before they
- * are written. */
+/* Before writing: let a record name the files of @limits and those still to be taken away. */
 void change_note(const struct plan_basis *basis, const struct plan_limits *limits, struct arena *a,
                  struct record *r);
 
-/* Let it name the files of @limits: for when all is in force. Whether that is any other than what
- * change_note() made it. */
+/* When all is in force: let it name the files of @limits alone. Whether anything was taken away, so
+ * that the record is another than change_note() made it. */
 bool change_settle(const struct plan_limits *limits, struct arena *a, struct record *r);
 
 /*

@@ -17,7 +17,7 @@
 #define STOP_TIMEOUT_MS 5000
 /* For one that was let go, or whose stage has died, to notice: it only has to be scheduled. */
 #define SETTLE_TIMEOUT_MS 1000
-/* How the names of all our children begin, so that one can be told from a fork that is not ready. */
+/* How the names of all our children begin: so one can be told from a fork that is not ready. */
 #define NAME_PREFIX "osc-"
 
 /* It lives under somebody's memory limit and must outlive the VMM. Needs CAP_SYS_RESOURCE; without

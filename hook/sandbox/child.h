@@ -38,8 +38,8 @@ struct child {
 int child_fork(const char *name, void (*run)(const void *arg), const void *arg, struct child *ret,
                struct err *e);
 
-/* Everything is in its place: let it work. Nothing happens for one that was not forked. 0; -errno,
- * e.g. -EPIPE it has ended: child_abort() is next. */
+/* Everything is in its place: let it work. Nothing happens for one that was not forked.
+ * 0; -errno, e.g. -EPIPE it has ended: child_abort() is next. */
 int child_go(struct child *c, struct err *e);
 
 /*
@@ -53,8 +53,8 @@ bool child_works(const struct proc_id *id);
  * was never forked or has gone. */
 void child_abort(struct child *c);
 
-/* End a recorded one, with force if it does not listen, and wait until it is gone. 0, also when
- * there is none; -ETIMEDOUT. */
+/* End a recorded one, with force if it does not listen, and wait until it is gone.
+ * 0, also when there is none; -errno, e.g. -ETIMEDOUT. */
 int child_stop(const struct proc_id *id, struct err *e);
 
 #endif

@@ -3,11 +3,9 @@
 #define HOOK_SANDBOX_LINKS_H
 
 /*
- * What is remembered of sandboxes besides their records: tables of base/links.h in the state
- * directory.
+ * What the state directory has of sandboxes besides their records: tables of base/links.h.
  *
- *   containers/<container id>    "<sandbox id>", for containers of a pod: poststop may come without
- *                                annotations
+ *   containers/<container id>    "<sandbox id>", for a poststop without annotations, in a pod
  *   paths/<hash of the path>     "<sandbox id><path>": whose a sandbox cgroup is
  *
  * Two containers may come with the same cgroupsPath, and so with the same sandbox cgroup: the
@@ -25,8 +23,8 @@ struct state_dir;
 
 /*
  * Remember and forget which sandbox a container belongs to; nothing to do when the ids are the
- * same. 0; -errno. Meanwhile the id may have become that of a container of another sandbox: only
- * @sandbox_id, NULL for any, is forgotten.
+ * same. Meanwhile the id may have become that of a container of another sandbox: only @sandbox_id,
+ * NULL for any, is forgotten. 0; -errno.
  */
 int links_add_container(const struct state_dir *s, const char *container_id, const char *sandbox_id,
                         struct err *e);
@@ -39,8 +37,7 @@ const char *links_find_container(const struct state_dir *s, const char *containe
 
 /*
  * Claim the cgroup @path (clean, from the mount root) for a sandbox that is locked.
- * 0, also when it has it already; -EEXIST it is another's, @ret_owner (arena) says whose; other
- * -errno.
+ * 0, also when it has it already; -EEXIST it is another's, @ret_owner (in @a); other -errno.
  */
 int links_claim(const struct state_dir *s, const char *sandbox_id, const char *path,
                 struct arena *a, const char **ret_owner, struct err *e);

@@ -75,8 +75,7 @@ bool record_container_is_alive(const struct record_container *c);
 void record_others(const struct record *r, const char *container_id, struct arena *a,
                    struct json_list *ret_others, struct json_list *ret_alive);
 
-/* A copy of a list of containers with one more, in front: record_find() is to find it, and not a
- * predecessor. */
+/* A copy of a list with one more in front, for record_find() to find it and no predecessor. */
 struct json_list record_with_container(const struct json_list *containers,
                                        const struct record_container *c, struct arena *a);
 

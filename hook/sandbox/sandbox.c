@@ -17,8 +17,7 @@
 /* A process may fork while it is being moved out, or be born from one that was. */
 #define REMOVE_ROUNDS 5
 
-/* "/a/b/threads/sandbox" below "/a/b" is "threads/sandbox". NULL for a record that says nothing
- * yet. */
+/* "/a/b/threads/sandbox" below "/a/b" is "threads/sandbox"; NULL while the record has no path. */
 static const char *leaf_of(const char *domain, const char *path)
 {
     return path && str_starts(path, domain) && path[strlen(domain)] == '/'

@@ -2,7 +2,9 @@
 #ifndef HOOK_SANDBOX_SANDBOX_H
 #define HOOK_SANDBOX_SANDBOX_H
 
-/* A recorded sandbox and its two cgroups: what setup, teardown, watcher and verbs have in common.
+/*
+ * hook/sandbox/ is what outlives a stage: the record, the state directory, processes of ours.
+ * This is a recorded sandbox with its two cgroups, which setup, teardown, watcher and verbs share.
  */
 
 #include "cgroup/controller.h"

@@ -57,8 +57,8 @@ struct state_lock {
     }
 
 /*
- * Lock a sandbox. @make creates its directory. Waits for another stage, @timeout_ms at most; 0: do
- * not wait. 0; -ENOENT no such sandbox; -ETIMEDOUT another stage holds it; other -errno.
+ * Lock a sandbox. @make creates its directory. Waits for another stage, @timeout_ms at most; with 0
+ * not at all. 0; -ENOENT no such sandbox; -ETIMEDOUT another stage holds it; other -errno.
  */
 int state_lock(const struct state_dir *s, const char *sandbox_id, bool make, int timeout_ms,
                struct state_lock *ret, struct err *e);
@@ -68,8 +68,8 @@ void state_unlock(struct state_lock *lock);
 int state_look(const struct state_dir *s, const char *sandbox_id, struct state_lock *ret,
                struct err *e);
 
-/* Remove record, claim (see claim.h), lock and directory of a locked sandbox; the lock is released.
- * @path the sandbox cgroup, NULL if it is not known. Never fails loudly: what stays is an empty
+/* Remove record, claim (see links.h), lock and directory of a locked sandbox; the lock is released.
+ * @path: the sandbox cgroup, NULL if it is not known. Never fails loudly: what stays is an empty
  * directory, or a claim, that prune removes. */
 void state_remove(const struct state_dir *s, const char *sandbox_id, const char *path,
                   struct state_lock *lock);
@@ -88,8 +88,7 @@ int state_lookup(const struct state_dir *s, const char *container_id, struct are
 int state_list(const struct state_dir *s, struct arena *a, const char ***ret, size_t *ret_count,
                struct err *e);
 
-/* The ids of @max of them, or fewer, by chance; how many. The cost is that of reading the
- * directory. */
+/* The ids of @max of them, or fewer, by chance; how many. It reads the whole directory. */
 size_t state_sample(const struct state_dir *s, size_t max, char (*ret)[NAME_MAX + 1]);
 
 #endif

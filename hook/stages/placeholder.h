@@ -4,12 +4,11 @@
 
 /*
  * A process that does nothing but be in a scope, because systemd removes one that is empty:
- *
- * - the runtime's own scope, whose processes we have moved out, must live as long as its container:
- *   exec and probes fail without it. This placeholder ends the moment the container's init does,
- *   because runc skips poststop when it cannot remove its own cgroup.
- * - on v1 and hybrid the sandbox scope has no whole process of its own, only vCPU threads, and none
- *   before they start. This placeholder ends when teardown says so.
+ *   - The runtime's own scope, whose processes we have moved out, must live as long as its
+ *     container: exec and probes fail without it. This placeholder ends the moment the container's
+ *     init does, because runc skips poststop when it cannot remove its own cgroup.
+ *   - On v1 and hybrid the sandbox scope has no whole process of its own, only vCPU threads, and
+ *     none before they start. This placeholder ends when teardown says so.
  */
 
 #include "hook/sandbox/child.h"

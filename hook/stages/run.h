@@ -2,9 +2,7 @@
 #ifndef HOOK_STAGES_RUN_H
 #define HOOK_STAGES_RUN_H
 
-/*
- * One run of a stage, and what setup.c and teardown.c share. Internal to this room.
- */
+/* One run of a stage, and what setup.c and teardown.c share. Internal to hook/stages. */
 
 #include "hook/sandbox/change.h"
 #include "hook/sandbox/record.h"
@@ -52,11 +50,10 @@ void run_unlink_dropped(const struct run *run, const struct record *now);
 /* What a plan says of a sandbox that has no record yet, or none that can be read. */
 struct record run_planned_record(const struct plan *p, struct arena *a);
 
-/* prestart, createRuntime and poststart. Idempotent; on failure nothing is left of it. 0; -errno. */
+/* prestart, createRuntime, poststart. Idempotent; on failure nothing is left of it. 0; -errno. */
 int run_set_up(struct run *run, struct err *e);
 
-/* poststop. Idempotent. 0, also when nothing was ever set up; -errno of the first step that failed.
- */
+/* poststop. Idempotent. 0, also when nothing was set up; -errno of the first step that failed. */
 int run_tear_down(struct run *run, struct err *e);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* prestart, createRuntime, poststart: a container comes, and with the first one its sandbox. See run.h. */
+/* prestart, createRuntime, poststart: a container comes, with the first its sandbox. See run.h. */
 
 #include "base/arena.h"
 #include "base/cleanup.h"
@@ -146,8 +146,7 @@ static void choose_first(const struct run *run, struct setup *s)
     s->sandbox.overhead_unit.expected = run->found == RECORD_VALID;
 }
 
-/* Already where setup puts it: a second call of setup, or one after the watcher has placed threads.
- */
+/* Already where setup puts it: by an earlier call, also if the watcher has placed threads since. */
 static bool is_placed(struct setup *s)
 {
     return cg_holds(&s->sandbox.vcpu, s->init.pid) == 1 ||
@@ -206,8 +205,8 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
     if (!s->wrote_record)
         return;
     if (run->alive.count > 0) {
-        /* A watcher of this run is gone: the next stage starts another. What could not be taken away
-         * again stays named. */
+        /* A watcher of this run is gone: the next stage starts another. What could not be taken
+         * away again stays named. */
         if (!as_before)
             change_note(&s->basis, &run->plan.limits, run->a, &run->before);
         record_write(&run->lock, run->a, &run->before, NULL);
@@ -239,8 +238,8 @@ static void settle(struct run *run, struct setup *s)
         run_unlink_dropped(run, &s->record);
 }
 
-/* Where the runtime has put the process: crun makes a cgroup of its own in a scope, and that is what
- * its `update` changes. */
+/* Where the runtime has put the process: crun makes a cgroup of its own in a scope, and that is
+ * what its `update` changes. */
 static const char *origin_path(const struct run *run, const struct cg_origin *origin)
 {
     const struct cg_hierarchy *h = cg_host_find(&run->host, CG_CTL_CPU);

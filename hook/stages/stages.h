@@ -3,16 +3,14 @@
 #define HOOK_STAGES_STAGES_H
 
 /*
- * The stages: what a runtime calls us for.
+ * hook/stages/ is what a runtime calls us for:
  *
  *   setup     plan, write the record, make both cgroups, move the container's process and the
- *             watcher in. Rolls back everything on failure: the process goes back to the runtime's
- *             cgroup.
+ *             watcher in. On failure all is undone: the process goes back to the runtime's cgroup.
  *   update    setup for whoever has not been set up, then one placement pass, so that a runtime
  *             that has poststart gets its vCPUs placed sooner than by the watcher alone.
  *   teardown  forget the container; with the last one everything is removed. Does all it can,
- *             whatever is missing (config.json, bundle, pid, record), and reports the first
- *             failure.
+ *             whatever is missing (config.json, bundle, pid, record); the first failure is told.
  *
  * Every stage is idempotent, and the sandbox's lock makes concurrent ones take turns.
  */

@@ -75,8 +75,7 @@ static int destroy_planned(struct run *run, const char *sandbox_id, struct err *
                            &run->lock, e);
 }
 
-/* Bring the sandbox, and what @after says of its files, to the limits of the containers that
- * stay. */
+/* Bring the sandbox to the limits of the containers that stay. */
 static int rederive(struct run *run, const struct plan_basis *basis,
                     const struct plan_limits *limits, struct record *after, struct err *e)
 {

@@ -91,8 +91,7 @@ int main(int argc, char **argv)
             r = run(&o, &a, &e);
         if (r < 0) {
             log_msg(LEVEL_ERROR, "%s", e.text);
-            /* Whoever writes to us must not be killed by SIGPIPE because we did not want to listen.
-             */
+            /* Whoever writes to us must not be killed by SIGPIPE because we did not listen. */
             if (o.verb == VERB_HOOK && !isatty(STDIN_FILENO))
                 io_drain(STDIN_FILENO);
         }

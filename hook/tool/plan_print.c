@@ -8,8 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* Version of the JSON below. Other programs read it: members are added, never changed or removed.
- */
+/* Version of the JSON below. Programs read it: members are added, never changed or removed. */
 #define PLAN_JSON_VERSION 1
 
 const char *plan_manager_name(const struct plan *plan)

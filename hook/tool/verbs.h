@@ -2,7 +2,8 @@
 #ifndef HOOK_TOOL_VERBS_H
 #define HOOK_TOOL_VERBS_H
 
-/* The operator's verbs. Each prints to stdout and returns 0 or -errno with the reason in @e. */
+/* hook/tool/ is the command line and the operator's verbs, the only ones to print to stdout.
+ * Each verb returns 0 or -errno with the reason in @e. */
 
 #include "hook/plan/settings.h"
 #include "hook/tool/options.h"
@@ -27,8 +28,8 @@ int verb_prune(const struct options *o, const struct settings *settings, struct 
                struct err *e);
 /*
  * Put our entries into the hooks of o->file, or take them out, see register.h. The file is replaced
- * by rename, or, when it already is as it should be, not touched at all. @config is not used, and
- * may be NULL: a broken configuration file must not keep anybody from taking the hook out.
+ * by rename, or, when it already is as it should be, not touched at all. @settings may be NULL and
+ * is not used: a broken configuration file must not keep anybody from taking the hook out.
  */
 int verb_register(const struct options *o, const struct settings *settings, struct arena *a,
                   struct err *e);

@@ -19,8 +19,7 @@
  * QEMU's start up until the first client comes: ask only a VMM that is past that, for instance one
  * that has vCPUs (see vmm.h) or is some seconds old.
  *
- * Not found: monitors from -readconfig, sockets that were handed over as descriptors (libvirt),
- * TCP.
+ * Not found: monitors from -readconfig, sockets handed over as descriptors (libvirt), TCP.
  *
  * QEMU: docs/interop/qmp-spec, qapi/machine.json (query-cpus-fast, since 2.12), util/qemu-option.c.
  */

@@ -14,14 +14,15 @@
 
 /* What VMMs call their vCPU threads. */
 static const char *const patterns_known[] = {
-    "CPU %u/KVM",              /* QEMU, with -name debug-threads=on */
-    "CPU %u/TCG",              /* QEMU without KVM */
-    "CPU %u/HVF",              /* QEMU's other accelerators, for completeness of its naming */
-    "CPU %u/MSHV",   "vcpu%u", /* Cloud Hypervisor */
-    "fc_vcpu %u",              /* Firecracker, libkrun, Dragonball */
-    "crosvm_vcpu%u",           /* crosvm */
-    "kvm-vcpu-%u",             /* kvmtool */
-    "db_vcpu%u",               /* Dragonball */
+    "CPU %u/KVM",    /* QEMU, with -name debug-threads=on */
+    "CPU %u/TCG",    /* QEMU without KVM */
+    "CPU %u/HVF",    /* QEMU's other accelerators, */
+    "CPU %u/MSHV",   /* for completeness of its naming */
+    "vcpu%u",        /* Cloud Hypervisor */
+    "fc_vcpu %u",    /* Firecracker, libkrun, Dragonball */
+    "crosvm_vcpu%u", /* crosvm */
+    "kvm-vcpu-%u",   /* kvmtool */
+    "db_vcpu%u",     /* Dragonball */
 };
 
 const char *vcpu_source_name(enum vcpu_source source)

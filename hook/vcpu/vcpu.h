@@ -3,13 +3,12 @@
 #define HOOK_VCPU_VCPU_H
 
 /*
- * Which threads are vCPUs. Three sources, strongest first:
- *
+ * hook/vcpu/ finds out which threads are vCPUs, and how many there are. Four sources, strongest
+ * first; vcpu_classify() knows all but the third, which watch/scan.c adds:
  *   1. KVM's debugfs directory: <debugfs>/kvm/<pid>-<fd>/vcpu<N>/pid. Independent of VMM and names.
  *   2. The thread's name, against a table of VMMs and the configuration's patterns.
- *   3. Guest time (proc(5), /proc/PID/stat field 43): a thread that has run a guest is a vCPU,
- * whatever it calls itself.
- *
+ *   3. QEMU's own word, over QMP: see qmp.h.
+ *   4. Guest time (proc(5), /proc/PID/stat field 43): what has run a guest is a vCPU.
  * A name can be faked, but only by the VMM, and only to put more of its threads under the limit.
  */
 
@@ -50,8 +49,7 @@ int vcpu_kvm_open(void);
 /* Whether a VM is worth reading, by the process that made it. */
 typedef bool vcpu_kvm_wanted(pid_t creator, const void *arg);
 
-/* Read the VMs of the host; @wanted NULL: all of them. Never fails: what vanishes meanwhile is not
- * in the list. */
+/* Read the VMs of the host that are @wanted; NULL: all. Never fails: what vanishes is left out. */
 void vcpu_kvm_read(int kvm_dirfd, vcpu_kvm_wanted *wanted, const void *arg, struct arena *a,
                    struct vcpu_kvm *ret);
 

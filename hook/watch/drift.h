@@ -94,9 +94,9 @@ int drift_read(struct drift *d);
  * A container's resources with what has changed since its setup. What has once changed is always
  * taken from the runtime's cgroup, also when it is back to what it was; so what this returns may be
  * kept as the container's resources, and given as @r the next time.
- * @r  the container's resources so far, NULL for none; is returned itself when nothing has changed.
- * Otherwise a copy in @a that shares what is the same, for plan_sandbox(). Entries of "unified" for
- * the same files are left out of it.
+ * @r  the container's resources so far, NULL for none; is returned itself when nothing has changed,
+ *     otherwise a copy in @a that shares what is the same. It leaves out entries of "unified" for
+ *     the same files.
  */
 const struct oci_resources *drift_resources(const struct drift *d, const char *id,
                                             const struct oci_resources *r, struct arena *a);

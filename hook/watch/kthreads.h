@@ -84,9 +84,9 @@ struct kthreads {
  * number of VMs of the host, so it is not for every pass: callers do it when vCPUs or processes of
  * the sandbox have come, and in their deep passes.
  *
- * @vmms  ids of processes, in our pid namespace, in an order that is the same in each call. Those
- *        that are no VMM do no harm.
- * @ret   sorted, in @a.
+ * @vmms        ids of processes, in our pid namespace, in an order that is the same in each call.
+ *              Those that are no VMM do no harm.
+ * @ret         sorted, in @a.
  * @ret_unsure  likewise: timers of theirs or of other VMMs.
  * 0, also when no kernel thread can be seen from here; -errno /proc cannot be read.
  */

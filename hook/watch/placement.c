@@ -17,8 +17,7 @@
 #define REPORT_VERSION 1
 #define REPORT_MAX     ((size_t)4 << 20)
 
-/* Descriptors are counted once threads have been quiet for this long, and again while some vCPU is
- * missing. */
+/* Descriptors are counted once threads are quiet for so long, and while a vCPU is missing. */
 #define COUNT_QUIET_US 20000
 #define COUNT_AGAIN_US 250000
 /* A VMM is asked when its threads do not tell; rarely, because a monitor has one client at a time,

@@ -83,7 +83,7 @@ struct placement {
 
 /* After a pass: count descriptors and ask the VMM where that is due, judge, write what has changed.
  * @changed: threads came, went or were renamed. Never fails: what could not be found out counts as
- * unknown, and a report that could not be written is written with the next change. */
+ * unknown, and a report that could not be written is written with a later pass. */
 void placement_update(struct placement *p, struct scan *scan, bool timed_out, bool changed);
 
 /* Whether the last judgement was "complete", of what is there now. */

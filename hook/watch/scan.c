@@ -15,8 +15,7 @@
 /* For this long after it was first seen a thread may still be given its name, or run its first
  * guest code. Later ones are found by SCAN_ALL. */
 #define YOUNG_US 3000000
-/* A young thread with a vCPU's name is looked at again after this time, then after twice as long.
- */
+/* A young thread with a vCPU's name is looked at again after this time, then after its double. */
 #define LOOK_AGAIN_US 10000
 
 /* FNV-1a. */
@@ -301,8 +300,7 @@ static uint64_t print_of(const struct scan *scan, const struct cg_pids *tids)
     return print;
 }
 
-/* Make this pass's threads the known ones, and say what the next list will be if nothing changes.
- */
+/* Make this pass's threads the known ones, and note what the next list is if nothing changes. */
 static void keep(struct pass *p)
 {
     struct scan *scan = p->scan;

@@ -6,8 +6,7 @@
  * What the watcher does for a VM besides placing its threads: the kernel's helper threads go into
  * the overhead cgroup, and vCPUs get CPUs of their own where that is asked for.
  *
- * Dearer than a pass, so it is done when threads have changed and are quiet again, and now and
- * then.
+ * Dearer than a pass, so it is done when threads have changed and are quiet again, and rarely else.
  */
 
 #include "hook/plan/settings.h"
@@ -28,7 +27,7 @@ struct tend {
     int kthread_error, pinning_error; /* what was reported last */
 };
 
-/* @config is borrowed. Ends with the process. */
+/* @settings is borrowed. Ends with the process. */
 void tend_init(struct tend *t, const struct settings *settings);
 
 /*

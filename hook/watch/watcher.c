@@ -235,8 +235,7 @@ static int plan_together(struct watch *w, struct arena *a, struct plan_limits *r
 }
 
 /* Put them into force, and what is missing of the sandbox cgroup: on v2 a controller that no limit
- * needed before, on v1 a directory that somebody has removed. @make: even if nothing of it is
- * left. */
+ * needed before, on v1 a directory that somebody removed. @make: even if all of it is gone. */
 static int apply_limits(struct watch *w, const struct plan_limits *limits, bool make, struct err *e)
 {
     autoarena a = ARENA_INIT;
@@ -271,8 +270,7 @@ static int change_limits(struct watch *w, const struct state_lock *lock, bool ma
     return r;
 }
 
-/* The runtime's own cgroup got other CPU limits: carry them over, and remember them for the next
- * stage. */
+/* The runtime's own cgroup got other CPU limits: carry them over, and record them. */
 static void carry_over(struct watch *w)
 {
     struct err e = ERR_INIT;

@@ -3,8 +3,8 @@
 #define HOOK_WATCH_WATCHER_H
 
 /*
- * The watcher of a sandbox without sandbox_cgroup_only: a detached process, living in the overhead
- * cgroup, that places vCPU threads in the sandbox cgroup as they appear.
+ * hook/watch/ places vCPU threads while a VM runs. This is the watcher of a sandbox without
+ * sandbox_cgroup_only: a detached process, in the overhead cgroup, that does so as they appear.
  *
  * Placement cannot be left to poststart: runc runs it inside `create`, before the VMM exists, and
  * waits for it. So setup forks the watcher early, writes its identity into the record, makes the
@@ -18,10 +18,7 @@
 #include "hook/sandbox/child.h"
 #include "hook/sandbox/record.h"
 
-/*
- * Fork a watcher that waits to be let go. @state_dir, @sandbox_id, @config are copied with the
- * process. As child_fork().
- */
+/* Fork a watcher that waits to be let go. As child_fork(); the arguments are copied with it. */
 int watcher_fork(const char *state_dir, const char *sandbox_id, const struct settings *settings,
                  struct child *ret, struct err *e);
 

@@ -197,8 +197,7 @@ static int make_node(const char *name, const struct device *d)
     return mknod(path, (d->type == 'b' ? S_IFBLK : S_IFCHR) | 0600, makedev(d->major, d->minor));
 }
 
-/* Nodes for the opens, while that is still allowed; and a look whether they can be opened at all.
- */
+/* Nodes for the opens, while that is still allowed; and whether they can be opened at all. */
 static void make_nodes(const char *dir)
 {
     const struct device null = {'c', 1, 3};

@@ -233,8 +233,7 @@ Test(v2, file_of_domain_and_leaf)
     kit_delete_ok(&s.sandbox);
 }
 
-/* A domain controller that our own cgroup has, so that it can be passed on; CG_CTL_COUNT if none.
- */
+/* A domain controller that our own cgroup has and can pass on; CG_CTL_COUNT if none. */
 static enum cg_ctl available_controller(const struct cg_hierarchy *h)
 {
     static const enum cg_ctl ctls[] = {CG_CTL_MEMORY, CG_CTL_BLKIO, CG_CTL_HUGETLB};

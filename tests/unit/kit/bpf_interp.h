@@ -18,9 +18,7 @@ struct bpf_verdict {
     char error[128];     /* "" or what is wrong with the program */
 };
 
-/*
- * The whole program, every instruction of it. 0; -1 with @error (of @size) filled in.
- */
+/* The whole program, every instruction of it. 0; -1 with @error (of @size) filled in. */
 int bpf_interp_check(const struct bpf_insn *insns, size_t count, char *error, size_t size);
 
 /*

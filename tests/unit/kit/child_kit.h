@@ -19,7 +19,7 @@ const char *kit_name_of(pid_t pid);
 /* A child's name is the last thing that it gets before it waits. */
 void kit_wait_for_name(pid_t pid, const char *name);
 
-/* The status that waitpid() gives, when it has ended by itself or been told to; and what it says. */
+/* The status that waitpid() gives, when it has ended by itself or been told to; what it says. */
 int kit_wait_status(pid_t pid);
 bool kit_has_exited(int status);
 bool kit_was_killed(int status, int signo);

@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* As mkdtemp(). It is removed with all that is in it when the test ends, even by being skipped, when
- * no .fini is called. */
+/* As mkdtemp(). It is removed with all that is in it when the test ends, even by being skipped,
+ * when no .fini is called. */
 void kit_make_dir(char *path);
 
 /* With all that is in it, following no link and entering no mount. */

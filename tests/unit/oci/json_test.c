@@ -69,8 +69,7 @@ static char *nest(const char *open, const char *middle, const char *close, size_
 
 Test(json, depth)
 {
-    /* @levels that one repetition adds, and the repetitions that make 64 with what surrounds them
-     */
+    /* How many repetitions make 64 levels with what surrounds them. */
     static const struct {
         const char *before, *open, *middle, *close, *after;
         size_t fit;

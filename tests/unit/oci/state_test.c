@@ -160,8 +160,7 @@ Test(state, stdin_refused)
     }
 }
 
-/* A fault at the beginning of more than a pipe or a chunk holds: the writer must get rid of it all.
- */
+/* A fault at the beginning of more than a pipe or a chunk holds: the writer must be rid of it. */
 Test(state, stdin_is_read_to_its_end, .timeout = 60)
 {
     static const char *const starts[] = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Lines of KEY=VALUE pairs that are no more, from files of `unified`, which anybody may have written. */
+/* Lines of KEY=VALUE pairs that are no more, from files of `unified`, which anybody may write. */
 
 #include "base/arena.h"
 #include "base/cleanup.h"

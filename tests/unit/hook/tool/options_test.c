@@ -238,8 +238,7 @@ Test(options, refused)
         expect_refused(refused[i].words, refused[i].want);
 }
 
-/* Several letters behind one dash: getopt is in the middle of the word when it refuses the first.
- */
+/* Several letters behind one dash: getopt is inside of the word when it refuses the first. */
 Test(options, letters_are_named)
 {
     static const char *const rows[][2][MAX_WORDS] = {

@@ -38,8 +38,8 @@ static const struct json_field tree_fields[] = {
 static const struct json_table tree_table = {
     .fields = tree_fields, .count = ARRAY_SIZE(tree_fields), .size = sizeof(struct tree)};
 
-/* What stands before the value of a member, the value, a star if it is used, and in parentheses what
- * is in it. */
+/* What stands before the value of a member, the value, a star if it is used, and in parentheses
+ * what is in it. */
 static const char *parts(const char *text, const struct json_item *item, struct arena *a)
 {
     const char *all =

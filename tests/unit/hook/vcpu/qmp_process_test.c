@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* QMP of other processes: in another root or pid namespace, found by their command line, and QEMU. */
+/* QMP of other processes: in another root or pid namespace, by their command line, and QEMU. */
 
 #include "hook/vcpu/qmp.h"
 
