@@ -41,12 +41,6 @@ static char *copy(const char *text)
 
 /* ---- watching ---- */
 
-int drift_open(struct drift *d, const struct cg_host *host)
-{
-    *d = (struct drift){.host = host, .fd = FD_NONE};
-    return drift_watch(d);
-}
-
 int drift_watch(struct drift *d)
 {
     d->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
@@ -282,15 +276,6 @@ void drift_set(struct drift *d, const struct drift_source *list, size_t count)
         if (!items[i].id)
             add(d, &list[i], &items[i]);
     }
-}
-
-void drift_close(struct drift *d)
-{
-    for (size_t i = 0; i < d->count; i++)
-        drop(d, &d->items[i]);
-    free(d->items);
-    fd_close(&d->fd);
-    *d = (struct drift){.fd = FD_NONE};
 }
 
 /* ---- what follows ---- */

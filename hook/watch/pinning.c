@@ -308,15 +308,6 @@ int pinning_update(struct pinning *p, const char *cpus, const struct pinning_vcp
     return c.first < 0 ? c.first : c.changed;
 }
 
-int pinning_undo(struct pinning *p, struct err *e)
-{
-    struct change c = {0};
-
-    carry_out(p, &c, e);
-    pinning_free(p);
-    return c.first < 0 ? c.first : c.changed;
-}
-
 void pinning_free(struct pinning *p)
 {
     free(p->cpus);

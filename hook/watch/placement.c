@@ -359,9 +359,3 @@ void placement_look(struct scan *scan, int dirfd, struct arena *a, struct placem
             v->index = old->index;
     }
 }
-
-void placement_free(struct placement *p)
-{
-    arena_free(&p->told_arena);
-    free(p->written);
-}
