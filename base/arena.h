@@ -39,6 +39,11 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
 void *arena_push(struct arena *a, void *items, size_t *count, size_t elem_size)
     __attribute__((returns_nonnull));
 
+/* The same as an lvalue of the array's own type: ARENA_APPEND(a, list.items, list.count) = item.
+ * Both are named more than once. */
+#define ARENA_APPEND(a, items, count)                                                              \
+    (*(__typeof__(&(items)[0]))arena_push((a), &(items), &(count), sizeof *(items)))
+
 /* Release everything. The arena may be used again. */
 void arena_free(struct arena *a);
 

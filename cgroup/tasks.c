@@ -56,7 +56,7 @@ static int read_ids(int dirfd, const char *file, struct arena *a, struct cg_pids
 
         /* 0 is a process of another pid namespace: we cannot name it. */
         if (str_to_u64(p, width, &id) == 0 && id > 0)
-            *(pid_t *)arena_push(a, &ret->items, &ret->count, sizeof(pid_t)) = (pid_t)id;
+            ARENA_APPEND(a, ret->items, ret->count) = (pid_t)id;
         p += width + (p[width] == '\n');
     }
     return 0;

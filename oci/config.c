@@ -34,13 +34,11 @@ static const struct json_field config_fields[] = {
 const struct json_table oci_config_table = {
     .fields = config_fields, .count = ARRAY_SIZE(config_fields), .size = sizeof(struct oci_config)};
 
-/*
- * The bundle's owner may have put anything in the file's place. O_NONBLOCK keeps the open of a FIFO
- * without a writer from waiting, and has no effect on a regular file.
- */
-static int open_regular(const char *path, const char *shown, struct err *e)
+/* O_NONBLOCK keeps the open of a FIFO without a writer from waiting, and has no effect on a regular
+ * file. */
+int oci_config_open(int dirfd, const char *path, int flags, const char *shown, struct err *e)
 {
-    autofd fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    autofd fd = openat(dirfd, path, flags | O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     struct stat st;
 
     /* ENXIO: a socket, or a device without a driver */
@@ -67,7 +65,7 @@ int oci_config_read_bundle(const char *bundle, struct arena *a, struct oci_confi
         return err_input(e, "bundle \"%s\": expected an absolute path", shown);
     if ((size_t)snprintf(path, sizeof path, "%s/config.json", bundle) >= sizeof path)
         return err_sys(e, -ENAMETOOLONG, "%s: the bundle's path is too long", shown);
-    fd = open_regular(path, str_escape(path, shown, sizeof shown), e);
+    fd = oci_config_open(AT_FDCWD, path, 0, str_escape(path, shown, sizeof shown), e);
     if (fd < 0)
         return fd;
     r = json_read_fd(fd, &doc, 1, OCI_MAX_BYTES, 0, path, a, e);

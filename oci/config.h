@@ -28,6 +28,14 @@ struct oci_config {
 extern const struct json_table oci_config_table;
 
 /*
+ * Open a bundle's config.json, whose owner may have put anything in the file's place.
+ * @flags  for open(2), besides those for reading.
+ * @shown  the file in messages.
+ * The descriptor of a regular file; -EINVAL, marked as bad input, for anything else; other -errno.
+ */
+int oci_config_open(int dirfd, const char *path, int flags, const char *shown, struct err *e);
+
+/*
  * Read a bundle's config.json. @bundle is absolute.
  * 0; -ENOENT no such file (callers decide whether that is an error); -EINVAL bad content; other
  * -errno.

@@ -6,7 +6,6 @@
 #include "base/io.h"
 #include "base/utf8.h"
 #include "oci/json_decode.h"
-#include "oci/json_span.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -64,6 +63,7 @@ static struct json_decoder *event(void *ctx)
 {
     struct parser *p = ctx;
 
+    p->d.last_end = p->d.event_end;
     p->d.event_end = p->base + yajl_get_bytes_consumed(p->yajl);
     return &p->d;
 }
@@ -148,6 +148,11 @@ static int refuse_syntax(struct parser *p)
                        (int)strcspn((char *)text, ".\n"), (char *)text);
     yajl_free_error(p->yajl, text);
     return p->d.result;
+}
+
+bool json_is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
 static int feed(struct parser *p, const char *text, size_t len)

@@ -61,6 +61,10 @@ struct json_pair {
 /* The i-th element of a json_list as an lvalue. */
 #define JSON_AT(list, type, i) (((type *)(list).items)[i])
 
+/* One more at its end, likewise. */
+#define JSON_APPEND(a, list, type)                                                                 \
+    (*(type *)arena_push((a), &(list).items, &(list).count, sizeof(type)))
+
 struct json_table;
 
 struct json_field {
@@ -98,11 +102,32 @@ struct json_table {
 #define JSON_F_STRING_MAP(k, s, m)  {.key = k, .kind = JSON_STRING_MAP, .offset = offsetof(s, m)}
 /* clang-format on */
 
+/*
+ * Where a value stands in the text, in bytes, without the blanks around it. Its items, in their
+ * order, are the members of an object and the elements of a list of objects, if it is used.
+ */
+struct json_item {
+    const struct json_field *field; /* of a member, or of an element's list; NULL: it is not used */
+    size_t begin;                   /* of the key; of the value, where there is no key */
+    size_t value, end;
+    struct json_item *items;
+    size_t count;
+    bool marked; /* the caller's, false at first */
+};
+
 /* One expected document of a stream. */
 struct json_doc {
     const struct json_table *table;
     void *dest;       /* a zeroed struct of the table */
     const char *name; /* begins the paths in messages: "state"; NULL: nothing does */
+    /*
+     * For a caller that changes a part of the text and leaves every other byte as it is: what is in
+     * the document, and its whole text with a NUL behind it. Refused are then also keys that
+     * programs in Go, which do not look at case, take for a used one: of "hooks" and "Hooks" runc
+     * reads the later, so a change of the one may change nothing.
+     */
+    struct json_item *edited; /* zeroed; NULL for other callers */
+    const char *text;
 };
 
 /*
@@ -120,6 +145,9 @@ int json_read_fd(int fd, const struct json_doc *docs, size_t ndocs, size_t max_b
 /* The same from memory, parsed @chunk bytes at a time (0: at once). */
 int json_read_text(const char *text, size_t len, const struct json_doc *docs, size_t ndocs,
                    size_t chunk, const char *where, struct arena *a, struct err *e);
+
+/* What JSON allows between tokens. */
+bool json_is_blank(char c);
 
 /*
  * Writing: calls nest as the document does; the writer takes care of commas, quotes and escapes.

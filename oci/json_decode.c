@@ -6,6 +6,7 @@
 #include "base/utf8.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -152,6 +153,49 @@ static bool check_text(struct json_decoder *p, const char *what, const char *tex
     return false;
 }
 
+/* --- where values stand, in a document that is edited --- */
+
+/* From behind one token to the next. */
+static size_t next_token(const struct json_decoder *p, uint64_t pos)
+{
+    return pos + strspn(p->docs[p->done].text + pos, ",: \t\n\r");
+}
+
+/* Of a member whose key is read, or of an element that begins. */
+static void add_item(struct json_decoder *p)
+{
+    const struct frame *f = top(p);
+    struct json_item *item;
+
+    if (!f->item)
+        return;
+    item = arena_push(p->arena, &f->item->items, &f->item->count, sizeof *item);
+    item->field = f->field;
+    item->begin = item->value = next_token(p, p->last_end);
+    if (f->place == IN_OBJECT)
+        item->value = next_token(p, p->event_end);
+}
+
+static struct json_item *last_item(struct json_decoder *p)
+{
+    const struct json_item *in = top(p)->item;
+
+    return in && in->count > 0 ? &in->items[in->count - 1] : NULL;
+}
+
+/* That of the object or list that begins. It stays where it is until the end of it, as what it is in
+ * gets no other item before. */
+static struct json_item *open_item(struct json_decoder *p)
+{
+    struct json_item *root = p->depth > 0 ? NULL : p->docs[p->done].edited;
+
+    if (p->depth > 0)
+        return last_item(p);
+    if (root)
+        root->begin = root->value = next_token(p, p->last_end);
+    return root;
+}
+
 /* --- values --- */
 
 /* Where a scalar goes: its field, or NULL when it belongs elsewhere or nowhere. */
@@ -175,8 +219,13 @@ static bool is_unused(struct json_decoder *p)
 /* The member's value is complete; elements of lists have no key. */
 static int value_done(struct json_decoder *p)
 {
-    if (p->depth > 0 && p->skip == 0)
+    if (p->depth > 0 && p->skip == 0) {
+        struct json_item *item = last_item(p);
+
+        if (item)
+            item->end = p->event_end;
         top(p)->key = NULL;
+    }
     return 1;
 }
 
@@ -217,7 +266,7 @@ static int store_i64(struct json_decoder *p, const struct json_field *field, con
     if (field->kind == JSON_I64_LIST) {
         struct json_list *list = top(p)->list;
 
-        *(int64_t *)arena_push(p->arena, &list->items, &list->count, sizeof value) = value;
+        JSON_APPEND(p->arena, *list, int64_t) = value;
         return value_done(p);
     }
     *(struct json_i64 *)(void *)(top(p)->object + field->offset) =
@@ -278,8 +327,7 @@ int json_decode_string(struct json_decoder *p, const unsigned char *string, size
     list = top(p)->list;
     switch (top(p)->place) {
     case IN_STRING_LIST:
-        *(char **)arena_push(p->arena, &list->items, &list->count, sizeof(char *)) =
-            arena_strndup(p->arena, text, len);
+        JSON_APPEND(p->arena, *list, char *) = arena_strndup(p->arena, text, len);
         return value_done(p);
     case IN_STRING_MAP:
         JSON_AT(*list, struct json_pair, list->count - 1).value =
@@ -304,11 +352,45 @@ static const struct json_field *find_field(const struct json_table *t, const cha
     return NULL;
 }
 
+#define LONG_S      "\xc5\xbf"
+#define KELVIN_SIGN "\xe2\x84\xaa"
+
+/* Equal for Go's encoding/json, which does not look at case and takes two more for letters of ASCII,
+ * a long s and the Kelvin sign. The key is valid UTF-8, so these are never cut. */
+static bool is_alike(const char *key, size_t len, const char *name)
+{
+    const char *end = key + len;
+
+    for (; key < end && *name; name++) {
+        if (tolower((unsigned char)*key) == tolower((unsigned char)*name))
+            key++;
+        else if (tolower((unsigned char)*name) == 's' && str_starts(key, LONG_S))
+            key += strlen(LONG_S);
+        else if (tolower((unsigned char)*name) == 'k' && str_starts(key, KELVIN_SIGN))
+            key += strlen(KELVIN_SIGN);
+        else
+            return false;
+    }
+    return key == end && !*name;
+}
+
+static int refuse_alike(struct json_decoder *p, const struct json_table *t, const char *key,
+                        size_t len)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        if (is_alike(key, len, t->fields[i].key))
+            return json_decode_refuse(p, "runtimes written in Go read this as \"%s\"; write it so",
+                                      t->fields[i].key);
+    }
+    return 1;
+}
+
 static int object_key(struct json_decoder *p, struct frame *f, const char *text, size_t len)
 {
     uint64_t bit;
 
     f->field = find_field(f->table, text, len);
+    add_item(p);
     if (!f->field) {
         if (f->table->strict)
             return refuse_unknown(p, f->table, text, len);
@@ -317,7 +399,7 @@ static int object_key(struct json_decoder *p, struct frame *f, const char *text,
         memcpy(p->unused_key, text, len);
         p->unused_key[len] = '\0';
         f->key = p->unused_key;
-        return 1;
+        return p->docs[p->done].edited ? refuse_alike(p, f->table, text, len) : 1;
     }
     f->key = f->field->key;
     bit = UINT64_C(1) << (f->field - f->table->fields);
@@ -340,7 +422,7 @@ int json_decode_key(struct json_decoder *p, const unsigned char *string, size_t 
     f = top(p);
     if (f->place == IN_OBJECT)
         return object_key(p, f, text, len);
-    pair = arena_push(p->arena, &f->list->items, &f->list->count, sizeof *pair);
+    pair = &JSON_APPEND(p->arena, *f->list, struct json_pair);
     pair->key = arena_strndup(p->arena, text, len);
     f->key = pair->key;
     return 1;
@@ -359,7 +441,9 @@ static bool check_depth(struct json_decoder *p)
 
 static int push_object(struct json_decoder *p, const struct json_table *t, void *object)
 {
-    p->frames[p->depth++] = (struct frame){.place = IN_OBJECT, .table = t, .object = object};
+    p->frames[p->depth] =
+        (struct frame){.place = IN_OBJECT, .table = t, .object = object, .item = open_item(p)};
+    p->depth++;
     return 1;
 }
 
@@ -367,8 +451,9 @@ static int push_list(struct json_decoder *p, enum place place, const struct json
 {
     struct json_list *list = (struct json_list *)(void *)(top(p)->object + field->offset);
 
-    p->frames[p->depth++] =
-        (struct frame){.place = place, .table = field->sub, .field = field, .list = list};
+    p->frames[p->depth] = (struct frame){
+        .place = place, .table = field->sub, .field = field, .list = list, .item = open_item(p)};
+    p->depth++;
     return 1;
 }
 
@@ -390,6 +475,7 @@ int json_decode_start_map(struct json_decoder *p)
     if (top(p)->place == IN_OBJECT_LIST) {
         struct frame *f = top(p);
 
+        add_item(p);
         return push_object(p, f->table,
                            arena_push(p->arena, &f->list->items, &f->list->count, f->table->size));
     }
@@ -481,6 +567,8 @@ int json_decode_end(struct json_decoder *p)
     }
     if (top(p)->place == IN_STRING_MAP && !finish_map(p, top(p)))
         return 0;
+    if (top(p)->item)
+        top(p)->item->end = p->event_end;
     p->depth--;
     if (p->depth == 0) {
         p->done++;

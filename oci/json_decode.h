@@ -23,6 +23,7 @@ struct frame {
     uint64_t seen;                  /* IN_OBJECT: bit i for fields[i] */
     char *object;                   /* IN_OBJECT: what is filled */
     struct json_list *list;         /* the other places: what is filled */
+    struct json_item *item;         /* where it stands; NULL if the document is not edited */
 };
 
 struct json_decoder {
@@ -38,6 +39,7 @@ struct json_decoder {
     char unused_key[64]; /* its beginning, for messages */
 
     uint64_t event_end; /* behind the event's token, in bytes; set before each event */
+    uint64_t last_end;  /* behind that of the event before */
     uint64_t doc_end;   /* behind the last complete document */
     int result;
 };

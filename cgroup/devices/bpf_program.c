@@ -87,7 +87,7 @@ static void emit(struct gen *g, uint8_t code, uint8_t dst, uint8_t src, int16_t 
         g->failed = true;
     if (g->failed)
         return;
-    slot = arena_push(g->a, &g->code, &g->count, sizeof *slot);
+    slot = &ARENA_APPEND(g->a, g->code, g->count);
     slot->insn = (struct bpf_insn){
         .code = code, .dst_reg = dst & 0xfu, .src_reg = src & 0xfu, .off = off, .imm = imm};
 }
@@ -233,8 +233,8 @@ static void add_range(struct gen *g, struct ranges *r, uint32_t number, const st
         last->high = number;
         return;
     }
-    last = arena_push(g->a, &r->items, &r->count, sizeof *last);
-    *last = (struct range){.low = number, .high = number, .target = *target};
+    ARENA_APPEND(g->a, r->items, r->count) =
+        (struct range){.low = number, .high = number, .target = *target};
 }
 
 /* Search the minor number among the entries of one major number, or of any. */

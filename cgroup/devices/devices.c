@@ -186,7 +186,6 @@ static void build_index(struct arena *a, struct cg_dev_rules *rules)
 
 void cg_dev_rules_add(struct arena *a, struct cg_dev_rules *rules, struct cg_dev_rule rule)
 {
-    struct cg_dev_rule *item;
     size_t known;
 
     if (!rules->index || rules->index->seen != rules->count ||
@@ -195,8 +194,7 @@ void cg_dev_rules_add(struct arena *a, struct cg_dev_rules *rules, struct cg_dev
     known = *find_slot(rules, &rule);
     if (known > rules->index->last[!rule.allow])
         return;
-    item = arena_push(a, &rules->items, &rules->count, sizeof *item);
-    *item = rule;
+    ARENA_APPEND(a, rules->items, rules->count) = rule;
     index_rule(rules, rules->count - 1);
 }
 
@@ -283,9 +281,8 @@ static bool is_line(const struct cg_dev_entry *e)
 static void push_entry(struct arena *a, struct cg_dev_table *t, char type, int64_t major,
                        int64_t minor, uint8_t access)
 {
-    struct cg_dev_entry *entry = arena_push(a, &t->items, &t->count, sizeof *entry);
-
-    *entry = (struct cg_dev_entry){.type = type, .major = major, .minor = minor, .access = access};
+    ARENA_APPEND(a, t->items, t->count) =
+        (struct cg_dev_entry){.type = type, .major = major, .minor = minor, .access = access};
 }
 
 /*

@@ -73,7 +73,7 @@ static void add_exception(struct form *f, const struct cg_dev_entry *entry, uint
 
     if (access == 0 || !can_be_written(entry))
         return;
-    item = arena_push(f->a, &f->v1.exceptions, &f->v1.count, sizeof *item);
+    item = &ARENA_APPEND(f->a, f->v1.exceptions, f->v1.count);
     *item = *entry;
     item->access = access;
 }

@@ -65,7 +65,7 @@ static int read_list(int dirfd, struct arena *a, struct list *ret, struct err *e
         return err_sys(e, (int)n, "reading devices.list");
     cursor = text;
     while ((line = str_next(&cursor, '\n'))) {
-        struct cg_dev_entry entry, *item;
+        struct cg_dev_entry entry;
         char shown[64];
 
         if (str_empty(line))
@@ -78,8 +78,7 @@ static int read_list(int dirfd, struct arena *a, struct list *ret, struct err *e
             ret->allow_all = true;
             continue;
         }
-        item = arena_push(a, &ret->items, &ret->count, sizeof *item);
-        *item = entry;
+        ARENA_APPEND(a, ret->items, ret->count) = entry;
     }
     if (ret->count > 1)
         qsort(ret->items, ret->count, sizeof *ret->items, cg_dev_entry_compare);

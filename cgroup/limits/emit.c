@@ -13,9 +13,8 @@
 static void add_file(struct arena *a, struct cg_files *out, const struct cg_limit_row *row,
                      const char *file, const char *text)
 {
-    struct cg_file *f = arena_push(a, &out->items, &out->count, sizeof *f);
-
-    *f = (struct cg_file){.ctl = row->ctl, .file = file, .text = text, .flags = row->flags};
+    ARENA_APPEND(a, out->items, out->count) =
+        (struct cg_file){.ctl = row->ctl, .file = file, .text = text, .flags = row->flags};
 }
 
 static const char *row_file(const struct cg_limit_row *row, bool v2)

@@ -36,7 +36,7 @@ static int add_unified(const struct cg_limits *l, struct arena *a, struct cg_fil
                              "linux.resources.unified: \"%s\" is also set by another member of "
                              "linux.resources; keep one of them",
                              shown);
-        struct cg_file *f = arena_push(a, &out->items, &out->count, sizeof *f);
+        struct cg_file *f = &ARENA_APPEND(a, out->items, out->count);
 
         *f = (struct cg_file){.ctl = ctl, .file = u->file, .text = u->text, .flags = CG_FILE_LINES};
     }
@@ -57,9 +57,7 @@ int cg_limits_files(const struct cg_limits *limits, bool v2, struct arena *a, st
         if (!row_is_set(row, limits))
             continue;
         if (!(v2 ? row->v2_file : row->v1_file)) {
-            const char **w = arena_push(a, warnings, warning_count, sizeof *w);
-
-            *w =
+            ARENA_APPEND(a, *warnings, *warning_count) =
                 arena_printf(a, "linux.resources.%s has no counterpart on cgroup %s and is not set",
                              row->name, v2 ? "v2" : "v1");
             continue;
@@ -98,9 +96,8 @@ void cg_files_add(struct arena *a, struct cg_files *files, const char *file, con
                   bool v2)
 {
     const struct cg_limit_row *row = cg_limit_row_of(file, v2);
-    struct cg_file *f = arena_push(a, &files->items, &files->count, sizeof *f);
 
-    *f = (struct cg_file){
+    ARENA_APPEND(a, files->items, files->count) = (struct cg_file){
         .ctl = row ? row->ctl : cg_ctl_of_file(file, v2),
         .file = file,
         .text = text,
@@ -110,9 +107,6 @@ void cg_files_add(struct arena *a, struct cg_files *files, const char *file, con
 
 void cg_files_append(struct arena *a, struct cg_files *files, const struct cg_files *more)
 {
-    for (size_t i = 0; i < more->count; i++) {
-        struct cg_file *f = arena_push(a, &files->items, &files->count, sizeof *f);
-
-        *f = more->items[i];
-    }
+    for (size_t i = 0; i < more->count; i++)
+        ARENA_APPEND(a, files->items, files->count) = more->items[i];
 }

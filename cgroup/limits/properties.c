@@ -206,7 +206,7 @@ static const char *property_of(const struct cg_limit_row *row, bool v2)
 
 static struct cg_property *add(const struct job *job, const char *name, enum cg_property_kind kind)
 {
-    struct cg_property *p = arena_push(job->a, &job->ret->items, &job->ret->count, sizeof *p);
+    struct cg_property *p = &ARENA_APPEND(job->a, job->ret->items, job->ret->count);
 
     *p = (struct cg_property){.name = name, .kind = kind};
     return p;
@@ -369,12 +369,8 @@ static struct cg_dev_table existing(const struct cg_dev_table *table, struct are
     struct cg_dev_table out = {0};
 
     for (size_t i = 0; i < table->count; i++) {
-        struct cg_dev_entry *entry;
-
-        if (!can_exist(&table->items[i]))
-            continue;
-        entry = arena_push(a, &out.items, &out.count, sizeof *entry);
-        *entry = table->items[i];
+        if (can_exist(&table->items[i]))
+            ARENA_APPEND(a, out.items, out.count) = table->items[i];
     }
     return out;
 }
@@ -448,7 +444,7 @@ int cg_properties_devices(const struct cg_dev_table *table, struct arena *a,
                            "systemd's DeviceAllow cannot express \"%s\", one minor of any major; "
                            "use the cgroupfs manager or drop the rule",
                            cg_dev_entry_text(entry, entry->access, shown));
-        device = arena_push(a, &list, &count, sizeof *device);
+        device = &ARENA_APPEND(a, list, count);
         device->node = node_of(entry, a);
         device->access = arena_strdup(a, cg_dev_access_text(entry->access, access));
     }

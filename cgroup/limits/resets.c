@@ -73,12 +73,11 @@ static const char *reset_lines(const char *before, const char *after, const char
 
 static void warn(const char *file, struct arena *a, const char ***warnings, size_t *warning_count)
 {
-    const char **w = arena_push(a, warnings, warning_count, sizeof *w);
-
-    *w = arena_printf(a,
-                      "linux.resources.unified: how %s was before it was set is not known; it "
-                      "stays as it is",
-                      file);
+    ARENA_APPEND(a, *warnings, *warning_count) =
+        arena_printf(a,
+                     "linux.resources.unified: how %s was before it was set is not known; it "
+                     "stays as it is",
+                     file);
 }
 
 /* A cgroup stops being idle once. */
@@ -104,7 +103,7 @@ static void end_idle(const struct cg_files *before, const struct cg_files *after
             shares = shares || !cg_files_get(after, f->file);
     }
     if (idle && shares)
-        *(struct cg_file *)arena_push(a, &ret->items, &ret->count, sizeof *idle) = (struct cg_file){
+        ARENA_APPEND(a, ret->items, ret->count) = (struct cg_file){
             .ctl = idle->ctl, .file = idle->file, .text = "0", .flags = CG_FILE_RESET};
 }
 
@@ -130,7 +129,7 @@ void cg_files_resets(const struct cg_files *before, const struct cg_files *after
             text = reset_lines(f->text, now, text, row->device_reset, a);
         if (!text || (now && !row->device_reset) || is_taken_away(ret, f->file))
             continue;
-        reset = arena_push(a, &ret->items, &ret->count, sizeof *reset);
+        reset = &ARENA_APPEND(a, ret->items, ret->count);
         *reset = (struct cg_file){
             .ctl = f->ctl,
             .file = f->file,

@@ -68,8 +68,7 @@ static void convert_throttles(const struct json_list *list, enum cg_throttle wha
 {
     for (size_t i = 0; i < list->count; i++) {
         const struct oci_throttle_device *d = &JSON_AT(*list, struct oci_throttle_device, i);
-        struct cg_blkio_throttle *t =
-            arena_push(a, &ret->throttles, &ret->throttle_count, sizeof *t);
+        struct cg_blkio_throttle *t = &ARENA_APPEND(a, ret->throttles, ret->throttle_count);
 
         *t = (struct cg_blkio_throttle){what, d->major.value, d->minor.value, d->rate.value};
     }
@@ -82,8 +81,7 @@ static void convert_block_io(const struct oci_block_io *io, struct arena *a, str
     for (size_t i = 0; i < io->weight_device.count; i++) {
         const struct oci_weight_device *d =
             &JSON_AT(io->weight_device, struct oci_weight_device, i);
-        struct cg_blkio_weight *w =
-            arena_push(a, &ret->blkio_weights, &ret->blkio_weight_count, sizeof *w);
+        struct cg_blkio_weight *w = &ARENA_APPEND(a, ret->blkio_weights, ret->blkio_weight_count);
 
         *w = (struct cg_blkio_weight){d->major.value, d->minor.value, from_u64(d->weight),
                                       from_u64(d->leaf_weight)};
@@ -100,8 +98,7 @@ static void convert_network(const struct oci_network *network, struct arena *a,
     ret->net_class_id = from_u64(network->class_id);
     for (size_t i = 0; i < network->priorities.count; i++) {
         const struct oci_priority *p = &JSON_AT(network->priorities, struct oci_priority, i);
-        struct cg_net_priority *n =
-            arena_push(a, &ret->net_priorities, &ret->net_priority_count, sizeof *n);
+        struct cg_net_priority *n = &ARENA_APPEND(a, ret->net_priorities, ret->net_priority_count);
 
         *n = (struct cg_net_priority){p->name, (uint32_t)p->priority.value};
     }
@@ -120,8 +117,7 @@ void aggregate_container(const struct oci_resources *r, struct arena *a, struct 
         ret->pids = from_i64(r->pids->limit);
     for (size_t i = 0; i < r->hugepages.count; i++) {
         const struct oci_hugepage_limit *h = &JSON_AT(r->hugepages, struct oci_hugepage_limit, i);
-        struct cg_hugetlb_limit *limit =
-            arena_push(a, &ret->hugetlb, &ret->hugetlb_count, sizeof *limit);
+        struct cg_hugetlb_limit *limit = &ARENA_APPEND(a, ret->hugetlb, ret->hugetlb_count);
 
         *limit =
             (struct cg_hugetlb_limit){h->page_size ? h->page_size : "", from_u64(h->limit).value};
@@ -132,7 +128,7 @@ void aggregate_container(const struct oci_resources *r, struct arena *a, struct 
         convert_network(r->network, a, ret);
     for (size_t i = 0; i < r->unified.count; i++) {
         const struct json_pair *p = &JSON_AT(r->unified, struct json_pair, i);
-        struct cg_unified *u = arena_push(a, &ret->unified, &ret->unified_count, sizeof *u);
+        struct cg_unified *u = &ARENA_APPEND(a, ret->unified, ret->unified_count);
 
         *u = (struct cg_unified){p->key, p->value};
     }
@@ -318,15 +314,14 @@ static void sum_hugetlb(const struct part *parts, size_t count, struct arena *a,
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < parts[i].limits.hugetlb_count; k++) {
             const char *size = parts[i].limits.hugetlb[k].page_size;
-            struct cg_hugetlb_limit *h;
             int64_t total = 0;
 
             if (find_hugetlb(ret, size))
                 continue;
             for (size_t n = 0; n < count; n++)
                 total = add_saturating(total, hugetlb_of(&parts[n], size));
-            h = arena_push(a, &ret->hugetlb, &ret->hugetlb_count, sizeof *h);
-            *h = (struct cg_hugetlb_limit){size, total};
+            ARENA_APPEND(a, ret->hugetlb, ret->hugetlb_count) =
+                (struct cg_hugetlb_limit){size, total};
         }
     }
 }

@@ -11,7 +11,7 @@
 
 static struct oci_device_rule *push_rule(struct arena *a, struct json_list *rules)
 {
-    return arena_push(a, &rules->items, &rules->count, sizeof(struct oci_device_rule));
+    return &JSON_APPEND(a, *rules, struct oci_device_rule);
 }
 
 struct oci_resources *device_list_fold(const struct oci_linux *spec, struct arena *a)

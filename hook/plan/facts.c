@@ -29,7 +29,7 @@ const char facts_loop_control[] = "/dev/loop-control";
 
 static void look_at(const char *path, struct arena *a, struct facts *ret)
 {
-    struct device_node *node = arena_push(a, &ret->nodes, &ret->node_count, sizeof *node);
+    struct device_node *node = &ARENA_APPEND(a, ret->nodes, ret->node_count);
     struct stat st;
 
     node->path = path;

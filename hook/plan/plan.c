@@ -11,7 +11,7 @@
 
 void plan_warn(struct plan_warnings *warnings, struct arena *a, const char *text)
 {
-    *(const char **)arena_push(a, &warnings->items, &warnings->count, sizeof text) = text;
+    ARENA_APPEND(a, warnings->items, warnings->count) = text;
 }
 
 static void warn(struct arena *a, struct plan *p, const char *text)
@@ -261,7 +261,7 @@ static struct cg_files threaded_files(const struct cg_files *files, struct arena
         const struct cg_file *f = &files->items[i];
 
         if (CG_CTL_THREADED & CG_CTL_BIT(f->ctl))
-            *(struct cg_file *)arena_push(a, &kept.items, &kept.count, sizeof *f) = *f;
+            ARENA_APPEND(a, kept.items, kept.count) = *f;
         else
             plan_warn(warnings, a,
                       arena_printf(a,

@@ -33,12 +33,11 @@ static struct cg_files read_files(const struct json_list *recorded, bool v2, str
 static void write_files(const struct cg_files *files, struct arena *a, struct json_list *ret)
 {
     *ret = (struct json_list){0};
-    for (size_t i = 0; i < files->count; i++) {
-        struct json_pair *pair = arena_push(a, &ret->items, &ret->count, sizeof *pair);
-
-        pair->key = arena_strdup(a, files->items[i].file);
-        pair->value = arena_strdup(a, files->items[i].text);
-    }
+    for (size_t i = 0; i < files->count; i++)
+        JSON_APPEND(a, *ret, struct json_pair) = (struct json_pair){
+            .key = arena_strdup(a, files->items[i].file),
+            .value = arena_strdup(a, files->items[i].text),
+        };
 }
 
 static void add_recorded(const struct plan_basis *basis, const struct aggregate_member *members,

@@ -102,12 +102,6 @@ bool record_container_is_alive(const struct record_container *c)
     return proc_alive(&init);
 }
 
-static void push_container(struct arena *a, struct json_list *list,
-                           const struct record_container *c)
-{
-    *(struct record_container *)arena_push(a, &list->items, &list->count, sizeof *c) = *c;
-}
-
 void record_others(const struct record *r, const char *container_id, struct arena *a,
                    struct json_list *ret_others, struct json_list *ret_alive)
 {
@@ -118,9 +112,9 @@ void record_others(const struct record *r, const char *container_id, struct aren
 
         if (is_alive && str_eq(c->id, container_id))
             continue;
-        push_container(a, ret_others, c);
+        JSON_APPEND(a, *ret_others, struct record_container) = *c;
         if (is_alive)
-            push_container(a, ret_alive, c);
+            JSON_APPEND(a, *ret_alive, struct record_container) = *c;
     }
 }
 
@@ -129,9 +123,10 @@ struct json_list record_with_container(const struct json_list *containers,
 {
     struct json_list list = {0};
 
-    push_container(a, &list, c);
+    JSON_APPEND(a, list, struct record_container) = *c;
     for (size_t i = 0; i < containers->count; i++)
-        push_container(a, &list, &JSON_AT(*containers, struct record_container, i));
+        JSON_APPEND(a, list, struct record_container) =
+            JSON_AT(*containers, struct record_container, i);
     return list;
 }
 

@@ -184,8 +184,7 @@ int state_list(const struct state_dir *s, struct arena *a, const char ***ret, si
     if (!dir)
         return err_sys(e, -errno, "cannot list the sandboxes");
     while ((entry = io_next_entry(dir))) {
-        *(const char **)arena_push(a, ret, ret_count, sizeof(char *)) =
-            arena_strdup(a, entry->d_name);
+        ARENA_APPEND(a, *ret, *ret_count) = arena_strdup(a, entry->d_name);
     }
     return 0;
 }

@@ -35,7 +35,7 @@ struct findings {
 
 static void add(struct findings *f, const char *name, enum verdict verdict, const char *text)
 {
-    struct finding *item = arena_push(f->a, &f->items, &f->count, sizeof *item);
+    struct finding *item = &ARENA_APPEND(f->a, f->items, f->count);
 
     *item = (struct finding){name, verdict, text};
 }

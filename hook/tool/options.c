@@ -132,6 +132,8 @@ static int take_option(int id, struct options *ret, struct err *e)
         return 0;
     case OPT_PATH:
         ret->program = optarg;
+        if (str_ends(optarg, "/"))
+            return bad(e, "--path names a directory", optarg);
         return optarg[0] == '/' ? 0 : bad(e, "--path is not an absolute path", optarg);
     case OPT_REMOVE:
         ret->remove = true;

@@ -24,33 +24,25 @@
 /* prestart, createRuntime, poststart, poststop: enum stage without STAGE_NONE */
 #define REGISTER_STAGES 4
 
-enum register_action {
-    REGISTER_ABSENT,   /* no entry, before and after */
-    REGISTER_KEPT,     /* there was one, and it is as it should be */
-    REGISTER_ADDED,    /* there was none */
-    REGISTER_REPLACED, /* there was another one, or more than one */
-    REGISTER_REMOVED,
-};
-
 struct register_request {
     const char *program;      /* absolute path; NULL to take out */
     struct json_list options; /* char *: between the program's name and the stage in `args` */
 };
 
 struct register_result {
-    enum register_action actions[REGISTER_STAGES];
+    /* What was done in each: "added", "replaced", "removed"; nothing: "kept", "absent". */
+    const char *actions[REGISTER_STAGES];
     bool changed;
     const char *text; /* in the arena, or the caller's own text if nothing was changed */
     size_t len;
 };
-
-const char *register_action_name(enum register_action action);
 
 /*
  * With a program: one entry in prestart, behind those of others, and one in poststop, before those
  * of others; ours in createRuntime and poststart are brought up to date where they are. An entry
  * with the right path and arguments and a positive timeout is left alone. Without a program: every
  * entry of ours is taken out of the four stages.
+ * @text   with a NUL behind it.
  * @where  names the text in messages.
  * 0; -EINVAL, marked as bad input, for what is no JSON, no object, or has hooks that are no hooks
  * or names that differ from those we read in case only, which not all runtimes tell apart, and for

@@ -437,7 +437,7 @@ static int read_threads(const struct vmm *vmm, struct arena *a, struct threads *
         if (io_read_all_at(dirfd(dir), name, STATUS_MAX, &status) < 0)
             continue; /* it has ended */
         inner = qmp_inner_tid(status);
-        *(struct thread *)arena_push(a, &ret->items, &ret->count, sizeof *ret->items) =
+        ARENA_APPEND(a, ret->items, ret->count) =
             (struct thread){inner > 0 ? inner : (pid_t)tid, (pid_t)tid};
     }
     if (ret->count > 0)
@@ -468,9 +468,8 @@ static void translate(const struct json_list *cpus, const struct threads *thread
             continue;
         found = bsearch(&want, threads->items, threads->count, sizeof want, by_inner);
         if (found)
-            *(struct vcpu_kvm_thread *)arena_push(a, &ret->items, &ret->count, sizeof *ret->items) =
-                (struct vcpu_kvm_thread){found->tid,
-                                         cpu->index.set ? (int)cpu->index.value : VCPU_NO_INDEX};
+            ARENA_APPEND(a, ret->items, ret->count) = (struct vcpu_kvm_thread){
+                found->tid, cpu->index.set ? (int)cpu->index.value : VCPU_NO_INDEX};
     }
     if (ret->count > 0)
         qsort(ret->items, ret->count, sizeof *ret->items, by_tid_and_index);

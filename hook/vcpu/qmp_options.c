@@ -163,7 +163,7 @@ static void find_chardevs(const char *arg, const char *end, struct arena *a, str
 
         if (is_option(arg, "chardev") && ret->count < CHARDEVS_MAX &&
             parse_socket(value, "backend", a, &c) && c.id)
-            *(struct chardev *)arena_push(a, &ret->items, &ret->count, sizeof c) = c;
+            ARENA_APPEND(a, ret->items, ret->count) = c;
     }
 }
 
@@ -186,7 +186,6 @@ void qmp_find_sockets(const char *cmdline, size_t len, struct arena *a, struct q
         else if (is_option(arg, "mon"))
             path = mon_path(value, &chardevs, &own);
         if (path)
-            *(char **)arena_push(a, &ret->items, &ret->count, sizeof *ret->items) =
-                arena_strdup(a, path);
+            ARENA_APPEND(a, ret->items, ret->count) = arena_strdup(a, path);
     }
 }

@@ -144,8 +144,7 @@ static void read_vm(int vm_dirfd, struct arena *a, struct vcpu_kvm *ret)
         if (len <= 0 || str_to_u64(text, (size_t)len, &tid) < 0 || tid == 0 || tid > INT_MAX ||
             index > INT_MAX)
             continue;
-        *(struct vcpu_kvm_thread *)arena_push(a, &ret->items, &ret->count, sizeof *ret->items) =
-            (struct vcpu_kvm_thread){(pid_t)tid, (int)index};
+        ARENA_APPEND(a, ret->items, ret->count) = (struct vcpu_kvm_thread){(pid_t)tid, (int)index};
     }
 }
 

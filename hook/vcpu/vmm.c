@@ -40,7 +40,7 @@ static void add_link(const char *link, struct arena *a, struct vmm_fds *ret)
         ret->has_vm = true;
         break;
     case VMM_FD_VCPU:
-        *(int *)arena_push(a, &ret->ids, &ret->id_count, sizeof *ret->ids) = id;
+        ARENA_APPEND(a, ret->ids, ret->id_count) = id;
         break;
     case VMM_FD_VCPU_WITHOUT:
         ret->count++;

@@ -295,7 +295,7 @@ static struct json_list keep_unified(const struct drift_container *c, const stru
         struct json_pair pair = JSON_AT(*list, struct json_pair, i);
 
         if (!is_replaced(c, pair.key))
-            *(struct json_pair *)arena_push(a, &kept.items, &kept.count, sizeof pair) = pair;
+            JSON_APPEND(a, kept, struct json_pair) = pair;
     }
     return kept;
 }

@@ -67,7 +67,7 @@ static int compare_pids(const void *a, const void *b)
 
 static void add_pid(struct arena *a, struct cg_pids *list, pid_t pid)
 {
-    *(pid_t *)arena_push(a, &list->items, &list->count, sizeof pid) = pid;
+    ARENA_APPEND(a, list->items, list->count) = pid;
 }
 
 static bool has_pid(const pid_t *sorted, size_t count, pid_t pid)
@@ -181,7 +181,7 @@ struct helpers {
 
 static void add_helper(struct arena *a, struct helpers *list, const struct kthread *h)
 {
-    *(struct kthread *)arena_push(a, &list->items, &list->count, sizeof *h) = *h;
+    ARENA_APPEND(a, list->items, list->count) = *h;
 }
 
 /* The list, compared with the last one. All are sorted. True: a timer's thread has come. */
@@ -286,7 +286,7 @@ static void add_vm(const struct kthreads *k, pid_t id, bool known, struct arena 
     if (read_ids(k, id, &vm.vmm, &vm.number))
         add = has_timer(k, vm.number) && (known || holds_vm(k, vm.vmm));
     if (add)
-        *(struct vm *)arena_push(a, &ret->items, &ret->count, sizeof vm) = vm;
+        ARENA_APPEND(a, ret->items, ret->count) = vm;
 }
 
 /* All VMs of the host whose numbers timers have. KVM names them "<thread>-<fd>", but not ours if

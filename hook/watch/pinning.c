@@ -35,7 +35,7 @@ int pinning_nodes_read(const char *dir, struct arena *a, struct pinning_nodes *r
         if (io_read_at(dirfd(nodes), path, text, sizeof text) < 0 ||
             cg_cpulist_parse(text, &node.cpus) < 0)
             continue;
-        *(struct pinning_node *)arena_push(a, &ret->items, &ret->count, sizeof node) = node;
+        ARENA_APPEND(a, ret->items, ret->count) = node;
     }
     return 0;
 }

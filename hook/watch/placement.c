@@ -128,7 +128,7 @@ void placement_report_make(const struct scan *scan, const struct placement_facts
 
         if (t->source == VCPU_NONE)
             continue;
-        v = arena_push(a, &ret->vcpus.items, &ret->vcpus.count, sizeof *v);
+        v = &JSON_APPEND(a, ret->vcpus, struct placement_vcpu);
         *v = (struct placement_vcpu){
             .index = {t->index != VCPU_NO_INDEX, t->index},
             .tid = {true, (uint64_t)t->tid},
@@ -219,8 +219,7 @@ static void ask(struct placement *p, struct scan *scan, const struct cg_pids *pi
             qmp_query_vcpus(pids->items[i], ASK_TIMEOUT_MS, &p->told_arena, &own, NULL) < 0)
             continue;
         for (size_t k = 0; k < own.count; k++)
-            *(struct vcpu_kvm_thread *)arena_push(&p->told_arena, &p->told.items, &p->told.count,
-                                                  sizeof *own.items) = own.items[k];
+            ARENA_APPEND(&p->told_arena, p->told.items, p->told.count) = own.items[k];
     }
 }
 

@@ -13,6 +13,8 @@
 . "$TESTS/lib/limits.sh"
 # shellcheck source=../lib/observe.sh
 . "$TESTS/lib/observe.sh"
+# shellcheck source=../lib/faults.sh
+. "$TESTS/lib/faults.sh"
 
 declare -A PIDS=()
 # No process here is a VMM, and nobody is to be constrained for that on a slow machine.
@@ -52,10 +54,6 @@ gone() {
 		drop_fake "$name" "${PIDS[$name]}"
 	done
 	check_nothing_left "$title" "$before"
-}
-
-can_trace() {
-	strace -o /dev/null -e trace=none true 2>/dev/null
 }
 
 # --- one cgroup, two sandboxes -----------------------------------------------

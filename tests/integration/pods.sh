@@ -10,7 +10,7 @@
 #   OSC_POD_ROUNDS  of so many containers that come and go, default 20 with the split, and a tenth of
 #                   that with sandbox_cgroup_only
 #   OSC_POD_KILLS   of hooks at random moments, default 15
-#   OSC_POD_CALLS   system calls at each of which hooks are killed, default some
+#   OSC_POD_CALLS   STAGE:CALL, the system calls at each of which hooks are killed, default some
 
 # shellcheck disable=SC2317 # functions are called by name
 # shellcheck source=../lib/common.sh
@@ -19,6 +19,8 @@
 . "$TESTS/lib/limits.sh"
 # shellcheck source=../lib/pods.sh
 . "$TESTS/lib/pods.sh"
+# shellcheck source=../lib/faults.sh
+. "$TESTS/lib/faults.sh"
 
 MANY=${OSC_POD_MANY:-64}
 ROUNDS=${OSC_POD_ROUNDS:-20}
@@ -258,34 +260,34 @@ killed_sometime() {
 next_one() {
 	local pids=201 got
 	reborn guest
-	osc prestart <"$WORK/$POD/guest/created" 2>"$WORK/log" || problems+=("$1: a container joins: $(<"$WORK/log")")
+	osc prestart <"$WORK/$POD/guest/created" 2>"$WORK/log" || PROBLEMS+=("$1: a container joins: $(<"$WORK/log")")
 	! is_alive "${PIDS[victim]}" || ! jq -e '.containers[] | select(.id == "victim")' "$RECORD" >/dev/null || pids=211
 	if available pids; then
 		got=$(cat "$(cg_file pids "$VCPU" pids.max)")
-		[[ $got == "$pids" ]] || problems+=("$1: pids.max: expected $pids, got $got")
+		[[ $got == "$pids" ]] || PROBLEMS+=("$1: pids.max: expected $pids, got $got")
 	fi
 	if throttles && [[ $MODE != v2 ]]; then
 		got=$(cat "$(cg_file blkio "$SANDBOX" blkio.throttle.read_bps_device)")
-		[[ -z $got ]] || problems+=("$1: a throttle of several containers: $got")
+		[[ -z $got ]] || PROBLEMS+=("$1: a throttle of several containers: $got")
 	fi
-	wait_for 5 one_watcher >/dev/null || problems+=("$1: $(one_watcher)")
+	wait_for 5 one_watcher >/dev/null || PROBLEMS+=("$1: $(one_watcher)")
 	end_process "${PIDS[guest]}"
-	osc poststop <"$WORK/$POD/guest/stopped" 2>"$WORK/log" || problems+=("$1: it leaves: $(<"$WORK/log")")
+	osc poststop <"$WORK/$POD/guest/stopped" 2>"$WORK/log" || PROBLEMS+=("$1: it leaves: $(<"$WORK/log")")
 }
 
 RANDOM=4711
-problems=()
+PROBLEMS=()
 for ((n = 1; n <= KILLS; n++)); do
 	is_alive "${PIDS[victim]}" || reborn victim
 	killed_sometime prestart created
-	is_alive "${PIDS[victim]}" || problems+=("#$n: the container died with the hook")
+	is_alive "${PIDS[victim]}" || PROBLEMS+=("#$n: the container died with the hook")
 	case $((n % 4)) in
 	0) # the runtime tries again
-		osc prestart <"$WORK/$POD/victim/created" 2>"$WORK/log" || problems+=("#$n: prestart again: $(<"$WORK/log")")
+		osc prestart <"$WORK/$POD/victim/created" 2>"$WORK/log" || PROBLEMS+=("#$n: prestart again: $(<"$WORK/log")")
 		;;
 	1) # and stops it
 		end_process "${PIDS[victim]}"
-		osc poststop <"$WORK/$POD/victim/stopped" 2>"$WORK/log" || problems+=("#$n: poststop: $(<"$WORK/log")")
+		osc poststop <"$WORK/$POD/victim/stopped" 2>"$WORK/log" || PROBLEMS+=("#$n: poststop: $(<"$WORK/log")")
 		;;
 	2) # poststop is killed as well
 		end_process "${PIDS[victim]}"
@@ -297,58 +299,35 @@ for ((n = 1; n <= KILLS; n++)); do
 	esac
 	next_one "#$n"
 done
-if [[ ${#problems[@]} -gt 0 ]]; then
-	fail "killed: hooks at random moments" "${problems[@]}"
+if [[ ${#PROBLEMS[@]} -gt 0 ]]; then
+	fail "killed: hooks at random moments" "${PROBLEMS[@]}"
 elif ((HITS == 0)); then
 	fail "killed: hooks at random moments" "all of them were faster"
 else
 	ok "killed: $HITS hooks at random moments, the pod is as it must be after the next one"
 fi
 
-# sweep STAGE SYSCALL - killed at each call of it, and nobody tells us of the victim's end
-sweep() {
-	local n calls=0 rc hits=0 state=created
-	[[ $1 == prestart ]] || state=stopped
-	problems=()
-	for ((n = 0; n <= calls; n++)); do
-		end_process "${PIDS[victim]}"
-		reborn victim
-		if [[ $1 == poststop ]]; then
-			osc prestart <"$WORK/$POD/victim/created" 2>"$WORK/log" || problems+=("#$n: setup: $(<"$WORK/log")")
-			end_process "${PIDS[victim]}"
-		fi
-		rc=0
-		if ((n == 0)); then
-			strace -o "$WORK/trace" -e trace="$2" "$OSC" --state-dir "$STATE" --config "$CONF" "$1" <"$WORK/$POD/victim/$state" >"$WORK/log" 2>&1 || rc=$?
-			((rc == 0)) || problems+=("without a kill: exit status $rc: $(<"$WORK/log")")
-			calls=$(grep -cE "^$2\\(" "$WORK/trace" || :)
-		else
-			(
-				timeout 60 strace -o /dev/null -e trace="$2" -e inject="$2:signal=KILL:when=$n" \
-					"$OSC" --state-dir "$STATE" --config "$CONF" "$1" <"$WORK/$POD/victim/$state" >"$WORK/log" 2>&1
-				exit $?
-			) 2>/dev/null || rc=$?
-			((rc != 137)) || hits=$((hits + 1))
-		fi
-		((n % 2)) || end_process "${PIDS[victim]}"
-		next_one "#$n"
-	done
-	if [[ ${#problems[@]} -gt 0 ]]; then
-		fail "killed: $1 at $2" "${problems[@]}"
-	elif ((calls == 0)); then
-		ok "killed: $1 makes no call of $2"
-	elif ((hits == 0)); then
-		fail "killed: $1 at $2" "expected kills at $calls calls, but none happened"
-	else
-		ok "killed: $1 at each of $hits calls of $2"
-	fi
+# new_victim N - alive for its setup, dead for its teardown, and the hook has not seen it
+new_victim() {
+	end_process "${PIDS[victim]}"
+	reborn victim
+	INPUT=$WORK/$POD/victim/created
+	[[ $stage == poststop ]] || return 0
+	osc prestart <"$INPUT" 2>"$WORK/log" || PROBLEMS+=("#$1: setup: $(<"$WORK/log")")
+	end_process "${PIDS[victim]}"
+	INPUT=$WORK/$POD/victim/stopped
 }
 
-if strace -o /dev/null -e trace=none true 2>/dev/null; then
-	for call in ${OSC_POD_CALLS-renameat symlinkat unlinkat write}; do
-		for stage in prestart poststop; do
-			sweep "$stage" "$call"
-		done
+# nobody_tells N - of the victim's end; the next one has to see it
+nobody_tells() {
+	(($1 % 2)) || end_process "${PIDS[victim]}"
+	next_one "#$1"
+}
+
+if can_trace; then
+	for each in ${OSC_POD_CALLS-prestart:renameat poststop:renameat prestart:symlinkat poststop:unlinkat \
+		prestart:fsync poststop:fsync prestart:write poststop:write}; do
+		sweep_faults killed "${each%:*}" "${each#*:}" signal=KILL new_victim nobody_tells
 	done
 else
 	skip "killed: at each system call" "strace cannot trace here"

@@ -11,6 +11,8 @@
 . "$(dirname "$0")/../lib/common.sh"
 # shellcheck source=../lib/registration.sh
 . "$TESTS/lib/registration.sh"
+# shellcheck source=../lib/faults.sh
+. "$TESTS/lib/faults.sh"
 
 FILES=$WORK/files
 FILE=$FILES/config.json
@@ -286,7 +288,7 @@ chown 65534:65534 "$FILES/others/config.json"
 capture as_nobody "$FILES/others/config.json"
 check_exit "an ordinary user's own file" 0
 
-if strace -o /dev/null -e trace=none true 2>/dev/null; then
+if can_trace; then
 	# Any /proc/self/exe is strace's business.
 	for failure in write:ENOSPC fsync:EIO fchmod:EROFS renameat:EIO; do
 		echo '{}' >"$FILE"
@@ -392,13 +394,13 @@ configured() {
 	check_exit "configure with a name that sed cannot make: refused" 1
 	check_match "configure with a name that sed cannot make: what it says" 'error: the options that change the name' "$ERR"
 	if ! in_directory "$dir" "$1/configure" -q --libexecdir='/opt/a, b/$(PACKAGE)' --program-prefix=x- --program-suffix=-1 >"$WORK/configure.log" 2>&1 ||
-		! make -C "$dir" hook/90-oci-sandbox-cgroup.json hook/oci-sandbox-cgroup.io-hook.json >>"$WORK/configure.log" 2>&1; then
+		! make -C "$dir" hook/data/90-oci-sandbox-cgroup.json hook/data/oci-sandbox-cgroup.io-hook.json >>"$WORK/configure.log" 2>&1; then
 		fail "configure with another name" "$(tail -n 20 "$WORK/configure.log")"
 		return
 	fi
 	part='/opt/a, b/oci-sandbox-cgroup/x-oci-sandbox-cgroup-1'
-	check_eq "another name and directory: hooks directory" "$(hooks_d_file "$part" | jq .)" "$(jq . "$dir/hook/90-oci-sandbox-cgroup.json" 2>&1)"
-	check_eq "another name and directory: CDI" "$(cdi_file "$part" | jq .)" "$(jq . "$dir/hook/oci-sandbox-cgroup.io-hook.json" 2>&1)"
+	check_eq "another name and directory: hooks directory" "$(hooks_d_file "$part" | jq .)" "$(jq . "$dir/hook/data/90-oci-sandbox-cgroup.json" 2>&1)"
+	check_eq "another name and directory: CDI" "$(cdi_file "$part" | jq .)" "$(jq . "$dir/hook/data/oci-sandbox-cgroup.io-hook.json" 2>&1)"
 }
 
 # in_directory DIR COMMAND...

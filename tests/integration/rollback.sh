@@ -6,8 +6,11 @@
 # before anything is touched. The script plays the runtime.
 
 # shellcheck disable=SC2016 # $name in single quotes is jq's
+# shellcheck disable=SC2317 # functions are called by name
 # shellcheck source=../lib/common.sh
 . "$(dirname "$0")/../lib/common.sh"
+# shellcheck source=../lib/faults.sh
+. "$TESTS/lib/faults.sh"
 
 # one_line - of the last capture's stderr
 check_one_line() {
@@ -64,95 +67,70 @@ drop_fake $C "$PID"
 
 # --- any system call fails ---------------------------------------------------
 
-# sweep NAME SYSCALL ERROR - fails each call of it in turn. A setup that reports
-# failure must have undone everything that it did to cgroups; if the state
-# directory itself is out of order, prune may have to finish the work. A setup
-# that copes must be undone by poststop.
-sweep() {
-	local name="$1: $3 from any $2" call=$2 error=$3 calls=0 n rc was inside state problems=() undone=0 coped=0 pruned=0
-	C=sweep
-	fake_container $C "$RESOURCES"
-	was=$(cat "/proc/$PID/cgroup")
-	state=$WORK/$C/created
-	inside=$(snapshot)
-	for ((n = 0; n <= calls; n++)); do
-		rc=0
-		if ((n == 0)); then
-			strace -o "$WORK/trace" -e trace="$call" "$OSC" --state-dir "$STATE" --config "$CONF" prestart <"$state" >"$WORK/log" 2>&1 || rc=$?
-			calls=$(grep -cE "^$call\(" "$WORK/trace" || :)
-		else
-			timeout 60 strace -o /dev/null -e trace="$call" -e inject="$call:error=$error:when=$n" \
-				"$OSC" --state-dir "$STATE" --config "$CONF" prestart <"$state" >"$WORK/log" 2>&1 || rc=$?
-		fi
-		if ((rc == 0)); then
-			coped=$((coped + 1))
-			osc poststop <"$WORK/$C/stopped" >"$WORK/log" 2>&1 || problems+=("#$n: teardown: $(<"$WORK/log")")
-			# The process outlives its sandbox here, so it was moved.
-			cg_enter "/$TAG/$C" "$PID"
-		elif ((rc == 1 || rc == 2 || rc == 127)); then
-			# 127 is the dynamic loader's.
-			undone=$((undone + 1))
-			[[ -s $WORK/log ]] || problems+=("#$n: exit status $rc without a message")
-		else
-			problems+=("#$n: exit status $rc: $(<"$WORK/log")")
-		fi
-		if [[ $(cat "/proc/$PID/cgroup") != "$was" ]]; then
-			problems+=("#$n (exit status $rc): the process is not where it was: $(xargs <"/proc/$PID/cgroup")")
-			cg_enter "/$TAG/$C" "$PID"
-		fi
-		if ! wait_for 3 nothing_left "$inside" >/dev/null; then
-			if [[ $call =~ ^(mkdirat|openat2|write|bpf)$ ]]; then
-				problems+=("#$n (exit status $rc, $(head -n 1 "$WORK/log")) left: $(left_now "$inside")")
-			fi
-			pruned=$((pruned + 1))
-			osc prune >"$WORK/log" 2>&1 || problems+=("#$n: prune: $(<"$WORK/log")")
-			if ! nothing_left "$inside" >/dev/null; then
-				problems+=("#$n: prune does not remove: $(left_now "$inside")")
-				force_clean "$inside"
-			fi
-		fi
-	done
-	if [[ ${#problems[@]} -gt 0 ]]; then
-		fail "$name" "${problems[@]}"
-	elif ((calls == 0)); then
-		# Nothing to fail, but the setup without a failure has been tested.
-		ok "$name: setup makes no such call"
-	elif ((undone == 0)); then
-		fail "$name" "expected some setup to fail, but each of $calls calls may"
+# undone_or_coped N RC - a setup that reports failure must have undone everything
+# that it did to cgroups; if the state directory itself is out of order, prune may
+# have to finish the work. A setup that copes must be undone by poststop.
+undone_or_coped() {
+	local n=$1 rc=$2
+	if ((rc == 0)); then
+		tally coped
+		osc poststop <"$WORK/$C/stopped" >"$WORK/log" 2>&1 || PROBLEMS+=("#$n: teardown: $(<"$WORK/log")")
+		# The process outlives its sandbox here, so it was moved.
+		cg_enter "/$TAG/$C" "$PID"
+	elif ((rc == 1 || rc == 2 || rc == 127)); then
+		# 127 is the dynamic loader's.
+		tally undone
+		[[ -s $WORK/log ]] || PROBLEMS+=("#$n: exit status $rc without a message")
 	else
-		ok "$name: $calls calls, $undone setups failed and were undone ($pruned with prune), $((coped - 1)) coped"
+		PROBLEMS+=("#$n: exit status $rc: $(<"$WORK/log")")
 	fi
-	drop_fake $C "$PID"
+	if [[ $(cat "/proc/$PID/cgroup") != "$was" ]]; then
+		PROBLEMS+=("#$n (exit status $rc): the process is not where it was: $(xargs <"/proc/$PID/cgroup")")
+		cg_enter "/$TAG/$C" "$PID"
+	fi
+	if ! wait_for 3 nothing_left "$before" >/dev/null; then
+		if [[ $call =~ ^(mkdirat|openat2|write|bpf)$ ]]; then
+			PROBLEMS+=("#$n (exit status $rc, $(head -n 1 "$WORK/log")) left: $(left_now "$before")")
+		fi
+		tally pruned
+		osc prune >"$WORK/log" 2>&1 || PROBLEMS+=("#$n: prune: $(<"$WORK/log")")
+		if ! nothing_left "$before" >/dev/null; then
+			PROBLEMS+=("#$n: prune does not remove: $(left_now "$before")")
+			force_clean "$before"
+		fi
+	fi
 }
 
-if strace -o /dev/null -e trace=none true 2>/dev/null; then
-	# In a build with sanitizers: the search for leaks traces, too, and two cannot.
-	export ASAN_OPTIONS=detect_leaks=0
-	RESOURCES='.linux.resources = {devices: [{allow: false, access: "rwm"}]'
+# sweep CALLS FAULT
+sweep() {
+	sweep_faults "only=$only" prestart "$1" "$2" : undone_or_coped undone
+}
+
+if can_trace; then
+	C=sweep
 	if hierarchy_of pids >/dev/null; then
-		RESOURCES+=', pids: {limit: 100}'
+		fake_container $C '.linux.resources = {devices: [{allow: false, access: "rwm"}], pids: {limit: 100}}'
+	else
+		fake_container $C '.linux.resources = {devices: [{allow: false, access: "rwm"}]}'
 	fi
-	RESOURCES+='}'
-	# What a setup does to the kernel and to its state directory, which is the same
-	# for both policies.
-	KERNEL_CALLS="mkdirat openat2 write"
-	[[ $MODE != v2 ]] || KERNEL_CALLS+=" bpf"
-	STATE_CALLS="openat symlinkat renameat fsync flock pidfd_open clone"
+	was=$(cat "/proc/$PID/cgroup")
+	INPUT=$WORK/$C/created
 	before=$(snapshot)
 	for only in false true; do
 		configure ".sandbox_cgroup_only = $only"
-		calls=$KERNEL_CALLS
-		[[ $only == true ]] || calls+=" $STATE_CALLS"
-		for call in $calls; do
-			error=EIO
-			case $call in
-			mkdirat) error=ENOSPC ;;
-			clone | pidfd_open) error=EAGAIN ;;
-			esac
-			sweep "only=$only" "$call" "$error"
-		done
+		# What a setup does to the kernel.
+		sweep mkdirat error=ENOSPC
+		sweep "openat2 write" error=EIO
+		[[ $MODE != v2 ]] || sweep bpf error=EIO
+		# And to its state directory, which is the same for both policies, and to start the watcher.
+		if [[ $only == false ]]; then
+			sweep "openat symlinkat renameat fsync flock" error=EIO
+			sweep pipe2 error=EMFILE
+			sweep clone error=EAGAIN
+		fi
 	done
 	check_nothing_left "after all of them" "$before"
+	drop_fake $C "$PID"
 else
 	skip "a system call that fails" "strace cannot trace here"
 fi

@@ -9,6 +9,8 @@
 # shellcheck disable=SC2317 # functions are called by name
 # shellcheck source=../lib/common.sh
 . "$(dirname "$0")/../lib/common.sh"
+# shellcheck source=../lib/faults.sh
+. "$TESTS/lib/faults.sh"
 
 # start NAME [JQ_FILTER] - a container after its prestart
 start() {
@@ -290,78 +292,54 @@ configure .
 
 # --- the hook is killed in the middle ----------------------------------------
 
-# killed STAGE SYSCALL CLEANUP - kills the hook as it enters each of those calls,
-# then cleans up, by poststop and, where that cannot know everything any more,
-# prune, or by prune alone. The container lives on while it is set up and is dead
-# when it is torn down.
-killed() {
-	local name="$1 killed at any $2, then $3" stage=$1 call=$2 cleanup=$3 calls=0 n rc state inside problems=() hits=0 pruned=0
-	C=killed
-	fake_container $C "$RESOURCES"
-	inside=$(snapshot)
-	for ((n = 0; n <= calls; n++)); do
-		is_alive "$PID" || fake_process $C
-		state=$WORK/$C/created
-		if [[ $stage == poststop ]]; then
-			osc prestart <"$state" >"$WORK/log" 2>&1 || problems+=("#$n: setup: $(<"$WORK/log")")
-			end_process "$PID"
-			state=$WORK/$C/stopped
-		fi
-		rc=0
-		if ((n == 0)); then
-			strace -o "$WORK/trace" -e trace="$call" "$OSC" --state-dir "$STATE" --config "$CONF" "$stage" <"$state" >"$WORK/log" 2>&1 || rc=$?
-			((rc == 0)) || problems+=("without a kill: exit status $rc: $(<"$WORK/log")")
-			calls=$(grep -cE "^$call\(" "$WORK/trace" || :)
-		else
-			# In a shell of its own, which takes the news of the kill quietly.
-			(
-				timeout 60 strace -o /dev/null -e trace="$call" -e inject="$call:signal=KILL:when=$n" \
-					"$OSC" --state-dir "$STATE" --config "$CONF" "$stage" <"$state" >"$WORK/log" 2>&1
-				exit $?
-			) 2>/dev/null || rc=$?
-			((rc != 137)) || hits=$((hits + 1))
-		fi
-		[[ $stage == poststop ]] || is_alive "$PID" || problems+=("#$n: the container died with the hook")
-		if [[ $cleanup == poststop ]]; then
-			osc poststop <"$WORK/$C/stopped" >"$WORK/log" 2>&1 || problems+=("#$n: poststop: $(<"$WORK/log")")
-		else
-			end_process "$PID"
-			osc prune >"$WORK/log" 2>&1 || problems+=("#$n: prune: $(<"$WORK/log")")
-		fi
-		if [[ $cleanup == poststop ]] && ! wait_for 2 nothing_left "$inside" >/dev/null; then
-			pruned=$((pruned + 1))
-			osc prune >"$WORK/log" 2>&1 || problems+=("#$n: prune: $(<"$WORK/log")")
-		fi
-		if ! wait_for 3 nothing_left "$inside" >/dev/null; then
-			problems+=("#$n left: $(left_now "$inside")")
-			force_clean "$inside"
-		fi
-		! is_alive "$PID" || cg_enter "/$TAG/$C" "$PID"
-	done
-	if [[ ${#problems[@]} -gt 0 ]]; then
-		fail "$name" "${problems[@]}"
-	elif ((calls == 0)); then
-		ok "$name: the stage makes no such call"
-	elif ((hits == 0)); then
-		fail "$name" "expected kills at $calls calls, but none happened"
-	else
-		ok "$name: $hits of $calls calls ($pruned with prune)"
-	fi
-	drop_fake $C "$PID"
+# ready_to_be_killed N - with a container that is set up, and dead unless it is left over, for poststop
+ready_to_be_killed() {
+	is_alive "$PID" || fake_process "$C"
+	[[ $stage == poststop ]] || return 0
+	osc prestart <"$WORK/$C/created" >"$WORK/log" 2>&1 || PROBLEMS+=("#$1: setup: $(<"$WORK/log")")
+	[[ -n $lives ]] || end_process "$PID"
 }
 
-if strace -o /dev/null -e trace=none true 2>/dev/null; then
-	# In a build with sanitizers: the search for leaks traces, too, and two cannot.
-	export ASAN_OPTIONS=detect_leaks=0
-	RESOURCES='.linux.resources = {devices: [{allow: false, access: "rwm"}]}'
-	for call in mkdirat openat2 write symlinkat renameat fsync clone; do
-		killed prestart $call poststop
-	done
+# cleans_up N - by poststop and, where that cannot know everything any more, prune, or by prune alone
+cleans_up() {
+	local n=$1
+	[[ -z $lives ]] || is_alive "$PID" || PROBLEMS+=("#$n: the container died with the hook")
+	if [[ $cleanup == poststop ]]; then
+		osc poststop <"$WORK/$C/stopped" >"$WORK/log" 2>&1 || PROBLEMS+=("#$n: poststop: $(<"$WORK/log")")
+	else
+		end_process "$PID"
+		osc prune >"$WORK/log" 2>&1 || PROBLEMS+=("#$n: prune: $(<"$WORK/log")")
+	fi
+	if [[ $cleanup == poststop ]] && ! wait_for 2 nothing_left "$inside" >/dev/null; then
+		tally pruned
+		osc prune >"$WORK/log" 2>&1 || PROBLEMS+=("#$n: prune: $(<"$WORK/log")")
+	fi
+	if ! wait_for 3 nothing_left "$inside" >/dev/null; then
+		PROBLEMS+=("#$n left: $(left_now "$inside")")
+		force_clean "$inside"
+	fi
+	! is_alive "$PID" || cg_enter "/$TAG/$C" "$PID"
+}
+
+# killed STAGE CALLS CLEANUP [NAME] - as it enters each of those calls. A container lives on while it is
+# set up; when it is torn down it is dead, or with a NAME, which says so, left over.
+killed() {
+	local cleanup=$3 lives=${4-}
+	INPUT=$WORK/$C/stopped
+	[[ $1 == poststop ]] || lives=yes INPUT=$WORK/$C/created
+	sweep_faults "killed, then $3${4:+, $4}" "$1" "$2" signal=KILL ready_to_be_killed cleans_up
+}
+
+if can_trace; then
+	C=killed
+	fake_container $C '.linux.resources = {devices: [{allow: false, access: "rwm"}]}'
+	inside=$(snapshot)
+	killed prestart "mkdirat openat2 write symlinkat renameat fsync clone" poststop
 	killed prestart mkdirat prune
-	for call in unlinkat write renameat fsync; do
-		killed poststop $call poststop
-	done
+	killed poststop "unlinkat openat2 pidfd_send_signal" poststop
+	killed poststop write poststop "a process left over"
 	killed poststop unlinkat prune
+	drop_fake $C "$PID"
 else
 	skip "the hook is killed at a system call" "strace cannot trace here"
 fi

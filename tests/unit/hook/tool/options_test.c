@@ -170,6 +170,7 @@ static const struct {
     {{"register", "--remove"}, {"\"register\"", "config.json is missing"}},
     {{"register", "a", "b"}, {"\"b\"", "too many"}},
     {{"register", "--path", "p", "a"}, {"\"p\"", "absolute path"}},
+    {{"register", "--path", "/p/", "a"}, {"\"/p/\"", "names a directory"}},
     {{"register", "--path"}, {"--path", "without its value"}},
     {{"register", "--remove", "--path", "/p", "a"}, {"--path", "found without it"}},
     {{"--path", "/p"}, {"--path", "only register"}},

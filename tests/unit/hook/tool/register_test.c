@@ -16,6 +16,83 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
+/* --- where values stand --- */
+
+struct leaf {
+    char *b;
+};
+
+struct tree {
+    struct leaf *a;
+    struct json_list list, words;
+};
+
+static const struct json_field leaf_fields[] = {JSON_F_STRING("b", struct leaf, b)};
+static const struct json_table leaf_table = {
+    .fields = leaf_fields, .count = ARRAY_SIZE(leaf_fields), .size = sizeof(struct leaf)};
+static const struct json_field tree_fields[] = {
+    JSON_F_OBJECT("a", struct tree, a, &leaf_table),
+    JSON_F_OBJECT_LIST("list", struct tree, list, &leaf_table),
+    JSON_F_STRING_LIST("words", struct tree, words),
+};
+static const struct json_table tree_table = {
+    .fields = tree_fields, .count = ARRAY_SIZE(tree_fields), .size = sizeof(struct tree)};
+
+/* What stands before the value of a member, the value, a star if it is used, and in parentheses what
+ * is in it. */
+static const char *parts(const char *text, const struct json_item *item, struct arena *a)
+{
+    const char *all =
+        arena_printf(a, "%.*s>%.*s%s", (int)(item->value - item->begin), text + item->begin,
+                     (int)(item->end - item->value), text + item->value, item->field ? "*" : "");
+
+    for (size_t i = 0; i < item->count; i++)
+        all = arena_printf(a, "%s%s%s%s", all, i > 0 ? " | " : "(", parts(text, &item->items[i], a),
+                           i + 1 < item->count ? "" : ")");
+    return all;
+}
+
+static const struct {
+    const char *text, *want;
+} texts[] = {
+    {"{}", ">{}"},
+    {" { } \n", ">{ }"},
+    {"{\"c\":1}", ">{\"c\":1}(\"c\":>1)"},
+    {"{ \"c\" : 1e3 , \"d\":[ ] }", ">{ \"c\" : 1e3 , \"d\":[ ] }(\"c\" : >1e3 | \"d\":>[ ])"},
+    {"{\"c\":\"}\",\"\\\"]\\\\\":[[[]],{\"a\":[{}]},\"{\"]\t}",
+     ">{\"c\":\"}\",\"\\\"]\\\\\":[[[]],{\"a\":[{}]},\"{\"]\t}(\"c\":>\"}\" | "
+     "\"\\\"]\\\\\":>[[[]],{\"a\":[{}]},\"{\"])"},
+    {"{\"c\":-2.5E+7,\"d\":true\n,\"a\":null}",
+     ">{\"c\":-2.5E+7,\"d\":true\n,\"a\":null}(\"c\":>-2.5E+7 | \"d\":>true | \"a\":>null*)"},
+    {"{\"\\u0061\"\n:\t{\"b\":\"\\\"\"\r\n}}",
+     ">{\"\\u0061\"\n:\t{\"b\":\"\\\"\"\r\n}}(\"\\u0061\"\n:\t>{\"b\":\"\\\"\"\r\n}*"
+     "(\"b\":>\"\\\"\"*))"},
+    {"{\"list\":[{},\n{\"c\":[]} ]}", ">{\"list\":[{},\n{\"c\":[]} ]}(\"list\":>[{},\n{\"c\":[]} ]*"
+                                      "(>{}* | >{\"c\":[]}*(\"c\":>[])))"},
+    {"{\"words\":[\"x\",\"y\"],\"a\":{}}",
+     ">{\"words\":[\"x\",\"y\"],\"a\":{}}(\"words\":>[\"x\",\"y\"]* | \"a\":>{}*)"},
+};
+
+/* At once, and byte by byte. */
+Test(register, parts_of_values)
+{
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(texts); i++) {
+        autoarena a = ARENA_INIT;
+        struct err e = ERR_INIT;
+        const char *text = texts[i / 2].text, *got;
+        struct json_item root = {0};
+        struct tree tree = {0};
+        const struct json_doc doc = {
+            .table = &tree_table, .dest = &tree, .edited = &root, .text = text};
+
+        cr_assert(json_read_text(text, strlen(text), &doc, 1, i % 2, "x", &a, &e) == 1, "%s",
+                  e.text);
+        got = parts(text, &root, &a);
+        cr_expect(str_eq(got, texts[i / 2].want), "input:    %s\nexpected: %s\ngot:      %s", text,
+                  texts[i / 2].want, got);
+    }
+}
+
 /* --- putting in and taking out --- */
 
 static char only_option[] = "--sandbox-cgroup-only=true";
@@ -43,7 +120,7 @@ static const char *actions_text(const struct register_result *r, struct arena *a
     const char *all = "";
 
     for (size_t i = 0; i < REGISTER_STAGES; i++)
-        all = arena_printf(a, "%s%s%s", all, i > 0 ? " " : "", register_action_name(r->actions[i]));
+        all = arena_printf(a, "%s%s%s", all, i > 0 ? " " : "", r->actions[i]);
     return all;
 }
 
@@ -317,6 +394,11 @@ static const struct {
     {"{\"hooks\":{\"postStop\":null}}", "c.json: hooks.postStop: "},
     {"{\"hooks\":{\"poststop\":[{},{\"Path\":\"/x\"}]}}", "c.json: hooks.poststop[1].Path: "},
     {"{\"hooks\":{\"poststart\":[{\"timeOut\":5}]}}", "c.json: hooks.poststart[0].timeOut: "},
+    {"{\"\\u0048ooks\":1}", "c.json: Hooks: runtimes written in Go"},
+    {"{\"hoo\\u212as\":1}", "c.json: hoo\\xe2\\x84\\xaas: runtimes written in Go"},
+    {"{\"hook\\u017F\":1}", "c.json: hook\\xc5\\xbf: runtimes written in Go"},
+    {"{\"hooks\":{\"CREATErUNTIME\":[]}}", "c.json: hooks.CREATErUNTIME: "},
+    {"{\"hooks\":{\"po\xc5\xbft\xc5\xbftop\":[]}}", "hooks.po\\xc5\\xbft\\xc5\\xbftop: "},
 };
 
 Test(register, refused)
@@ -335,6 +417,48 @@ Test(register, refused)
                       "input:    %s\nexpected: %s\ngot:      %d, %s", refused[i].text,
                       refused[i].want, r, e.text);
         }
+    }
+}
+
+/* Ours with escapes, and names of others. */
+static const struct {
+    const char *name;
+    bool is_hooks;
+} names[] = {
+    {"hooks", true},
+    {"hoo\\u006bs", true},
+    {"\\u0068\\u006f\\u006f\\u006B\\u0073", true},
+    {"", false},
+    {"hook", false},
+    {"hookss", false},
+    {"Hookss", false},
+    {"hooks@", false},
+    {"(ooks", false},
+    {"hook\\u0073\\u0073", false},
+    {"hoo\\u016bs", false},
+    {"hoo\\\\ks", false},
+    {"hoo\\nks", false},
+    {"hook\xc5\xbe", false},
+    {"hook\xc5\xbfs", false},
+    {"\xc5\xbfooks", false},
+    {"hoo\xc5\xbfs", false},
+    {"hoo\xe2\x84\xabs", false},
+    {"\xe2\x84\xaaooks", false},
+};
+
+Test(register, names_with_escapes)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        autoarena a = ARENA_INIT;
+        struct err e = ERR_INIT;
+        struct register_result in;
+        const char *text = arena_printf(&a, "{\"%s\":{ }}", names[i].name);
+        const char *kept = arena_printf(&a, "{\"%s\":{ },\"hooks\":{", names[i].name);
+
+        cr_assert(put_in(text, false, &a, &in, &e) == 0, "input:    %s\ngot:      %s", text,
+                  e.text);
+        cr_expect(str_starts(in.text, kept) != names[i].is_hooks, "input:    %s\ngot:      %s",
+                  text, in.text);
     }
 }
 
