@@ -292,15 +292,13 @@ static const struct json_field cpu_fields[] = {
     JSON_F_I64("cpu-index", struct cpu, index, 0, INT_MAX),
     JSON_F_I64("thread-id", struct cpu, thread_id, 0, INT_MAX),
 };
-static const struct json_table cpu_table = {cpu_fields, ARRAY_SIZE(cpu_fields), sizeof(struct cpu),
-                                            false};
+static const struct json_table cpu_table = JSON_TABLE(cpu_fields, struct cpu);
 
 static const struct json_field failure_fields[] = {
     JSON_F_STRING("class", struct failure, class),
     JSON_F_STRING("desc", struct failure, desc),
 };
-static const struct json_table failure_table = {failure_fields, ARRAY_SIZE(failure_fields),
-                                                sizeof(struct failure), false};
+static const struct json_table failure_table = JSON_TABLE(failure_fields, struct failure);
 
 static const struct json_field message_fields[] = {
     JSON_F_OBJECT("QMP", struct message, greeting, &present_table),
@@ -312,8 +310,7 @@ static const struct json_field message_fields[] = {
 /* Without "return", which is a list only in the answer to query-cpus-fast. */
 static const struct json_table other_table = {message_fields, ARRAY_SIZE(message_fields) - 1,
                                               sizeof(struct message), false};
-static const struct json_table cpus_table = {message_fields, ARRAY_SIZE(message_fields),
-                                             sizeof(struct message), false};
+static const struct json_table cpus_table = JSON_TABLE(message_fields, struct message);
 
 /* The next message that is no event, in @a. */
 static int read_message(struct session *s, const struct json_table *table, const char *what,

@@ -80,11 +80,7 @@ static const struct json_field vcpu_fields[] = {
     JSON_F_STRING("cgroup", struct placement_vcpu, cgroup),
     JSON_F_U64("placed_ms", struct placement_vcpu, placed_ms, UINT64_MAX),
 };
-static const struct json_table vcpu_table = {
-    .fields = vcpu_fields,
-    .count = ARRAY_SIZE(vcpu_fields),
-    .size = sizeof(struct placement_vcpu),
-};
+static const struct json_table vcpu_table = JSON_TABLE(vcpu_fields, struct placement_vcpu);
 static const struct json_field report_fields[] = {
     JSON_F_I64("version", struct placement_report, version, 0, INT_MAX),
     JSON_F_STRING("state", struct placement_report, state),
@@ -92,11 +88,7 @@ static const struct json_field report_fields[] = {
     JSON_F_U64("expected", struct placement_report, expected, UINT64_MAX),
     JSON_F_OBJECT_LIST("vcpus", struct placement_report, vcpus, &vcpu_table),
 };
-static const struct json_table report_table = {
-    .fields = report_fields,
-    .count = ARRAY_SIZE(report_fields),
-    .size = sizeof(struct placement_report),
-};
+static const struct json_table report_table = JSON_TABLE(report_fields, struct placement_report);
 
 static int compare_vcpus(const void *a, const void *b)
 {
