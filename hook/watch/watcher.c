@@ -532,35 +532,20 @@ static void run(struct watch *w)
     }
 }
 
-struct arguments {
-    const char *state_dir;
-    const char *sandbox_id;
-    const struct settings *settings;
-};
-
 static void watch(const void *arg)
 {
-    const struct arguments *arguments = arg;
+    struct watch w = *(const struct watch *)arg;
     struct sigaction action = {.sa_handler = on_term};
-    sigset_t term, unblocked;
-    struct watch w;
+    sigset_t term;
 
     /* Until here SIGTERM simply ends the process; from here on it ends the work in good order. */
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
-    sigprocmask(SIG_BLOCK, &term, &unblocked);
-    sigdelset(&unblocked, SIGTERM);
+    sigprocmask(SIG_BLOCK, &term, &w.unblocked);
+    sigdelset(&w.unblocked, SIGTERM);
     sigaction(SIGTERM, &action, NULL);
     log_about.stage = "watch";
-    log_about.sandbox_id = arguments->sandbox_id;
-    w = (struct watch){
-        .state_dir = arguments->state_dir,
-        .sandbox_id = arguments->sandbox_id,
-        .settings = arguments->settings,
-        .unblocked = unblocked,
-        .state = STATE_DIR_INIT,
-        .init_pidfd = FD_NONE,
-    };
+    log_about.sandbox_id = w.sandbox_id;
     sandbox_init(&w.sandbox, &w.host, NULL, &w.record);
     run(&w);
 }
@@ -568,7 +553,13 @@ static void watch(const void *arg)
 int watcher_fork(const char *state_dir, const char *sandbox_id, const struct settings *settings,
                  struct child *ret, struct err *e)
 {
-    const struct arguments arguments = {state_dir, sandbox_id, settings};
+    const struct watch w = {
+        .state_dir = state_dir,
+        .sandbox_id = sandbox_id,
+        .settings = settings,
+        .state = STATE_DIR_INIT,
+        .init_pidfd = FD_NONE,
+    };
 
-    return child_fork("osc-watch", watch, &arguments, ret, e);
+    return child_fork("osc-watch", watch, &w, ret, e);
 }
