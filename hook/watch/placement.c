@@ -182,9 +182,7 @@ void placement_write_json(struct json_writer *w, const char *key,
 
 /* ---- the watcher's side ---- */
 
-/* Every process of the sandbox may be a VMM. */
-static size_t count_descriptors(const struct scan *scan, const struct cg_pids *pids,
-                                struct arena *a)
+static size_t count_descriptors(const struct cg_pids *pids, struct arena *a)
 {
     size_t count = 0;
 
@@ -192,7 +190,7 @@ static size_t count_descriptors(const struct scan *scan, const struct cg_pids *p
         struct vmm_fds fds;
 
         /* What we may not look at is unknown, like a VMM that emulates. */
-        if (!scan_is_own(scan, pids->items[i]) && vmm_fds_read(pids->items[i], a, &fds) == 0)
+        if (vmm_fds_read(pids->items[i], a, &fds) == 0)
             count += fds.count;
     }
     return count;
@@ -207,8 +205,7 @@ static void ask(struct placement *p, struct scan *scan, const struct cg_pids *pi
     for (size_t i = 0; i < pids->count; i++) {
         struct vcpu_kvm own = {0};
 
-        if (scan_is_own(scan, pids->items[i]) ||
-            qmp_query_vcpus(pids->items[i], ASK_TIMEOUT_MS, &p->told_arena, &own, NULL) < 0)
+        if (qmp_query_vcpus(pids->items[i], ASK_TIMEOUT_MS, &p->told_arena, &own, NULL) < 0)
             continue;
         for (size_t k = 0; k < own.count; k++)
             ARENA_APPEND(&p->told_arena, p->told.items, p->told.count) = own.items[k];
@@ -228,9 +225,9 @@ static void find_out(struct placement *p, struct scan *scan, unsigned long long 
     autoarena a = ARENA_INIT;
     struct cg_pids pids;
 
-    if (!count || cg_processes(&scan->sandbox->overhead, &a, &pids, NULL) < 0)
+    if (!count || scan_processes(scan, &scan->sandbox->overhead, &a, &pids, NULL) < 0)
         return;
-    p->facts.expected = count_descriptors(scan, &pids, &a);
+    p->facts.expected = count_descriptors(&pids, &a);
     if (p->facts.expected == 0)
         p->facts.parked = 0;
     p->counted = true;
@@ -326,11 +323,11 @@ void placement_look(struct scan *scan, int dirfd, struct arena *a, struct placem
     bool has_report = placement_read(dirfd, a, &written) == 0;
 
     count_threads(scan, &facts);
-    if (cg_processes(&scan->sandbox->vcpu, a, &pids, NULL) == 0)
-        facts.expected = count_descriptors(scan, &pids, a);
+    if (scan_processes(scan, &scan->sandbox->vcpu, a, &pids, NULL) == 0)
+        facts.expected = count_descriptors(&pids, a);
     if (scan->sandbox->has_overhead && scan->sandbox->vcpu.leaf == NULL &&
-        cg_processes(&scan->sandbox->overhead, a, &pids, NULL) == 0)
-        facts.expected = count_descriptors(scan, &pids, a);
+        scan_processes(scan, &scan->sandbox->overhead, a, &pids, NULL) == 0)
+        facts.expected = count_descriptors(&pids, a);
     placement_report_make(scan, &facts, a, ret);
     if (!has_report)
         return;

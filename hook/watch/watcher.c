@@ -296,28 +296,10 @@ static bool tear_down(struct watch *w)
 }
 
 /* No vCPU in time: nothing may stay without a limit. */
-static void constrain(struct watch *w)
-{
-    struct err e = ERR_INIT;
-    autoarena a = ARENA_INIT;
-    struct cg_pids pids;
-    int r = cg_processes(&w->sandbox.overhead, &a, &pids, &e);
-
-    for (size_t i = 0; r == 0 && i < pids.count; i++) {
-        if (scan_is_own(&w->scan, pids.items[i]))
-            continue;
-        r = cg_add_process(&w->sandbox.vcpu, pids.items[i], &e);
-        if (r == -ESRCH) {
-            err_reset(&e);
-            r = 0;
-        }
-    }
-    log_once(&w->last_error, r, &e);
-    w->scan.constrained = true;
-}
-
 static void check_timeout(struct watch *w, const struct scan_result *pass, unsigned long long now)
 {
+    struct err e = ERR_INIT;
+
     if (pass->vcpus > 0 ||
         now - w->started_us < (unsigned long long)w->settings->vcpu_timeout_ms * 1000)
         return;
@@ -328,9 +310,8 @@ static void check_timeout(struct watch *w, const struct scan_result *pass, unsig
                     ? "everything is moved into the sandbox cgroup"
                     : "everything stays in the overhead cgroup, without the sandbox's limits");
     w->timed_out = true;
-    /* Also what was started in the overhead since. */
     if (w->settings->no_vcpu == NO_VCPU_CONSTRAIN && pass->overhead_threads > 0)
-        constrain(w);
+        log_once(&w->last_error, scan_constrain(&w->scan, &e), &e);
 }
 
 /*
