@@ -112,3 +112,12 @@ void arena_free(struct arena *a)
         a->head = next;
     }
 }
+
+void *heap_copy(const void *from, size_t size)
+{
+    void *to = size > 0 ? malloc(size) : NULL;
+
+    if (size > 0 && !to)
+        err_out_of_memory();
+    return to ? memcpy(to, from, size) : NULL;
+}

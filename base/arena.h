@@ -44,6 +44,9 @@ void *arena_push(struct arena *a, void *items, size_t *count, size_t elem_size)
 #define ARENA_APPEND(a, items, count)                                                              \
     (*(__typeof__(&(items)[0]))arena_push((a), &(items), &(count), sizeof *(items)))
 
+/* A copy outside of any arena, to be freed; NULL of nothing. */
+void *heap_copy(const void *from, size_t size);
+
 /* Release everything. The arena may be used again. */
 void arena_free(struct arena *a);
 

@@ -3,7 +3,11 @@
 
 #include <string.h>
 
-size_t utf8_sequence(const unsigned char *s, size_t len)
+/*
+ * Length of the valid sequence at @s, which has at least one byte; 0 if there is none. Overlong
+ * forms, surrogates and values above U+10FFFF are not valid.
+ */
+static size_t sequence(const unsigned char *s, size_t len)
 {
     unsigned char low = 0x80, high = 0xbf;
     size_t need;
@@ -37,7 +41,7 @@ size_t utf8_text_span(const unsigned char *s, size_t len)
     size_t i = 0;
 
     while (i < len && s[i] != '\0') {
-        size_t n = utf8_sequence(s + i, len - i);
+        size_t n = sequence(s + i, len - i);
 
         if (n == 0)
             break;

@@ -7,12 +7,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/*
- * Length of the valid sequence at @s, which has at least one byte; 0 if there is none. Overlong
- * forms, surrogates and values above U+10FFFF are not valid.
- */
-size_t utf8_sequence(const unsigned char *s, size_t len);
-
 /* How many bytes at @s are valid UTF-8 without a NUL. */
 size_t utf8_text_span(const unsigned char *s, size_t len);
 

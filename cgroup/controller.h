@@ -125,7 +125,7 @@ int cg_stat(const struct cg_controller *c, struct cg_stat *ret, struct err *e);
 /*
  * Move a process with all its threads, or one thread, into the cgroup.
  * 0; -ESRCH it has ended (callers decide); other -errno, file in @e. A process that failed in one
- * hierarchy may have been moved in others: cg_restore() puts it back.
+ * hierarchy may have been moved in others: cg_origin_enter() puts it back.
  */
 int cg_add_process(struct cg_controller *c, pid_t pid, struct err *e);
 int cg_add_thread(struct cg_controller *c, pid_t tid, struct err *e);
@@ -195,10 +195,9 @@ struct cg_origin {
 /* 0; -ESRCH. */
 int cg_origin_read(const struct cg_host *host, pid_t pid, struct arena *a, struct cg_origin *ret,
                    struct err *e);
-/* Put a process there. 0; -ENOENT the cgroup is gone; -ESRCH; other -errno. */
+/* Put a process there, or back. 0; -ENOENT the cgroup is gone; -ESRCH; other -errno of the first
+ * hierarchy that failed. The others are gone through all the same. */
 int cg_origin_enter(const struct cg_host *host, pid_t pid, const struct cg_origin *origin,
                     struct err *e);
-/* Put one back. Never fails; a process that has ended or a cgroup that is gone is left alone. */
-void cg_restore(const struct cg_host *host, pid_t pid, const struct cg_origin *origin);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cgroup/dir.h"
 
+#include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
@@ -12,8 +13,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* A line for each device, or several. */
+#define LINES_MAX ((size_t)1 << 20)
 
 /* Make each missing parent of @path. -ENOENT: a neighbour removed one again meanwhile. */
 static int make_parents(struct cg_parents *parents, const struct cg_hierarchy *h, const char *path,
@@ -85,4 +90,18 @@ bool cg_read_key(int dirfd, const char *file, const char *key, uint64_t *ret)
             return str_to_u64(line + len + 1, strlen(line + len + 1), ret) == 0;
     }
     return false;
+}
+
+bool cg_read_sum(int dirfd, const char *file, const char *key, uint64_t *ret)
+{
+    autofree char *text = NULL;
+
+    if (io_read_all_at(dirfd, file, LINES_MAX, &text) < 0)
+        return false;
+    *ret = 0;
+    for (const char *p = text; (p = strstr(p, key));) {
+        p += strlen(key);
+        *ret += strtoull(p, NULL, 10);
+    }
+    return true;
 }

@@ -23,4 +23,7 @@ int cg_make_dir(struct cg_parents *parents, const struct cg_hierarchy *h, const 
 bool cg_read_number(int dirfd, const char *file, uint64_t *ret);
 bool cg_read_key(int dirfd, const char *file, const char *key, uint64_t *ret);
 
+/* The sum of the numbers that stand right behind @key, wherever it is in the file. */
+bool cg_read_sum(int dirfd, const char *file, const char *key, uint64_t *ret);
+
 #endif

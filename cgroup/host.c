@@ -262,15 +262,6 @@ const struct cg_hierarchy *cg_host_find(const struct cg_host *host, enum cg_ctl 
     return NULL;
 }
 
-unsigned cg_host_controllers(const struct cg_host *host)
-{
-    unsigned all = 0;
-
-    for (size_t i = 0; i < host->count; i++)
-        all |= host->hierarchies[i].controllers;
-    return all;
-}
-
 const char *cg_full_path(const struct cg_hierarchy *h, const char *path, const char *leaf,
                          const char *file, char *buf, size_t size)
 {

@@ -70,9 +70,6 @@ bool cg_host_is_foreign(const struct cg_host *host);
 /* The hierarchy with this controller, NULL if it is mounted nowhere. */
 const struct cg_hierarchy *cg_host_find(const struct cg_host *host, enum cg_ctl ctl);
 
-/* All controllers that some hierarchy offers. */
-unsigned cg_host_controllers(const struct cg_host *host);
-
 /* "/sys/fs/cgroup/cpu/a/b/cpu.shares": how messages name a file. @file may be NULL. */
 const char *cg_full_path(const struct cg_hierarchy *h, const char *path, const char *leaf,
                          const char *file, char *buf, size_t size);

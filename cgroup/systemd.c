@@ -131,6 +131,12 @@ static int on_job_removed(sd_bus_message *m, void *userdata, sd_bus_error *error
     return 0;
 }
 
+static int new_call(sd_bus_message **ret, const char *method)
+{
+    return lib.sd_bus_message_new_method_call(conn.bus, ret, MANAGER, MANAGER_PATH,
+                                              MANAGER_INTERFACE, method);
+}
+
 /* systemd sends its signals only to a bus on which somebody has subscribed. */
 static int subscribe(unsigned long long deadline)
 {
@@ -141,8 +147,7 @@ static int subscribe(unsigned long long deadline)
                                  on_job_removed, NULL);
 
     if (r >= 0)
-        r = lib.sd_bus_message_new_method_call(conn.bus, &m, MANAGER, MANAGER_PATH,
-                                               MANAGER_INTERFACE, "Subscribe");
+        r = new_call(&m, "Subscribe");
     if (r >= 0)
         r = lib.sd_bus_call(conn.bus, m, left_us(deadline), NULL, NULL);
     lib.sd_bus_message_unref(m);
@@ -191,17 +196,22 @@ static bool is_answer(const sd_bus_error *error)
 }
 
 /*
- * Send a call and take the answer. @m is released. -EEXIST and -ENOENT without a message when
- * systemd says that the unit exists or does not; what these mean, the callers know.
+ * Send a call and take the answer. @m is released; @r is what putting it together came to. -EEXIST
+ * and -ENOENT without a message when systemd says that the unit exists or does not; what these
+ * mean, the callers know.
  */
-static int call(sd_bus_message *m, unsigned long long deadline, sd_bus_message **ret,
+static int call(sd_bus_message *m, int r, unsigned long long deadline, sd_bus_message **ret,
                 const char *what, const char *unit, struct err *e)
 {
     sd_bus_error error = SD_BUS_ERROR_NULL;
     uint64_t left = left_us(deadline);
-    /* 0 would mean the library's own default. */
-    int r = lib.sd_bus_call(conn.bus, m, left ? left : 1, &error, ret);
 
+    if (r < 0) {
+        lib.sd_bus_message_unref(m);
+        return err_sys(e, r, "cannot make the call to %s %s", what, unit);
+    }
+    /* 0 would mean the library's own default. */
+    r = lib.sd_bus_call(conn.bus, m, left ? left : 1, &error, ret);
     lib.sd_bus_message_unref(m);
     if (r >= 0)
         r = 0;
@@ -216,19 +226,6 @@ static int call(sd_bus_message *m, unsigned long long deadline, sd_bus_message *
         bus_failed(r, e, "get an answer from systemd");
     lib.sd_bus_error_free(&error);
     return r;
-}
-
-/* A call that could not be put together. Releases it. */
-static int not_made(sd_bus_message *m, int r, const char *what, const char *unit, struct err *e)
-{
-    lib.sd_bus_message_unref(m);
-    return err_sys(e, r, "cannot make the call to %s %s", what, unit);
-}
-
-static int new_call(sd_bus_message **ret, const char *method)
-{
-    return lib.sd_bus_message_new_method_call(conn.bus, ret, MANAGER, MANAGER_PATH,
-                                              MANAGER_INTERFACE, method);
 }
 
 /* Wait for the job that a call has answered with. */
@@ -375,9 +372,7 @@ static int start_once(const struct cg_unit *u, const struct cg_properties *prope
     if (r >= 0)
         r = slices == SLICES_MADE ? append_slices(m, u->slice)
                                   : lib.sd_bus_message_append(m, "a(sa(sv))", 0);
-    if (r < 0)
-        return not_made(m, r, "start", u->name, e);
-    r = call(m, deadline, &reply, "start", u->name, e);
+    r = call(m, r, deadline, &reply, "start", u->name, e);
     return r < 0 ? r : wait_job(reply, deadline, "start", u->name, e);
 }
 
@@ -390,17 +385,34 @@ static int call_by_name(const char *method, const char *unit, unsigned long long
 
     if (r >= 0)
         r = lib.sd_bus_message_append(m, "s", unit);
-    if (r < 0)
-        return not_made(m, r, what, unit, e);
-    return call(m, deadline, ret, what, unit, e);
+    return call(m, r, deadline, ret, what, unit, e);
+}
+
+/* A property of an object of systemd's that is a text. */
+static int get_text(const char *path, const char *interface, const char *property,
+                    unsigned long long deadline, char *buf, size_t size, const char *unit,
+                    struct err *e)
+{
+    sd_bus_message *m = NULL, *reply = NULL;
+    const char *text;
+    int r = lib.sd_bus_message_new_method_call(conn.bus, &m, MANAGER, path,
+                                               "org.freedesktop.DBus.Properties", "Get");
+
+    if (r >= 0)
+        r = lib.sd_bus_message_append(m, "ss", interface, property);
+    r = call(m, r, deadline, &reply, "tell a property of", unit, e);
+    if (r == 0 && lib.sd_bus_message_read(reply, "v", "s", &text) >= 0)
+        snprintf(buf, size, "%s", text);
+    lib.sd_bus_message_unref(reply);
+    return r;
 }
 
 /* "active", "failed", "deactivating", ... ; "" when there is no such unit. */
 static int read_state(const char *unit, unsigned long long deadline, char *state, size_t size,
                       struct err *e)
 {
-    sd_bus_message *m = NULL, *reply = NULL;
-    const char *path, *text;
+    sd_bus_message *reply = NULL;
+    const char *path;
     int r = call_by_name("GetUnit", unit, deadline, &reply, "look for", e);
 
     state[0] = '\0';
@@ -410,17 +422,8 @@ static int read_state(const char *unit, unsigned long long deadline, char *state
         return r;
     r = lib.sd_bus_message_read(reply, "o", &path);
     if (r >= 0)
-        r = lib.sd_bus_message_new_method_call(conn.bus, &m, MANAGER, path,
-                                               "org.freedesktop.DBus.Properties", "Get");
-    if (r >= 0)
-        r = lib.sd_bus_message_append(m, "ss", "org.freedesktop.systemd1.Unit", "ActiveState");
-    lib.sd_bus_message_unref(reply);
-    reply = NULL;
-    if (r < 0)
-        return not_made(m, r, "tell the state of", unit, e);
-    r = call(m, deadline, &reply, "tell the state of", unit, e);
-    if (r == 0 && lib.sd_bus_message_read(reply, "v", "s", &text) >= 0)
-        snprintf(state, size, "%s", text);
+        r = get_text(path, "org.freedesktop.systemd1.Unit", "ActiveState", deadline, state, size,
+                     unit, e);
     lib.sd_bus_message_unref(reply);
     return r == -ENOENT ? 0 : r;
 }
@@ -502,9 +505,7 @@ int cg_unit_set(const struct cg_unit *u, const struct cg_properties *properties,
         r = append_properties(m, properties);
     if (r >= 0)
         r = lib.sd_bus_message_close_container(m);
-    if (r < 0)
-        return not_made(m, r, "change", u->name, e);
-    r = call(m, deadline, NULL, "change", u->name, e);
+    r = call(m, r, deadline, NULL, "change", u->name, e);
     return r == -ENOENT ? err_sys(e, r, "cannot change the limits of %s", u->name) : r;
 }
 
@@ -519,9 +520,7 @@ int cg_unit_stop(const struct cg_unit *u, struct err *e)
     r = new_call(&m, "StopUnit");
     if (r >= 0)
         r = lib.sd_bus_message_append(m, "ss", u->name, "replace");
-    if (r < 0)
-        return not_made(m, r, "stop", u->name, e);
-    r = call(m, deadline, &reply, "stop", u->name, e);
+    r = call(m, r, deadline, &reply, "stop", u->name, e);
     if (r == -ENOENT) /* collected already */
         return 0;
     return r < 0 ? r : wait_job(reply, deadline, "stop", u->name, e);
@@ -530,21 +529,9 @@ int cg_unit_stop(const struct cg_unit *u, struct err *e)
 int cg_systemd_probe(char *version, size_t size, struct err *e)
 {
     unsigned long long deadline = new_deadline();
-    sd_bus_message *m = NULL, *reply = NULL;
-    const char *text;
     int r = open_bus(deadline, e);
 
-    if (r < 0)
-        return r;
-    r = lib.sd_bus_message_new_method_call(conn.bus, &m, MANAGER, MANAGER_PATH,
-                                           "org.freedesktop.DBus.Properties", "Get");
-    if (r >= 0)
-        r = lib.sd_bus_message_append(m, "ss", MANAGER_INTERFACE, "Version");
-    if (r < 0)
-        return not_made(m, r, "tell the version of", "systemd", e);
-    r = call(m, deadline, &reply, "tell the version of", "systemd", e);
-    if (r == 0 && lib.sd_bus_message_read(reply, "v", "s", &text) >= 0)
-        snprintf(version, size, "%s", text);
-    lib.sd_bus_message_unref(reply);
-    return r;
+    return r < 0 ? r
+                 : get_text(MANAGER_PATH, MANAGER_INTERFACE, "Version", deadline, version, size,
+                            "systemd", e);
 }

@@ -287,11 +287,6 @@ int cg_origin_enter(const struct cg_host *host, pid_t pid, const struct cg_origi
     return first;
 }
 
-void cg_restore(const struct cg_host *host, pid_t pid, const struct cg_origin *origin)
-{
-    (void)cg_origin_enter(host, pid, origin, NULL);
-}
-
 /* One hierarchy's destination of a move: it climbs while the kernel says "not here". */
 struct target {
     const struct cg_hierarchy *h;

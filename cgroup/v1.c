@@ -16,7 +16,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 
@@ -201,7 +200,7 @@ static int file_dir(const struct cg_controller *c, enum cg_ctl ctl, struct err *
 
 static int set_devices(struct cg_controller *c, const struct cg_dev_table *devices, struct err *e)
 {
-    struct arena a = ARENA_INIT;
+    autoarena a = ARENA_INIT;
     int i = index_of(c, CG_CTL_DEVICES);
     struct cg_dev_exceptions form;
     int r;
@@ -218,37 +217,12 @@ static int set_devices(struct cg_controller *c, const struct cg_dev_table *devic
         err_wrap(e, "%s",
                  cg_full_path(&c->host->hierarchies[i], c->path, NULL, NULL, where, sizeof where));
     }
-    arena_free(&a);
     return r;
 }
 
 static bool places_threads(const struct cg_hierarchy *h)
 {
     return !h->v2;
-}
-
-/* "8:0 Read 4096" lines and a "Total" line per device; only the devices' own lines are added up. */
-static bool read_io(int dirfd, uint64_t *ret_read, uint64_t *ret_written)
-{
-    autofree char *text = NULL;
-    char *cursor, *line;
-
-    if (io_read_all_at(dirfd, "blkio.throttle.io_service_bytes", (size_t)1 << 20, &text) < 0)
-        return false;
-    cursor = text;
-    *ret_read = *ret_written = 0;
-    while ((line = str_next(&cursor, '\n'))) {
-        char what[16];
-        uint64_t bytes;
-
-        if (sscanf(line, "%*u:%*u %15s %" SCNu64, what, &bytes) != 2)
-            continue;
-        if (str_eq(what, "Read"))
-            *ret_read += bytes;
-        else if (str_eq(what, "Write"))
-            *ret_written += bytes;
-    }
-    return true;
 }
 
 static void stat_cpu(const struct cg_controller *c, struct cg_stat *ret)
@@ -276,6 +250,7 @@ static void stat_all(const struct cg_controller *c, struct cg_stat *ret)
 {
     int memory = index_of(c, CG_CTL_MEMORY), pids = index_of(c, CG_CTL_PIDS);
     int blkio = index_of(c, CG_CTL_BLKIO);
+    static const char io[] = "blkio.throttle.io_service_bytes";
 
     stat_cpu(c, ret);
     if (memory >= 0 &&
@@ -285,7 +260,9 @@ static void stat_all(const struct cg_controller *c, struct cg_stat *ret)
     }
     if (pids >= 0 && cg_read_number(c->fds[pids], "pids.current", &ret->pids))
         ret->has |= CG_CTL_BIT(CG_CTL_PIDS);
-    if (blkio >= 0 && read_io(c->fds[blkio], &ret->io_read_bytes, &ret->io_write_bytes))
+    /* "8:0 Read 4096" lines, and a "Total" of them all. */
+    if (blkio >= 0 && cg_read_sum(c->fds[blkio], io, " Read ", &ret->io_read_bytes) &&
+        cg_read_sum(c->fds[blkio], io, " Write ", &ret->io_write_bytes))
         ret->has |= CG_CTL_BIT(CG_CTL_BLKIO);
 }
 

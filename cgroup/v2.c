@@ -18,7 +18,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -221,7 +220,7 @@ static int file_dir(const struct cg_controller *c, enum cg_ctl ctl, struct err *
 
 static int set_devices(struct cg_controller *c, const struct cg_dev_table *devices, struct err *e)
 {
-    struct arena a = ARENA_INIT;
+    autoarena a = ARENA_INIT;
     struct cg_bpf_program program;
     int r = cg_bpf_device_program(devices, &a, &program, e);
 
@@ -233,7 +232,6 @@ static int set_devices(struct cg_controller *c, const struct cg_dev_table *devic
         err_wrap(e, "%s",
                  cg_full_path(&c->host->hierarchies[0], c->path, NULL, NULL, where, sizeof where));
     }
-    arena_free(&a);
     return r;
 }
 
@@ -279,28 +277,6 @@ static bool places_threads(const struct cg_hierarchy *h)
     return true;
 }
 
-/* "8:0 rbytes=4096 wbytes=0 rios=1 ..." */
-static bool read_io(int dirfd, uint64_t *ret_read, uint64_t *ret_written)
-{
-    autofree char *text = NULL;
-    char *cursor, *line;
-
-    if (io_read_all_at(dirfd, "io.stat", (size_t)1 << 20, &text) < 0)
-        return false;
-    cursor = text;
-    *ret_read = *ret_written = 0;
-    while ((line = str_next(&cursor, '\n'))) {
-        uint64_t read_bytes, written_bytes;
-
-        if (sscanf(line, "%*u:%*u rbytes=%" SCNu64 " wbytes=%" SCNu64, &read_bytes,
-                   &written_bytes) != 2)
-            continue;
-        *ret_read += read_bytes;
-        *ret_written += written_bytes;
-    }
-    return true;
-}
-
 static void stat_all(const struct cg_controller *c, struct cg_stat *ret)
 {
     int own = c->fds[0];
@@ -325,7 +301,9 @@ static void stat_all(const struct cg_controller *c, struct cg_stat *ret)
         cg_read_number(domain, "memory.peak", &ret->memory_peak_bytes);
         ret->has |= CG_CTL_BIT(CG_CTL_MEMORY);
     }
-    if (read_io(domain, &ret->io_read_bytes, &ret->io_write_bytes))
+    /* "8:0 rbytes=4096 wbytes=0 rios=1 ..." */
+    if (cg_read_sum(domain, "io.stat", " rbytes=", &ret->io_read_bytes) &&
+        cg_read_sum(domain, "io.stat", " wbytes=", &ret->io_write_bytes))
         ret->has |= CG_CTL_BIT(CG_CTL_BLKIO);
 }
 

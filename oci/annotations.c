@@ -18,8 +18,7 @@ static const struct json_field fields[] = {
     ANNOTATION("io.katacontainers.config.runtime.enable_vcpus_pinning", enable_vcpus_pinning),
 };
 
-const struct json_table oci_annotations_table = {
-    .fields = fields, .count = ARRAY_SIZE(fields), .size = sizeof(struct oci_annotations)};
+const struct json_table oci_annotations_table = JSON_TABLE(fields, struct oci_annotations);
 
 static char *value_of(const struct oci_annotations *a, const struct json_field *field)
 {

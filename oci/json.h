@@ -84,6 +84,12 @@ struct json_table {
     bool strict;  /* an unknown key is an error that lists what was expected */
 };
 
+/* The initialiser of one that ignores unknown keys; @type is its struct's. */
+#define JSON_TABLE(list, type)                                                                     \
+    {                                                                                              \
+        .fields = list, .count = ARRAY_SIZE(list), .size = sizeof(type)                            \
+    }
+
 /* Field initialisers. An integer's bounds are part of the table: nothing checks them again. */
 /* clang-format off */
 #define JSON_F_STRING(k, s, m)      {.key = k, .kind = JSON_STRING, .offset = offsetof(s, m)}

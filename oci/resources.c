@@ -6,11 +6,6 @@
 /* The kernel's device numbers have 12 and 20 bits; runtimes pass 32. -1 is any device. */
 #define DEVICE_NUMBER_MAX UINT32_MAX
 
-#define TABLE(type)                                                                                \
-    {                                                                                              \
-        .fields = type##_fields, .count = ARRAY_SIZE(type##_fields), .size = sizeof(struct type)   \
-    }
-
 static const struct json_field oci_device_rule_fields[] = {
     JSON_F_BOOL("allow", struct oci_device_rule, allow),
     JSON_F_STRING("type", struct oci_device_rule, type),
@@ -18,7 +13,8 @@ static const struct json_field oci_device_rule_fields[] = {
     JSON_F_I64("minor", struct oci_device_rule, minor, -1, DEVICE_NUMBER_MAX),
     JSON_F_STRING("access", struct oci_device_rule, access),
 };
-static const struct json_table device_rule_table = TABLE(oci_device_rule);
+static const struct json_table device_rule_table =
+    JSON_TABLE(oci_device_rule_fields, struct oci_device_rule);
 
 static const struct json_field oci_cpu_fields[] = {
     JSON_F_U64("shares", struct oci_cpu, shares, UINT64_MAX),
@@ -31,7 +27,7 @@ static const struct json_field oci_cpu_fields[] = {
     JSON_F_STRING("mems", struct oci_cpu, mems),
     JSON_F_I64("idle", struct oci_cpu, idle, INT64_MIN, INT64_MAX),
 };
-static const struct json_table cpu_table = TABLE(oci_cpu);
+static const struct json_table cpu_table = JSON_TABLE(oci_cpu_fields, struct oci_cpu);
 
 static const struct json_field oci_memory_fields[] = {
     JSON_F_I64("limit", struct oci_memory, limit, -1, INT64_MAX),
@@ -42,18 +38,19 @@ static const struct json_field oci_memory_fields[] = {
     JSON_F_U64("swappiness", struct oci_memory, swappiness, 100),
     JSON_F_BOOL("disableOOMKiller", struct oci_memory, disable_oom_killer),
 };
-static const struct json_table memory_table = TABLE(oci_memory);
+static const struct json_table memory_table = JSON_TABLE(oci_memory_fields, struct oci_memory);
 
 static const struct json_field oci_pids_fields[] = {
     JSON_F_I64("limit", struct oci_pids, limit, INT64_MIN, INT64_MAX),
 };
-static const struct json_table pids_table = TABLE(oci_pids);
+static const struct json_table pids_table = JSON_TABLE(oci_pids_fields, struct oci_pids);
 
 static const struct json_field oci_hugepage_limit_fields[] = {
     JSON_F_STRING("pageSize", struct oci_hugepage_limit, page_size),
     JSON_F_U64("limit", struct oci_hugepage_limit, limit, UINT64_MAX),
 };
-static const struct json_table hugepage_limit_table = TABLE(oci_hugepage_limit);
+static const struct json_table hugepage_limit_table =
+    JSON_TABLE(oci_hugepage_limit_fields, struct oci_hugepage_limit);
 
 /* Block devices of blockIO are named one by one: there is no wildcard. */
 static const struct json_field oci_weight_device_fields[] = {
@@ -62,14 +59,16 @@ static const struct json_field oci_weight_device_fields[] = {
     JSON_F_U64("weight", struct oci_weight_device, weight, UINT16_MAX),
     JSON_F_U64("leafWeight", struct oci_weight_device, leaf_weight, UINT16_MAX),
 };
-static const struct json_table weight_device_table = TABLE(oci_weight_device);
+static const struct json_table weight_device_table =
+    JSON_TABLE(oci_weight_device_fields, struct oci_weight_device);
 
 static const struct json_field oci_throttle_device_fields[] = {
     JSON_F_I64("major", struct oci_throttle_device, major, 0, DEVICE_NUMBER_MAX),
     JSON_F_I64("minor", struct oci_throttle_device, minor, 0, DEVICE_NUMBER_MAX),
     JSON_F_U64("rate", struct oci_throttle_device, rate, UINT64_MAX),
 };
-static const struct json_table throttle_device_table = TABLE(oci_throttle_device);
+static const struct json_table throttle_device_table =
+    JSON_TABLE(oci_throttle_device_fields, struct oci_throttle_device);
 
 #define THROTTLE(key, member)                                                                      \
     JSON_F_OBJECT_LIST(key, struct oci_block_io, member, &throttle_device_table)
@@ -83,19 +82,21 @@ static const struct json_field oci_block_io_fields[] = {
     THROTTLE("throttleReadIOPSDevice", read_iops),
     THROTTLE("throttleWriteIOPSDevice", write_iops),
 };
-static const struct json_table block_io_table = TABLE(oci_block_io);
+static const struct json_table block_io_table =
+    JSON_TABLE(oci_block_io_fields, struct oci_block_io);
 
 static const struct json_field oci_priority_fields[] = {
     JSON_F_STRING("name", struct oci_priority, name),
     JSON_F_U64("priority", struct oci_priority, priority, UINT32_MAX),
 };
-static const struct json_table priority_table = TABLE(oci_priority);
+static const struct json_table priority_table =
+    JSON_TABLE(oci_priority_fields, struct oci_priority);
 
 static const struct json_field oci_network_fields[] = {
     JSON_F_U64("classID", struct oci_network, class_id, UINT32_MAX),
     JSON_F_OBJECT_LIST("priorities", struct oci_network, priorities, &priority_table),
 };
-static const struct json_table network_table = TABLE(oci_network);
+static const struct json_table network_table = JSON_TABLE(oci_network_fields, struct oci_network);
 
 static const struct json_field oci_resources_fields[] = {
     JSON_F_OBJECT_LIST("devices", struct oci_resources, devices, &device_rule_table),
@@ -107,4 +108,5 @@ static const struct json_field oci_resources_fields[] = {
     JSON_F_OBJECT("network", struct oci_resources, network, &network_table),
     JSON_F_STRING_MAP("unified", struct oci_resources, unified),
 };
-const struct json_table oci_resources_table = TABLE(oci_resources);
+const struct json_table oci_resources_table =
+    JSON_TABLE(oci_resources_fields, struct oci_resources);

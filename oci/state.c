@@ -22,8 +22,7 @@
 
 static const struct json_field state_fields[] = {STATE_FIELDS};
 
-const struct json_table oci_state_table = {
-    .fields = state_fields, .count = ARRAY_SIZE(state_fields), .size = sizeof(struct oci_state)};
+const struct json_table oci_state_table = JSON_TABLE(state_fields, struct oci_state);
 
 /* The first document: the state itself, or an object that holds the state and the config. */
 struct first {
@@ -47,8 +46,7 @@ static const struct json_field first_fields[] = {
      .sub = &oci_config_table,
      .document = true},
 };
-static const struct json_table first_table = {
-    .fields = first_fields, .count = ARRAY_SIZE(first_fields), .size = sizeof(struct first)};
+static const struct json_table first_table = JSON_TABLE(first_fields, struct first);
 
 static int read_documents(int fd, struct arena *a, struct oci_input *ret, struct err *e)
 {

@@ -42,12 +42,6 @@ int cg_bpf_device_program(const struct cg_dev_table *t, struct arena *a, struct 
  */
 int cg_bpf_device_attach(int dirfd, const struct cg_bpf_program *p, struct err *e);
 
-/* Detach every program of ours. 0 also when there is none. */
-int cg_bpf_device_detach(int dirfd, struct err *e);
-
-/* How many device programs are attached to the cgroup itself, and how many of them are ours. */
-int cg_bpf_device_count(int dirfd, unsigned *ret_all, unsigned *ret_ours);
-
 /* 0 when this kernel and process can load a device program: a trivial one is loaded and dropped. */
 int cg_bpf_device_probe(void);
 

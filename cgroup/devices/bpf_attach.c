@@ -32,7 +32,6 @@ static void program_close(struct program *p)
 
 /* What is attached to a cgroup itself. Only programs of ours are held open. */
 struct attached {
-    unsigned all;
     unsigned ours;
     struct program programs[PROGRAMS_MAX];
 };
@@ -180,7 +179,6 @@ static int query(int cgroup, struct attached *ret, struct err *e)
     union bpf_attr attr;
     int r;
 
-    ret->all = ret->ours = 0;
     memset(&attr, 0, sizeof attr);
     attr.query.target_fd = (uint32_t)cgroup;
     attr.query.attach_type = BPF_CGROUP_DEVICE;
@@ -189,8 +187,7 @@ static int query(int cgroup, struct attached *ret, struct err *e)
     r = sys_bpf(BPF_PROG_QUERY, &attr);
     if (r < 0)
         return err_sys(e, r, "bpf(BPF_PROG_QUERY) of the cgroup's device programs");
-    ret->all = attr.query.prog_cnt;
-    for (unsigned i = 0; i < ret->all; i++) {
+    for (unsigned i = 0; i < attr.query.prog_cnt; i++) {
         r = open_ours(ids[i], &ret->programs[ret->ours]);
         if (r < 0)
             return err_sys(e, r, "opening the attached device program %u", ids[i]);
@@ -295,39 +292,5 @@ int cg_bpf_device_attach(int dirfd, const struct cg_bpf_program *p, struct err *
         r = query(cgroup, &at, e);
     if (r == 0)
         r = put_into_force(cgroup, &program, &at, e);
-    return r;
-}
-
-int cg_bpf_device_detach(int dirfd, struct err *e)
-{
-    CLEANUP(attached_close) struct attached at = {0};
-    autofd opened = FD_NONE;
-    int cgroup = usable(dirfd, &opened, e), r;
-
-    if (cgroup < 0)
-        return cgroup;
-    r = query(cgroup, &at, e);
-    for (unsigned i = 0; i < at.ours; i++) {
-        int detached = r < 0 ? r : detach(cgroup, &at.programs[i], e);
-
-        if (r == 0)
-            r = detached;
-    }
-    return r;
-}
-
-int cg_bpf_device_count(int dirfd, unsigned *ret_all, unsigned *ret_ours)
-{
-    CLEANUP(attached_close) struct attached at = {0};
-    autofd opened = FD_NONE;
-    int cgroup = usable(dirfd, &opened, NULL), r;
-
-    if (cgroup < 0)
-        return cgroup;
-    r = query(cgroup, &at, NULL);
-    if (r == 0) {
-        *ret_all = at.all;
-        *ret_ours = at.ours;
-    }
     return r;
 }

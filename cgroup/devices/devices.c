@@ -271,12 +271,6 @@ static uint8_t table_bits(const struct cg_dev_table *t, char type, int64_t major
     return 0;
 }
 
-bool cg_dev_table_allow(const struct cg_dev_table *t, char type, uint32_t major, uint32_t minor,
-                        uint8_t access)
-{
-    return is_type(type) && (access & ~table_bits(t, type, major, minor)) == 0;
-}
-
 /* --- from classes to a table --- */
 
 static bool is_line(const struct cg_dev_entry *e)

@@ -92,9 +92,6 @@ struct cg_dev_table {
 int cg_dev_compile(const struct cg_dev_rules *rules, struct arena *a, struct cg_dev_table *ret,
                    struct err *e);
 
-bool cg_dev_table_allow(const struct cg_dev_table *t, char type, uint32_t major, uint32_t minor,
-                        uint8_t access);
-
 /*
  * Device lists of several containers become one: each bit of a class is allowed when any list
  * allows it, so every request that one list allows is allowed. A request for several bits at once

@@ -490,10 +490,3 @@ int plan_fill(const struct plan_input *in, struct arena *a, struct plan *p, stru
         add_warnings(in, a, p);
     return r;
 }
-
-int plan_make(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
-{
-    int r = plan_place(in, a, p, e);
-
-    return r < 0 ? r : plan_fill(in, a, p, e);
-}

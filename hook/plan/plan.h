@@ -124,9 +124,6 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *ret, s
  */
 int plan_fill(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e);
 
-/* Both. */
-int plan_make(const struct plan_input *in, struct arena *a, struct plan *ret, struct err *e);
-
 /*
  * What the containers of a sandbox add up to. Everything that is ever written to its limits and
  * device rules comes from here: setup, teardown, the watcher and `plan` ask the same.

@@ -21,11 +21,7 @@ static const struct json_field process_fields[] = {
     JSON_F_I64("pid", struct record_process, pid, 0, INT32_MAX),
     JSON_F_U64("start_time", struct record_process, start_time, UINT64_MAX),
 };
-static const struct json_table process_table = {
-    .fields = process_fields,
-    .count = ARRAY_SIZE(process_fields),
-    .size = sizeof(struct record_process),
-};
+static const struct json_table process_table = JSON_TABLE(process_fields, struct record_process);
 
 static const struct json_field container_fields[] = {
     JSON_F_STRING("id", struct record_container, id),
@@ -35,11 +31,8 @@ static const struct json_field container_fields[] = {
     JSON_F_STRING("runtime_path", struct record_container, runtime_path),
     JSON_F_OBJECT("resources", struct record_container, resources, &oci_resources_table),
 };
-static const struct json_table container_table = {
-    .fields = container_fields,
-    .count = ARRAY_SIZE(container_fields),
-    .size = sizeof(struct record_container),
-};
+static const struct json_table container_table =
+    JSON_TABLE(container_fields, struct record_container);
 
 static const struct json_field record_fields[] = {
     JSON_F_I64("schema", struct record, schema, 0, INT32_MAX),
@@ -64,11 +57,7 @@ static const struct json_field record_fields[] = {
     JSON_F_STRING_MAP("sandbox_files", struct record, sandbox_files),
     JSON_F_STRING_MAP("overhead_files", struct record, overhead_files),
 };
-static const struct json_table record_table = {
-    .fields = record_fields,
-    .count = ARRAY_SIZE(record_fields),
-    .size = sizeof(struct record),
-};
+static const struct json_table record_table = JSON_TABLE(record_fields, struct record);
 
 struct proc_id record_process_id(const struct record_process *p)
 {

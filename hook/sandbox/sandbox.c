@@ -133,8 +133,13 @@ static int remove_cgroup(struct cg_controller *c, const struct record *r,
     return ret < 0 ? err_set(e, ret, "%s", own.text) : 0;
 }
 
-int sandbox_remove(struct sandbox *s, const struct record *r, const struct settings *settings,
-                   int timeout_ms, struct err *e)
+/*
+ * Remove both cgroups. Processes that are left in them are moved to the record's parent cgroup (or
+ * the nearest that can hold them), or killed if the configuration says so. Goes on after a failure
+ * and reports the first.
+ */
+static int remove_both(struct sandbox *s, const struct record *r, const struct settings *settings,
+                       int timeout_ms, struct err *e)
 {
     /* The overhead first: on v2 it is a child of the sandbox cgroup. */
     int first = s->has_overhead ? remove_cgroup(&s->overhead, r, settings, timeout_ms, e) : 0;
@@ -210,7 +215,7 @@ int sandbox_destroy(const struct state_dir *state, const struct cg_host *host,
 
     first = stop_children(r, e);
     sandbox_init(&s, host, &parents, r);
-    ret = sandbox_remove(&s, r, settings, timeout_ms, e);
+    ret = remove_both(&s, r, settings, timeout_ms, e);
     sandbox_close(&s);
     if (first < 0 || ret < 0)
         return first < 0 ? first : ret;

@@ -32,15 +32,6 @@ void sandbox_init(struct sandbox *s, const struct cg_host *host, struct cg_paren
 int sandbox_load(struct sandbox *s, struct err *e);
 void sandbox_close(struct sandbox *s);
 
-/*
- * Remove both cgroups. Processes that are left in them are moved to the record's parent cgroup (or
- * the nearest that can hold them), or killed if the configuration says so. Goes on after a failure
- * and reports the first. @timeout_ms is how long a busy directory is waited for. Idempotent. 0;
- * -errno: something is left, and the record must stay.
- */
-int sandbox_remove(struct sandbox *s, const struct record *r, const struct settings *settings,
-                   int timeout_ms, struct err *e);
-
 /* End every process in the cgroups that runs this very program: watchers and placeholders that no
  * record names. */
 void sandbox_end_children(const struct cg_host *host, const struct record *r);
@@ -48,6 +39,7 @@ void sandbox_end_children(const struct cg_host *host, const struct record *r);
 /*
  * The whole removal of a locked sandbox: its processes of ours, cgroups, links, record. On failure
  * the record stays, so that prune can go on. The lock is released when the record is gone.
+ * @timeout_ms is how long a busy directory is waited for.
  */
 int sandbox_destroy(const struct state_dir *state, const struct cg_host *host,
                     const struct record *r, const struct settings *settings, int timeout_ms,

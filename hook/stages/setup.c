@@ -194,7 +194,7 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
     if (!s->begun)
         return;
     if (s->attached)
-        cg_restore(&run->host, s->init.pid, &s->origin);
+        (void)cg_origin_enter(&run->host, s->init.pid, &s->origin, NULL);
     child_abort(&s->watcher);
     child_abort(&s->runtime_placeholder);
     child_abort(&s->sandbox_placeholder);

@@ -68,22 +68,6 @@ static void check_hierarchies(const struct cg_host *host, struct findings *f)
     }
 }
 
-static void check_namespace(const struct cg_host *host, struct findings *f)
-{
-    if (cg_host_is_foreign(host))
-        add(f, "user namespace", LIMITED, PLAN_FOREIGN);
-}
-
-static void check_threads(const struct cg_host *host, struct findings *f)
-{
-    if (host->mode != CG_MODE_V2) {
-        add(f, "vCPU split", FINE, "threads are placed per v1 hierarchy");
-        return;
-    }
-    /* Threaded mode came with Linux 4.14 and cannot be turned off. */
-    add(f, "vCPU split", FINE, "threaded cgroups");
-}
-
 static void check_devices(const struct cg_host *host, struct findings *f)
 {
     int r;
@@ -187,8 +171,11 @@ int verb_check(const struct options *o, const struct settings *settings, struct 
     if (r < 0)
         return r;
     check_hierarchies(&host, &f);
-    check_namespace(&host, &f);
-    check_threads(&host, &f);
+    if (cg_host_is_foreign(&host))
+        add(&f, "user namespace", LIMITED, PLAN_FOREIGN);
+    /* Threaded mode came with Linux 4.14 and cannot be turned off. */
+    add(&f, "vCPU split", FINE,
+        host.mode == CG_MODE_V2 ? "threaded cgroups" : "threads are placed per v1 hierarchy");
     check_devices(&host, &f);
     check_nodes(settings, host.mode, &f);
     check_discovery(&f);

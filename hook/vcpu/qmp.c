@@ -292,15 +292,13 @@ static const struct json_field cpu_fields[] = {
     JSON_F_I64("cpu-index", struct cpu, index, 0, INT_MAX),
     JSON_F_I64("thread-id", struct cpu, thread_id, 0, INT_MAX),
 };
-static const struct json_table cpu_table = {cpu_fields, ARRAY_SIZE(cpu_fields), sizeof(struct cpu),
-                                            false};
+static const struct json_table cpu_table = JSON_TABLE(cpu_fields, struct cpu);
 
 static const struct json_field failure_fields[] = {
     JSON_F_STRING("class", struct failure, class),
     JSON_F_STRING("desc", struct failure, desc),
 };
-static const struct json_table failure_table = {failure_fields, ARRAY_SIZE(failure_fields),
-                                                sizeof(struct failure), false};
+static const struct json_table failure_table = JSON_TABLE(failure_fields, struct failure);
 
 static const struct json_field message_fields[] = {
     JSON_F_OBJECT("QMP", struct message, greeting, &present_table),
@@ -312,8 +310,7 @@ static const struct json_field message_fields[] = {
 /* Without "return", which is a list only in the answer to query-cpus-fast. */
 static const struct json_table other_table = {message_fields, ARRAY_SIZE(message_fields) - 1,
                                               sizeof(struct message), false};
-static const struct json_table cpus_table = {message_fields, ARRAY_SIZE(message_fields),
-                                             sizeof(struct message), false};
+static const struct json_table cpus_table = JSON_TABLE(message_fields, struct message);
 
 /* The next message that is no event, in @a. */
 static int read_message(struct session *s, const struct json_table *table, const char *what,
@@ -482,22 +479,32 @@ static void translate(const struct json_list *cpus, const struct threads *thread
 
 /* --- all together --- */
 
-static int ask(struct vmm *vmm, const char *path, struct arena *a, struct vcpu_kvm *ret,
-               struct err *e)
+static unsigned long long deadline_after(int ms)
+{
+    return io_now_us() + (unsigned long long)ms * 1000;
+}
+
+int qmp_query_socket(pid_t pid, int proc, const char *path, int timeout_ms, struct arena *a,
+                     struct vcpu_kvm *ret, struct err *e)
 {
     autoarena own = ARENA_INIT;
-    struct session s = {.vmm = vmm, .err = e};
+    struct vmm vmm = {.pid = pid,
+                      .proc = proc,
+                      .timeout_ms = timeout_ms,
+                      .deadline_us = deadline_after(timeout_ms)};
+    struct session s = {.vmm = &vmm, .err = e};
     autofd path_fd = FD_NONE, fd = FD_NONE;
     struct threads threads = {0};
     struct message answer;
     int r;
 
-    str_escape(path, vmm->shown, sizeof vmm->shown);
-    path_fd = open_socket(vmm, path);
+    *ret = (struct vcpu_kvm){0};
+    str_escape(path, vmm.shown, sizeof vmm.shown);
+    path_fd = open_socket(&vmm, path);
     if (path_fd < 0)
-        return err_sys(e, path_fd, "%s: cannot open it in the root of process %d", vmm->shown,
-                       (int)vmm->pid);
-    fd = connect_socket(vmm, path_fd, e);
+        return err_sys(e, path_fd, "%s: cannot open it in the root of process %d", vmm.shown,
+                       (int)pid);
+    fd = connect_socket(&vmm, path_fd, e);
     if (fd < 0)
         return fd;
     s.fd = fd;
@@ -506,7 +513,7 @@ static int ask(struct vmm *vmm, const char *path, struct arena *a, struct vcpu_k
     /* The monitor is free again before we turn to the threads. */
     fd_close(&fd);
     if (r == 0)
-        r = read_threads(vmm, &own, &threads, e);
+        r = read_threads(&vmm, &own, &threads, e);
     if (r == 0)
         translate(&answer.cpus, &threads, a, ret);
     return r;
@@ -525,29 +532,10 @@ static int open_proc(pid_t pid, struct err *e)
                            : err_sys(e, -errno, "cannot open %s", path);
 }
 
-static unsigned long long deadline_after(int ms)
-{
-    return io_now_us() + (unsigned long long)ms * 1000;
-}
-
-int qmp_query_socket(pid_t pid, const char *path, int timeout_ms, struct arena *a,
-                     struct vcpu_kvm *ret, struct err *e)
-{
-    autofd proc = open_proc(pid, e);
-    struct vmm vmm = {.pid = pid,
-                      .proc = proc,
-                      .timeout_ms = timeout_ms,
-                      .deadline_us = deadline_after(timeout_ms)};
-
-    *ret = (struct vcpu_kvm){0};
-    return proc < 0 ? proc : ask(&vmm, path, a, ret, e);
-}
-
 int qmp_query_vcpus(pid_t pid, int timeout_ms, struct arena *a, struct vcpu_kvm *ret, struct err *e)
 {
     unsigned long long end_us = deadline_after(timeout_ms);
     autofd proc = open_proc(pid, e);
-    struct vmm vmm = {.pid = pid, .proc = proc};
     autoarena own = ARENA_INIT;
     autofree char *cmdline = NULL;
     struct err first = ERR_INIT;
@@ -567,9 +555,8 @@ int qmp_query_vcpus(pid_t pid, int timeout_ms, struct arena *a, struct vcpu_kvm 
     for (size_t i = 0; i < sockets.count; i++) {
         unsigned long long now = io_now_us(), left = end_us > now ? end_us - now : 0;
 
-        vmm.deadline_us = now + left / (sockets.count - i);
-        vmm.timeout_ms = (int)((vmm.deadline_us - now) / 1000);
-        r = ask(&vmm, sockets.items[i], a, ret, &first);
+        r = qmp_query_socket(pid, proc, sockets.items[i], (int)(left / (sockets.count - i) / 1000),
+                             a, ret, &first);
         if (r == 0)
             return 0;
     }

@@ -67,7 +67,8 @@ pid_t qmp_inner_tid(const char *status);
 
 /*
  * Ask on one socket.
- * @pid         the VMM's process, as we see it.
+ * @pid, @proc  the VMM's process, as we see it, and /proc/PID: a descriptor of that cannot become
+ *              another process's.
  * @path        as in struct qmp_sockets.
  * @timeout_ms  for all of it, above 0. Exceeded by no more than a system call takes; but looking up
  *              a path takes as long as the VMM's file systems make it (a dead NFS server).
@@ -87,7 +88,7 @@ pid_t qmp_inner_tid(const char *status);
  *   -ENOSYS        before Linux 5.6, without openat2(2): not asked, rather than asked unsafely
  *   other -errno   from /proc or socket(2).
  */
-int qmp_query_socket(pid_t pid, const char *path, int timeout_ms, struct arena *a,
+int qmp_query_socket(pid_t pid, int proc, const char *path, int timeout_ms, struct arena *a,
                      struct vcpu_kvm *ret, struct err *e);
 
 /*

@@ -99,11 +99,3 @@ int vmm_fds_read(pid_t pid, struct arena *a, struct vmm_fds *ret)
     make_set(ret);
     return 0;
 }
-
-size_t vmm_count_vcpus(pid_t pid)
-{
-    autoarena a = ARENA_INIT;
-    struct vmm_fds fds;
-
-    return vmm_fds_read(pid, &a, &fds) < 0 ? 0 : fds.count;
-}

@@ -59,7 +59,4 @@ struct vmm_fds {
  */
 int vmm_fds_read(pid_t pid, struct arena *a, struct vmm_fds *ret);
 
-/* vmm_fds.count alone; 0 where it cannot be read. */
-size_t vmm_count_vcpus(pid_t pid);
-
 #endif

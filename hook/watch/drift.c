@@ -30,22 +30,7 @@ static const struct {
     [FILE_PERIOD] = {CG_CTL_CPU, "cpu.cfs_period_us", NULL},
 };
 
-static char *copy(const char *text)
-{
-    char *to = strdup(text);
-
-    if (!to)
-        err_out_of_memory();
-    return to;
-}
-
 /* ---- watching ---- */
-
-int drift_open(struct drift *d, const struct cg_host *host)
-{
-    *d = (struct drift){.host = host, .fd = FD_NONE};
-    return drift_watch(d);
-}
 
 int drift_watch(struct drift *d)
 {
@@ -135,7 +120,7 @@ static bool take_list(char **now, const char *text, bool *drifted, bool v2)
     if (known && **now == '\0' && !v2 && !*drifted)
         known = false;
     free(*now);
-    *now = copy(text);
+    *now = heap_copy(text, strlen(text) + 1);
     *drifted = *drifted || known;
     return known;
 }
@@ -252,8 +237,8 @@ static void add(const struct drift *d, const struct drift_source *source,
     autofree struct texts *t = new_texts();
 
     *ret = (struct drift_container){
-        .id = copy(source->id),
-        .path = copy(source->runtime_path),
+        .id = heap_copy(source->id, strlen(source->id) + 1),
+        .path = heap_copy(source->runtime_path, strlen(source->runtime_path) + 1),
         .watches = {-1, -1, -1, -1},
     };
     (void)refresh(d, ret, t);
@@ -282,15 +267,6 @@ void drift_set(struct drift *d, const struct drift_source *list, size_t count)
         if (!items[i].id)
             add(d, &list[i], &items[i]);
     }
-}
-
-void drift_close(struct drift *d)
-{
-    for (size_t i = 0; i < d->count; i++)
-        drop(d, &d->items[i]);
-    free(d->items);
-    fd_close(&d->fd);
-    *d = (struct drift){.fd = FD_NONE};
 }
 
 /* ---- what follows ---- */

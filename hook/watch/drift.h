@@ -54,6 +54,7 @@ struct drift_container {
     bool watched;             /* events come for all of its files */
 };
 
+/* Begins as {.host, .fd = FD_NONE}: with no container, and without events. */
 struct drift {
     const struct cg_host *host; /* borrowed */
     int fd;                     /* inotify */
@@ -62,16 +63,11 @@ struct drift {
 };
 
 /*
- * Begin, with no container. drift_close() afterwards in any case.
+ * Have changes reported by events.
  * Returns the descriptor, for poll(2), which stays the struct's; -EMFILE, -ENFILE no more inotify
  * instances (fs.inotify.max_user_instances, often 128 for all of root's): everything works without,
- * but drift_read() has to be called now and then instead, and reads all files each time.
- */
-int drift_open(struct drift *d, const struct cg_host *host);
-
-/*
- * The second half of drift_open(), for who begins without: {.host, .fd = FD_NONE}. Closing an
- * inotify instance, also by ending, waits for the kernel (SRCU), 7 ms and more.
+ * but drift_read() has to be called now and then instead, and reads all files each time. Closing an
+ * instance, also by ending, waits for the kernel (SRCU), 7 ms and more.
  */
 int drift_watch(struct drift *d);
 
@@ -100,7 +96,5 @@ int drift_read(struct drift *d);
  */
 const struct oci_resources *drift_resources(const struct drift *d, const char *id,
                                             const struct oci_resources *r, struct arena *a);
-
-void drift_close(struct drift *d);
 
 #endif

@@ -165,15 +165,6 @@ static enum kthread_kind look_at(const struct kthreads *k, pid_t pid, struct kth
     return ret->kind;
 }
 
-static void *copy(const void *from, size_t count, size_t size)
-{
-    void *to = count > 0 ? malloc(count * size) : NULL;
-
-    if (count > 0 && !to)
-        err_out_of_memory();
-    return count > 0 ? memcpy(to, from, count * size) : NULL;
-}
-
 struct helpers {
     struct kthread *items; /* in an arena */
     size_t count;
@@ -208,10 +199,10 @@ static bool look(struct kthreads *k, const struct cg_pids *list, struct arena *a
         }
     }
     free(k->others);
-    k->others = copy(others.items, others.count, sizeof *others.items);
+    k->others = heap_copy(others.items, others.count * sizeof *others.items);
     k->other_count = others.count;
     free(k->helpers);
-    k->helpers = copy(helpers.items, helpers.count, sizeof *helpers.items);
+    k->helpers = heap_copy(helpers.items, helpers.count * sizeof *helpers.items);
     k->helper_count = helpers.count;
     return timer;
 }
@@ -357,7 +348,7 @@ static bool same_vmms(struct kthreads *k, const pid_t *vmms, size_t count)
     if (same)
         return true;
     free(k->vmms);
-    k->vmms = copy(vmms, count, sizeof *vmms);
+    k->vmms = heap_copy(vmms, count * sizeof *vmms);
     k->vmm_count = count;
     for (size_t i = 0; i < k->helper_count; i++) {
         k->helpers[i].judged = false;

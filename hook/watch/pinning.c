@@ -259,21 +259,12 @@ static bool same_question(const struct pinning *p, const char *cpus,
     return true;
 }
 
-static void *copy(const void *from, size_t count, size_t size)
-{
-    void *to = count > 0 ? malloc(count * size) : NULL;
-
-    if (count > 0 && !to)
-        err_out_of_memory();
-    return count > 0 ? memcpy(to, from, count * size) : NULL;
-}
-
 static void remember(struct pinning *p, const char *cpus, const struct pinning_vcpu *vcpus,
                      size_t count, const struct change *c)
 {
-    char *text = cpus ? copy(cpus, strlen(cpus) + 1, 1) : NULL;
-    struct pinning_vcpu *asked = copy(vcpus, count, sizeof *asked);
-    struct pinning_thread *pinned = copy(c->want, c->count, sizeof *pinned);
+    char *text = heap_copy(cpus, cpus ? strlen(cpus) + 1 : 0);
+    struct pinning_vcpu *asked = heap_copy(vcpus, count * sizeof *asked);
+    struct pinning_thread *pinned = heap_copy(c->want, c->count * sizeof *pinned);
 
     pinning_free(p);
     p->cpus = text;
@@ -305,15 +296,6 @@ int pinning_update(struct pinning *p, const char *cpus, const struct pinning_vcp
     carry_out(p, &c, e);
     if (!same || c.first < 0)
         remember(p, cpus, vcpus, count, &c);
-    return c.first < 0 ? c.first : c.changed;
-}
-
-int pinning_undo(struct pinning *p, struct err *e)
-{
-    struct change c = {0};
-
-    carry_out(p, &c, e);
-    pinning_free(p);
     return c.first < 0 ? c.first : c.changed;
 }
 

@@ -101,9 +101,6 @@ struct pinning {
 int pinning_update(struct pinning *p, const char *cpus, const struct pinning_vcpu *vcpus,
                    size_t count, bool verify, struct err *e);
 
-/* Give every pinned thread its whole cpuset back, and forget all. As pinning_update(). */
-int pinning_undo(struct pinning *p, struct err *e);
-
 /* Forget all and leave the threads as they are. The struct can be used again. */
 void pinning_free(struct pinning *p);
 

@@ -79,11 +79,7 @@ static const struct json_field vcpu_fields[] = {
     JSON_F_STRING("cgroup", struct placement_vcpu, cgroup),
     JSON_F_U64("placed_ms", struct placement_vcpu, placed_ms, UINT64_MAX),
 };
-static const struct json_table vcpu_table = {
-    .fields = vcpu_fields,
-    .count = ARRAY_SIZE(vcpu_fields),
-    .size = sizeof(struct placement_vcpu),
-};
+static const struct json_table vcpu_table = JSON_TABLE(vcpu_fields, struct placement_vcpu);
 static const struct json_field report_fields[] = {
     JSON_F_I64("version", struct placement_report, version, 0, INT_MAX),
     JSON_F_STRING("state", struct placement_report, state),
@@ -91,11 +87,7 @@ static const struct json_field report_fields[] = {
     JSON_F_U64("expected", struct placement_report, expected, UINT64_MAX),
     JSON_F_OBJECT_LIST("vcpus", struct placement_report, vcpus, &vcpu_table),
 };
-static const struct json_table report_table = {
-    .fields = report_fields,
-    .count = ARRAY_SIZE(report_fields),
-    .size = sizeof(struct placement_report),
-};
+static const struct json_table report_table = JSON_TABLE(report_fields, struct placement_report);
 
 static int compare_vcpus(const void *a, const void *b)
 {
@@ -189,9 +181,7 @@ void placement_write_json(struct json_writer *w, const char *key,
 
 /* ---- the watcher's side ---- */
 
-/* Every process of the sandbox may be a VMM. */
-static size_t count_descriptors(const struct scan *scan, const struct cg_pids *pids,
-                                struct arena *a)
+static size_t count_descriptors(const struct cg_pids *pids, struct arena *a)
 {
     size_t count = 0;
 
@@ -199,7 +189,7 @@ static size_t count_descriptors(const struct scan *scan, const struct cg_pids *p
         struct vmm_fds fds;
 
         /* What we may not look at is unknown, like a VMM that emulates. */
-        if (!scan_is_own(scan, pids->items[i]) && vmm_fds_read(pids->items[i], a, &fds) == 0)
+        if (vmm_fds_read(pids->items[i], a, &fds) == 0)
             count += fds.count;
     }
     return count;
@@ -214,8 +204,7 @@ static void ask(struct placement *p, struct scan *scan, const struct cg_pids *pi
     for (size_t i = 0; i < pids->count; i++) {
         struct vcpu_kvm own = {0};
 
-        if (scan_is_own(scan, pids->items[i]) ||
-            qmp_query_vcpus(pids->items[i], ASK_TIMEOUT_MS, &p->told_arena, &own, NULL) < 0)
+        if (qmp_query_vcpus(pids->items[i], ASK_TIMEOUT_MS, &p->told_arena, &own, NULL) < 0)
             continue;
         for (size_t k = 0; k < own.count; k++)
             ARENA_APPEND(&p->told_arena, p->told.items, p->told.count) = own.items[k];
@@ -235,9 +224,9 @@ static void find_out(struct placement *p, struct scan *scan, unsigned long long 
     autoarena a = ARENA_INIT;
     struct cg_pids pids;
 
-    if (!count || cg_processes(&scan->sandbox->overhead, &a, &pids, NULL) < 0)
+    if (!count || scan_processes(scan, &scan->sandbox->overhead, &a, &pids, NULL) < 0)
         return;
-    p->facts.expected = count_descriptors(scan, &pids, &a);
+    p->facts.expected = count_descriptors(&pids, &a);
     if (p->facts.expected == 0)
         p->facts.parked = 0;
     p->counted = true;
@@ -333,11 +322,11 @@ void placement_look(struct scan *scan, int dirfd, struct arena *a, struct placem
     bool has_report = placement_read(dirfd, a, &written) == 0;
 
     count_threads(scan, &facts);
-    if (cg_processes(&scan->sandbox->vcpu, a, &pids, NULL) == 0)
-        facts.expected = count_descriptors(scan, &pids, a);
+    if (scan_processes(scan, &scan->sandbox->vcpu, a, &pids, NULL) == 0)
+        facts.expected = count_descriptors(&pids, a);
     if (scan->sandbox->has_overhead && scan->sandbox->vcpu.leaf == NULL &&
-        cg_processes(&scan->sandbox->overhead, a, &pids, NULL) == 0)
-        facts.expected = count_descriptors(scan, &pids, a);
+        scan_processes(scan, &scan->sandbox->overhead, a, &pids, NULL) == 0)
+        facts.expected = count_descriptors(&pids, a);
     placement_report_make(scan, &facts, a, ret);
     if (!has_report)
         return;
@@ -356,10 +345,4 @@ void placement_look(struct scan *scan, int dirfd, struct arena *a, struct placem
         if (old && !v->index.set)
             v->index = old->index;
     }
-}
-
-void placement_free(struct placement *p)
-{
-    arena_free(&p->told_arena);
-    free(p->written);
 }

@@ -97,6 +97,4 @@ void placement_report_make(const struct scan *scan, const struct placement_facts
  * what only the watcher knows is taken from its report, if there is one in @dirfd. */
 void placement_look(struct scan *scan, int dirfd, struct arena *a, struct placement_report *ret);
 
-void placement_free(struct placement *p);
-
 #endif

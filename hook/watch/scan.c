@@ -260,6 +260,43 @@ static int settle(struct pass *p, struct scan_result *ret, struct err *e)
     return first;
 }
 
+int scan_processes(const struct scan *scan, const struct cg_controller *c, struct arena *a,
+                   struct cg_pids *ret, struct err *e)
+{
+    size_t count = 0;
+    int r = cg_processes(c, a, ret, e);
+
+    for (size_t i = 0; r == 0 && i < ret->count; i++) {
+        if (!scan_is_own(scan, ret->items[i]))
+            ret->items[count++] = ret->items[i];
+    }
+    ret->count = count;
+    return r;
+}
+
+static int move_all(const struct scan *scan, const struct cg_controller *from,
+                    struct cg_controller *to, struct err *e)
+{
+    autoarena a = ARENA_INIT;
+    struct cg_pids pids;
+    int r = scan_processes(scan, from, &a, &pids, e);
+
+    for (size_t i = 0; r == 0 && i < pids.count; i++) {
+        r = cg_add_process(to, pids.items[i], e);
+        if (r == -ESRCH) {
+            err_reset(e);
+            r = 0;
+        }
+    }
+    return r;
+}
+
+int scan_constrain(struct scan *scan, struct err *e)
+{
+    scan->constrained = true;
+    return move_all(scan, &scan->sandbox->overhead, &scan->sandbox->vcpu, e);
+}
+
 /*
  * vCPUs turned up after everything had been constrained. Whole processes go back first, because
  * where only processes can be placed they must be on the overhead's side, and because v1 charges
@@ -268,18 +305,8 @@ static int settle(struct pass *p, struct scan_result *ret, struct err *e)
 static int release(struct pass *p, struct err *e)
 {
     struct scan *scan = p->scan;
-    struct cg_pids pids;
-    int r = cg_processes(&scan->sandbox->vcpu, &p->a, &pids, e);
+    int r = move_all(scan, &scan->sandbox->vcpu, &scan->sandbox->overhead, e);
 
-    for (size_t i = 0; r == 0 && i < pids.count; i++) {
-        if (scan_is_own(scan, pids.items[i]))
-            continue;
-        r = cg_add_process(&scan->sandbox->overhead, pids.items[i], e);
-        if (r == -ESRCH) {
-            err_reset(e);
-            r = 0;
-        }
-    }
     for (size_t i = 0; r == 0 && i < p->count; i++)
         p->threads[i].inside = false;
     if (r == 0)

@@ -16,6 +16,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct arena;
+struct cg_controller;
+struct cg_pids;
 struct sandbox;
 struct err;
 
@@ -74,6 +77,14 @@ struct scan {
  * 0; -errno of a move that the kernel refused: what was not reached is done by the next pass.
  */
 int scan_pass(struct scan *scan, enum scan_depth depth, struct scan_result *ret, struct err *e);
+
+/* No vCPU came in time: move everything into the sandbox cgroup, also what was started in the
+ * overhead since the last time. 0; -errno. */
+int scan_constrain(struct scan *scan, struct err *e);
+
+/* The processes of one of the sandbox's cgroups, without ours; each may be a VMM. */
+int scan_processes(const struct scan *scan, const struct cg_controller *c, struct arena *a,
+                   struct cg_pids *ret, struct err *e);
 
 /* Forget all threads. The struct can be used again. */
 void scan_free(struct scan *scan);

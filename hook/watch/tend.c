@@ -52,25 +52,11 @@ static int pin(struct tend *t, const struct scan *scan, const struct record *r, 
     return ret < 0 ? ret : 0;
 }
 
-/* Every process of the sandbox may be a VMM. */
-static int list_vmms(const struct scan *scan, struct arena *a, struct cg_pids *ret, struct err *e)
-{
-    size_t count = 0;
-    int r = cg_processes(&scan->sandbox->overhead, a, ret, e);
-
-    for (size_t i = 0; r == 0 && i < ret->count; i++) {
-        if (!scan_is_own(scan, ret->items[i]))
-            ret->items[count++] = ret->items[i];
-    }
-    ret->count = count;
-    return r;
-}
-
 static int place_kthreads(struct tend *t, const struct scan *scan, struct err *e)
 {
     autoarena a = ARENA_INIT;
     struct cg_pids vmms = {0};
-    int r = list_vmms(scan, &a, &vmms, e);
+    int r = scan_processes(scan, &scan->sandbox->overhead, &a, &vmms, e);
 
     if (r < 0)
         return r;
@@ -95,7 +81,7 @@ int tend_unsure(const struct scan *scan, struct arena *a, struct cg_pids *ret, s
     struct kthreads k = {.proc_fd = proc, .kvm_dirfd = scan->kvm_dirfd};
     struct cg_pids vmms = {0}, sure;
     size_t count = 0;
-    int r = list_vmms(scan, a, &vmms, e);
+    int r = scan_processes(scan, &scan->sandbox->overhead, a, &vmms, e);
 
     if (r == 0)
         r = kthreads_find(&k, vmms.items, vmms.count, a, &sure, ret, e);

@@ -13,6 +13,7 @@
 #include "hook/sandbox/state_dir.h"
 #include "hook/vcpu/vcpu.h"
 #include "hook/watch/drift.h"
+#include "hook/watch/pace.h"
 #include "hook/watch/placement.h"
 #include "hook/watch/scan.h"
 #include "hook/watch/tend.h"
@@ -26,32 +27,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SCAN_MIN_MS 1
-#define SCAN_MAX_MS 50
-/* While vCPUs are awaited, the interval grows no further than this: a vCPU must not run unlimited
- * for longer than 5 ms. */
-#define SCAN_AWAIT_MS 3
-/* For this long after the last change; a VMM that takes longer to come up is looked at less often.
- */
-#define AWAIT_MS 10000
-/* A sandbox is settled when its vCPUs are placed and nothing has changed for this long. */
-#define SETTLE_MS 2000
-/* ... or, when some vCPU could not be found, for this long. */
-#define GIVE_UP_MS 60000
-/* Between scans of a sandbox that has no vCPU, where the configuration names no interval. */
-#define IDLE_MS 1000
-/* Once settled every fourth pass looks at everything, or fewer if that would cost more than a
- * thousandth of a CPU: threads may be renamed, moved by others, or started by a vCPU thread. What
- * it costs never puts it off for longer than ALL_MAX_US. */
-#define ALL_EVERY  4
-#define ALL_COST   1000
-#define ALL_MAX_US 10000000
-/* While vCPUs are awaited, all VMs of the host are read this often, or less often if that would
- * cost more than a twentieth of a CPU. */
-#define EVERY_VM_US   100000
-#define EVERY_VM_COST 20
-/* What takes longer than a pass is done when threads have been quiet for this long. */
-#define TEND_QUIET_US 20000
 /* How long a poststop hook may take to come after the last process has gone. */
 #define GRACE_MS 2000
 
@@ -71,11 +46,10 @@ struct watch {
     struct arena host_arena, record_arena;
     sigset_t unblocked; /* the signal mask while sleeping */
     int init_pidfd;     /* of a container that lives, to wake up when it does not any more */
-    unsigned long long started_us, changed_us, empty_since_us;
-    unsigned long long next_all_us; /* the next pass that looks at more than what has changed */
+    struct pace pace;
+    unsigned long long started_us, empty_since_us;
     uint64_t print;
-    unsigned interval_ms;
-    bool timed_out, settled;
+    bool timed_out;
     bool tend_due;  /* threads have changed since helpers and CPUs were seen to */
     bool carry_due; /* CPU limits have changed and are not in the record yet */
     int last_error, last_limit_error;
@@ -320,28 +294,10 @@ static bool tear_down(struct watch *w)
 }
 
 /* No vCPU in time: nothing may stay without a limit. */
-static void constrain(struct watch *w)
-{
-    struct err e = ERR_INIT;
-    autoarena a = ARENA_INIT;
-    struct cg_pids pids;
-    int r = cg_processes(&w->sandbox.overhead, &a, &pids, &e);
-
-    for (size_t i = 0; r == 0 && i < pids.count; i++) {
-        if (scan_is_own(&w->scan, pids.items[i]))
-            continue;
-        r = cg_add_process(&w->sandbox.vcpu, pids.items[i], &e);
-        if (r == -ESRCH) {
-            err_reset(&e);
-            r = 0;
-        }
-    }
-    log_once(&w->last_error, r, &e);
-    w->scan.constrained = true;
-}
-
 static void check_timeout(struct watch *w, const struct scan_result *pass, unsigned long long now)
 {
+    struct err e = ERR_INIT;
+
     if (pass->vcpus > 0 ||
         now - w->started_us < (unsigned long long)w->settings->vcpu_timeout_ms * 1000)
         return;
@@ -352,16 +308,8 @@ static void check_timeout(struct watch *w, const struct scan_result *pass, unsig
                     ? "everything is moved into the sandbox cgroup"
                     : "everything stays in the overhead cgroup, without the sandbox's limits");
     w->timed_out = true;
-    /* Also what was started in the overhead since. */
     if (w->settings->no_vcpu == NO_VCPU_CONSTRAIN && pass->overhead_threads > 0)
-        constrain(w);
-}
-
-static enum scan_depth choose_depth(const struct watch *w, unsigned long long now)
-{
-    if (!w->settled)
-        return SCAN_CHANGES;
-    return now >= w->next_all_us ? SCAN_ALL : SCAN_QUICK;
+        log_once(&w->last_error, scan_constrain(&w->scan, &e), &e);
 }
 
 /*
@@ -387,43 +335,25 @@ static bool leave(struct watch *w)
         }
     }
     adopt(w, &lock);
-    w->changed_us = io_now_us();
-    w->interval_ms = SCAN_MIN_MS;
+    pace_restart(&w->pace, io_now_us());
     return false;
 }
 
-/* Fast while things move or vCPUs are awaited, slower and slower while they do not, at the hot-plug
- * interval once settled. Returns false when the watcher is to leave. */
-static bool pace(struct watch *w, const struct scan_result *pass, unsigned long long now)
+/* Choose when to look again. Returns false when the watcher is to leave. */
+static bool keep_pace(struct watch *w, const struct scan_result *pass, unsigned long long now)
 {
     bool found = pass->vcpus > 0 ? placement_is_complete(&w->placement) : w->timed_out;
-    unsigned long long quiet_ms;
-    unsigned most;
+    enum pace_verdict verdict = PACE_MOVING;
 
-    if (pass->print != w->print) {
-        w->print = pass->print;
-        w->changed_us = now;
-        w->interval_ms = SCAN_MIN_MS;
-        w->settled = false;
-        return true;
-    }
-    quiet_ms = (now - w->changed_us) / 1000;
-    if (quiet_ms >= (found ? SETTLE_MS : GIVE_UP_MS)) {
-        if (w->settings->hotplug_interval_ms == 0 && pass->vcpus > 0)
-            return !leave(w);
-        w->interval_ms =
-            w->settings->hotplug_interval_ms ? w->settings->hotplug_interval_ms : IDLE_MS;
-        w->settled = true;
-        /* Not before: the end of a sandbox that was short-lived is not to wait for it. */
-        if (w->drift.fd == FD_NONE)
-            (void)drift_watch(&w->drift);
-        return true;
-    }
-    most = !found && quiet_ms < AWAIT_MS ? SCAN_AWAIT_MS : SCAN_MAX_MS;
-    w->interval_ms += 1 + w->interval_ms / 8;
-    if (w->interval_ms > most)
-        w->interval_ms = most;
-    return true;
+    if (pass->print != w->print)
+        pace_restart(&w->pace, now);
+    else
+        verdict = pace_step(&w->pace, found, pass->vcpus > 0, now);
+    w->print = pass->print;
+    /* Not before: the end of a sandbox that was short-lived is not to wait for it. */
+    if (verdict == PACE_SETTLED && w->drift.fd == FD_NONE)
+        (void)drift_watch(&w->drift);
+    return verdict != PACE_DONE || !leave(w);
 }
 
 /* The end of the sandbox, noticed without a poststop. Returns true when the watcher is to leave. */
@@ -436,8 +366,7 @@ static bool check_end(struct watch *w, const struct scan_result *pass, unsigned 
     if (w->empty_since_us == 0)
         w->empty_since_us = now;
     if (now - w->empty_since_us < (unsigned long long)GRACE_MS * 1000) {
-        if (w->interval_ms > 100)
-            w->interval_ms = 100;
+        pace_hurry(&w->pace, 100);
         return false;
     }
     w->empty_since_us = 0;
@@ -446,8 +375,8 @@ static bool check_end(struct watch *w, const struct scan_result *pass, unsigned 
 
 static void sleep_until_next(struct watch *w)
 {
-    struct timespec ts = {.tv_sec = w->interval_ms / 1000,
-                          .tv_nsec = (long)(w->interval_ms % 1000) * 1000000};
+    struct timespec ts = {.tv_sec = w->pace.interval_ms / 1000,
+                          .tv_nsec = (long)(w->pace.interval_ms % 1000) * 1000000};
     struct pollfd pfds[] = {
         {.fd = w->init_pidfd, .events = POLLIN},
         {.fd = w->drift.fd, .events = POLLIN},
@@ -458,10 +387,10 @@ static void sleep_until_next(struct watch *w)
     /* A dead init wakes us once; what follows from it is seen in the cgroups. */
     if (pfds[0].revents) {
         fd_close(&w->init_pidfd);
-        w->interval_ms = SCAN_MIN_MS;
+        pace_hurry(&w->pace, 1);
     }
     /* Without inotify, or of a cgroup that is not there yet, the files themselves tell. */
-    if (pfds[1].revents || w->settled)
+    if (pfds[1].revents || w->pace.settled)
         carry_over(w);
 }
 
@@ -491,31 +420,18 @@ static void mend(struct watch *w)
     adopt(w, &lock);
 }
 
-/* The dearer a thorough pass, the longer until the next one. */
-static unsigned long long next_all(const struct watch *w, unsigned long long cost_us)
-{
-    unsigned long long usual =
-        w->settled ? (unsigned long long)w->interval_ms * 1000 * ALL_EVERY : EVERY_VM_US;
-
-    cost_us *= w->settled ? ALL_COST : EVERY_VM_COST;
-    if (cost_us > ALL_MAX_US)
-        cost_us = ALL_MAX_US;
-    return io_now_us() + (cost_us > usual ? cost_us : usual);
-}
-
 /* One pass and what follows from it. Returns false when the watcher is to leave. */
 static bool look_around(struct watch *w)
 {
     unsigned long long cost = cpu_time_us(), now = io_now_us();
-    enum scan_depth depth = choose_depth(w, now);
+    enum scan_depth depth = pace_depth(&w->pace, now);
     struct err e = ERR_INIT;
     struct scan_result pass;
     int r;
 
-    if (!w->settled && w->interval_ms <= SCAN_AWAIT_MS)
+    if (pace_is_eager(&w->pace))
         cg_keep_warm(&w->sandbox.overhead, w->scan.own[0]);
-    w->scan.every_vm =
-        !w->settled && !placement_is_complete(&w->placement) && now >= w->next_all_us;
+    w->scan.every_vm = pace_every_vm(&w->pace, placement_is_complete(&w->placement), now);
     r = scan_pass(&w->scan, depth, &pass, &e);
     log_once(&w->last_error, r, &e);
     if (r == -ENOENT || r == -ENODEV)
@@ -529,14 +445,14 @@ static bool look_around(struct watch *w)
         placement_update(&w->placement, &w->scan, w->timed_out, pass.print != w->print);
     w->tend_due = w->tend_due || pass.print != w->print;
     if (depth == SCAN_ALL ||
-        (w->tend_due && now - w->changed_us >= TEND_QUIET_US && pass.print == w->print)) {
+        (w->tend_due && pace_is_quiet(&w->pace, now) && pass.print == w->print)) {
         tend_vm(&w->tend, &w->scan, &w->record, depth == SCAN_ALL);
         w->tend_due = false;
     }
-    if (!pace(w, &pass, now) || check_end(w, &pass, now))
+    if (!keep_pace(w, &pass, now) || check_end(w, &pass, now))
         return false;
     if (depth == SCAN_ALL || w->scan.every_vm)
-        w->next_all_us = next_all(w, cpu_time_us() - cost);
+        pace_looked(&w->pace, cpu_time_us() - cost, io_now_us());
     if (depth == SCAN_ALL)
         notice_record(w);
     return true;
@@ -583,47 +499,32 @@ static void run(struct watch *w)
         .kvm_dirfd = vcpu_kvm_open(),
         .own = {getpid(), record_process_id(w->record.placeholder).pid},
     };
-    w->interval_ms = SCAN_MIN_MS;
-    w->started_us = w->changed_us = io_now_us();
+    w->started_us = io_now_us();
+    pace_init(&w->pace, w->settings->hotplug_interval_ms, w->started_us);
     w->placement = (struct placement){.dirfd = dir, .changed_us = w->started_us};
     while (look_around(w) && !terminated) {
         sleep_until_next(w);
         if (terminated)
             break;
-        if (w->scan.kvm_dirfd < 0 && w->interval_ms >= SCAN_AWAIT_MS)
+        if (w->scan.kvm_dirfd < 0 && w->pace.interval_ms >= PACE_AWAIT_MS)
             w->scan.kvm_dirfd = vcpu_kvm_open(); /* the kvm module may be loaded later */
     }
 }
 
-struct arguments {
-    const char *state_dir;
-    const char *sandbox_id;
-    const struct settings *settings;
-};
-
 static void watch(const void *arg)
 {
-    const struct arguments *arguments = arg;
+    struct watch w = *(const struct watch *)arg;
     struct sigaction action = {.sa_handler = on_term};
-    sigset_t term, unblocked;
-    struct watch w;
+    sigset_t term;
 
     /* Until here SIGTERM simply ends the process; from here on it ends the work in good order. */
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
-    sigprocmask(SIG_BLOCK, &term, &unblocked);
-    sigdelset(&unblocked, SIGTERM);
+    sigprocmask(SIG_BLOCK, &term, &w.unblocked);
+    sigdelset(&w.unblocked, SIGTERM);
     sigaction(SIGTERM, &action, NULL);
     log_about.stage = "watch";
-    log_about.sandbox_id = arguments->sandbox_id;
-    w = (struct watch){
-        .state_dir = arguments->state_dir,
-        .sandbox_id = arguments->sandbox_id,
-        .settings = arguments->settings,
-        .unblocked = unblocked,
-        .state = STATE_DIR_INIT,
-        .init_pidfd = FD_NONE,
-    };
+    log_about.sandbox_id = w.sandbox_id;
     sandbox_init(&w.sandbox, &w.host, NULL, &w.record);
     run(&w);
 }
@@ -631,7 +532,13 @@ static void watch(const void *arg)
 int watcher_fork(const char *state_dir, const char *sandbox_id, const struct settings *settings,
                  struct child *ret, struct err *e)
 {
-    const struct arguments arguments = {state_dir, sandbox_id, settings};
+    const struct watch w = {
+        .state_dir = state_dir,
+        .sandbox_id = sandbox_id,
+        .settings = settings,
+        .state = STATE_DIR_INIT,
+        .init_pidfd = FD_NONE,
+    };
 
-    return child_fork("osc-watch", watch, &arguments, ret, e);
+    return child_fork("osc-watch", watch, &w, ret, e);
 }

@@ -213,7 +213,7 @@ Test(tasks, origin_and_restore)
         "\"%s\"", e.text);
     cr_expect_not(cg_is_empty(&c));
     for (int i = 0; i < 2; i++) {
-        cg_restore(&kit_host, pid, &origin);
+        cg_origin_enter(&kit_host, pid, &origin, NULL);
         kit_expect_where(&kit_host, pid, home.path, "restored");
     }
     cr_expect(cg_is_empty(&c));
@@ -225,7 +225,7 @@ Test(tasks, origin_and_restore)
     origin.paths[1] = NULL;
     cr_assert_eq(kit_write_pid(&kit_host.hierarchies[0], "/", "cgroup.procs", pid), 0);
     cr_assert_eq(kit_write_pid(&kit_host.hierarchies[1], "/", "cgroup.procs", pid), 0);
-    cg_restore(&kit_host, pid, &origin);
+    cg_origin_enter(&kit_host, pid, &origin, NULL);
     cr_expect_str_eq(kit_where(&kit_host.hierarchies[0], pid),
                      kit_seen_as(&kit_host.hierarchies[0], "/"));
     cr_expect_str_eq(kit_where(&kit_host.hierarchies[1], pid),
@@ -233,7 +233,7 @@ Test(tasks, origin_and_restore)
 
     gone = kit_start_child();
     kit_end_child(gone);
-    cg_restore(&kit_host, gone, &origin);
+    cg_origin_enter(&kit_host, gone, &origin, NULL);
     err_reset(&e);
     cr_expect_eq(cg_origin_read(&kit_host, gone, &kit_arena, &origin, &e), -ESRCH);
     cr_expect(strstr(e.text, arena_printf(&kit_arena, "%d", gone)), "\"%s\"", e.text);
@@ -443,7 +443,7 @@ Test(tasks, v2_origin)
     kit_expect_ok(cg_origin_read(&kit_v2_host, pid, &kit_arena, &origin, &e), &e, "origin");
     cr_expect_str_eq(origin.paths[0], "/home");
     kit_expect_ok(cg_add_process(&c, pid, &e), &e, "add");
-    cg_restore(&kit_v2_host, pid, &origin);
+    cg_origin_enter(&kit_v2_host, pid, &origin, NULL);
     kit_expect_where(&kit_v2_host, pid, "/home", "restored");
     kit_end_child(pid);
     kit_delete_ok(&home);

@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
@@ -68,6 +69,22 @@ struct cg_dev_table dev_compile(struct arena *a, const struct cg_dev_rules *rule
     cr_assert_eq(cg_dev_compile(rules, a, &table, &e), 0, "compiling %s: %s",
                  dev_rules_text(a, rules), e.text);
     return table;
+}
+
+bool dev_table_allows(const struct cg_dev_table *t, char type, uint32_t major, uint32_t minor,
+                      uint8_t access)
+{
+    const struct cg_dev_entry classes[] = {
+        {type, major, minor, 0},
+        {type, major, CG_DEV_ANY, 0},
+        {type, CG_DEV_ANY, minor, 0},
+        {type, CG_DEV_ANY, CG_DEV_ANY, 0},
+    };
+    const struct cg_dev_entry *found = NULL;
+
+    for (size_t i = 0; t->count > 0 && !found && i < ARRAY_SIZE(classes); i++)
+        found = bsearch(&classes[i], t->items, t->count, sizeof *found, cg_dev_entry_compare);
+    return found && (access & ~found->access) == 0;
 }
 
 char *dev_entries_text(struct arena *a, const struct cg_dev_entry *items, size_t count)
@@ -360,6 +377,46 @@ int dev_probe_one(size_t i, uint8_t access)
         return errno;
     close(fd);
     return 0;
+}
+
+long dev_bpf(int command, union bpf_attr *attr)
+{
+    return syscall(SYS_bpf, command, attr, sizeof *attr);
+}
+
+static bool is_ours(uint32_t id)
+{
+    struct bpf_prog_info info;
+    union bpf_attr attr;
+    autofd fd = FD_NONE;
+
+    memset(&attr, 0, sizeof attr);
+    attr.prog_id = id;
+    fd = (int)dev_bpf(BPF_PROG_GET_FD_BY_ID, &attr);
+    memset(&info, 0, sizeof info);
+    memset(&attr, 0, sizeof attr);
+    attr.info.bpf_fd = (uint32_t)fd;
+    attr.info.info_len = sizeof info;
+    attr.info.info = (uintptr_t)&info;
+    cr_assert_eq(dev_bpf(BPF_OBJ_GET_INFO_BY_FD, &attr), 0, "program %u: %m", id);
+    return str_eq(info.name, CG_BPF_DEVICE_NAME);
+}
+
+size_t dev_attached(int cgroup, uint32_t ids[static DEV_ATTACHED_MAX], size_t *ret_ours)
+{
+    autofd fd = openat(cgroup, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    union bpf_attr attr;
+
+    memset(&attr, 0, sizeof attr);
+    attr.query.target_fd = (uint32_t)fd;
+    attr.query.attach_type = BPF_CGROUP_DEVICE;
+    attr.query.prog_ids = (uintptr_t)ids;
+    attr.query.prog_cnt = DEV_ATTACHED_MAX;
+    cr_assert_eq(dev_bpf(BPF_PROG_QUERY, &attr), 0, "%m");
+    *ret_ours = 0;
+    for (uint32_t i = 0; i < attr.query.prog_cnt; i++)
+        *ret_ours += is_ours(ids[i]);
+    return attr.query.prog_cnt;
 }
 
 void *dev_share(size_t size)

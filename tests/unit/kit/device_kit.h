@@ -37,6 +37,10 @@ struct dev_request {
 /* All requests of the small world. Returns false behind the last. */
 bool dev_next_request(unsigned *cursor, struct dev_request *ret);
 
+/* The verdict of a table: its most specific entry has it. */
+bool dev_table_allows(const struct cg_dev_table *t, char type, uint32_t major, uint32_t minor,
+                      uint8_t access);
+
 /* What a list allows of a device. */
 uint8_t dev_bits_of(const struct cg_dev_rules *rules, char type, uint32_t major, uint32_t minor);
 
@@ -82,6 +86,13 @@ extern char dev_nodes[];
 int dev_make_cgroup(bool v2);
 void dev_make_nodes(void);
 void dev_remove_made(void); /* both; a test's .fini */
+
+/* bpf(2); as a system call, so a fake of syscall(2) sees it. */
+long dev_bpf(int command, union bpf_attr *attr);
+
+/* The device programs that are attached to a cgroup itself, and how many of them have our name. */
+#define DEV_ATTACHED_MAX 64
+size_t dev_attached(int cgroup, uint32_t ids[static DEV_ATTACHED_MAX], size_t *ret_ours);
 
 /* Memory that a forked child shares with the test. */
 void *dev_share(size_t size);

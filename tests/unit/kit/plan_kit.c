@@ -103,10 +103,17 @@ void kit_prepare(struct kit_made *m, const struct kit_given *g)
     memset(&m->plan, 0x5a, sizeof m->plan);
 }
 
+int kit_plan(struct kit_made *m, struct plan *ret)
+{
+    int r = plan_place(&m->in, &m->arena, ret, &m->e);
+
+    return r < 0 ? r : plan_fill(&m->in, &m->arena, ret, &m->e);
+}
+
 void kit_make(struct kit_made *m, const struct kit_given *g)
 {
     kit_prepare(m, g);
-    m->r = plan_make(&m->in, &m->arena, &m->plan, &m->e);
+    m->r = kit_plan(m, &m->plan);
 }
 
 const char *kit_show(struct kit_made *m, const struct kit_given *g)

@@ -44,8 +44,9 @@ void kit_made_free(struct kit_made *m);
 
 struct facts kit_facts_of(enum cg_mode mode, enum nodes nodes);
 
-/* The input of the plan; and the plan of it. */
+/* The input of the plan; the plan of it; and both. */
 void kit_prepare(struct kit_made *m, const struct kit_given *g);
+int kit_plan(struct kit_made *m, struct plan *ret);
 void kit_make(struct kit_made *m, const struct kit_given *g);
 
 void kit_read_hook(struct arena *a, const char *text, struct settings *ret);

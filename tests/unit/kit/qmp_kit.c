@@ -9,6 +9,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -125,7 +126,17 @@ const char *kit_cpus_text(struct arena *a, int r, const struct vcpu_kvm *cpus)
     return text;
 }
 
-/* Ask our own process, whose monitor is @m at @path. */
+int kit_query_socket(pid_t pid, const char *path, int timeout_ms, struct arena *a,
+                     struct vcpu_kvm *ret, struct err *e)
+{
+    char dir[32];
+    autofd proc = FD_NONE;
+
+    snprintf(dir, sizeof dir, "/proc/%d", (int)pid);
+    proc = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return qmp_query_socket(pid, proc, path, timeout_ms, a, ret, e);
+}
+
 const char *kit_ask_monitor(struct kit_monitor *m, const char *path, int timeout_ms,
                             struct arena *a, struct err *e)
 {
@@ -137,7 +148,7 @@ const char *kit_ask_monitor(struct kit_monitor *m, const char *path, int timeout
     cr_assert(m->listener >= 0, "%s: %d", path, errno);
     cr_assert_eq(pthread_create(&thread, NULL, kit_serve, m), 0);
     memset(&cpus, 0x5a, sizeof cpus);
-    r = qmp_query_socket(getpid(), path, timeout_ms, a, &cpus, e);
+    r = kit_query_socket(getpid(), path, timeout_ms, a, &cpus, e);
     shutdown(m->listener, SHUT_RDWR); /* should nobody have come */
     pthread_join(thread, NULL);
     close(m->listener);

@@ -48,6 +48,10 @@ bool kit_say(const struct kit_monitor *m, int fd, const char *text);
 /* "tid:index ..." with "@" for our process id, or "ENAME". */
 const char *kit_cpus_text(struct arena *a, int r, const struct vcpu_kvm *cpus);
 
+/* Ask a process on one socket. */
+int kit_query_socket(pid_t pid, const char *path, int timeout_ms, struct arena *a,
+                     struct vcpu_kvm *ret, struct err *e);
+
 /* Ask our own process, whose monitor is @m at @path. */
 const char *kit_ask_monitor(struct kit_monitor *m, const char *path, int timeout_ms,
                             struct arena *a, struct err *e);

@@ -269,10 +269,6 @@ Test(bpf_attach, attach_sequence)
 Test(bpf_attach, attach_among_others)
 {
     const struct bpf_insn other[] = {MOV(0, 1), EXIT};
-    unsigned all = 0, ours = 0;
-    struct err e = ERR_INIT;
-    autofd dir = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int r;
 
     fake.attached[fake.attached_count++] = fake_add("sd_devices", other, 2);
     check_attach("first", "+c 1:3 r", 0, "load attach2 ", "");
@@ -281,18 +277,8 @@ Test(bpf_attach, attach_among_others)
     check_attach("keeps the equal one", "+c 1:3 r", 0, "load detach3 ", "");
     fake.attached[fake.attached_count++] = fake_add(CG_BPF_DEVICE_NAME, other, 1);
     check_attach("replaces one, detaches the rest", "+c 1:5 r", 0, "load replace2:7 detach6 ", "");
-
-    fake.active = true;
-    r = cg_bpf_device_count(dir, &all, &ours);
-    cr_expect(r == 0 && all == 3 && ours == 1, "got %d, %u programs, %u ours", r, all, ours);
-    fake.log[0] = '\0';
-    r = cg_bpf_device_detach(dir, &e);
-    cr_expect(r == 0 && str_eq(fake.log, "detach7 "), "got %d \"%s\" \"%s\"", r, fake.log, e.text);
-    fake.log[0] = '\0';
-    r = cg_bpf_device_detach(dir, &e);
-    cr_expect(r == 0 && str_eq(fake.log, ""), "got %d \"%s\" \"%s\"", r, fake.log, e.text);
-    fake.active = false;
-    cr_expect(fake.attached_count == 2 && fake.attached[0] == 1 && fake.attached[1] == 4,
+    cr_expect(fake.attached_count == 3 && fake.attached[0] == 1 && fake.attached[1] == 7 &&
+                  fake.attached[2] == 4,
               "programs of others are not ours to detach");
 }
 
@@ -329,31 +315,29 @@ Test(bpf_attach, attach_errors)
     }
 }
 
-/* A failing detach is reported, and does not keep the others from being detached. */
+/* A failing detach of what is not needed any more is reported. */
 Test(bpf_attach, detach_errors)
 {
     const struct bpf_insn other[] = {MOV(0, 1), EXIT};
-    autofd dir = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct err e = ERR_INIT;
-    int r;
 
     for (int i = 0; i < 2; i++)
         fake.attached[fake.attached_count++] = fake_add(CG_BPF_DEVICE_NAME, other, 2);
     fake.fail_command = BPF_PROG_DETACH;
     fake.fail_error = EPERM;
-    fake.active = true;
-    r = cg_bpf_device_detach(dir, &e);
-    fake.active = false;
-    cr_expect(r == -EPERM && strstr(e.text, "BPF_PROG_DETACH"), "got %d \"%s\"", r, e.text);
+    check_attach("refused", "+c 1:3 r", -EPERM, "load replace1:3 ", "BPF_PROG_DETACH");
     /* Somebody else was faster: nothing to complain about. */
     fake.fail_error = ENOENT;
-    err_reset(&e);
-    fake.active = true;
-    r = cg_bpf_device_detach(dir, &e);
-    fake.active = false;
-    cr_expect(r == 0, "got %d \"%s\"", r, e.text);
-    r = cg_bpf_device_detach(-1, &e);
-    cr_expect(r == -EBADF, "got %d \"%s\"", r, e.text);
+    check_attach("gone meanwhile", "+c 1:3 r", 0, "load ", "");
+}
+
+Test(bpf_attach, no_descriptor)
+{
+    autoarena a = ARENA_INIT;
+    struct cg_bpf_program program = dev_program_of(&a, "+c 1:3 r");
+    struct err e = ERR_INIT;
+
+    cr_expect_eq(cg_bpf_device_attach(-1, &program, &e), -EBADF);
+    cr_expect(strstr(e.text, "cgroup directory"), "got \"%s\"", e.text);
 }
 
 /* Before Linux 5.11 programs count against RLIMIT_MEMLOCK. */
@@ -410,13 +394,13 @@ Test(bpf_attach, probe)
 
 /* --- the real kernel --- */
 
-static void expect_programs(int cgroup, unsigned all, unsigned ours, const char *when)
+static void expect_programs(int cgroup, size_t all, size_t ours, const char *when)
 {
-    unsigned got_all = 0, got_ours = 0;
-    int r = cg_bpf_device_count(cgroup, &got_all, &got_ours);
+    uint32_t ids[DEV_ATTACHED_MAX];
+    size_t got_ours, got_all = dev_attached(cgroup, ids, &got_ours);
 
-    cr_expect(r == 0 && got_all == all && got_ours == ours,
-              "%s: expected %u programs, %u ours; got %d, %u, %u", when, all, ours, r, got_all,
+    cr_expect(got_all == all && got_ours == ours,
+              "%s: expected %zu programs, %zu ours; got %zu, %zu", when, all, ours, got_all,
               got_ours);
 }
 
@@ -454,29 +438,14 @@ Test(bpf_attach, kernel_verdicts, .fini = dev_remove_made)
         expect_programs(cgroup, 1, 1, lists[i]);
         dev_check_kernel_verdicts(cgroup, lists[i]);
     }
-    cr_expect_eq(cg_bpf_device_detach(cgroup, NULL), 0);
-    expect_programs(cgroup, 0, 0, "detached");
-    dev_check_kernel_verdicts(cgroup, "+a *:* rwm");
-    cr_expect_eq(cg_bpf_device_detach(cgroup, NULL), 0, "a second time");
-}
-
-static long real_bpf(int command, union bpf_attr *attr)
-{
-    return syscall(SYS_bpf, command, attr, sizeof *attr);
 }
 
 static uint32_t first_program_id(int cgroup)
 {
-    autofd fd = openat(cgroup, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    uint32_t ids[64] = {0};
-    union bpf_attr attr;
+    uint32_t ids[DEV_ATTACHED_MAX] = {0};
+    size_t ours;
 
-    memset(&attr, 0, sizeof attr);
-    attr.query.target_fd = (uint32_t)fd;
-    attr.query.attach_type = BPF_CGROUP_DEVICE;
-    attr.query.prog_ids = (uintptr_t)ids;
-    attr.query.prog_cnt = ARRAY_SIZE(ids);
-    cr_assert_eq(real_bpf(BPF_PROG_QUERY, &attr), 0, "%m");
+    dev_attached(cgroup, ids, &ours);
     return ids[0];
 }
 
@@ -510,14 +479,14 @@ static void attach_foreign(int cgroup)
     attr.insn_cnt = (uint32_t)program.count;
     attr.license = (uintptr_t) "GPL";
     memcpy(attr.prog_name, "somebody_else", 14);
-    fd = (int)real_bpf(BPF_PROG_LOAD, &attr);
+    fd = (int)dev_bpf(BPF_PROG_LOAD, &attr);
     cr_assert_geq(fd, 0, "%m");
     memset(&attr, 0, sizeof attr);
     attr.target_fd = (uint32_t)dir;
     attr.attach_bpf_fd = (uint32_t)fd;
     attr.attach_type = BPF_CGROUP_DEVICE;
     attr.attach_flags = BPF_F_ALLOW_MULTI;
-    cr_assert_eq(real_bpf(BPF_PROG_ATTACH, &attr), 0, "%m");
+    cr_assert_eq(dev_bpf(BPF_PROG_ATTACH, &attr), 0, "%m");
 }
 
 Test(bpf_attach, kernel_others_stay, .fini = dev_remove_made)
@@ -534,9 +503,6 @@ Test(bpf_attach, kernel_others_stay, .fini = dev_remove_made)
     attach_text(cgroup, "+c 1:3 rwm, +c 1:5 rwm");
     expect_programs(cgroup, 2, 1, "replaced");
     dev_check_kernel_verdicts(cgroup, "+c 1:3 rwm");
-    cr_expect_eq(cg_bpf_device_detach(cgroup, NULL), 0);
-    expect_programs(cgroup, 1, 0, "detached");
-    dev_check_kernel_verdicts(cgroup, "+a *:* rwm, -c 1:5 rwm");
 }
 
 /* While lists change, a device that all of them allow is never denied, and one that none does
@@ -610,12 +576,10 @@ Test(bpf_attach, kernel_not_a_cgroup)
     struct cg_bpf_program program = dev_program_of(&a, "+c 1:3 r");
     autofd dir = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct err e = ERR_INIT;
-    unsigned all, ours;
     int r;
 
     if (geteuid() != 0 || cg_bpf_device_probe() < 0)
         cr_skip_test("needs root and a kernel with device programs");
     r = cg_bpf_device_attach(dir, &program, &e);
     cr_expect(r == -EBADF && strstr(e.text, "BPF_PROG_QUERY"), "got %d \"%s\"", r, e.text);
-    cr_expect_eq(cg_bpf_device_count(dir, &all, &ours), -EBADF);
 }

@@ -281,7 +281,7 @@ static unsigned long check_large(struct arena *a, const struct cg_dev_rules *rul
             char type = rule->type;
 
             for (uint8_t access = 1; access <= 7; access = (uint8_t)(access * 2 + (access == 4))) {
-                bool want = cg_dev_table_allow(&table, type, major, minor, access);
+                bool want = dev_table_allows(&table, type, major, minor, access);
 
                 cr_assert_eq(dev_program_allows(&program, type, major, minor, access, &most), want,
                              "%s, %zu rules, %c %u:%u access %u: expected %d", name, rules->count,

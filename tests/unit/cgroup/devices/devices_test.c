@@ -198,7 +198,7 @@ Test(devices, verdicts)
 
         cr_assert_eq(cg_dev_access_parse(c->access, &access), 0);
         model = cg_dev_rules_allow(&rules, c->type, c->major, c->minor, access);
-        got = cg_dev_table_allow(&table, c->type, c->major, c->minor, access);
+        got = dev_table_allows(&table, c->type, c->major, c->minor, access);
         cr_expect(model == c->want && got == c->want,
                   "\"%s\", request %c %u:%u %s: expected %d, got %d by rules, %d by table",
                   c->rules, c->type, c->major, c->minor, c->access, c->want, model, got);
@@ -213,8 +213,8 @@ Test(devices, other_types_are_denied)
 
     cr_expect_not(cg_dev_rules_allow(&rules, 'a', 1, 3, CG_DEV_R));
     cr_expect_not(cg_dev_rules_allow(&rules, 'p', 1, 3, CG_DEV_R));
-    cr_expect_not(cg_dev_table_allow(&table, 'a', 1, 3, CG_DEV_R));
-    cr_expect_not(cg_dev_table_allow(&table, 'p', 1, 3, CG_DEV_R));
+    cr_expect_not(dev_table_allows(&table, 'a', 1, 3, CG_DEV_R));
+    cr_expect_not(dev_table_allows(&table, 'p', 1, 3, CG_DEV_R));
 }
 
 /* --- the table --- */
@@ -298,7 +298,7 @@ Test(devices, compile_limit)
                   (long long)cases[i].majors, (long long)cases[i].minors, cases[i].type,
                   cases[i].result, r, e.text);
         if (r == 0 && cases[i].majors && cases[i].minors)
-            cr_expect(cg_dev_table_allow(&table, cases[i].type, 0, 0, CG_DEV_R | CG_DEV_W),
+            cr_expect(dev_table_allows(&table, cases[i].type, 0, 0, CG_DEV_R | CG_DEV_W),
                       "%lld majors, %lld minors: where they cross both bits are expected",
                       (long long)cases[i].majors, (long long)cases[i].minors);
     }
@@ -322,11 +322,10 @@ Test(devices, compile_many)
     for (uint32_t n = 0; n < 60000; n++) {
         char type = n % 2 ? 'b' : 'c';
 
-        cr_assert(cg_dev_table_allow(&table, type, n, n % 5, CG_DEV_RWM), "%c %u:%u", type, n,
-                  n % 5);
-        cr_assert_not(cg_dev_table_allow(&table, type, n, n % 5 + 1, CG_DEV_R), "%c %u:%u", type, n,
+        cr_assert(dev_table_allows(&table, type, n, n % 5, CG_DEV_RWM), "%c %u:%u", type, n, n % 5);
+        cr_assert_not(dev_table_allows(&table, type, n, n % 5 + 1, CG_DEV_R), "%c %u:%u", type, n,
                       n % 5 + 1);
-        cr_assert_not(cg_dev_table_allow(&table, type == 'b' ? 'c' : 'b', n, n % 5, CG_DEV_R));
+        cr_assert_not(dev_table_allows(&table, type == 'b' ? 'c' : 'b', n, n % 5, CG_DEV_R));
     }
 }
 
@@ -345,8 +344,8 @@ static void check_table_is_minimal(struct arena *a, const struct cg_dev_rules *r
                 without.items[k++] = t->items[i];
         }
         while (!differs && dev_next_request(&cursor, &q))
-            differs = cg_dev_table_allow(t, q.type, q.major, q.minor, q.access) !=
-                      cg_dev_table_allow(&without, q.type, q.major, q.minor, q.access);
+            differs = dev_table_allows(t, q.type, q.major, q.minor, q.access) !=
+                      dev_table_allows(&without, q.type, q.major, q.minor, q.access);
         cr_assert(differs, "\"%s\": entry %zu of \"%s\" says nothing", dev_rules_text(a, rules),
                   skip, dev_entries_text(a, t->items, t->count));
     }
@@ -364,7 +363,7 @@ Test(devices, property_table)
 
         while (dev_next_request(&cursor, &q)) {
             bool want = cg_dev_rules_allow(&rules, q.type, q.major, q.minor, q.access);
-            bool got = cg_dev_table_allow(&table, q.type, q.major, q.minor, q.access);
+            bool got = dev_table_allows(&table, q.type, q.major, q.minor, q.access);
 
             cr_assert_eq(got, want, "\"%s\", request %c %u:%u %u: expected %d, got %d from \"%s\"",
                          dev_rules_text(&a, &rules), q.type, q.major, q.minor, q.access, want, got,
@@ -437,7 +436,7 @@ Test(devices, property_union)
             for (size_t i = 0; i < count; i++)
                 bits |= dev_bits_of(&lists[i], q.type, q.major, q.minor);
             want = (q.access & ~bits) == 0;
-            got = cg_dev_table_allow(&united, q.type, q.major, q.minor, q.access);
+            got = dev_table_allows(&united, q.type, q.major, q.minor, q.access);
             cr_assert_eq(got, want, "%zu lists, request %c %u:%u %u: expected %d, got %d", count,
                          q.type, q.major, q.minor, q.access, want, got);
         }
@@ -461,7 +460,7 @@ Test(devices, union_many)
     cr_assert_eq(cg_dev_union(tables, ARRAY_SIZE(tables), &a, &united, NULL), 0);
     cr_assert_eq(united.count, 32000, "expected 32000 entries, got %zu", united.count);
     for (uint32_t n = 0; n < 32000; n++)
-        cr_assert(cg_dev_table_allow(&united, 'c', n / 500, n % 500, CG_DEV_RWM));
+        cr_assert(dev_table_allows(&united, 'c', n / 500, n % 500, CG_DEV_RWM));
 }
 
 Test(devices, union_limit)

@@ -138,8 +138,7 @@ Test(union, table)
         unsigned cursor = 0;
 
         while (next_request(&p, &cursor, &q))
-            expect(&p, &q, cg_dev_table_allow(&p.table, q.type, q.major, q.minor, q.access),
-                   "table");
+            expect(&p, &q, dev_table_allows(&p.table, q.type, q.major, q.minor, q.access), "table");
     }
 }
 
@@ -155,7 +154,7 @@ Test(union, no_container_loses)
         while (next_request(&p, &cursor, &q)) {
             for (size_t i = 0; i < p.count; i++)
                 cr_assert(!cg_dev_rules_allow(&p.lists[i], q.type, q.major, q.minor, q.access) ||
-                              cg_dev_table_allow(&p.table, q.type, q.major, q.minor, q.access),
+                              dev_table_allows(&p.table, q.type, q.major, q.minor, q.access),
                           "%s\nrequest %c %u:%u %u: list %zu allows it, the union does not",
                           show(&p), q.type, q.major, q.minor, q.access, i);
         }
@@ -278,7 +277,7 @@ static void check_wide(const char *wide, size_t at, char type, uint32_t holes, i
     cr_assert(r == want && e.code == want, "%s at %zu, %c: expected %d, got %d, %d %s", wide, at,
               type, want, r, e.code, e.text);
     if (r == 0)
-        cr_expect(cg_dev_table_allow(&united, type, 400, 400, CG_DEV_R | CG_DEV_W), "%s at %zu, %c",
+        cr_expect(dev_table_allows(&united, type, 400, 400, CG_DEV_R | CG_DEV_W), "%s at %zu, %c",
                   wide, at, type);
 }
 

@@ -783,7 +783,7 @@ static void check_verdicts(const struct cg_dev_rules *rules, const struct cg_dev
         bool want = cg_dev_rules_allow(rules, type, major, minor, access);
         bool got = unit_allows(u, type, major, minor, access);
 
-        cr_assert(got == want && cg_dev_table_allow(table, type, major, minor, access) == want,
+        cr_assert(got == want && dev_table_allows(table, type, major, minor, access) == want,
                   "\"%s\", request %c %u:%u %u: expected %d, got %d", dev_rules_text(&arena, rules),
                   type, major, minor, access, want, got);
     }

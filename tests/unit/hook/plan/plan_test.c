@@ -299,8 +299,8 @@ Test(plan, devices_of_other_containers)
     kit_make(&m, &g);
     cr_assert_eq(m.r, 0, "%s", m.e.text);
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-        cr_expect_eq(cg_dev_table_allow(&m.plan.limits.sandbox.devices, rows[i].type, rows[i].major,
-                                        rows[i].minor, rows[i].access),
+        cr_expect_eq(dev_table_allows(&m.plan.limits.sandbox.devices, rows[i].type, rows[i].major,
+                                      rows[i].minor, rows[i].access),
                      rows[i].want, "%c %u:%u %d: expected %d", rows[i].type, rows[i].major,
                      rows[i].minor, rows[i].access, rows[i].want);
     cr_expect_str_eq(dev_rules_text(&m.arena, &m.plan.devices),
@@ -569,7 +569,7 @@ Test(plan, nested_places)
 
         kit_prepare(&m, &g);
         m.in.process_path = rows[i].process;
-        m.r = plan_make(&m.in, &m.arena, &m.plan, &m.e);
+        m.r = kit_plan(&m, &m.plan);
         cr_assert_eq(m.r, 0, "%s: %s", kit_show(&m, &g), m.e.text);
         cr_expect(str_eq(m.plan.sandbox_path, rows[i].sandbox) &&
                       str_eq(m.plan.vcpu_path, rows[i].sandbox) &&
@@ -625,7 +625,7 @@ Test(plan, foreign)
 
     kit_prepare(&m, &g);
     m.facts.foreign = true;
-    m.r = plan_make(&m.in, &m.arena, &m.plan, &m.e);
+    m.r = kit_plan(&m, &m.plan);
     cr_assert(m.r == 0 && m.plan.warnings.count == 1, "%s", m.e.text);
     cr_expect_str_eq(m.plan.warnings.items[0], PLAN_FOREIGN);
 }
@@ -662,10 +662,10 @@ Test(plan, limits_of_no_containers)
     cr_assert_eq(plan_limits(&basis, NULL, 0, &a, &limits, &warnings, &e), 0, "%s", e.text);
     cr_expect_eq(limits.sandbox.files.count, 0);
     cr_expect(limits.sandbox.has_devices);
-    cr_expect_not(cg_dev_table_allow(&limits.sandbox.devices, 'c', 1, 3, CG_DEV_R));
+    cr_expect_not(dev_table_allows(&limits.sandbox.devices, 'c', 1, 3, CG_DEV_R));
 }
 
-/* The same as plan_make() has. */
+/* The same as plan_fill() has. */
 Test(plan, limits_as_planned)
 {
     static const struct kit_given g = {.mode = CG_MODE_V2,
@@ -717,7 +717,7 @@ Test(plan, resets)
                      "4096", v2);
         cg_files_add(&m.arena, &m.in.recorded.sandbox, "pids.max", "9", v2);
         cg_files_add(&m.arena, &m.in.recorded.overhead, v2 ? "cpu.weight" : "cpu.shares", "7", v2);
-        cr_assert_eq(plan_make(&m.in, &m.arena, &m.plan, &m.e), 0, "%s", m.e.text);
+        cr_assert_eq(kit_plan(&m, &m.plan), 0, "%s", m.e.text);
         cr_expect_str_eq(kit_plan_files(&m.arena, &m.plan.limits.sandbox.resets), rows[i].sandbox);
         cr_expect_str_eq(kit_plan_files(&m.arena, &m.plan.limits.overhead.resets),
                          rows[i].overhead);

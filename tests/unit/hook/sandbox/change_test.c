@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "tests/unit/kit/device_kit.h"
 #include "tests/unit/kit/text_kit.h"
 
 #include <criterion/criterion.h>
@@ -277,10 +278,10 @@ Test(change, devices)
     struct plan_limits back;
 
     cr_assert(change_back(&basis, &limits, &before, &arena, &back));
-    cr_expect(cg_dev_table_allow(&limits.sandbox.devices, 'c', 201, 1, CG_DEV_R));
+    cr_expect(dev_table_allows(&limits.sandbox.devices, 'c', 201, 1, CG_DEV_R));
     cr_expect(back.sandbox.has_devices);
-    cr_expect_not(cg_dev_table_allow(&back.sandbox.devices, 'c', 201, 1, CG_DEV_R));
-    cr_expect(cg_dev_table_allow(&back.sandbox.devices, 'c', 200, 1, CG_DEV_R));
+    cr_expect_not(dev_table_allows(&back.sandbox.devices, 'c', 201, 1, CG_DEV_R));
+    cr_expect(dev_table_allows(&back.sandbox.devices, 'c', 200, 1, CG_DEV_R));
 }
 
 /* Rules on this many majors, or minors, alone; more of both than can be said. */

@@ -494,7 +494,7 @@ Test(plan_print, pure)
         cr_assert(m.r == 0 && n.r == 0, "%s%s", m.e.text, n.e.text);
         first = print(&m.arena, &m.plan, true);
         memset(&second, 0xa5, sizeof second);
-        cr_assert_eq(plan_make(&m.in, &m.arena, &second, &m.e), 0, "%s", m.e.text);
+        cr_assert_eq(kit_plan(&m, &second), 0, "%s", m.e.text);
         again = print(&m.arena, &second, true);
         fresh = print(&m.arena, &n.plan, true);
         cr_expect_str_eq(again, first, "the same input twice:\n%s\n%s", first, again);

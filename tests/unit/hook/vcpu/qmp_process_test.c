@@ -143,7 +143,7 @@ static const char *ask_jail(size_t row, struct arena *a)
     if (status == NOT_PERMITTED)
         cr_skip_test("chroot(2) is not permitted here");
     cr_assert_eq(status, 0, "the jail failed");
-    r = qmp_query_socket(s.pid, jail_rows[row].path, LONG_MS, a, &cpus, NULL);
+    r = kit_query_socket(s.pid, jail_rows[row].path, LONG_MS, a, &cpus, NULL);
     status = stage_end(&s);
     cr_expect_eq(status, 0, "input:    %s\n%s", jail_rows[row].path,
                  status == SOMEBODY_CAME ? "the socket outside was reached" : "the jail failed");
@@ -196,7 +196,7 @@ Test(qmp_process, old_kernel)
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
             prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
             cr_skip_test("no seccomp filters here: %s", strerrorname_np(errno));
-        r = qmp_query_socket(getpid(), path, LONG_MS, &a, &cpus, &e);
+        r = kit_query_socket(getpid(), path, LONG_MS, &a, &cpus, &e);
         cr_expect_eq(r, -ENOSYS, "%s: %d %s", strerrorname_np((int)codes[i]), r, e.text);
     }
     cr_expect_eq(poll(&pfd, 1, 0), 0, "somebody connected");
@@ -300,7 +300,7 @@ Test(qmp_process, pid_namespace)
             cr_skip_test("unshare(CLONE_NEWPID) is not permitted here");
         cr_assert_fail("the namespace failed");
     }
-    r = qmp_query_socket(inner, path, LONG_MS, &a, &cpus, &e);
+    r = kit_query_socket(inner, path, LONG_MS, &a, &cpus, &e);
     cr_expect_eq(r, 0, "%d %s", r, e.text);
     cr_expect_eq(cpus.count, INNER_THREADS, "%zu threads", cpus.count);
     for (size_t i = 0; i < cpus.count; i++) {

@@ -46,16 +46,23 @@ static void set(const char *name, const char *text)
     kit_write_file(path_of(name), text);
 }
 
+static void close_drift(void)
+{
+    drift_set(&f.drift, NULL, 0);
+    free(f.drift.items);
+    fd_close(&f.drift.fd);
+}
+
 static void begin(void)
 {
-    f = (struct fixture){.drift = {.fd = FD_NONE}};
+    f = (struct fixture){.drift = {.host = &f.host, .fd = FD_NONE}};
     snprintf(f.top, sizeof f.top, "/tmp/osc-unit-drift-XXXXXX");
     kit_make_dir(f.top);
 }
 
 static void end(void)
 {
-    drift_close(&f.drift);
+    close_drift();
     cg_host_close(&f.host);
     kit_remove_tree(f.top);
     arena_free(&f.arena);
@@ -80,7 +87,7 @@ static void begin_v2(void)
     begin();
     f.host.mode = CG_MODE_V2;
     add_hierarchy("v2", CG_CTL_BIT(CG_CTL_CPU) | CG_CTL_BIT(CG_CTL_CPUSET), true);
-    cr_assert_geq(drift_open(&f.drift, &f.host), 0);
+    cr_assert_geq(drift_watch(&f.drift), 0);
 }
 
 static void begin_v1(void)
@@ -89,7 +96,7 @@ static void begin_v1(void)
     f.host.mode = CG_MODE_V1;
     add_hierarchy("cpu", CG_CTL_BIT(CG_CTL_CPU) | CG_CTL_BIT(CG_CTL_CPUACCT), false);
     add_hierarchy("cpuset", CG_CTL_BIT(CG_CTL_CPUSET), false);
-    cr_assert_geq(drift_open(&f.drift, &f.host), 0);
+    cr_assert_geq(drift_watch(&f.drift), 0);
 }
 
 TestSuite(drift_v1, .init = begin_v1, .fini = end);
@@ -474,12 +481,13 @@ Test(drift_v1, no_instance_left)
     struct rlimit none, before;
 
     make_v1("c1");
-    drift_close(&f.drift);
+    close_drift();
+    f.drift = (struct drift){.host = &f.host, .fd = FD_NONE};
     cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
     none = before;
     none.rlim_cur = 3;
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
-    cr_expect_eq(drift_open(&f.drift, &f.host), -EMFILE);
+    cr_expect_eq(drift_watch(&f.drift), -EMFILE);
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
     drift_set(&f.drift, both, 1);
     cr_expect_not(f.drift.items[0].watched);
@@ -514,7 +522,8 @@ static void need_cgroup(void)
     }
     if (count == 0)
         cr_skip_test("no cpu or cpuset controller here");
-    cr_assert_geq(drift_open(&f.drift, &kit_host), 0);
+    f.drift.host = &kit_host;
+    cr_assert_geq(drift_watch(&f.drift), 0);
 }
 
 static void end_live(void)

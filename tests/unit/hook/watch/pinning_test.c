@@ -427,25 +427,6 @@ Test(pinning_live, rewritten_cpuset)
     expect_affinity(0, cpu(0));
 }
 
-Test(pinning_live, undo)
-{
-    struct err e = ERR_INIT;
-
-    need_two_cpus();
-    add_vcpu(0);
-    add_vcpu(1);
-    cr_expect_eq(pinning_undo(&live.pinning, &e), 0);
-    update(2, 2, false, 1);
-    cr_expect_eq(pinning_undo(&live.pinning, &e), 1);
-    expect_affinity(0, live.all);
-    expect_affinity(1, live.all);
-    cr_expect_eq(pinning_undo(&live.pinning, &e), 0);
-    cr_expect_eq(e.code, 0);
-    /* and from the start */
-    update(2, 2, false, 1);
-    expect_affinity(0, cpu(0));
-}
-
 Test(pinning_live, ended_threads)
 {
     need_two_cpus();
@@ -498,7 +479,7 @@ Test(pinning_live, by_the_map)
     update(2, 2, false, 1);
     expect_affinity(0, cpu(1));
     expect_affinity(1, cpu(0));
-    pinning_undo(&live.pinning, NULL);
+    update(2, 0, false, 1);
     cr_expect(live.pinning.map == &map && live.pinning.nodes_dir == top);
     /* without the host's nodes the map says nothing */
     live.pinning.nodes_dir = "/nonexistent/node";
