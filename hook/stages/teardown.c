@@ -184,6 +184,8 @@ int run_tear_down(struct run *run, struct err *e)
     if (r == 0) {
         log_about.sandbox_id = sandbox_id;
         r = run_lock(run, sandbox_id, false, e);
+        if (r == -EPROTO && e)
+            return destroy_planned(run, sandbox_id, e);
     }
     if (r == -ENOENT) {
         err_reset(e);
@@ -191,9 +193,7 @@ int run_tear_down(struct run *run, struct err *e)
         record_unlink(&run->state, id, NULL);
         return remove_planned(run, e);
     }
-    if (r == -EPROTO && e)
-        return destroy_planned(run, sandbox_id, e);
-    if (r < 0)
+    if (r != 0)
         return r;
     if (run->found != RECORD_VALID) {
         record_unlink(&run->state, id, sandbox_id);

@@ -905,6 +905,7 @@ Test(qmp, full_queue)
     unsigned long long began, ms;
     int clients[8], r;
 
+    cr_assert(listener >= 0);
     snprintf(name.sun_path, sizeof name.sun_path, "%s", path);
     for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
         clients[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -1300,6 +1301,7 @@ Test(qmp, command_line_of_a_process)
         pthread_t thread;
         const char *got;
 
+        cr_assert(mute >= 0);
         for (const char *p = processes[i].cmdline; *p; p++)
             sbuf_addf(&cmdline, *p == '$' ? "%s" : "%.1s", *p == '$' ? place : p);
         if (!set_cmdline(sbuf_text(&cmdline)))
