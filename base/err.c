@@ -21,7 +21,8 @@ const char *err_name(int code, char buf[static 96])
     return buf;
 }
 
-static void set_text(struct err *e, int code, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static void set_text(struct err *e, int code, const char *fmt,
+                                                           va_list ap)
 {
     e->code = code;
     e->bad_input = false;
@@ -109,7 +110,7 @@ void err_reset(struct err *e)
         *e = (struct err)ERR_INIT;
 }
 
-_Noreturn void err_out_of_memory(void)
+void err_out_of_memory(void)
 {
     static const char text[] = "oci-sandbox-cgroup: out of memory\n";
     ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);

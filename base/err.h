@@ -55,7 +55,7 @@ void err_hint(struct err *e, const char *fmt, ...) __attribute__((format(printf,
  * project ends here: a hook stage could do nothing better, and steps already taken are covered by
  * the sandbox's record.
  */
-_Noreturn void err_out_of_memory(void);
+__attribute__((noreturn)) void err_out_of_memory(void);
 
 /* Forget the error. Used where a failure is ignored on purpose. */
 void err_reset(struct err *e);

@@ -72,7 +72,7 @@ int io_open_beneath_walk(int dirfd, const char *path, int flags)
     if (!copy)
         return -ENOMEM;
     if (path[0] == '/' || has_dotdot(path))
-        return -EXDEV;
+        return -EXDEV; /* NOLINT(clang-analyzer-unix.Malloc): it does not know autofree */
     if (statx(dirfd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, &root) < 0)
         return -errno;
     if (str_ends(path, "/"))
@@ -98,7 +98,7 @@ int io_open_beneath(int dirfd, const char *path, int flags)
     /* Without O_NOFOLLOW: with it O_PATH would open a link itself, as if nobody minded links. */
     struct open_how how = {
         .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
-        .mode = flags & O_CREAT ? 0600 : 0,
+        .mode = (flags & O_CREAT) ? 0600 : 0,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
     };
 
@@ -194,7 +194,7 @@ ssize_t io_read_all(int fd, size_t max, char **ret)
         char *bigger = realloc(buf, capacity * 2);
 
         if (!bigger)
-            return -ENOMEM;
+            return -ENOMEM; /* NOLINT(clang-analyzer-unix.Malloc): it does not know autofree */
         buf = bigger;
         capacity *= 2;
     }

@@ -17,6 +17,13 @@
 
 struct err;
 
+/* For gcc, which then looks at the callers' buffers: the numbers of the arguments. */
+#if __has_attribute(access)
+#define FILLS(buf, size) __attribute__((access(write_only, buf, size)))
+#else
+#define FILLS(buf, size)
+#endif
+
 /*
  * Open @path beneath @dirfd. No component may be a symbolic link or "..", and mount points are not
  * crossed. @flags as for open(2); O_CLOEXEC and O_NOFOLLOW are added. "" opens @dirfd itself.
@@ -38,14 +45,13 @@ DIR *io_opendir_at(int dirfd, const char *name);
 struct dirent *io_next_entry(DIR *dir);
 
 /* read(2) until the buffer is full or the file ends. Returns the number of bytes. */
-ssize_t io_read_full(int fd, char *buf, size_t size) __attribute__((access(write_only, 2, 3)));
+ssize_t io_read_full(int fd, char *buf, size_t size) FILLS(2, 3);
 
 /*
  * The whole of a small text file, NUL-terminated, one trailing newline removed.
  * Returns its length; -EFBIG when it does not fit.
  */
-ssize_t io_read_at(int dirfd, const char *name, char *buf, size_t size)
-    __attribute__((access(write_only, 3, 4)));
+ssize_t io_read_at(int dirfd, const char *name, char *buf, size_t size) FILLS(3, 4);
 
 /*
  * The whole of a text file of unknown size up to @max bytes, NUL-terminated, as it is.

@@ -57,7 +57,7 @@ static const char *path_text(const struct json_decoder *p, char *buf, size_t siz
         case IN_OBJECT:
             if (f->key && f->field && f->field->document)
                 path.len = 0;
-            /* fall through */
+            __attribute__((fallthrough));
         case IN_STRING_MAP:
             if (f->key)
                 path_add_key(&path, f->key);

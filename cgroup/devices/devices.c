@@ -400,10 +400,10 @@ static size_t sort_rules(const struct cg_dev_rules *rules, struct keyed_rule *so
         if ((rule->major != CG_DEV_ANY && !is_number(rule->major)) ||
             (rule->minor != CG_DEV_ANY && !is_number(rule->minor)))
             continue;
-        for (char type = 'b'; type <= 'c'; type++) {
-            if (rule->type == type || rule->type == 'a')
+        for (const char *type = "bc"; *type; type++) {
+            if (rule->type == *type || rule->type == 'a')
                 sorted[n++] = (struct keyed_rule){
-                    .key = {.type = type, .major = rule->major, .minor = rule->minor},
+                    .key = {.type = *type, .major = rule->major, .minor = rule->minor},
                     .rule = rule};
         }
     }

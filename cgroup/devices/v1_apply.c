@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 /* Room for a list far beyond what the kernel handles in reasonable time. */
-#define LIST_MAX (16 * 1024 * 1024)
+#define LIST_MAX ((size_t)16 << 20)
 
 struct list {
     bool allow_all;

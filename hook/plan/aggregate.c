@@ -49,7 +49,8 @@ static void convert_cpu(const struct oci_cpu *cpu, struct cg_limits *ret)
 /* As runc has it; taken literally, no process could live. */
 static struct cg_value zero_is_unset(struct json_i64 v)
 {
-    return from_i64(v.value == 0 ? (struct json_i64){0} : v);
+    v.set = v.set && v.value != 0;
+    return from_i64(v);
 }
 
 static void convert_memory(const struct oci_memory *memory, struct cg_limits *ret)
@@ -148,9 +149,9 @@ static bool limited(struct cg_value v)
 
 static int64_t add_saturating(int64_t a, int64_t b)
 {
-    int64_t sum;
+    int64_t both;
 
-    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+    return __builtin_add_overflow(a, b, &both) ? INT64_MAX : both;
 }
 
 /* A sum, while it grows. */

@@ -133,14 +133,14 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
         r = policy_sandbox_cgroup_only(in->settings, in->only_argument, &annotations, &policy, e);
     if (r == 0)
         r = cg_cgroups_path_parse(spec ? spec->cgroups_path : NULL, in->state->id, a, &path, e);
-    if (r < 0)
+    if (r != 0)
         return r;
     p->sandbox_cgroup_only = policy.sandbox_cgroup_only;
     p->policy_source = policy.source;
     r = policy_pinning(in->settings, &annotations, &p->pinning, e);
     if (r == 0)
         r = decide_nested(p, e);
-    if (r < 0)
+    if (r != 0)
         return r;
     p->refused = policy.warning;
     if (policy.warning)
@@ -148,7 +148,7 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
     base = arena_printf(a, "%s%s", in->settings->prefix,
                         p->role == ROLE_SINGLE ? path.name : p->sandbox_id);
     r = cg_name_check(base, "linux.cgroupsPath with prefix", e);
-    if (r < 0)
+    if (r != 0)
         return r;
     if (path.systemd)
         place_systemd(&path, base, p, a);

@@ -36,7 +36,7 @@ struct file {
 };
 
 #define NODE_MAX        1023 /* the largest NODES_SHIFT a kernel can be built with is 10 */
-#define INTERVAL_MAX_MS (24u * 3600 * 1000)
+#define INTERVAL_MAX_MS (24ull * 3600 * 1000)
 
 static const struct json_field fields[] = {
     JSON_F_BOOL("sandbox_cgroup_only", struct file, sandbox_cgroup_only),

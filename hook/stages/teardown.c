@@ -172,6 +172,8 @@ int run_tear_down(struct run *run, struct err *e)
     if (r == 0) {
         log_about.sandbox_id = sandbox_id;
         r = run_lock(run, sandbox_id, false, e);
+        if (r == -EPROTO && e)
+            return destroy_planned(run, sandbox_id, e);
     }
     if (r == -ENOENT) {
         err_reset(e);
@@ -179,9 +181,7 @@ int run_tear_down(struct run *run, struct err *e)
         links_drop_container(&run->state, id, NULL);
         return remove_planned(run, e);
     }
-    if (r == -EPROTO && e)
-        return destroy_planned(run, sandbox_id, e);
-    if (r < 0)
+    if (r != 0)
         return r;
     if (run->found != RECORD_VALID) {
         links_drop_container(&run->state, id, sandbox_id);

@@ -78,7 +78,7 @@ static int find_cwd(int proc, int root, char ret[static PATH_MAX])
 
     if (r == 0)
         r = read_link(proc, "cwd", ret);
-    if (r < 0)
+    if (r != 0)
         return r;
     len = str_eq(top, "/") ? 0 : strlen(top);
     if (strncmp(top, ret, len) != 0 || (ret[len] != '/' && ret[len] != '\0'))

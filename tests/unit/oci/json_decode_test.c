@@ -388,7 +388,7 @@ Test(json_decode, surrogate_escapes)
         {INPUT("{\"text\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"}"),
          "{\"text\":\"\\\"\\\\/\\b\\f\\n\\r\\t\"}"},
     };
-    static const char *const form =
+    static const char form[] =
         "in: doc.%s: an unpaired surrogate escape before byte %zu, expected valid text";
     static const struct {
         const char *text;

@@ -189,8 +189,8 @@ static const char *const pool[] = {
     "{'cpu':{'idle':1,'burst':5,'quota':10000}}",
     "{'cpu':{'idle':1,'shares':512}}",
     "{'blockIO':{'weight':200,'throttleReadBpsDevice':[{'major':8,'minor':0,'rate':5}]}}",
-    "{'blockIO':{'throttleReadBpsDevice':[{'major':8,'minor':16,'rate':6}],"
-    "'throttleWriteIOPSDevice':[{'major':8,'minor':0,'rate':7}]}}",
+    ("{'blockIO':{'throttleReadBpsDevice':[{'major':8,'minor':16,'rate':6}],"
+     "'throttleWriteIOPSDevice':[{'major':8,'minor':0,'rate':7}]}}"),
     "{'blockIO':{'weight':300,'weightDevice':[{'major':8,'minor':0,'weight':400}]}}",
     "{'hugepageLimits':[{'pageSize':'2MB','limit':4194304}],'cpu':{'shares':4}}",
 };

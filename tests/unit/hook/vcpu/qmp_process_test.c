@@ -181,6 +181,7 @@ Test(qmp_process, old_kernel)
     autofd listener = kit_listen_at(path);
     struct pollfd pfd = {.fd = listener, .events = POLLIN};
 
+    cr_assert(listener >= 0);
     for (size_t i = 0; i < ARRAY_SIZE(codes); i++) {
         struct sock_filter filter[] = {
             BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -386,6 +387,7 @@ Test(qmp_process, command_line_of_a_process)
         pthread_t thread;
         const char *got;
 
+        cr_assert(mute >= 0);
         for (const char *p = processes[i].cmdline; *p; p++)
             sbuf_addf(&cmdline, *p == '$' ? "%s" : "%.1s", *p == '$' ? kit_place : p);
         if (!set_cmdline(sbuf_text(&cmdline)))

@@ -81,7 +81,7 @@ static void *live(void *data)
     prctl(PR_SET_NAME, slot->name);
     slot->tid = gettid();
     for (;;) {
-        switch (slot->order) {
+        switch ((int)slot->order) {
         case ORDER_RENAME:
             prctl(PR_SET_NAME, slot->name);
             break;
