@@ -12,10 +12,8 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "cgroup/ops.h"
-#include "cgroup/path.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 
