@@ -185,7 +185,7 @@ int cg_update(struct cg_controller *c, const struct cg_change *want, struct err 
 {
     int r = c->unit ? change_unit(c, want, e) : 0;
 
-    if (r == 0)
+    if (r == 0 && c->ops->enable)
         r = c->ops->enable(c, &want->files, e);
     if (r == 0)
         r = write_files(c, &want->files, STOP, e);
@@ -330,7 +330,7 @@ static int add(struct cg_controller *c, pid_t id, bool thread, struct err *e)
         const char *file = thread ? c->ops->thread_file : "cgroup.procs";
         int r;
 
-        if (c->fds[i] < 0 || (thread && !c->ops->places_threads(h)))
+        if (c->fds[i] < 0 || (thread && !cg_places_threads(c, h)))
             continue;
         r = io_write_id_at(c->fds[i], file, id);
         if (r < 0)

@@ -70,6 +70,9 @@ struct cg_pids {
     size_t count;
 };
 
+/* Ascending, as lists of tasks are; for qsort(3) and bsearch(3). */
+int cg_pid_compare(const void *a, const void *b);
+
 struct cg_stat {
     /* a member is valid when its bit is in `has`; controllers may be missing on a host */
     unsigned has;                                      /* CG_CTL_BIT set */

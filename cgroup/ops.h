@@ -15,7 +15,8 @@
 struct cg_ops {
     /* Make and open the directories, ready to hold tasks. */
     int (*make)(struct cg_controller *c, const struct cg_files *files, struct err *e);
-    /* Let the directories that are open have the controllers that limits need. */
+    /* Let the directories that are open have the controllers that limits need. NULL: they have
+     * those of their hierarchy. */
     int (*enable)(struct cg_controller *c, const struct cg_files *files, struct err *e);
     /* The directory with the controller's files (a borrowed O_PATH fd); -errno with the reason. */
     int (*file_dir)(const struct cg_controller *c, enum cg_ctl ctl, struct err *e);
@@ -24,16 +25,21 @@ struct cg_ops {
     int (*write)(int dirfd, const struct cg_file *f, const char *text);
     /* Write what the parent has (CG_FILE_INHERIT). */
     int (*write_inherited)(int dirfd, const struct cg_file *f);
-    /* End every process at once; -EOPNOTSUPP: there is no such way, or this kernel has none. */
+    /* End every process at once; -EOPNOTSUPP: this kernel cannot. NULL: none can. */
     int (*kill)(struct cg_controller *c);
     /* cgroup.type */
     void (*type)(const struct cg_controller *c, char buf[static 32]);
-    /* Whether single threads can be placed in this hierarchy. */
-    bool (*places_threads)(const struct cg_hierarchy *h);
     const char *thread_file; /* "tasks" or "cgroup.threads" */
     bool v2_names;           /* controllers and files are called as on v2 */
     void (*stat)(const struct cg_controller *c, struct cg_stat *ret);
 };
+
+/* Whether single threads can be placed in this hierarchy: not in the cgroup2 mount beside those of
+ * v1, where only a process can. */
+static inline bool cg_places_threads(const struct cg_controller *c, const struct cg_hierarchy *h)
+{
+    return h->v2 == c->ops->v2_names;
+}
 
 /*
  * The backends: v1.c, with cpuset_v1.c and devices/v1_apply.c beside it, for v1 and hybrid; v2.c,

@@ -5,7 +5,6 @@
 #include "base/err.h"
 #include "base/str.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <string.h>
 

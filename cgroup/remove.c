@@ -5,7 +5,6 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
-#include "base/str.h"
 #include "cgroup/ops.h"
 #include "cgroup/parents.h"
 #include "cgroup/path.h"

@@ -33,7 +33,7 @@
 /* Rounds of move_to() and kill(): each catches what was forked during the one before. */
 #define ROUNDS 64
 
-static int compare_pids(const void *a, const void *b)
+int cg_pid_compare(const void *a, const void *b)
 {
     pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
 
@@ -97,7 +97,7 @@ static void sort_unique(struct cg_pids *pids)
 
     if (pids->count == 0)
         return;
-    qsort(pids->items, pids->count, sizeof *pids->items, compare_pids);
+    qsort(pids->items, pids->count, sizeof *pids->items, cg_pid_compare);
     for (size_t i = 0; i < pids->count; i++) {
         if (i == 0 || pids->items[i] != pids->items[i - 1])
             pids->items[kept++] = pids->items[i];
@@ -144,7 +144,7 @@ int cg_threads(const struct cg_controller *c, struct arena *a, struct cg_pids *r
     for (size_t i = 0; i < c->host->count; i++) {
         const struct cg_hierarchy *h = &c->host->hierarchies[i];
 
-        if (c->fds[i] < 0 || !c->ops->places_threads(h))
+        if (c->fds[i] < 0 || !cg_places_threads(c, h))
             continue;
         if (best == c->host->count || h->controllers & CG_CTL_BIT(CG_CTL_CPU))
             best = i;
@@ -234,7 +234,7 @@ int cg_holds(const struct cg_controller *c, pid_t tid)
         const struct cg_hierarchy *h = &c->host->hierarchies[i];
         const char *path = paths[i] ? below_root(h, paths[i]) : NULL;
 
-        if (c->fds[i] < 0 || !c->ops->places_threads(h))
+        if (c->fds[i] < 0 || !cg_places_threads(c, h))
             continue;
         if (!path || !str_starts(path, c->path))
             return 0;
@@ -422,7 +422,7 @@ static int signal_listed(struct cg_controller *c, int signo, size_t *ret_count, 
 
 int cg_kill(struct cg_controller *c, int signo, struct err *e)
 {
-    if (signo == SIGKILL && c->ops->kill(c) == 0)
+    if (signo == SIGKILL && c->ops->kill && c->ops->kill(c) == 0)
         return 0;
     for (unsigned round = 0; round < ROUNDS; round++) {
         size_t count = 0;

@@ -12,10 +12,8 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "cgroup/ops.h"
-#include "cgroup/path.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 
@@ -83,15 +81,6 @@ static int make(struct cg_controller *c, const struct cg_files *files, struct er
         if (r < 0)
             return r;
     }
-    return 0;
-}
-
-/* A hierarchy has its controllers in all of its directories. */
-static int enable(struct cg_controller *c, const struct cg_files *files, struct err *e)
-{
-    (void)c;
-    (void)files;
-    (void)e;
     return 0;
 }
 
@@ -174,12 +163,6 @@ static int write_inherited(int dirfd, const struct cg_file *f)
     return cg_write_lines(&cg_v1_ops, dirfd, f, inherited);
 }
 
-static int kill_all(struct cg_controller *c)
-{
-    (void)c;
-    return -EOPNOTSUPP;
-}
-
 static void type(const struct cg_controller *c, char buf[static 32])
 {
     (void)c;
@@ -218,11 +201,6 @@ static int set_devices(struct cg_controller *c, const struct cg_dev_table *devic
                  cg_full_path(&c->host->hierarchies[i], c->path, NULL, NULL, where, sizeof where));
     }
     return r;
-}
-
-static bool places_threads(const struct cg_hierarchy *h)
-{
-    return !h->v2;
 }
 
 static void stat_cpu(const struct cg_controller *c, struct cg_stat *ret)
@@ -268,14 +246,11 @@ static void stat_all(const struct cg_controller *c, struct cg_stat *ret)
 
 const struct cg_ops cg_v1_ops = {
     .make = make,
-    .enable = enable,
     .file_dir = file_dir,
     .set_devices = set_devices,
     .write = write_value,
     .write_inherited = write_inherited,
-    .kill = kill_all,
     .type = type,
-    .places_threads = places_threads,
     .thread_file = "tasks",
     .stat = stat_all,
 };

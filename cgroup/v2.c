@@ -271,12 +271,6 @@ static void type(const struct cg_controller *c, char buf[static 32])
         strcpy(buf, "domain"); /* the root has no such file */
 }
 
-static bool places_threads(const struct cg_hierarchy *h)
-{
-    (void)h;
-    return true;
-}
-
 static void stat_all(const struct cg_controller *c, struct cg_stat *ret)
 {
     int own = c->fds[0];
@@ -316,7 +310,6 @@ const struct cg_ops cg_v2_ops = {
     .write_inherited = write_inherited,
     .kill = kill_all,
     .type = type,
-    .places_threads = places_threads,
     .thread_file = "cgroup.threads",
     .v2_names = true,
     .stat = stat_all,

@@ -7,7 +7,6 @@
 #include "base/utf8.h"
 #include "oci/json_decode.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <yajl/yajl_gen.h>

@@ -7,8 +7,6 @@
 #include "base/str.h"
 #include "oci/config.h"
 
-#include <errno.h>
-
 static struct oci_device_rule *push_rule(struct arena *a, struct json_list *rules)
 {
     return &JSON_APPEND(a, *rules, struct oci_device_rule);

@@ -4,8 +4,6 @@
 #include "base/err.h"
 #include "base/str.h"
 
-#include <errno.h>
-
 int input_read(int fd, enum stage *stage, struct arena *a, struct oci_input *ret, struct err *e)
 {
     const struct oci_state *state = &ret->state;

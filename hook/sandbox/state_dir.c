@@ -4,7 +4,6 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/io.h"
-#include "base/str.h"
 #include "hook/sandbox/links.h"
 #include "hook/sandbox/record.h"
 

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hook/stages/placeholder.h"
 
-#include "base/cleanup.h"
-
 #include <errno.h>
 #include <poll.h>
-#include <unistd.h>
 
 static void follow(const void *arg)
 {

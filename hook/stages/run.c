@@ -3,10 +3,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
-#include "base/str.h"
 #include "hook/sandbox/links.h"
-
-#include <errno.h>
 
 struct plan_input run_plan_input(const struct run *run)
 {

@@ -6,7 +6,6 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
-#include "base/str.h"
 #include "cgroup/devices/bpf.h"
 #include "cgroup/systemd.h"
 #include "hook/plan/facts.h"

@@ -7,7 +7,6 @@
 #include "hook/plan/policy.h"
 #include "hook/sandbox/state_dir.h"
 
-#include <errno.h>
 #include <getopt.h>
 
 enum option_id {

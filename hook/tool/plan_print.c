@@ -5,7 +5,6 @@
 #include "base/str.h"
 #include "oci/json.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
 /* Version of the JSON below. Programs read it: members are added, never changed or removed. */

@@ -20,8 +20,6 @@
 #include "hook/watch/tend.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #define LOCK_TIMEOUT_MS 10000

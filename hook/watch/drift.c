@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <sys/inotify.h>
 
 /* A list of 8,192 CPUs, each second one. */

@@ -58,13 +58,6 @@ void kthreads_free(struct kthreads *k)
 
 /* ---- listing ---- */
 
-static int compare_pids(const void *a, const void *b)
-{
-    pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
-
-    return (x > y) - (x < y);
-}
-
 static void add_pid(struct arena *a, struct cg_pids *list, pid_t pid)
 {
     ARENA_APPEND(a, list->items, list->count) = pid;
@@ -72,7 +65,7 @@ static void add_pid(struct arena *a, struct cg_pids *list, pid_t pid)
 
 static bool has_pid(const pid_t *sorted, size_t count, pid_t pid)
 {
-    return count > 0 && bsearch(&pid, sorted, count, sizeof pid, compare_pids);
+    return count > 0 && bsearch(&pid, sorted, count, sizeof pid, cg_pid_compare);
 }
 
 /* Every process that /proc shows. */
@@ -113,7 +106,7 @@ static int list_kthreads(struct kthreads *k, struct arena *a, struct cg_pids *re
         p += width + (p[width] != '\0');
     }
     if (ret->count > 0)
-        qsort(ret->items, ret->count, sizeof *ret->items, compare_pids);
+        qsort(ret->items, ret->count, sizeof *ret->items, cg_pid_compare);
     return r;
 }
 

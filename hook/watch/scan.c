@@ -58,17 +58,10 @@ struct pass {
     size_t count;
 };
 
-static int compare_ids(const void *a, const void *b)
-{
-    pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
-
-    return (x > y) - (x < y);
-}
-
 static bool is_listed(const struct cg_pids *list, pid_t id)
 {
     return list->count > 0 &&
-           bsearch(&id, list->items, list->count, sizeof *list->items, compare_ids);
+           bsearch(&id, list->items, list->count, sizeof *list->items, cg_pid_compare);
 }
 
 /* One that was made by a process which lives elsewhere is hardly ours. */

@@ -5,7 +5,6 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
-#include "base/str.h"
 #include "cgroup/host.h"
 #include "hook/plan/plan.h"
 #include "hook/sandbox/change.h"
