@@ -18,14 +18,14 @@ TestSuite(teardown, .init = kit_ignore_sigpipe, .timeout = 300);
 #define PAUSE     POD("sandbox")
 #define CONTAINER POD("container")
 
-/* The limits of one are partly those of both, and partly not. */
+/* Each has limits that the other one does not have. */
 #define S1                                                                                         \
-    "{'linux':{'cgroupsPath':'/pod/s1','resources':{'cpu':{'shares':200,'quota':20000,"            \
-    "'period':100000,'cpus':'0'},'memory':{'limit':1048576},'pids':{'limit':5},'blockIO':{"        \
+    "{'linux':{'cgroupsPath':'/pod/s1','resources':{'cpu':{'shares':200,'cpus':'0'},"              \
+    "'memory':{'limit':1048576},'pids':{'limit':5},'blockIO':{"                                    \
     "'throttleReadBpsDevice':[{'major':8,'minor':0,'rate':4096}]}}}}"
 #define C2                                                                                         \
     "{'linux':{'cgroupsPath':'/pod/c2','resources':{'cpu':{'shares':300,'quota':30000,"            \
-    "'period':100000,'cpus':'2'},'memory':{'limit':2097152,'swap':4194304},'pids':{'limit':7},"    \
+    "'period':100000,'cpus':'2'},'memory':{'limit':2097152},'pids':{'limit':7},"                   \
     "'devices':[{'allow':true,'type':'b','major':8,'minor':0,'access':'rw'}]}}}"
 
 static const struct {
@@ -67,6 +67,7 @@ static void join(struct kit_stage *f, pid_t *ret_pid)
     *ret_pid = kit_start_in("/pod/c2", "c2");
     kit_expect_stage(f, STAGE_CREATE_RUNTIME, "c2", *ret_pid, CONTAINER, C2);
     cr_assert(kit_record(f, "s1", &r) == RECORD_VALID && r.containers.count == 2);
+    cr_assert(strstr(kit_tree_text(&f->a), "=30000"), "%s", kit_tree_text(&f->a));
 }
 
 static void expect_gone(struct kit_stage *f, const char *changes, const char *what)
@@ -148,12 +149,15 @@ Test(teardown, kills_leftovers)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         STAGE f;
         pid_t pid = begin(&f, i), stray = kit_start_child();
+        struct proc_id id;
 
+        cr_assert_eq(proc_identify(stray, &id), 0);
         kit_set_settings(&f, "'leftovers':'kill'");
         kit_tree_enter(stray, cases[i].stray, "a stray");
         kit_end_child(pid);
         kit_expect_stage(&f, STAGE_POSTSTOP, "s1", 0, PAUSE, NULL);
         expect_gone(&f, "", cases[i].name);
+        cr_assert_eq(proc_wait_gone(&id, 1000), 0, "%s: it lives", cases[i].name);
         cr_expect(kit_was_killed(kit_wait_status(stray), SIGKILL), "%s", cases[i].name);
     }
 }
