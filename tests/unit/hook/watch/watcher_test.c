@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/watch/watcher.h"
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/str.h"
+#include "tests/unit/kit/child_kit.h"
+#include "tests/unit/kit/stage_kit.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/prctl.h>
+
+/* The watcher that a setup starts, on a tree of its own. */
+
+TestSuite(watcher, .init = kit_ignore_sigpipe, .timeout = 300);
+
+#define CONFIG                                                                                     \
+    "{'linux':{'cgroupsPath':'/p/c1','resources':{'cpu':{'quota':50000,'period':100000}}}}"
+
+static const struct {
+    const char *name;
+    enum cg_mode mode;
+    const char *hierarchy, *sandbox, *overhead, *tasks, *quota, *first, *second;
+} hosts[] = {
+    {"v1", CG_MODE_V1, "cpu,cpuacct", "/p/kata_c1", "/kata_overhead/c1", "tasks",
+     "cpu.cfs_quota_us", "50000", "20000"},
+    {"hybrid", CG_MODE_HYBRID, "cpu,cpuacct", "/p/kata_c1", "/kata_overhead/c1", "tasks",
+     "cpu.cfs_quota_us", "50000", "20000"},
+    {"v2", CG_MODE_V2, "unified", "/p/kata_c1/sandbox", "/p/kata_c1/overhead", "cgroup.threads",
+     "cpu.max", "50000 100000", "20000 100000"},
+};
+
+static void *be_vcpu(void *arg)
+{
+    int fd = *(int *)arg;
+    pid_t tid = gettid();
+
+    prctl(PR_SET_NAME, "CPU 0/KVM");
+    if (write(fd, &tid, sizeof tid) != sizeof tid)
+        _exit(1);
+    for (;;)
+        pause();
+    return NULL;
+}
+
+/* A VMM with one vCPU. */
+static pid_t start_vmm(pid_t *ret_vcpu)
+{
+    int fds[2];
+    pid_t pid;
+
+    cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+    pid = kit_fork();
+    if (pid == 0) {
+        pthread_t thread;
+
+        pthread_create(&thread, NULL, be_vcpu, &fds[1]);
+        for (;;)
+            pause();
+    }
+    close(fds[1]);
+    cr_assert_eq(io_read_full(fds[0], (char *)ret_vcpu, sizeof *ret_vcpu),
+                 (ssize_t)sizeof *ret_vcpu);
+    close(fds[0]);
+    return pid;
+}
+
+/* What a file says by now, or in a while. */
+static void wait_for(const char *hierarchy, const char *path, const char *file, const char *want,
+                     const char *what)
+{
+    unsigned long long deadline = io_now_us() + KIT_PATIENCE_MS * 1000ull;
+    const char *got;
+
+    while (!str_eq(got = kit_tree_read(hierarchy, path, file), want)) {
+        cr_assert_lt(io_now_us(), deadline, "%s: %s%s/%s is %s, not %s", what, hierarchy, path,
+                     file, got, want);
+        io_sleep_ms(5);
+    }
+}
+
+/* The last container dies, and no poststop comes. */
+Test(watcher, tears_down)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
+        unsigned long long deadline;
+        struct record r;
+        pid_t pid;
+        STAGE f;
+
+        kit_begin_stage(&f, hosts[i].mode);
+        kit_tree_make("/p/c1");
+        kit_note_tree(&f);
+        pid = kit_start_in("/p/c1", "c1");
+        kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, CONFIG);
+        cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID);
+        kit_end_child(pid);
+        deadline = io_now_us() + KIT_PATIENCE_MS * 1000ull;
+        while (*kit_state_names(&f)) {
+            cr_assert_lt(io_now_us(), deadline, "%s: left %s", hosts[i].name, kit_state_names(&f));
+            io_sleep_ms(20);
+        }
+        kit_wait_status(record_process_id(r.watcher).pid);
+        kit_expect_changes(&f, "", hosts[i].name);
+    }
+}
+
+/* The rest of the VMM, and the watcher, stay in the overhead. */
+Test(watcher, places_vcpus_and_follows_limits)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
+        pid_t vcpu, pid, watcher;
+        struct record r;
+        STAGE f;
+
+        kit_begin_stage(&f, hosts[i].mode);
+        pid = start_vmm(&vcpu);
+        kit_tree_enter(pid, "/p/c1", "c1");
+        kit_tree_put(hosts[i].hierarchy, "/p/c1", hosts[i].quota, hosts[i].first);
+        kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, CONFIG);
+        wait_for(hosts[i].hierarchy, hosts[i].sandbox, hosts[i].tasks,
+                 arena_printf(&f.a, "%d", (int)vcpu), hosts[i].name);
+        cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID);
+        watcher = record_process_id(r.watcher).pid;
+        wait_for(hosts[i].hierarchy, hosts[i].overhead, hosts[i].tasks,
+                 arena_printf(&f.a, "%d\n%d", (int)(pid < watcher ? pid : watcher),
+                              (int)(pid < watcher ? watcher : pid)),
+                 hosts[i].name);
+        cr_expect_str_eq(kit_tree_read(hosts[i].hierarchy, hosts[i].sandbox, hosts[i].quota),
+                         hosts[i].first);
+        /* An `update` of the runtime, which knows its own cgroup alone. */
+        kit_tree_put(hosts[i].hierarchy, "/p/c1", hosts[i].quota, hosts[i].second);
+        wait_for(hosts[i].hierarchy, hosts[i].sandbox, hosts[i].quota, hosts[i].second,
+                 hosts[i].name);
+    }
+}
+
+/* A VM that never comes up is put under the sandbox's limits; or not, if the settings say so. */
+Test(watcher, constrains)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
+        const char *want;
+        pid_t pid;
+        STAGE f;
+
+        kit_begin_stage(&f, hosts[i].mode);
+        f.settings.vcpu_timeout_ms = 10;
+        pid = kit_start_in("/p/c1", "c1");
+        kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, CONFIG);
+        wait_for(hosts[i].hierarchy, hosts[i].sandbox, hosts[i].tasks,
+                 arena_printf(&f.a, "%d", (int)pid), hosts[i].name);
+        want = arena_printf(&f.a, "c1 in %s\nours in %s\n", hosts[i].sandbox, hosts[i].overhead);
+        while (!strstr(kit_tree_text(&f.a), want))
+            io_sleep_ms(5);
+    }
+}
