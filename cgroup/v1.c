@@ -163,7 +163,7 @@ static int write_inherited(int dirfd, const struct cg_file *f)
     return cg_write_lines(&cg_v1_ops, dirfd, f, inherited);
 }
 
-static void type(const struct cg_controller *c, char buf[static 32])
+static void read_type(const struct cg_controller *c, char buf[static 32])
 {
     (void)c;
     strcpy(buf, "v1");
@@ -250,7 +250,7 @@ const struct cg_ops cg_v1_ops = {
     .set_devices = set_devices,
     .write = write_value,
     .write_inherited = write_inherited,
-    .type = type,
+    .type = read_type,
     .thread_file = "tasks",
     .stat = stat_all,
 };

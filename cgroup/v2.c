@@ -265,7 +265,7 @@ static int kill_all(struct cg_controller *c)
     return dirfd < 0 ? -EOPNOTSUPP : io_write_at(dirfd, "cgroup.kill", "1");
 }
 
-static void type(const struct cg_controller *c, char buf[static 32])
+static void read_type(const struct cg_controller *c, char buf[static 32])
 {
     if (io_read_at(c->fds[0], "cgroup.type", buf, 32) < 0)
         strcpy(buf, "domain"); /* the root has no such file */
@@ -309,7 +309,7 @@ const struct cg_ops cg_v2_ops = {
     .write = write_value,
     .write_inherited = write_inherited,
     .kill = kill_all,
-    .type = type,
+    .type = read_type,
     .thread_file = "cgroup.threads",
     .v2_names = true,
     .stat = stat_all,

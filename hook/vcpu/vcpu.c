@@ -156,7 +156,7 @@ void vcpu_kvm_read(int kvm_dirfd, vcpu_kvm_wanted *wanted, const void *arg, stru
     struct dirent *entry;
 
     *ret = (struct vcpu_kvm){0};
-    while ((entry = io_next_entry(kvm))) {
+    while (kvm && (entry = io_next_entry(kvm))) {
         size_t digits = strspn(entry->d_name, "0123456789");
         autofd vm = FD_NONE;
         uint64_t creator;

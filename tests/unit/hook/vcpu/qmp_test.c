@@ -531,6 +531,7 @@ Test(qmp, full_queue)
     unsigned long long began, ms;
     int clients[8], r;
 
+    cr_assert(listener >= 0);
     snprintf(name.sun_path, sizeof name.sun_path, "%s", path);
     for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
         clients[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
