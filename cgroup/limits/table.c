@@ -113,7 +113,7 @@ static const struct cg_limit_row rows[] = {
      RESETS("max", "max"),
      PROPERTY(CG_AS_LIMIT, "TasksMax", "TasksMax"),
      PROPERTY_RANGE(1, 0),
-     NUMBER(pids, INT64_MIN, INT64_MAX),
+     NUMBER(pids, -1, INT64_MAX),
      .emit = cg_emit_pids},
     {.name = "hugepageLimits",
      .ctl = CG_CTL_HUGETLB,
