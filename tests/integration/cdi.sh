@@ -53,7 +53,7 @@ check_eq "the file's program is the installed one" "$OSC" \
 	"$(jq -r '[.devices[].containerEdits.hooks[].path] | unique[]' "$CDI_FILE")"
 make_rootfs
 
-for MANAGER in cgroupfs systemd; do
+for MANAGER in ${OSC_PODMAN_MANAGER:-cgroupfs systemd}; do
 	podman_works --memory=64m || continue
 	without_hook "$MANAGER-none"
 	with_device "$MANAGER-default" default false

@@ -134,7 +134,7 @@ begin_podman end_podman
 make_rootfs
 limit_options
 
-for MANAGER in cgroupfs systemd; do
+for MANAGER in ${OSC_PODMAN_MANAGER:-cgroupfs systemd}; do
 	podman_works "${LIMITS[@]}" || continue
 	without_hook "$MANAGER-unasked"
 	split_and_stop "$MANAGER-split"

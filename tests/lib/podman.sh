@@ -9,7 +9,8 @@
 # shellcheck disable=SC2034,SC2317 # the scripts use and call these
 DEFAULT_STATE=/run/oci-sandbox-cgroup
 DEFAULT_CONF=/etc/oci-sandbox-cgroup/config.json
-# The one in use; common.sh and limits.sh look at it, too.
+# The one in use; common.sh and limits.sh look at it, too. OSC_PODMAN_MANAGER, where
+# a script knows it: only that one.
 MANAGER=cgroupfs
 # What podman itself takes where it is installed.
 RUNTIME=${OSC_RUNTIME:-crun}
