@@ -85,8 +85,8 @@ int fence_read(struct fence *f, struct fence_look *ret, struct err *e);
 
 /*
  * The quota for K: the smallest of the remembered words.
- * False: a file's is not known, so nothing can be said. That of a cgroup that is gone counts if it
- * is known, and is not missed if not.
+ * False: a file's is not known, or none is, so nothing can be said. That of a cgroup that is gone
+ * counts if it is known, and is not missed if not.
  */
 bool fence_least(const struct fence *f, struct quota *ret);
 
@@ -96,9 +96,9 @@ bool fence_least(const struct fence *f, struct quota *ret);
  * fence_least() says, as the kernel refuses that (cgroup-v2.rst).
  * @ret  in @a; to be written together with cpu.max: of two texts either may have to be first
  *       (CG_FILE_RETRY).
- * 0; -ENODATA the quota is not known; -ENOENT, -ENODEV C is gone; other -errno: not known.
+ * 0; -ENODATA the quota is not known; -ENODEV C is gone; other -errno: what C has is not known.
  */
-int fence_companions(const struct fence *f, struct arena *a, struct cg_files *ret, struct err *e);
+int fence_companions(struct fence *f, struct arena *a, struct cg_files *ret, struct err *e);
 
 /*
  * Lift the quotas: quota_sum_lifted() of fence_least() and @overhead (NULL: no limit) to each file

@@ -50,12 +50,10 @@ static void unwatch(const struct drift *d, struct drift_container *c, unsigned f
 static bool watch(const struct drift *d, struct drift_container *c, unsigned file, int dirfd,
                   const char *name)
 {
-    char path[64];
     int watch = -1;
 
-    snprintf(path, sizeof path, "/proc/self/fd/%d/%s", dirfd, name);
     if (d->fd >= 0 && dirfd >= 0)
-        watch = inotify_add_watch(d->fd, path, IN_MODIFY | IN_DONT_FOLLOW);
+        watch = io_watch_at(d->fd, dirfd, name);
     if (watch != c->watches[file])
         unwatch(d, c, file);
     c->watches[file] = watch;
