@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -384,6 +385,16 @@ void io_drain(int fd)
     do
         n = read(fd, buf, sizeof buf);
     while (n > 0 || (n < 0 && errno == EINTR));
+}
+
+int io_watch_at(int events, int dirfd, const char *name)
+{
+    char path[PATH_MAX];
+    int watch;
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d/%s", dirfd, name);
+    watch = inotify_add_watch(events, path, IN_MODIFY | IN_DONT_FOLLOW);
+    return watch < 0 ? -errno : watch;
 }
 
 /*

@@ -94,6 +94,12 @@ int io_mkdirs(int dirfd, const char *path, mode_t mode);
 void io_drain(int fd);
 
 /*
+ * Have an inotify instance report each write to a file, by IN_MODIFY. No link is followed.
+ * Returns the watch, for inotify_rm_watch(2): the same for the same file. -errno.
+ */
+int io_watch_at(int events, int dirfd, const char *name);
+
+/*
  * flock(2) exclusively, @timeout_ms at most; 0: do not wait. 0; -ETIMEDOUT somebody else holds it;
  * other -errno. Meant for locks that are held for milliseconds.
  */

@@ -31,6 +31,12 @@ static const struct json_field container_fields[] = {
 static const struct json_table container_table =
     JSON_TABLE(container_fields, struct record_container);
 
+static const struct json_field fence_fields[] = {
+    JSON_F_STRING("path", struct record_fence, path),
+    JSON_F_STRING("cpu_max", struct record_fence, cpu_max),
+};
+static const struct json_table fence_table = JSON_TABLE(fence_fields, struct record_fence);
+
 static const struct json_field record_fields[] = {
     JSON_F_I64("schema", struct record, schema, 0, INT32_MAX),
     JSON_F_STRING("boot_id", struct record, boot_id),
@@ -53,6 +59,8 @@ static const struct json_field record_fields[] = {
     JSON_F_OBJECT_LIST("containers", struct record, containers, &container_table),
     JSON_F_STRING_MAP("sandbox_files", struct record, sandbox_files),
     JSON_F_STRING_MAP("overhead_files", struct record, overhead_files),
+    JSON_F_OBJECT_LIST("fence", struct record, fence, &fence_table),
+    JSON_F_BOOL("cpu_enabled", struct record, cpu_enabled),
 };
 static const struct json_table record_table = JSON_TABLE(record_fields, struct record);
 
@@ -144,6 +152,10 @@ static bool is_complete(const struct record *r)
         const struct record_container *c = &JSON_AT(r->containers, struct record_container, i);
 
         if (!c->id || !c->init)
+            return false;
+    }
+    for (size_t i = 0; i < r->fence.count; i++) {
+        if (!JSON_AT(r->fence, struct record_fence, i).path)
             return false;
     }
     return true;

@@ -33,6 +33,12 @@ struct record_container {
     struct oci_resources *resources;    /* device nodes folded into its device rules */
 };
 
+/* A cgroup whose quota is lifted; see fence.h. */
+struct record_fence {
+    char *path;    /* clean, from the mount root */
+    char *cpu_max; /* the runtime's last word; NULL: not known yet */
+};
+
 struct record {
     struct json_i64 schema;
     char *boot_id;
@@ -56,6 +62,10 @@ struct record {
     /* Every file of ours that may hold a limit, by name, with the text that was to be written last;
      * struct json_pair. Schema 1 has none. */
     struct json_list sandbox_files, overhead_files;
+    /* struct record_fence, the cgroup that the vCPUs' is in first. None in other layouts and in
+     * records of versions without it. */
+    struct json_list fence;
+    struct json_bool cpu_enabled; /* "+cpu" in that cgroup's subtree_control is ours */
 };
 
 struct proc_id record_process_id(const struct record_process *p); /* pid 0 for NULL */

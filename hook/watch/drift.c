@@ -50,12 +50,10 @@ static void unwatch(const struct drift *d, struct drift_container *c, unsigned f
 static bool watch(const struct drift *d, struct drift_container *c, unsigned file, int dirfd,
                   const char *name)
 {
-    char path[64];
     int watch = -1;
 
-    snprintf(path, sizeof path, "/proc/self/fd/%d/%s", dirfd, name);
     if (d->fd >= 0 && dirfd >= 0)
-        watch = inotify_add_watch(d->fd, path, IN_MODIFY | IN_DONT_FOLLOW);
+        watch = io_watch_at(d->fd, dirfd, name);
     if (watch != c->watches[file])
         unwatch(d, c, file);
     c->watches[file] = watch;
@@ -124,32 +122,28 @@ static bool take_list(char **now, const char *text, bool *drifted, bool v2)
     return known;
 }
 
-static bool parse_bandwidth(const struct texts *t, bool v2, struct drift_bandwidth *ret)
+/* v1 has a file for each of the two. */
+static bool parse_bandwidth(const struct texts *t, bool v2, struct quota *ret)
 {
     const char *quota = t->value[FILE_QUOTA], *period = t->value[FILE_PERIOD];
-    size_t width = strlen(quota);
 
-    if (v2) {
-        width = strcspn(quota, " ");
-        period = quota[width] ? quota + width + 1 : "";
-    }
-    if (v2 && width == 3 && str_starts(quota, "max"))
-        ret->quota_us = -1;
-    else if (str_to_i64(quota, width, &ret->quota_us) < 0)
+    if (v2)
+        return quota_parse(quota, ret);
+    if (str_to_i64(quota, strlen(quota), &ret->us) < 0)
         return false;
-    if (ret->quota_us < 0)
-        ret->quota_us = -1;
+    if (ret->us < 0)
+        ret->us = -1;
     return str_to_u64(period, strlen(period), &ret->period_us) == 0;
 }
 
 static bool take_bandwidth(struct drift_container *c, const struct texts *t, bool v2)
 {
-    struct drift_bandwidth cpu;
+    struct quota cpu;
     bool known = c->now.cpu_known;
 
     if (!t->there[FILE_QUOTA] || (!v2 && !t->there[FILE_PERIOD]) || !parse_bandwidth(t, v2, &cpu))
         return false;
-    if (known && cpu.quota_us == c->now.cpu.quota_us && cpu.period_us == c->now.cpu.period_us)
+    if (known && cpu.us == c->now.cpu.us && cpu.period_us == c->now.cpu.period_us)
         return false;
     c->now.cpu = cpu;
     c->now.cpu_known = true;
@@ -317,12 +311,11 @@ const struct oci_resources *drift_resources(const struct drift *d, const char *i
     if (c->mems)
         cpu->mems = list_or_null(c->now.mems, a);
     if (c->cpu) {
-        cpu->quota = (struct json_i64){true, c->now.cpu.quota_us};
+        cpu->quota = (struct json_i64){true, c->now.cpu.us};
         cpu->period = (struct json_u64){true, c->now.cpu.period_us};
         /* The kernel refuses a burst above the quota (cgroup-v2.rst, cpu.max.burst). */
-        if (cpu->burst.set && c->now.cpu.quota_us >= 0 &&
-            cpu->burst.value > (uint64_t)c->now.cpu.quota_us)
-            cpu->burst.value = (uint64_t)c->now.cpu.quota_us;
+        if (cpu->burst.set && c->now.cpu.us >= 0 && cpu->burst.value > (uint64_t)c->now.cpu.us)
+            cpu->burst.value = (uint64_t)c->now.cpu.us;
     }
     return own;
 }

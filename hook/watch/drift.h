@@ -17,6 +17,7 @@
  * none and holds for our cgroup anyway. The removal of a cgroup makes none either.
  */
 
+#include "hook/plan/quota.h"
 #include "oci/resources.h"
 
 #include <stdbool.h>
@@ -33,14 +34,9 @@ struct drift_source {
     const char *runtime_path; /* the runtime's own cgroup: clean, from the mount root */
 };
 
-struct drift_bandwidth {
-    int64_t quota_us; /* per period; -1: no limit */
-    uint64_t period_us;
-};
-
 struct drift_values {
     char *cpus, *mems; /* lists, "" none of its own; NULL: not known yet. malloc()ed */
-    struct drift_bandwidth cpu;
+    struct quota cpu;
     bool cpu_known;
 };
 

@@ -587,6 +587,37 @@ static int set_v1_memory(const struct tree_place *p, const char *text)
     return 0;
 }
 
+/* Without a period it stays as it is. No burst is larger than a quota. */
+static int set_cpu_max(const struct tree_place *p, const char *text)
+{
+    autofree char *now = tree_get(p->h, p->path, p->file);
+    unsigned long long period = 0, quota;
+    char word[24], line[64];
+
+    if (!now || sscanf(now, "%*s %llu", &period) != 1 ||
+        sscanf(text, "%23s %llu", word, &period) < 1)
+        return -EINVAL;
+    quota = strtoull(word, NULL, 10);
+    if (period < 1000 || period > 1000000)
+        return -EINVAL;
+    if (!str_eq(word, "max") &&
+        (quota < 1000 || quota >= 1ULL << 44 || quota < number_in(p, "cpu.max.burst")))
+        return -EINVAL;
+    snprintf(line, sizeof line, "%s %llu", word, period);
+    tree_set(p->h, p->path, p->file, line);
+    return 0;
+}
+
+static int set_burst(const struct tree_place *p, const char *text)
+{
+    autofree char *quota = tree_get(p->h, p->path, "cpu.max");
+
+    if (!str_starts(quota, "max") && strtoull(text, NULL, 10) > strtoull(quota, NULL, 10))
+        return -EINVAL;
+    tree_set(p->h, p->path, p->file, text);
+    return 0;
+}
+
 /* A v1 cpuset has nothing that its parent has not; whether it has anything is enough here. */
 static int set_cpuset(const struct tree_place *p, const char *text)
 {
@@ -627,6 +658,10 @@ static int apply(const struct tree_place *p, const char *text)
         return set_v1_memory(p, text);
     if (is_v1_list(file))
         return set_cpuset(p, text);
+    if (str_eq(file, "cpu.max"))
+        return set_cpu_max(p, text);
+    if (str_eq(file, "cpu.max.burst"))
+        return set_burst(p, text);
     if (str_eq(file, "io.weight") && !str_starts(text, "default")) {
         snprintf(line, sizeof line, "default %s", text);
         text = line;

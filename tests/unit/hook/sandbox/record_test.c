@@ -187,9 +187,12 @@ static const char *json_of(struct arena *a, const struct record *r)
     ",'sandbox_files':{'cpu.max':'max 100000','io.max':'8:0 "                                      \
     "rbps=1'},'overhead_files':{'pids.max':'9'}"
 
+/* One whose word is known and one whose is not. */
+#define FENCE ",'fence':[{'path':'/s/c','cpu_max':'50000 100000'},{'path':'/s'}],'cpu_enabled':true"
+
 Test(record, round_trip)
 {
-    static const char *const members[] = {EVERYTHING FILES, MINIMUM, SCOPES};
+    static const char *const members[] = {EVERYTHING FILES FENCE, MINIMUM, SCOPES};
 
     for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
         autoarena a = ARENA_INIT;
@@ -417,6 +420,10 @@ static const struct {
     {"1", MINIMUM ",'watcher':5", "watcher"},
     {"2", MINIMUM ",'sandbox_files':[]", "sandbox_files"},
     {"2", MINIMUM ",'overhead_files':{'a':5}", "overhead_files"},
+    {"2", MINIMUM ",'fence':{}", "fence"},
+    {"2", MINIMUM ",'fence':[{'path':'/c','cpu_max':5}]", "cpu_max"},
+    {"2", MINIMUM ",'fence':[{'path':'/c'},{'cpu_max':'max 100000'}]", "missing"},
+    {"2", MINIMUM ",'cpu_enabled':1", "cpu_enabled"},
 };
 
 static void expect_untrusted(const char *file, size_t len, const char *word)
