@@ -13,10 +13,10 @@
 struct arena;
 
 /* containerd has a shim above each of its runtimes, and Docker is containerd there. */
-enum engine { ENGINE_UNKNOWN, ENGINE_CONTAINERD, ENGINE_OTHER };
+enum runtime_engine { ENGINE_UNKNOWN, ENGINE_CONTAINERD, ENGINE_OTHER };
 
 struct runtime {
-    enum engine engine;
+    enum runtime_engine engine;
     const char *why_unknown; /* of the engine: what could not be looked at; NULL: nobody looked */
     const char *path;        /* the runtime's program, fit for a terminal; NULL: not known */
     const char *version;     /* of runc, nobody else is asked; NULL: not known */

@@ -13,6 +13,7 @@ struct plan_input run_plan_input(const struct run *run)
         .config = run->input->has_config ? &run->input->config : NULL,
         .settings = run->request->settings,
         .only_argument = run->request->only_argument,
+        .layout_argument = run->request->layout_argument,
         .facts = &run->facts,
         .process_path = run->process_path,
     };

@@ -96,6 +96,7 @@ int verb_plan(const struct options *o, const struct settings *settings, struct a
         .config = input.has_config ? &input.config : NULL,
         .settings = settings,
         .only_argument = o->only,
+        .layout_argument = o->layout,
         .facts = &facts,
     };
     r = plan_place(&in, a, &plan, e);
