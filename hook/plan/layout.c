@@ -57,6 +57,13 @@ static enum layout_word asked(const struct layout_input *in, const char **reason
     return LAYOUT_SAY_SIBLING;
 }
 
+bool layout_is_auto(const struct layout_input *in)
+{
+    const char *reason;
+
+    return asked(in, &reason) == LAYOUT_SAY_AUTO;
+}
+
 bool layout_asks(const struct layout_input *in)
 {
     const char *reason;

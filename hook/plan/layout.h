@@ -39,6 +39,9 @@ struct layout_choice {
     const char *warning; /* a whole one, or NULL */
 };
 
+/* Whether it is asked for auto, and no layout is named. */
+bool layout_is_auto(const struct layout_input *in);
+
 /* Whether the answer depends on the runtime. Looking for it is not for nothing. */
 bool layout_asks(const struct layout_input *in);
 

@@ -72,6 +72,19 @@ bool runtime_reads_threaded(const struct runtime *r)
     return n[2] > 0 || !v.pre;
 }
 
+void runtime_doubt(struct runtime *r)
+{
+    const char *slash = r->path ? strrchr(r->path, '/') : NULL;
+
+    if (r->engine == ENGINE_CONTAINERD)
+        return;
+    for (size_t i = 0; slash && i < runtime_name_count; i++) {
+        if (str_eq(slash + 1, runtime_names[i]))
+            return;
+    }
+    r->path = r->version = NULL;
+}
+
 const char *runtime_text(const struct runtime *r, struct arena *a)
 {
     if (!r->path)

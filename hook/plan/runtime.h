@@ -45,6 +45,10 @@ bool runtime_reads_threaded(const struct runtime *r);
 extern const char *const runtime_names[];
 extern const size_t runtime_name_count;
 
+/* Who has started a verb need not be a runtime: only one of these names, or who is below a shim, is
+ * taken for one, and the program of anybody else is forgotten. */
+void runtime_doubt(struct runtime *r);
+
 /* "runc 1.1.5 (/usr/sbin/runc)", "/usr/bin/crun", "a program that is not known". */
 const char *runtime_text(const struct runtime *r, struct arena *a);
 

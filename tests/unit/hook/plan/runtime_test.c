@@ -88,3 +88,30 @@ Test(runtime, text)
     cr_expect_str_eq(runtime_text(&(struct runtime){.path = "/s/runc", .version = "1.3.6"}, &a),
                      "runc 1.3.6 (/s/runc)");
 }
+
+/* The shell of a person is none. */
+Test(runtime, doubt)
+{
+    static const struct {
+        struct runtime runtime;
+        bool kept;
+    } cases[] = {
+        {{ENGINE_OTHER, NULL, "/usr/bin/crun", NULL}, true},
+        {{ENGINE_UNKNOWN, "x", "/s/runc", "1.3.6"}, true},
+        {{ENGINE_OTHER, NULL, "/usr/bin/youki", NULL}, true},
+        {{ENGINE_CONTAINERD, NULL, "/bin/sh", NULL}, true},
+        {{ENGINE_OTHER, NULL, "/bin/bash", NULL}, false},
+        {{ENGINE_UNKNOWN, "x", "/crun/bash", NULL}, false},
+        {{ENGINE_OTHER, NULL, "/s/xcrun", NULL}, false},
+        {{ENGINE_OTHER, NULL, NULL, NULL}, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct runtime r = cases[i].runtime;
+
+        runtime_doubt(&r);
+        cr_expect_eq(r.path != NULL, cases[i].kept, "row %zu", i);
+        cr_expect_eq(r.version != NULL, cases[i].kept && cases[i].runtime.version, "row %zu", i);
+        cr_expect_eq(r.engine, cases[i].runtime.engine, "row %zu", i);
+    }
+}
