@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #define HELPER "../integration/fake_runtime" /* from where this program is */
 
@@ -404,4 +405,27 @@ Test(runtime_look, forgets_when_they_are_many)
     kit_write_file(arena_printf(&arena, "%s/more", dir), "");
     runtime_forget(state);
     cr_expect_eq(count_answers(), 0u);
+}
+
+/* Many containers that start at once ask once. */
+Test(runtime_look, asked_once_by_many)
+{
+    const char *runc = make_program("runc", "runc version 1.3.6\n");
+    pid_t pid = start(runc), lookers[8];
+
+    for (size_t i = 0; i < ARRAY_SIZE(lookers); i++) {
+        lookers[i] = kit_fork();
+        if (lookers[i] == 0) {
+            const char *version = look(pid).version;
+
+            _exit(version && str_eq(version, "1.3.6") ? 0 : 1);
+        }
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(lookers); i++) {
+        int status = -1;
+
+        cr_assert_eq(waitpid(lookers[i], &status, 0), lookers[i]);
+        cr_expect_eq(status, 0);
+    }
+    cr_expect_str_eq(asked(runc), ONCE);
 }
