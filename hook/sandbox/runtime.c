@@ -172,7 +172,7 @@ void runtime_forget(const char *state_dir)
     struct dirent *entry;
     unsigned count = 0;
 
-    while ((entry = io_next_entry(dir)))
+    while (io_next_entry(dir))
         count++;
     if (count <= RUNTIME_ANSWERS_MAX)
         return;
