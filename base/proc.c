@@ -20,7 +20,7 @@
 int proc_stat_parse(const char *text, struct proc_stat *ret)
 {
     const char *open = strchr(text, '('), *close = strrchr(text, ')');
-    uint64_t flags = 0;
+    uint64_t parent = 0, flags = 0;
     const char *p;
     size_t len;
     int field = 3;
@@ -34,7 +34,8 @@ int proc_stat_parse(const char *text, struct proc_stat *ret)
     memcpy(ret->comm, open + 1, len);
     for (p = close + 2; field <= 43; field++) {
         size_t width = strcspn(p, " \n");
-        uint64_t *value = field == 9    ? &flags
+        uint64_t *value = field == 4    ? &parent
+                          : field == 9  ? &flags
                           : field == 20 ? &ret->threads
                           : field == 22 ? &ret->start_time
                           : field == 43 ? &ret->guest_time
@@ -46,6 +47,7 @@ int proc_stat_parse(const char *text, struct proc_stat *ret)
         if (*p == ' ')
             p++;
     }
+    ret->parent = (pid_t)parent;
     ret->exiting = flags & PF_EXITING;
     return 0;
 }

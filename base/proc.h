@@ -21,6 +21,7 @@ struct proc_id {
 struct proc_stat {
     char comm[80];       /* field 2, without the parentheses; may hold any byte but NUL */
     char state;          /* field 3; 'Z' and 'X' are dead */
+    pid_t parent;        /* field 4; 0: none that can be seen */
     bool exiting;        /* field 9, the kernel's PF_EXITING: dead in a moment, or already */
     uint64_t threads;    /* field 20, of its process; a main thread that has ended counts */
     uint64_t start_time; /* field 22 */

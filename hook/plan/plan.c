@@ -109,6 +109,30 @@ static void place_overhead(const struct settings *settings, struct plan *p, stru
     }
 }
 
+struct layout_input plan_layout_input(const struct plan_input *in)
+{
+    return (struct layout_input){
+        .settings = in->settings->layout,
+        .argument = in->layout_argument,
+        .recorded = in->recorded_layout,
+        .mode = in->facts->mode,
+        .runtime = in->runtime,
+    };
+}
+
+static void place_layout(const struct plan_input *in, struct arena *a, struct plan *p)
+{
+    const struct layout_input input = plan_layout_input(in);
+    const struct layout_choice choice = layout_decide(&input, a);
+
+    p->layout = choice.layout;
+    p->layout_reason = choice.reason;
+    p->layout_warning = choice.warning;
+    p->runtime = in->runtime;
+    if (choice.warning)
+        warn(a, p, choice.warning);
+}
+
 int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
 {
     const struct oci_linux *spec = in->config ? in->config->linux_ : NULL;
@@ -122,8 +146,8 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
         .stage = in->stage,
         .container_id = in->state->id,
         .mode = in->facts->mode,
-        .layout = in->settings->layout,
     };
+    place_layout(in, a, p);
     r = cg_name_check(in->state->id, "state.id", e);
     if (r == 0)
         r = merge_annotations(in, &annotations, e);

@@ -13,6 +13,7 @@
 #include "cgroup/path.h"
 #include "hook/plan/aggregate.h"
 #include "hook/plan/facts.h"
+#include "hook/plan/layout.h"
 #include "hook/plan/policy.h"
 #include "hook/plan/settings.h"
 #include "hook/plan/stage.h"
@@ -86,6 +87,9 @@ struct plan_input {
     const struct aggregate_member *others; /* the sandbox's other containers */
     size_t other_count;
     struct plan_recorded recorded;
+    /* For the layout: --layout, the record of this container, and who runs it. See layout.h. */
+    enum layout_word layout_argument, recorded_layout;
+    const struct runtime *runtime;
 };
 
 struct plan {
@@ -109,8 +113,14 @@ struct plan {
     struct plan_limits limits;
     bool pinning;        /* enable_vcpus_pinning, of the settings or the annotation */
     const char *refused; /* the warning about a refused annotation, also in the list; or NULL */
+    /* Of layout.h; the warning is also in the list. */
+    const char *layout_reason, *layout_warning;
+    const struct runtime *runtime; /* of the input */
     struct plan_warnings warnings;
 };
+
+/* What the layout is decided from; and whether in->runtime matters is for layout_asks(). */
+struct layout_input plan_layout_input(const struct plan_input *in);
 
 /*
  * Decide which sandbox it is, and where. Everything in @ret lives in @a or is borrowed from the

@@ -66,11 +66,6 @@ static const struct json_table table = {
     .strict = true,
 };
 
-const char *layout_name(enum layout layout)
-{
-    return layout == LAYOUT_NESTED ? "nested" : "sibling";
-}
-
 /* A key whose value is one of two words; the first one is the default. Returns 0, 1 or -EINVAL. */
 static int choose(const char *path, const char *key, const char *value, const char *first,
                   const char *second, struct err *e)
@@ -83,6 +78,18 @@ static int choose(const char *path, const char *key, const char *value, const ch
         return 1;
     return err_input(e, "%s: %s: \"%s\" is not one of \"%s\", \"%s\"", path, key,
                      str_escape(value, shown, sizeof shown), first, second);
+}
+
+/* Not set is not the default here: the command line has a say, too. */
+static int choose_layout(const char *path, const char *value, enum layout_word *ret, struct err *e)
+{
+    char shown[64];
+
+    *ret = LAYOUT_UNSAID;
+    if (!value || layout_word_parse(value, ret) == 0)
+        return 0;
+    return err_input(e, "%s: layout: \"%s\" is not one of \"sibling\", \"nested\", \"auto\"", path,
+                     str_escape(value, shown, sizeof shown));
 }
 
 static int check_lists(const char *path, const struct file *f, struct err *e)
@@ -136,18 +143,18 @@ static int check_names(const char *path, const struct file *f, struct arena *a,
 static int resolve(const char *path, const struct file *f, struct arena *a, struct settings *ret,
                    struct err *e)
 {
+    enum layout_word layout;
     int resources = choose(path, "resources", f->resources, "aggregate", "kata", e);
-    int layout = choose(path, "layout", f->layout, "sibling", "nested", e);
+    int r = choose_layout(path, f->layout, &layout, e);
     int no_vcpu = choose(path, "no_vcpu", f->no_vcpu, "constrain", "keep", e);
     int leftovers = choose(path, "leftovers", f->leftovers, "move", "kill", e);
-    int r;
 
-    if (resources < 0 || layout < 0 || no_vcpu < 0 || leftovers < 0)
+    if (resources < 0 || r < 0 || no_vcpu < 0 || leftovers < 0)
         return -EINVAL;
     *ret = (struct settings){
         .sandbox_cgroup_only = f->sandbox_cgroup_only,
         .resources = resources ? RESOURCES_KATA : RESOURCES_AGGREGATE,
-        .layout = layout ? LAYOUT_NESTED : LAYOUT_SIBLING,
+        .layout = layout,
         .prefix = "kata_",
         .overhead_parent = "/kata_overhead",
         .overhead_limits = f->overhead_limits,

@@ -8,6 +8,7 @@
  */
 
 #include "hook/log/log.h"
+#include "hook/plan/layout.h"
 #include "oci/resources.h"
 
 #include <stdbool.h>
@@ -15,16 +16,13 @@
 #define SETTINGS_DEFAULT_PATH "/etc/oci-sandbox-cgroup/config.json"
 
 enum resources_mode { RESOURCES_AGGREGATE, RESOURCES_KATA };
-enum layout { LAYOUT_SIBLING, LAYOUT_NESTED };
 enum no_vcpu { NO_VCPU_CONSTRAIN, NO_VCPU_KEEP };
 enum leftovers { LEFTOVERS_MOVE, LEFTOVERS_KILL };
-
-const char *layout_name(enum layout layout);
 
 struct settings {
     struct json_bool sandbox_cgroup_only; /* not set: the default, false */
     enum resources_mode resources;
-    enum layout layout;
+    enum layout_word layout; /* LAYOUT_UNSAID: not set */
     const char *prefix;
     const char *overhead_parent;                 /* clean path */
     const struct oci_resources *overhead_limits; /* NULL: none */

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "cgroup/path.h"
 #include "hook/sandbox/state_dir.h"
 
 #include <errno.h>
@@ -220,4 +221,36 @@ int record_write(const struct state_lock *lock, struct arena *a, struct record *
     if (ret < 0)
         return err_sys(e, ret, "cannot write " RECORD_FILE " of sandbox %s", r->sandbox_id);
     return 0;
+}
+
+int record_layout(const char *state_dir, const char *container_id, struct arena *a,
+                  enum layout_word *ret, struct err *e)
+{
+    struct state_dir state = STATE_DIR_INIT;
+    struct state_lock look = STATE_LOCK_INIT;
+    enum record_state found = RECORD_NONE;
+    const struct record_container *own;
+    const char *sandbox_id;
+    struct record record;
+    int r = cg_name_check(container_id, "state.id", e);
+
+    *ret = LAYOUT_UNSAID;
+    if (r == 0)
+        r = state_dir_open(state_dir, false, &state, e);
+    if (r == 0)
+        r = state_lookup(&state, container_id, a, &sandbox_id);
+    if (r == 0)
+        r = state_look(&state, sandbox_id, &look, e);
+    if (r == 0)
+        r = record_read(&look, a, &record, &found, e);
+    if (r == 0 && found == RECORD_VALID && record.layout) {
+        own = record_find(&record, container_id);
+        if (own && record_container_is_alive(own))
+            (void)layout_word_parse(record.layout, ret);
+    }
+    state_unlock(&look);
+    state_dir_close(&state);
+    if (r == -ENOENT)
+        err_reset(e);
+    return r == -ENOENT ? 0 : r;
 }

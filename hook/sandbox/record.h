@@ -9,6 +9,7 @@
  */
 
 #include "base/proc.h"
+#include "hook/plan/layout.h"
 #include "oci/json.h"
 #include "oci/resources.h"
 
@@ -104,6 +105,14 @@ enum record_state {
  */
 int record_read(const struct state_lock *lock, struct arena *a, struct record *ret,
                 enum record_state *ret_state, struct err *e);
+
+/*
+ * The layout of the sandbox that a container is in: LAYOUT_UNSAID when it is in none, or has died.
+ * Looks without a lock, as only the container's own stages change this.
+ * 0; -errno it is not known.
+ */
+int record_layout(const char *state_dir, const char *container_id, struct arena *a,
+                  enum layout_word *ret, struct err *e);
 
 /* Write it, with the current schema and boot id. 0; -errno. */
 int record_write(const struct state_lock *lock, struct arena *a, struct record *r, struct err *e);

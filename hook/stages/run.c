@@ -4,6 +4,9 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "hook/sandbox/links.h"
+#include "hook/sandbox/runtime.h"
+
+#include <unistd.h>
 
 struct plan_input run_plan_input(const struct run *run)
 {
@@ -13,17 +16,46 @@ struct plan_input run_plan_input(const struct run *run)
         .config = run->input->has_config ? &run->input->config : NULL,
         .settings = run->request->settings,
         .only_argument = run->request->only_argument,
+        .layout_argument = run->request->layout_argument,
         .facts = &run->facts,
         .process_path = run->process_path,
+        .recorded_layout = run->recorded_layout,
+        .runtime = run->runtime,
     };
+}
+
+/* What the layout depends on, if it depends on anything. In a teardown the record has said it, and
+ * where there is none the runtime is what is left. */
+static int look_for_layout(struct run *run, struct err *e)
+{
+    const struct request *request = run->request;
+    const bool down = stage_action(run->stage) == ACTION_TEARDOWN;
+    struct plan_input in = run_plan_input(run);
+    struct layout_input layout = plan_layout_input(&in);
+    struct runtime *runtime;
+    int r = 0;
+
+    if (layout_is_auto(&layout) && !down)
+        r = record_layout(request->state_dir, in.state->id, run->a, &run->recorded_layout, e);
+    layout.recorded = run->recorded_layout;
+    if (r < 0 || !layout_asks(&layout))
+        return r;
+    runtime = arena_alloc(run->a, sizeof *runtime);
+    runtime_look(getppid(), request->state_dir, !down, run->a, runtime);
+    run->runtime = runtime;
+    return 0;
 }
 
 int run_place(struct run *run, struct err *e)
 {
-    const struct plan_input in = run_plan_input(run);
+    if (!run->has_place) {
+        run->place_result = look_for_layout(run, e);
+        if (run->place_result == 0) {
+            const struct plan_input in = run_plan_input(run);
 
-    if (!run->has_place)
-        run->place_result = plan_place(&in, run->a, &run->plan, e);
+            run->place_result = plan_place(&in, run->a, &run->plan, e);
+        }
+    }
     run->has_place = true;
     return run->place_result;
 }

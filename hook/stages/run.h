@@ -27,7 +27,9 @@ struct run {
      * without it are in force. */
     struct json_list others, alive;
     const char *process_path; /* for plan_input */
-    struct plan plan;         /* its place by run_place(), the rest under the lock */
+    enum layout_word recorded_layout;
+    const struct runtime *runtime;
+    struct plan plan; /* its place by run_place(), the rest under the lock */
     int place_result;
     bool has_place;
 };

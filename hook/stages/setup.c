@@ -302,6 +302,12 @@ static int claim(struct run *run, struct err *e)
     return r;
 }
 
+/* The others are advice for who asks for it. */
+static bool is_urgent(const struct plan *p, const char *warning)
+{
+    return warning == p->refused || warning == p->layout_warning;
+}
+
 /* Limits and devices, now that the other containers are known. */
 static int plan_all(struct run *run, struct setup *s, struct err *e)
 {
@@ -315,7 +321,7 @@ static int plan_all(struct run *run, struct setup *s, struct err *e)
     in.other_count = run->alive.count;
     r = plan_fill(&in, run->a, &run->plan, e);
     for (size_t i = 0; r == 0 && i < warnings->count; i++)
-        log_msg(warnings->items[i] == run->plan.refused ? LEVEL_WARNING : LEVEL_INFO, "%s",
+        log_msg(is_urgent(&run->plan, warnings->items[i]) ? LEVEL_WARNING : LEVEL_INFO, "%s",
                 warnings->items[i]);
     return r;
 }

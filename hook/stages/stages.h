@@ -25,6 +25,7 @@ struct request {
     const char *state_dir;
     const struct settings *settings;
     struct json_bool only_argument;
+    enum layout_word layout_argument;
 };
 
 /* Run a stage on what input_read() gave. 0; -errno with what failed, on which file, in @e. */

@@ -10,12 +10,14 @@
 #include "cgroup/systemd.h"
 #include "hook/plan/facts.h"
 #include "hook/plan/plan.h"
+#include "hook/sandbox/runtime.h"
 #include "hook/tool/verbs.h"
 #include "hook/vcpu/vcpu.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum verdict { FINE, LIMITED, BROKEN };
@@ -137,6 +139,93 @@ static void check_manager(struct findings *f)
         add(f, "manager", LIMITED, arena_strdup(f->a, e.text));
 }
 
+/* What auto makes of a runtime below that engine. */
+static enum layout auto_of(const struct cg_host *host, struct runtime *r,
+                           enum runtime_engine engine, struct arena *a)
+{
+    const struct layout_input in = {.argument = LAYOUT_SAY_AUTO, .mode = host->mode, .runtime = r};
+
+    r->engine = engine;
+    return layout_decide(&in, a).layout;
+}
+
+/* @in  the layout that is asked for here. */
+static void check_runtime(const struct cg_host *host, struct layout_input in, struct runtime *r,
+                          struct findings *f)
+{
+    enum layout other = auto_of(host, r, ENGINE_OTHER, f->a);
+    enum layout containerd = auto_of(host, r, ENGINE_CONTAINERD, f->a);
+    const char *warning;
+
+    in.runtime = r;
+    warning = layout_decide(&in, f->a).warning;
+    add(f, "runtime", FINE,
+        arena_printf(f->a, "%s: layout auto is %s under containerd and Docker, %s elsewhere",
+                     runtime_text(r, f->a), layout_name(containerd), layout_name(other)));
+    if (warning)
+        add(f, "runtime", LIMITED, warning);
+}
+
+/* One program may be found by many paths, as /bin is a link. */
+static bool is_new(const char *path, const struct stat *seen, size_t count, struct stat *ret)
+{
+    if (stat(path, ret) < 0 || !S_ISREG(ret->st_mode))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (seen[i].st_dev == ret->st_dev && seen[i].st_ino == ret->st_ino)
+            return false;
+    }
+    return true;
+}
+
+/* Engines say where their runtimes are; these are the places where packages put them. */
+static void check_runtimes(const struct options *o, const struct cg_host *host,
+                           const struct layout_input *in, struct findings *f)
+{
+    static const char *const places[] = {"/usr/bin",        "/usr/sbin", "/usr/local/bin",
+                                         "/usr/local/sbin", "/bin",      "/sbin"};
+    struct stat *seen = NULL;
+    size_t count = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(places) * runtime_name_count; i++) {
+        const char *path = arena_printf(f->a, "%s/%s", places[i / runtime_name_count],
+                                        runtime_names[i % runtime_name_count]);
+        struct runtime r;
+        struct stat st;
+
+        if (!is_new(path, seen, count, &st))
+            continue;
+        ARENA_APPEND(f->a, seen, count) = st;
+        runtime_look_at(path, o->state_dir, f->a, &r);
+        check_runtime(host, *in, &r, f);
+    }
+    if (count == 0)
+        add(f, "runtime", FINE, "none of runc, crun and youki is in the usual places");
+}
+
+static void check_layout(const struct options *o, const struct settings *settings,
+                         const struct cg_host *host, struct findings *f)
+{
+    struct layout_input in = {
+        .settings = settings->layout, .argument = o->layout, .mode = host->mode};
+    struct layout_choice choice;
+    struct runtime r;
+
+    if (layout_asks(&in)) {
+        runtime_look(getppid(), o->state_dir, false, f->a, &r);
+        runtime_doubt(&r);
+        in.runtime = &r;
+    }
+    choice = layout_decide(&in, f->a);
+    add(f, "layout", FINE,
+        arena_printf(f->a, "%s, because: %s%s%s", layout_name(choice.layout), choice.reason,
+                     in.runtime ? "; the hook's runtime is " : "",
+                     !in.runtime         ? ""
+                     : !in.runtime->path ? "not known here"
+                                         : runtime_text(in.runtime, f->a)));
+    check_runtimes(o, host, &in, f);
+}
+
 static void print_json(const struct cg_host *host, const struct findings *f)
 {
     static const char *const words[] = {[FINE] = "ok", [LIMITED] = "limited", [BROKEN] = "broken"};
@@ -179,6 +268,7 @@ int verb_check(const struct options *o, const struct settings *settings, struct 
     check_nodes(settings, host.mode, &f);
     check_discovery(&f);
     check_manager(&f);
+    check_layout(o, settings, &host, &f);
     if (o->json)
         print_json(&host, &f);
     for (size_t i = 0; i < f.count; i++) {

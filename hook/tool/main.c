@@ -27,6 +27,7 @@ static int run_stage(const struct options *o, const struct settings *settings, s
         .state_dir = o->state_dir,
         .settings = settings,
         .only_argument = o->only,
+        .layout_argument = o->layout,
     };
     struct oci_input input = {0};
     int r = input_read(STDIN_FILENO, &request.stage, a, &input, e);

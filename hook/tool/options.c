@@ -13,6 +13,7 @@ enum option_id {
     OPT_CONFIG = 256,
     OPT_STATE_DIR,
     OPT_ONLY,
+    OPT_LAYOUT,
     OPT_MODE,
     OPT_STAGE,
     OPT_JSON,
@@ -29,6 +30,7 @@ static const struct option long_options[] = {
     {"config", required_argument, NULL, OPT_CONFIG},
     {"state-dir", required_argument, NULL, OPT_STATE_DIR},
     {"sandbox-cgroup-only", optional_argument, NULL, OPT_ONLY},
+    {"layout", required_argument, NULL, OPT_LAYOUT},
     {"cgroup-mode", required_argument, NULL, OPT_MODE},
     {"stage", required_argument, NULL, OPT_STAGE},
     {"json", no_argument, NULL, OPT_JSON},
@@ -67,6 +69,7 @@ void options_usage(void)
           "  --config FILE                  default /etc/oci-sandbox-cgroup/config.json\n"
           "  --state-dir DIR                default /run/oci-sandbox-cgroup\n"
           "  --sandbox-cgroup-only[=BOOL]   the policy for this hook entry\n"
+          "  --layout LAYOUT                sibling, nested, auto; register: default auto\n"
           "  --log-level LEVEL              error, warning (default), info, debug\n"
           "  --json                         verbs print JSON\n"
           "  --dry-run                      prune: only say what would be removed\n"
@@ -109,6 +112,10 @@ static int take_option(int id, struct options *ret, struct err *e)
         ret->only = (struct json_bool){true, true};
         if (optarg && policy_parse_bool(optarg, &ret->only.value) < 0)
             return bad(e, "--sandbox-cgroup-only is neither true nor false", optarg);
+        return 0;
+    case OPT_LAYOUT:
+        if (layout_word_parse(optarg, &ret->layout) < 0)
+            return bad(e, "--layout is none of sibling, nested, auto", optarg);
         return 0;
     case OPT_MODE:
         ret->has_mode = true;

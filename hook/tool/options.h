@@ -5,6 +5,7 @@
 /* The command line. */
 
 #include "cgroup/host.h"
+#include "hook/plan/layout.h"
 #include "hook/plan/stage.h"
 #include "oci/json.h"
 
@@ -30,10 +31,11 @@ struct options {
     const char *program;     /* --path, register only; NULL: the running one */
     const char *config_path; /* NULL: the default, which need not exist */
     const char *state_dir;
-    const char *log_level; /* NULL: the configuration's */
-    struct json_bool only; /* --sandbox-cgroup-only */
-    bool has_stage;        /* --stage was given, plan only */
-    bool has_mode;         /* --cgroup-mode was given, plan only */
+    const char *log_level;   /* NULL: the configuration's */
+    struct json_bool only;   /* --sandbox-cgroup-only */
+    enum layout_word layout; /* --layout */
+    bool has_stage;          /* --stage was given, plan only */
+    bool has_mode;           /* --cgroup-mode was given, plan only */
     enum cg_mode mode;
     bool json, dry_run, force, remove;
 };

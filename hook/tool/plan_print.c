@@ -87,6 +87,9 @@ static void print_json(const struct plan *p)
     json_string(w, "cgroup_mode", cg_mode_name(p->mode));
     json_string(w, "manager", plan_manager_name(p));
     json_string(w, "layout", layout_name(p->layout));
+    json_string(w, "layout_reason", p->layout_reason);
+    json_string(w, "runtime", p->runtime ? p->runtime->path : NULL);
+    json_string(w, "runtime_version", p->runtime ? p->runtime->version : NULL);
     json_string(w, "sandbox_path", p->sandbox_path);
     json_string(w, "vcpu_path", p->vcpu_path);
     json_string(w, "overhead_path", p->overhead_path);
@@ -153,6 +156,11 @@ static void print_text(const struct plan *p)
            policy_source_name(p->policy_source));
     printf("%-22s%s, %s, %s\n", "cgroups", cg_mode_name(p->mode), plan_manager_name(p),
            layout_name(p->layout));
+    print_line("layout reason", p->layout_reason);
+    if (p->runtime) {
+        print_line("runtime", p->runtime->path ? p->runtime->path : "not known here");
+        print_line("runtime version", p->runtime->version);
+    }
     print_line("sandbox path", p->sandbox_path);
     print_line("vCPU path", p->vcpu_path);
     print_line("overhead path", p->overhead_path);

@@ -69,10 +69,10 @@ static int make_request(const struct options *o, struct arena *a, struct registe
 {
     const bool default_dir = str_eq(o->state_dir, STATE_DIR_DEFAULT);
     const char *only = o->only.value ? "true" : "false";
+    const enum layout_word layout = o->layout == LAYOUT_UNSAID ? LAYOUT_SAY_AUTO : o->layout;
     const char *const options[][2] = {
-        {"--sandbox-cgroup-only", o->only.set ? only : NULL},
-        {"--config", o->config_path},
-        {"--state-dir", default_dir ? NULL : o->state_dir},
+        {"--layout", layout_word(layout)}, {"--sandbox-cgroup-only", o->only.set ? only : NULL},
+        {"--config", o->config_path},      {"--state-dir", default_dir ? NULL : o->state_dir},
         {"--log-level", o->log_level},
     };
     struct json_list *list = &ret->options;

@@ -11,6 +11,7 @@
 #include "hook/sandbox/change.h"
 #include "hook/sandbox/prune.h"
 #include "hook/sandbox/record.h"
+#include "hook/sandbox/runtime.h"
 #include "hook/sandbox/sandbox.h"
 #include "hook/sandbox/state_dir.h"
 
@@ -67,6 +68,25 @@ static void look_at_sandbox(const struct options *o, const struct plan *place, s
     state_dir_close(&state);
 }
 
+/* As a stage would, see look_for_layout() in hook/stages/run.c, but nothing is remembered.
+ * @here  the record is of the host that is planned for. */
+static int look_for_layout(const struct options *o, bool here, struct arena *a,
+                           struct plan_input *in, struct runtime *runtime, struct err *e)
+{
+    struct layout_input layout = plan_layout_input(in);
+    int r = 0;
+
+    if (here && layout_is_auto(&layout) && stage_action(in->stage) != ACTION_TEARDOWN)
+        r = record_layout(o->state_dir, in->state->id, a, &in->recorded_layout, e);
+    layout.recorded = in->recorded_layout;
+    if (!layout_asks(&layout))
+        return r;
+    runtime_look(getppid(), o->state_dir, false, a, runtime);
+    runtime_doubt(runtime);
+    in->runtime = runtime;
+    return r;
+}
+
 int verb_plan(const struct options *o, const struct settings *settings, struct arena *a,
               struct err *e)
 {
@@ -75,7 +95,9 @@ int verb_plan(const struct options *o, const struct settings *settings, struct a
     enum cg_mode mode = o->mode;
     struct facts facts;
     struct plan plan;
-    bool foreign = false;
+    struct err unknown = ERR_INIT;
+    struct runtime runtime;
+    bool foreign = false, here;
     int r = input_read(STDIN_FILENO, &stage, a, &input, e);
 
     if (r == 0 && !o->has_mode) {
@@ -96,12 +118,18 @@ int verb_plan(const struct options *o, const struct settings *settings, struct a
         .config = input.has_config ? &input.config : NULL,
         .settings = settings,
         .only_argument = o->only,
+        .layout_argument = o->layout,
         .facts = &facts,
     };
-    r = plan_place(&in, a, &plan, e);
     /* What is recorded here means nothing on a host of another mode. */
-    if (r == 0 && !o->has_mode && !foreign && plan.layout != LAYOUT_NESTED)
+    here = !o->has_mode && !foreign;
+    (void)look_for_layout(o, here, a, &in, &runtime, &unknown);
+    r = plan_place(&in, a, &plan, e);
+    if (r == 0 && here && plan.layout != LAYOUT_NESTED)
         look_at_sandbox(o, &plan, a, &in, &plan.warnings);
+    else if (r == 0 && unknown.code < 0)
+        plan_warn(&plan.warnings, a,
+                  arena_printf(a, "it is not known what layout the sandbox has: %s", unknown.text));
     if (r == 0)
         r = plan_fill(&in, a, &plan, e);
     if (r == 0)
@@ -469,6 +497,8 @@ int verb_prune(const struct options *o, const struct settings *settings, struct 
     }
     if (v.state.sandboxes >= 0 && !o->dry_run)
         prune_rest(&v.state, &v.host);
+    if (!o->dry_run)
+        runtime_forget(o->state_dir);
     if (w) {
         json_close_list(w);
         print_writer(w);

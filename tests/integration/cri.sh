@@ -368,7 +368,7 @@ nested() {
 	end_container side
 	check "$P: no record left" no_record_left
 	end_pod
-	configure .
+	configure '.layout = "sibling"'
 	check_nothing_left "$P" "$before"
 }
 
@@ -410,13 +410,13 @@ if ! kvm_works; then
 	ACCELERATOR=tcg,thread=multi
 fi
 mkdir -p "$WORK/cni"
-configure .
+configure '.layout = "sibling"'
 cg_make "$BASE/pod"
 for one in "scenario false" "scenario true" nested; do
 	$one
 	drop_pod
 done
-configure .
+configure '.layout = "sibling"'
 if knows_cdi; then
 	by_cdi
 	drop_pod

@@ -17,7 +17,7 @@ OVERHEAD_PARENT=/kata_overhead
 kube() {
 	local before vmm pod
 	P=$MANAGER-kube
-	rm -f "$DEFAULT_CONF"
+	configure '{layout: "sibling"}'
 	cat >"$WORK/pod.yaml" <<-EOF
 		apiVersion: v1
 		kind: Pod

@@ -32,8 +32,8 @@ limit_options() {
 # run_vmm NAME ONLY - with limits, and every check of a sandbox that runs
 run_vmm() {
 	local name=$1
-	rm -f "$DEFAULT_CONF"
-	if [[ $2 == true ]]; then configure '{sandbox_cgroup_only: true}'; fi
+	configure '{layout: "sibling"}'
+	if [[ $2 == true ]]; then configure '{layout: "sibling", sandbox_cgroup_only: true}'; fi
 	run_podman "$name" "${VMM_OPTIONS[@]}" "${LIMITS[@]}" -- "${VMM[@]}" || return
 	layout "$2"
 	check_threads "$name" "$PID" "$VCPUS"
@@ -117,7 +117,7 @@ only_and_stop() {
 		fi
 		check_stop "$name" "$before"
 	fi
-	rm -f "$DEFAULT_CONF"
+	configure '{layout: "sibling"}'
 }
 
 # short NAME - a container that has ended before anybody looks

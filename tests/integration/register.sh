@@ -74,6 +74,8 @@ scenario() {
 	cp "$bundle/config.json" "$bundle/was.json"
 	before=$(snapshot)
 
+	# What is registered is auto, and the configuration names the layout.
+	configure '.layout = "sibling"'
 	capture osc "$@" register "$bundle/config.json"
 	check_exit "$name: register" 0
 	check_eq "$name: what it says" "$bundle/config.json: prestart added, poststop added" "$OUT"
@@ -81,7 +83,7 @@ scenario() {
 	check "$name: nor in another form" only_lines_added "$bundle/was.json" "$bundle/config.json"
 	check_eq "$name: the entries" \
 		"$(for stage in prestart poststop; do
-			jq -cn --arg stage $stage --arg path "$OSC" --argjson args "$(our_args $stage "$@" --config="$CONF" --state-dir="$STATE")" \
+			jq -cn --arg stage $stage --arg path "$OSC" --argjson args "$(our_args $stage --layout=auto "$@" --config="$CONF" --state-dir="$STATE")" \
 				'{($stage): [{path: $path, args: $args, timeout: 30}]}'
 		done | jq -cs add)" "$(jq -c .hooks "$bundle/config.json")"
 
@@ -99,6 +101,7 @@ scenario() {
 	capture osc register --remove "$bundle/config.json"
 	check_exit "$name: register --remove" 0
 	check "$name: the file is as it was" same_bytes "$bundle/was.json" "$bundle/config.json"
+	configure .
 }
 
 scenario split false
@@ -148,8 +151,28 @@ check_eq "an old entry: replaced in its place, once, with its timeout" "[[\"/a\"
 	"$(jq -c '[.hooks.prestart[] | [.path, .timeout]]' "$FILE")"
 capture osc --sandbox-cgroup-only register "$FILE"
 check_eq "another policy: what it says" "$FILE: prestart replaced, poststop replaced" "$OUT"
-check_eq "another policy: the arguments" "$(our_args prestart --sandbox-cgroup-only=true --config="$CONF" --state-dir="$STATE")" \
+check_eq "another policy: the arguments" "$(our_args prestart --layout=auto --sandbox-cgroup-only=true --config="$CONF" --state-dir="$STATE")" \
 	"$(jq -c '.hooks.prestart[1].args' "$FILE")"
+
+# Without a layout, as it was written once, and with another one.
+jq -n --arg p "$OSC" '{hooks: {prestart: [{path: "/a"}, {path: $p, args: ["oci-sandbox-cgroup", "prestart"], timeout: 7}],
+	poststop: [{path: $p, args: ["oci-sandbox-cgroup", "--layout=nested", "poststop"], timeout: 8}]}}' >"$FILE"
+capture "$OSC" register "$FILE"
+check_eq "an entry without a layout: what it says" "$FILE: prestart replaced, poststop replaced" "$OUT"
+check_eq "an entry without a layout: replaced in its place, with its timeout" \
+	'[["/a",null,null],["US",["oci-sandbox-cgroup","--layout=auto","prestart"],7],["US",["oci-sandbox-cgroup","--layout=auto","poststop"],8]]' \
+	"$(jq -c --arg p "$OSC" '[.hooks | (.prestart, .poststop)[] | [(.path | sub($p; "US")), .args, .timeout]]' "$FILE")"
+for layout in nested sibling; do
+	capture "$OSC" --layout=$layout register "$FILE"
+	check_eq "--layout=$layout: what it says" "$FILE: prestart replaced, poststop replaced" "$OUT"
+	check_eq "--layout=$layout: the arguments" "$(our_args poststop --layout=$layout)" "$(jq -c '.hooks.poststop[0].args' "$FILE")"
+	capture "$OSC" --layout=$layout register "$FILE"
+	check_eq "--layout=$layout, again" "$FILE: prestart kept, poststop kept" "$OUT"
+done
+capture "$OSC" register --layout=auto "$FILE"
+check_eq "--layout=auto: is the default" "$(our_args prestart --layout=auto)" "$(jq -c '.hooks.prestart[1].args' "$FILE")"
+capture "$OSC" register "$FILE"
+check_eq "--layout=auto: is the default, again" "$FILE: prestart kept, poststop kept" "$OUT"
 
 # Many at once, with different arguments: each finds what the one before has left.
 jq -n '{hooks: {prestart: [{path: "/a"}]}}' >"$FILE"
@@ -172,10 +195,10 @@ check "20 at once: no other file is left" nothing_else
 ln -s "$OSC" "$WORK/link"
 echo '{}' >"$FILE"
 capture "$WORK/link" register "$FILE"
-check_eq "started by a link: the program's own path, and no other option" "$OSC [\"oci-sandbox-cgroup\",\"prestart\"]" \
+check_eq "started by a link: the program's own path, and no other option" "$OSC [\"oci-sandbox-cgroup\",\"--layout=auto\",\"prestart\"]" \
 	"$(jq -r '.hooks.prestart[0] | "\(.path) \(.args | tojson)"' "$FILE")"
 capture "$OSC" register --path /opt/hook --log-level=debug "$FILE"
-check_eq "--path: replaces it" '/opt/hook ["oci-sandbox-cgroup","--log-level=debug","prestart"]' \
+check_eq "--path: replaces it" '/opt/hook ["oci-sandbox-cgroup","--layout=auto","--log-level=debug","prestart"]' \
 	"$(jq -r '.hooks.prestart[0] | "\(.path) \(.args | tojson)"' "$FILE")"
 capture "$OSC" register --remove "$FILE"
 check_eq "--path: found again by --remove" '{}' "$(jq -c . "$FILE")"
@@ -235,6 +258,7 @@ refuse "too long" 2 "$FILE: too long"
 { echo '{'; head -c $(((16 << 20) - 4)) /dev/zero | tr '\0' ' '; echo '}'; } >"$FILE"
 refuse "too long with the hook in it" 2 "$FILE: too long with the hook in it.*nothing was changed"
 echo '{}' >"$FILE"
+refuse "a layout that is none" 2 '^oci-sandbox-cgroup: --layout is none of sibling, nested, auto: "child"' --layout=child
 refuse "a relative --config" 2 'absolute path' --config conf.json
 refuse "--path with a slash at the end" 2 'names a directory' --path /opt/hook/
 refuse "--config that is no text" 2 'UTF-8' --config $'/\xff'
@@ -366,18 +390,22 @@ installed() {
 
 	# From here on the installed program, so that its watcher is known for ours.
 	local OSC=$path C=installed
+	# To which auto yields: where the process goes is known of this layout.
+	configure '.layout = "sibling"'
 	before=$(snapshot)
 	check_eq "hooks directory: its program is the installed one" "$path" "$root$(jq -r .hook.path "$hooks")"
-	# No arguments: the stage comes from the state.
-	life "hooks directory" false '[]' '[]'
-	for device in default only; do
+	# No stage: it comes from the state.
+	life "hooks directory" false "$(jq -c .hook.args "$hooks")" "$(jq -c .hook.args "$hooks")"
+	for device in default only sibling; do
 		only=false
-		[[ $device == default ]] || only=true
+		[[ $device != only ]] || only=true
 		check_eq "CDI, $device: its program is the installed one" "$path" \
 			"$(jq -r --arg d $device '.devices[] | select(.name == $d).containerEdits.hooks | map(.path) | unique[]' "$cdi" | sed "s,^,$root,")"
 		life "CDI, $device" "$only" "$(jq -c --arg d $device '.devices[] | select(.name == $d).containerEdits.hooks[] | select(.hookName == "prestart").args' "$cdi")" \
 			"$(jq -c --arg d $device '.devices[] | select(.name == $d).containerEdits.hooks[] | select(.hookName == "poststop").args' "$cdi")"
 	done
+	check_eq "CDI: its devices" "default only nested sibling" "$(jq -r '[.devices[].name] | join(" ")' "$cdi")"
+	configure .
 	check_nothing_left "the installed program" "$before"
 }
 

@@ -11,7 +11,7 @@
 #   OSC_BIN      the oci-sandbox-cgroup to test (required)
 #   OSC_RUNTIME  the OCI runtime, default runc
 #   OSC_MANAGER  who manages its cgroups: cgroupfs (default) or systemd
-#   OSC_HELPERS  directory with the built test programs (device_probe, fake_vmm,
+#   OSC_HELPERS  directory with the built test programs (device_probe, fake_runtime, fake_vmm,
 #                peak_rss); without it they are compiled here
 #   OSC_PROBE    device_probe, if it is elsewhere
 #   OSC_SNAPSHOT_IGNORE  extended regular expression: cgroup directories which

@@ -10,7 +10,8 @@ CDI_KIND=oci-sandbox-cgroup.io/hook
 
 # hooks_d_file PROGRAM
 hooks_d_file() {
-	jq -n --arg bin "$1" '{version: "1.0.0", hook: {path: $bin, timeout: 30},
+	jq -n --arg bin "$1" '{version: "1.0.0",
+		hook: {path: $bin, args: ["oci-sandbox-cgroup", "--layout=auto"], timeout: 30},
 		when: {annotations: {"^oci-sandbox-cgroup\\.io/hook$": "^true$"}}, stages: ["prestart", "poststop"]}'
 }
 
@@ -20,5 +21,6 @@ cdi_file() {
 		def device($name; $options): {name: $name, containerEdits: {hooks: [("prestart", "poststop")
 			| {hookName: ., path: $bin, args: (["oci-sandbox-cgroup"] + $options + [.]), timeout: 30}]}};
 		{cdiVersion: "0.3.0", kind: $kind,
-			devices: [device("default"; []), device("only"; ["--sandbox-cgroup-only=true"])]}'
+			devices: [device("default"; ["--layout=auto"]), device("only"; ["--layout=auto", "--sandbox-cgroup-only=true"]),
+				device("nested"; ["--layout=nested"]), device("sibling"; ["--layout=sibling"])]}'
 }

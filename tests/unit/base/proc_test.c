@@ -102,13 +102,13 @@ Test(proc, stat_malformed)
     }
     /* negative and large numbers elsewhere do not matter */
     cr_expect_eq(
-        proc_stat_parse("1 (x) S -4 5 6 7 -8 9 10 11 12 13 14 15 16 17 18 -19 20 21 "
+        proc_stat_parse("1 (x) S 4 5 -6 7 -8 9 10 11 12 13 14 15 16 17 18 -19 20 21 "
                         "18446744073709551615 23 24 18446744073709551615 26 27 28 29 30 31 32 33 "
                         "34 35 36 37 38 39 40 41 42 77\n",
                         &st),
         0);
     cr_expect(st.start_time == UINT64_MAX && st.guest_time == 77 && st.threads == 20 &&
-              !st.exiting);
+              st.parent == 4 && !st.exiting);
     /* flags: PF_EXITING among others */
     cr_expect_eq(
         proc_stat_parse("1 (x) R 4 5 6 7 8 4194316 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 "

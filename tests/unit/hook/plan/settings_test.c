@@ -71,8 +71,9 @@ static const char *config_text(struct arena *a, const struct settings *c)
         "no_vcpu=%s\nvcpu_thread_patterns=%s\nenable_vcpus_pinning=%s\n"
         "vcpu_numa_nodes=%s\nleftovers=%s\nlog_level=%s\n",
         c->sandbox_cgroup_only.set ? bool_text(c->sandbox_cgroup_only.value) : "not set",
-        c->resources == RESOURCES_KATA ? "kata" : "aggregate", layout_name(c->layout), c->prefix,
-        c->overhead_parent, limits_text(a, c->overhead_limits), c->memory_overhead_bytes,
+        c->resources == RESOURCES_KATA ? "kata" : "aggregate",
+        c->layout ? layout_word(c->layout) : "not set", c->prefix, c->overhead_parent,
+        limits_text(a, c->overhead_limits), c->memory_overhead_bytes,
         bool_text(c->virtualization_devices), list_text(a, &c->extra_devices),
         list_text(a, &c->allowed_annotations), c->vcpu_timeout_ms, c->hotplug_interval_ms,
         c->no_vcpu == NO_VCPU_KEEP ? "keep" : "constrain", list_text(a, &c->vcpu_thread_patterns),
@@ -85,7 +86,7 @@ static const struct {
 } defaults[] = {
     {"sandbox_cgroup_only", "not set"},
     {"resources", "aggregate"},
-    {"layout", "sibling"},
+    {"layout", "not set"},
     {"prefix", "kata_"},
     {"overhead_parent", "/kata_overhead"},
     {"overhead_limits", "none"},
@@ -140,6 +141,8 @@ static const struct {
     {"resources", "'kata'", "kata"},
     {"layout", "'sibling'", "sibling"},
     {"layout", "'nested'", "nested"},
+    {"layout", "'auto'", "auto"},
+    {"layout", "null", "not set"},
     {"prefix", "'osc-'", "osc-"},
     {"overhead_parent", "'/a/b'", "/a/b"},
     {"overhead_parent", "'//a/./b/'", "/a/b"},
@@ -264,7 +267,9 @@ static const struct {
     /* bad words */
     {"{'resources':'Aggregate'}", {"resources: \"Aggregate\"", "\"kata\""}},
     {"{'resources':''}", {"resources: \"\"", "\"aggregate\""}},
-    {"{'layout':'child'}", {"layout: \"child\"", "\"nested\""}},
+    {"{'layout':'child'}", {"layout: \"child\"", "\"nested\", \"auto\""}},
+    {"{'layout':'a\\u001bb'}", {"layout: \"a\\x1bb\"", "\"sibling\""}},
+    {"{'layout':''}", {"layout: \"\"", "\"sibling\""}},
     {"{'no_vcpu':'kill'}", {"no_vcpu: \"kill\"", "\"keep\""}},
     {"{'leftovers':'keep'}", {"leftovers: \"keep\"", "\"kill\""}},
     {"{'leftovers':'a\\u001bb'}", {"leftovers: \"a\\x1bb\"", "\"move\""}},
@@ -272,6 +277,7 @@ static const struct {
     {"{'log_level':''}", {"log_level", "debug"}},
     /* the first bad one is named */
     {"{'leftovers':'x','layout':'y'}", {"layout", "\"y\""}},
+    {"{'layout':'y','resources':'x'}", {"resources", "\"x\""}},
     /* names */
     {"{'prefix':''}", {"prefix", "empty"}},
     {"{'prefix':'a/b'}", {"prefix", "a/b"}},

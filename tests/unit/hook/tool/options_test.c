@@ -53,7 +53,7 @@ static const char *options_text(struct arena *a, const struct options *o)
     const char *only = !o->only.set ? NULL : o->only.value ? "true" : "false";
     bool default_dir = str_eq(o->state_dir, "/run/oci-sandbox-cgroup");
 
-    return arena_printf(a, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s", verb_names[o->verb],
+    return arena_printf(a, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s", verb_names[o->verb],
                         show_text(a, "stage", o->stage == STAGE_NONE ? NULL : stage_name(o->stage)),
                         show_text(a, "id", o->id), show_text(a, "config", o->config_path),
                         show_text(a, "state_dir", default_dir ? NULL : o->state_dir),
@@ -61,7 +61,8 @@ static const char *options_text(struct arena *a, const struct options *o)
                         show_text(a, "mode", o->has_mode ? cg_mode_name(o->mode) : NULL),
                         o->json ? " json" : "", o->dry_run ? " dry_run" : "",
                         o->force ? " force" : "", show_text(a, "file", o->file),
-                        show_text(a, "program", o->program), o->remove ? " remove" : "");
+                        show_text(a, "program", o->program), o->remove ? " remove" : "",
+                        show_text(a, "layout", layout_word(o->layout)));
 }
 
 static const struct {
@@ -82,6 +83,10 @@ static const struct {
     {{"--sandbox-cgroup-only", "prestart"}, "hook stage=prestart only=true"},
     {{"prestart", "--sandbox-cgroup-only=false"}, "hook stage=prestart only=false"},
     {{"--sandbox-cgroup-only", "--sandbox-cgroup-only=false"}, "hook only=false"},
+    {{"--layout=auto"}, "hook layout=auto"},
+    {{"--layout", "nested", "poststop"}, "hook stage=poststop layout=nested"},
+    {{"--layout=auto", "plan", "--layout=sibling"}, "plan layout=sibling"},
+    {{"register", "--layout=nested", "c.json"}, "register file=c.json layout=nested"},
     {{"--config", "a.json"}, "hook config=a.json"},
     {{"--config=/etc/b.json", "poststop"}, "hook stage=poststop config=/etc/b.json"},
     {{"--state-dir", "/s"}, "hook state_dir=/s"},
@@ -199,6 +204,9 @@ static const struct {
     {{"--state-dir=./s"}, {"\"./s\"", "--state-dir"}},
     {{"--sandbox-cgroup-only=maybe"}, {"\"maybe\"", "--sandbox-cgroup-only"}},
     {{"--sandbox-cgroup-only="}, {"\"\"", "--sandbox-cgroup-only"}},
+    {{"--layout=child"}, {"\"child\"", "--layout is none of sibling, nested, auto"}},
+    {{"--layout="}, {"\"\"", "--layout is none"}},
+    {{"--layout"}, {"--layout", "without its value"}},
     {{"plan", "--cgroup-mode=v3"}, {"\"v3\"", "--cgroup-mode"}},
     {{"plan", "--cgroup-mode=V2"}, {"\"V2\"", "--cgroup-mode"}},
     {{"plan", "--stage=start"}, {"\"start\"", "--stage"}},
@@ -267,6 +275,7 @@ Test(options, usage_names_everything)
         "--config",
         "--state-dir",
         "--sandbox-cgroup-only",
+        "--layout",
         "--cgroup-mode",
         "--stage",
         "--log-level",

@@ -50,6 +50,7 @@ static const struct json_table device_out_table = {device_out_fields, ARRAY_SIZE
 struct plan_out {
     struct json_i64 version;
     char *stage, *sandbox_id, *container_id, *role, *policy_source, *cgroup_mode, *manager, *layout;
+    char *layout_reason, *runtime, *runtime_version;
     struct json_bool only, pinning;
     char *sandbox_path, *vcpu_path, *overhead_path, *sandbox_unit, *overhead_unit;
     struct json_list devices, sandbox_files, overhead_files;
@@ -69,6 +70,9 @@ static const struct json_field plan_out_fields[] = {
     JSON_F_STRING("cgroup_mode", struct plan_out, cgroup_mode),
     JSON_F_STRING("manager", struct plan_out, manager),
     JSON_F_STRING("layout", struct plan_out, layout),
+    JSON_F_STRING("layout_reason", struct plan_out, layout_reason),
+    JSON_F_STRING("runtime", struct plan_out, runtime),
+    JSON_F_STRING("runtime_version", struct plan_out, runtime_version),
     JSON_F_STRING("sandbox_path", struct plan_out, sandbox_path),
     JSON_F_STRING("vcpu_path", struct plan_out, vcpu_path),
     JSON_F_STRING("overhead_path", struct plan_out, overhead_path),
@@ -222,10 +226,26 @@ static const struct {
      "overhead_limits']}"},
 };
 
-/* As make_json(), with " for an apostrophe. */
-static char *wanted_json(struct arena *a, const char *text)
+/* A text with more behind the first place where @behind stands. */
+static char *with_more(struct arena *a, const char *text, const char *behind, const char *more)
 {
-    char *json = arena_strdup(a, text);
+    const char *at = strstr(text, behind);
+    int len;
+
+    cr_assert(at, "\"%s\" in: %s", behind, text);
+    len = (int)(at - text) + (int)strlen(behind);
+    return arena_printf(a, "%.*s%s%s", len, text, more, text + len);
+}
+
+/* As make_json(), with " for an apostrophe; and with why the layout is that of the row. */
+static char *wanted_json(struct arena *a, const char *row, const char *reason)
+{
+    char *json = with_more(
+        a, row, strstr(row, "'layout':'nested',") ? "'layout':'nested'," : "'layout':'sibling',",
+        arena_printf(a,
+                     "'layout_reason':'%s','runtime':null,"
+                     "'runtime_version':null,",
+                     reason));
 
     for (char *p = json; *p; p++)
         *p = *p == '\'' ? '"' : *p == '"' ? '\'' : *p;
@@ -240,7 +260,7 @@ Test(plan_print, json)
 
         kit_make(&m, &printed[i].given);
         cr_assert_eq(m.r, 0, "%s", m.e.text);
-        want = wanted_json(&m.arena, printed[i].want);
+        want = wanted_json(&m.arena, printed[i].want, m.plan.layout_reason);
         got = compact(&m.arena, print(&m.arena, &m.plan, true));
         cr_expect_str_eq(got, want, "input:    %s\nexpected: %s\ngot:      %s",
                          kit_show(&m, &printed[i].given), want, got);
@@ -470,14 +490,51 @@ Test(plan_print, text)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        const char *got;
+        const char *got, *want;
         MADE m;
 
         kit_make(&m, &rows[i].given);
         cr_assert_eq(m.r, 0, "%s", m.e.text);
         got = print(&m.arena, &m.plan, false);
-        cr_expect_str_eq(got, rows[i].want, "input:    %s\nexpected: %s\ngot:      %s",
-                         kit_show(&m, &rows[i].given), rows[i].want, got);
+        want = with_more(
+            &m.arena, rows[i].want, m.plan.layout == LAYOUT_NESTED ? ", nested\n" : ", sibling\n",
+            arena_printf(&m.arena, "layout reason         %s\n", m.plan.layout_reason));
+        cr_expect_str_eq(got, want, "input:    %s\nexpected: %s\ngot:      %s",
+                         kit_show(&m, &rows[i].given), want, got);
+    }
+}
+
+/* Who runs the container is said where it was looked for. */
+Test(plan_print, runtime)
+{
+    static const struct {
+        struct runtime runtime;
+        const char *json, *text;
+    } rows[] = {
+        {{0},
+         "\"runtime\":null,\"runtime_version\":null,",
+         "runtime               not known here\nsandbox path"},
+        {{ENGINE_OTHER, NULL, "/usr/bin/crun", NULL},
+         "\"runtime\":\"/usr/bin/crun\",\"runtime_version\":null,",
+         "runtime               /usr/bin/crun\nsandbox path"},
+        {{ENGINE_CONTAINERD, NULL, "/s/runc", "1.3.6"},
+         "\"runtime\":\"/s/runc\",\"runtime_version\":\"1.3.6\",",
+         "runtime               /s/runc\nruntime version       1.3.6\nsandbox path"},
+    };
+    static const struct kit_given g = {.mode = CG_MODE_V2, .argument = ONLY};
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const char *json, *text;
+        MADE m;
+
+        kit_prepare(&m, &g);
+        m.in.layout_argument = LAYOUT_SAY_AUTO;
+        m.in.runtime = &rows[i].runtime;
+        cr_assert_eq(kit_plan(&m, &m.plan), 0, "%s", m.e.text);
+        json = compact(&m.arena, print(&m.arena, &m.plan, true));
+        text = print(&m.arena, &m.plan, false);
+        cr_expect(strstr(json, rows[i].json), "expected: %s\ngot:      %s", rows[i].json, json);
+        cr_expect(strstr(text, rows[i].text), "expected: %s\ngot:      %s", rows[i].text, text);
     }
 }
 

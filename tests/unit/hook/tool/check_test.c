@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What `check` says of layouts and of the runtimes that this host has, as if it were of that mode. */
+
+#include "hook/tool/verbs.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "hook/sandbox/runtime.h"
+#include "tests/unit/kit/plan_kit.h"
+#include "tests/unit/kit/tree_kit.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+static char *check(struct arena *a, enum cg_mode mode, const char *settings, enum layout_word word)
+{
+    const struct options o = {.verb = VERB_CHECK, .state_dir = "/nonexistent/osc", .layout = word};
+    FILE *file = tmpfile();
+    int saved = dup(STDOUT_FILENO);
+    char *text = arena_alloc(a, 65536);
+    struct err e = ERR_INIT;
+    struct settings s;
+
+    cr_assert(file && saved >= 0);
+    kit_read_hook(a, settings, &s);
+    kit_tree_begin(mode);
+    fflush(stdout);
+    dup2(fileno(file), STDOUT_FILENO);
+    (void)verb_check(&o, &s, a, &e); /* what else is broken here does not matter */
+    fflush(stdout);
+    dup2(saved, STDOUT_FILENO);
+    kit_tree_end();
+    close(saved);
+    rewind(file);
+    cr_assert_lt(fread(text, 1, 65535, file), 65535);
+    fclose(file);
+    return text;
+}
+
+static void expect_line(const char *text, const char *line)
+{
+    cr_expect(strstr(text, line), "expected: %s\ngot:      %s", line, text);
+}
+
+Test(check, layout)
+{
+    autoarena a = ARENA_INIT;
+
+    expect_line(check(&a, CG_MODE_V2, "{}", LAYOUT_UNSAID),
+                "ok       layout          sibling, because: nobody names a layout, and this is the "
+                "default\n");
+    expect_line(check(&a, CG_MODE_V1, "{}", LAYOUT_SAY_AUTO),
+                "layout          nested, because: auto: cgroups are v1, where every runtime can "
+                "work with it\n");
+    expect_line(check(&a, CG_MODE_V1, "{'layout':'nested'}", LAYOUT_SAY_AUTO),
+                "layout          nested, because: the configuration names it\n");
+    /* it has looked, and the runner of the tests is no runtime */
+    expect_line(
+        check(&a, CG_MODE_V2, "{'layout':'nested'}", LAYOUT_UNSAID),
+        "layout          nested, because: the configuration names it; the hook's runtime is "
+        "not known here\n");
+}
+
+/* Where packages put them, by one of their paths. */
+static size_t expect_runtimes(struct arena *a, const char *v1, const char *v2, const char *nested)
+{
+    static const char *const places[] = {"/usr/bin", "/usr/sbin"};
+    size_t found = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(places) * runtime_name_count; i++) {
+        const char *path = arena_printf(a, "%s/%s", places[i / runtime_name_count],
+                                        runtime_names[i % runtime_name_count]);
+        const char *loses;
+        struct runtime r;
+
+        if (access(path, X_OK) < 0)
+            continue;
+        found++;
+        runtime_look_at(path, "/nonexistent/osc", a, &r);
+        expect_line(v1, arena_printf(a,
+                                     "runtime         %s: layout auto is nested under containerd "
+                                     "and Docker, nested elsewhere\n",
+                                     runtime_text(&r, a)));
+        expect_line(v2, arena_printf(a,
+                                     "runtime         %s: layout auto is %s under containerd and "
+                                     "Docker, nested elsewhere\n",
+                                     runtime_text(&r, a),
+                                     runtime_reads_threaded(&r) ? "nested" : "sibling"));
+        loses = arena_printf(a, "this one is %s\n", runtime_text(&r, a));
+        cr_expect_eq(strstr(nested, loses) != NULL, !runtime_reads_threaded(&r), "%s", nested);
+        cr_expect_null(strstr(v2, loses), "%s", v2);
+    }
+    return found;
+}
+
+Test(check, runtimes)
+{
+    autoarena a = ARENA_INIT;
+    const char *v1 = check(&a, CG_MODE_V1, "{}", LAYOUT_UNSAID);
+    const char *v2 = check(&a, CG_MODE_V2, "{}", LAYOUT_SAY_AUTO);
+    const char *nested = check(&a, CG_MODE_V2, "{'layout':'nested'}", LAYOUT_UNSAID);
+    size_t found = expect_runtimes(&a, v1, v2, nested);
+
+    cr_expect(found > 0 || strstr(v2, "none of runc, crun and youki is in the usual places"), "%s",
+              v2);
+}
