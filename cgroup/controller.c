@@ -248,7 +248,7 @@ static bool is_known_empty(struct cg_controller *c)
 
 void cg_undo_create(struct cg_controller *c)
 {
-    for (size_t i = 0; i < c->host->count; i++) {
+    for (size_t i = 0; i < c->host->count && (!c->borrowed || c->leaf); i++) {
         bool made = c->made & UINT32_C(1) << i;
 
         if (made && c->leaf)

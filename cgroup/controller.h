@@ -20,6 +20,9 @@
  * different leaves share that domain; the one with `owns_domain` creates, configures and removes
  * it. @leaf "sandbox" makes @path itself the threaded domain, "threads/sandbox" a child of it.
  *
+ * A cgroup that is `borrowed` is somebody else's, as the runtime's own is in layout nested: it is
+ * neither made nor removed here, and what is above it is left alone. With @leaf that leaf is ours.
+ *
  * systemd: @path is that of a scope, which systemd makes and removes; `unit` says which. Limits and
  * device rules that systemd knows are its properties; the limits are written as files as well, with
  * the same values. What systemd does not make, in hierarchies that it does not manage and below the
@@ -51,6 +54,7 @@ struct cg_controller {
     const char *path;           /* clean, from the mount root; borrowed */
     const char *leaf;           /* v2 only; NULL: @path itself; borrowed */
     bool owns_domain;           /* v2 with @leaf: @path is ours too */
+    bool borrowed;              /* @path is not ours; set by the caller after cg_init() */
     struct cg_unit *unit;       /* the scope that @path is; NULL: none; borrowed */
     int fds[CG_MAX_HIERARCHIES]; /* by hierarchy: O_PATH of the directory that holds tasks */
     int domain_fd;               /* v2 with @leaf: O_PATH of @path */
@@ -91,7 +95,7 @@ void cg_init(struct cg_controller *c, const struct cg_host *host, struct cg_pare
 void cg_close(struct cg_controller *c);
 
 /*
- * Make the cgroup where it does not exist, fill v1 cpusets top down, enable v2 controllers down the
+ * Make the cgroup where it does not exist (-ENOENT for one that is borrowed), fill v1 cpusets top down, enable v2 controllers down the
  * path, and write @want. On failure nothing is undone here: that is for cg_undo_create().
  * 0; -EBUSY a v2 parent holds processes, so that it cannot pass controllers on (the message says
  * which, and the fix); -ENOENT a controller that a limit needs is not there; other -errno.
@@ -100,6 +104,16 @@ int cg_create(struct cg_controller *c, const struct cg_change *want, struct err 
 
 /* Remove what the last cg_create() on this struct made. Never fails; what is busy stays. */
 void cg_undo_create(struct cg_controller *c);
+
+/*
+ * v2 with @leaf, loaded: whether @path gives a controller to its children; and to end that, which
+ * takes back what made a borrowed cgroup the root of threaded ones (cgroup-v2.rst, "Controlling
+ * Controllers", "Threads").
+ * cg_passes_on(): 1, 0, -errno. cg_hold_back(): 0, also when it did not; -EBUSY a child passes it on
+ * itself; other -errno.
+ */
+int cg_passes_on(const struct cg_controller *c, enum cg_ctl ctl, struct err *e);
+int cg_hold_back(const struct cg_controller *c, enum cg_ctl ctl, struct err *e);
 
 /* Open an existing cgroup; one that exists in some hierarchies only is opened in those.
  * 0; -ENOENT it exists in none; other -errno. */

@@ -81,6 +81,15 @@ const char *cg_path_base(const char *path)
     return strrchr(path, '/') + 1;
 }
 
+bool cg_path_is_below(const char *path, const char *dir)
+{
+    size_t len = strlen(dir);
+
+    if (str_eq(dir, "/"))
+        return !str_eq(path, "/");
+    return str_starts(path, dir) && path[len] == '/';
+}
+
 const char *cg_path_relative(const char *path)
 {
     return path[1] ? path + 1 : ".";

@@ -33,6 +33,9 @@ char *cg_path_join(struct arena *a, const char *dir, const char *name);
 char *cg_path_parent(struct arena *a, const char *path);
 const char *cg_path_base(const char *path);
 
+/* Whether a clean path is inside of another: "/a/b" is in "/a" and "/", not in "/a/b". */
+bool cg_path_is_below(const char *path, const char *dir);
+
 /* The path relative to the mount point for the *at() calls: "/a/b" is "a/b", "/" is "." */
 const char *cg_path_relative(const char *path);
 

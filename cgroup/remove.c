@@ -126,6 +126,10 @@ int cg_delete(struct cg_controller *c, int timeout_ms, struct err *e)
     unsigned long long deadline = io_now_us() + (unsigned long long)timeout_ms * 1000;
     int first = 0;
 
+    if (c->borrowed && !c->leaf) {
+        cg_close(c);
+        return 0;
+    }
     if (c->unit && !wait_until_empty(c, deadline))
         return err_set(e, -EBUSY, "cannot remove %s: it holds processes", c->unit->name);
     /* Without systemd's help an empty scope can be removed all the same: systemd sees it go. */

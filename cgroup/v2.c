@@ -27,6 +27,8 @@
     (CG_CTL_THREADED | CG_CTL_BIT(CG_CTL_MEMORY) | CG_CTL_BIT(CG_CTL_BLKIO) |                      \
      CG_CTL_BIT(CG_CTL_HUGETLB) | CG_CTL_BIT(CG_CTL_RDMA) | CG_CTL_BIT(CG_CTL_MISC))
 
+#define SUBTREE_CONTROL "cgroup.subtree_control"
+
 /* A list of all CPUs. */
 #define INHERITED_MAX ((size_t)1 << 20)
 
@@ -47,8 +49,32 @@ static int enable_error(const struct cg_hierarchy *h, const char *path, enum cg_
                        "the %s controller is not available in %s: it is not enabled above it, "
                        "or mounted as cgroup v1",
                        name, where);
-    return err_sys(e, r, "cannot enable the %s controller in %s/cgroup.subtree_control", name,
-                   where);
+    return err_sys(e, r, "cannot enable the %s controller in %s/" SUBTREE_CONTROL, name, where);
+}
+
+int cg_passes_on(const struct cg_controller *c, enum cg_ctl ctl, struct err *e)
+{
+    char text[512], where[PATH_MAX];
+    ssize_t len = io_read_at(c->domain_fd, SUBTREE_CONTROL, text, sizeof text);
+
+    if (len < 0)
+        return err_sys(e, (int)len, "cannot read %s",
+                       cg_full_path(&c->host->hierarchies[0], c->path, NULL, SUBTREE_CONTROL, where,
+                                    sizeof where));
+    return (cg_ctl_parse_list(text, ' ', true) & CG_CTL_BIT(ctl)) != 0;
+}
+
+int cg_hold_back(const struct cg_controller *c, enum cg_ctl ctl, struct err *e)
+{
+    char text[32], where[PATH_MAX];
+    int r;
+
+    snprintf(text, sizeof text, "-%s", cg_ctl_name(ctl, true));
+    r = io_write_at(c->domain_fd, SUBTREE_CONTROL, text);
+    return r < 0 ? err_sys(e, r, "cannot write \"%s\" to %s", text,
+                           cg_full_path(&c->host->hierarchies[0], c->path, NULL, SUBTREE_CONTROL,
+                                        where, sizeof where))
+                 : 0;
 }
 
 /* Enable what is missing in one cgroup's subtree_control. Never disables. */
@@ -56,7 +82,7 @@ static int enable_in(const struct cg_hierarchy *h, int dirfd, const char *path, 
                      struct err *e)
 {
     char text[512];
-    ssize_t len = io_read_at(dirfd, "cgroup.subtree_control", text, sizeof text);
+    ssize_t len = io_read_at(dirfd, SUBTREE_CONTROL, text, sizeof text);
     unsigned enabled = len < 0 ? 0 : cg_ctl_parse_list(text, ' ', true);
 
     for (unsigned ctl = 0; ctl < CG_CTL_COUNT; ctl++) {
@@ -66,7 +92,7 @@ static int enable_in(const struct cg_hierarchy *h, int dirfd, const char *path, 
             continue;
         /* One by one, so that a failure names its controller. */
         snprintf(text, sizeof text, "+%s", cg_ctl_name((enum cg_ctl)ctl, true));
-        r = io_write_at(dirfd, "cgroup.subtree_control", text);
+        r = io_write_at(dirfd, SUBTREE_CONTROL, text);
         if (r < 0)
             return enable_error(h, path, (enum cg_ctl)ctl, r, e);
     }
@@ -177,16 +203,26 @@ static int enable(struct cg_controller *c, const struct cg_files *files, struct 
 {
     const struct cg_hierarchy *h = &c->host->hierarchies[0];
     unsigned needed = cg_files_controllers(files) & V2_CONTROLLERS;
-    int r = enable_down(h, c->path, needed, e);
+    int r = c->borrowed ? 0 : enable_down(h, c->path, needed, e);
 
     return r < 0 || !c->leaf ? r : enable_to_leaf(c, h, needed & CG_CTL_THREADED, e);
+}
+
+static int open_borrowed(const struct cg_controller *c, const struct cg_hierarchy *h, struct err *e)
+{
+    char where[PATH_MAX];
+    int fd = io_open_beneath(h->fd, cg_path_relative(c->path), O_PATH | O_DIRECTORY);
+
+    return fd >= 0 ? fd
+                   : err_sys(e, fd, "cannot open %s",
+                             cg_full_path(h, c->path, NULL, NULL, where, sizeof where));
 }
 
 static int make(struct cg_controller *c, const struct cg_files *files, struct err *e)
 {
     const struct cg_hierarchy *h = &c->host->hierarchies[0];
     bool made = false;
-    int fd = cg_make_dir(c->parents, h, c->path, &made, e);
+    int fd = c->borrowed ? open_borrowed(c, h, e) : cg_make_dir(c->parents, h, c->path, &made, e);
     int r;
 
     if (fd < 0)

@@ -16,6 +16,7 @@ static const struct json_field fields[] = {
     ANNOTATION("io.katacontainers.pkg.oci.container_type", kata_type),
     ANNOTATION("io.katacontainers.config.runtime.sandbox_cgroup_only", sandbox_cgroup_only),
     ANNOTATION("io.katacontainers.config.runtime.enable_vcpus_pinning", enable_vcpus_pinning),
+    ANNOTATION("oci-sandbox-cgroup.io/overhead-cpu-quota", overhead_cpu_quota),
 };
 
 const struct json_table oci_annotations_table = JSON_TABLE(fields, struct oci_annotations);

@@ -19,6 +19,7 @@ struct oci_annotations {
     char *kata_type;            /* io.katacontainers.pkg.oci.container_type */
     char *sandbox_cgroup_only;  /* io.katacontainers.config.runtime.sandbox_cgroup_only */
     char *enable_vcpus_pinning; /* io.katacontainers.config.runtime.enable_vcpus_pinning */
+    char *overhead_cpu_quota;   /* oci-sandbox-cgroup.io/overhead-cpu-quota */
 };
 
 extern const struct json_table oci_annotations_table;

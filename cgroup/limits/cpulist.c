@@ -86,6 +86,18 @@ void cg_cpulist_add(struct cg_cpulist *set, const struct cg_cpulist *other)
         set->bits[i] |= other->bits[i];
 }
 
+void cg_cpulist_remove(struct cg_cpulist *set, const struct cg_cpulist *other)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(set->bits); i++)
+        set->bits[i] &= ~other->bits[i];
+}
+
+void cg_cpulist_intersect(struct cg_cpulist *set, const struct cg_cpulist *other)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(set->bits); i++)
+        set->bits[i] &= other->bits[i];
+}
+
 unsigned cg_cpulist_count(const struct cg_cpulist *set)
 {
     unsigned count = 0;

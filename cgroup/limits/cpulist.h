@@ -22,6 +22,8 @@ int cg_cpulist_parse(const char *text, struct cg_cpulist *set);
 
 void cg_cpulist_format(const struct cg_cpulist *set, struct sbuf *out);
 void cg_cpulist_add(struct cg_cpulist *set, const struct cg_cpulist *other);
+void cg_cpulist_remove(struct cg_cpulist *set, const struct cg_cpulist *other);
+void cg_cpulist_intersect(struct cg_cpulist *set, const struct cg_cpulist *other);
 bool cg_cpulist_has(const struct cg_cpulist *set, unsigned number);
 unsigned cg_cpulist_count(const struct cg_cpulist *set);
 

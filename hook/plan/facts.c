@@ -57,6 +57,13 @@ void facts_gather(enum cg_mode mode, const struct settings *settings, struct are
         look_at(JSON_AT(settings->extra_devices, char *, i), a, ret);
 }
 
+void facts_add_host(struct facts *facts, const struct cg_host *host)
+{
+    const struct cg_hierarchy *h = cg_host_find(host, CG_CTL_CPU);
+
+    facts->cpuacct_with_cpu = h && !h->v2 && h->controllers & CG_CTL_BIT(CG_CTL_CPUACCT);
+}
+
 const struct device_node *facts_device(const struct facts *facts, const char *path)
 {
     for (size_t i = 0; i < facts->node_count; i++) {

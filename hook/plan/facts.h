@@ -21,7 +21,8 @@ struct device_node {
 
 struct facts {
     enum cg_mode mode;
-    bool foreign; /* cg_host_is_foreign(); facts_gather() does not ask */
+    bool foreign;          /* cg_host_is_foreign(); facts_gather() does not ask */
+    bool cpuacct_with_cpu; /* one v1 hierarchy has both controllers: facts_add_host() */
     struct device_node *nodes;
     size_t node_count;
 };
@@ -39,6 +40,9 @@ extern const char facts_loop_control[];
 /* stat(2) all of these and settings->extra_devices. Never fails: what cannot be read is missing. */
 void facts_gather(enum cg_mode mode, const struct settings *settings, struct arena *a,
                   struct facts *ret);
+
+/* What the mounted hierarchies tell besides their mode. */
+void facts_add_host(struct facts *facts, const struct cg_host *host);
 
 /* NULL when the path was not asked about or does not exist. */
 const struct device_node *facts_device(const struct facts *facts, const char *path);

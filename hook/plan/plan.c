@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "cgroup/devices/exceptions.h"
 #include "hook/plan/device_list.h"
+#include "hook/plan/nested.h"
 
 #include <errno.h>
 
@@ -60,37 +61,6 @@ static void place_systemd(const struct cg_cgroups_path *path, const char *base, 
     p->sandbox_path = cg_path_join(a, path->parent, unit);
 }
 
-/* A scope that it may be in is the runtime's and delegated to it: what is made below is made as
- * without systemd. */
-static void place_nested(const char *process_path, const char *base, struct plan *p,
-                         struct arena *a)
-{
-    size_t own = process_path ? strlen(process_path) : 0, len = strlen(base);
-
-    p->systemd = false;
-    p->slice = p->sandbox_unit = NULL;
-    /* An earlier stage may have put it into the sandbox already. */
-    if (own > len + 1 && process_path[own - len - 1] == '/' && str_ends(process_path, base))
-        own -= len + 1;
-    p->parent_path = own > 0 ? arena_printf(a, "%.*s", (int)own, process_path) : p->runtime_path;
-    p->sandbox_path = cg_path_join(a, p->parent_path, base);
-}
-
-/* Inside of a container's own cgroup there can be none for a whole pod: each container is a sandbox
- * of its own. */
-static int decide_nested(struct plan *p, struct err *e)
-{
-    if (p->layout != LAYOUT_NESTED)
-        return 0;
-    if (!p->sandbox_cgroup_only)
-        return err_input(e,
-                         "layout nested needs sandbox_cgroup_only, which is false by %s; set it, "
-                         "or use layout sibling",
-                         policy_source_name(p->policy_source));
-    p->sandbox_id = p->container_id;
-    return 0;
-}
-
 static void place_overhead(const struct settings *settings, struct plan *p, struct arena *a)
 {
     const char *threads = p->sandbox_path;
@@ -133,6 +103,22 @@ static void place_layout(const struct plan_input *in, struct arena *a, struct pl
         warn(a, p, choice.warning);
 }
 
+static int take_quota(const struct plan_input *in, const struct oci_annotations *annotations,
+                      struct arena *a, struct plan *p, struct err *e)
+{
+    bool has_effect = p->layout == LAYOUT_NESTED && !p->sandbox_cgroup_only;
+    struct policy_quota quota;
+    int r = policy_overhead_quota(in->settings, has_effect, annotations, a, &quota, e);
+
+    if (r < 0)
+        return r;
+    p->overhead_quota = quota.cpu_max;
+    p->refused_quota = quota.refused ? quota.warning : NULL;
+    if (quota.warning)
+        warn(a, p, quota.warning);
+    return 0;
+}
+
 int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
 {
     const struct oci_linux *spec = in->config ? in->config->linux_ : NULL;
@@ -161,14 +147,16 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
         return r;
     p->sandbox_cgroup_only = policy.sandbox_cgroup_only;
     p->policy_source = policy.source;
-    r = policy_pinning(in->settings, &annotations, &p->pinning, e);
-    if (r == 0)
-        r = decide_nested(p, e);
-    if (r != 0)
-        return r;
     p->refused = policy.warning;
     if (policy.warning)
         warn(a, p, policy.warning);
+    r = policy_pinning(in->settings, &annotations, &p->pinning, e);
+    if (r == 0)
+        r = take_quota(in, &annotations, a, p, e);
+    if (r != 0)
+        return r;
+    if (p->layout == LAYOUT_NESTED)
+        p->sandbox_id = p->container_id;
     base = arena_printf(a, "%s%s", in->settings->prefix,
                         p->role == ROLE_SINGLE ? path.name : p->sandbox_id);
     r = cg_name_check(base, "linux.cgroupsPath with prefix", e);
@@ -178,9 +166,9 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
         place_systemd(&path, base, p, a);
     else
         place_cgroupfs(&path, base, p, a);
-    if (p->layout == LAYOUT_NESTED)
-        place_nested(in->process_path, base, p, a);
     p->vcpu_path = p->sandbox_path;
+    if (p->layout == LAYOUT_NESTED)
+        return nested_place(in, a, p, e);
     if (!p->sandbox_cgroup_only)
         place_overhead(in->settings, p, a);
     return 0;
@@ -393,7 +381,7 @@ static void add_warnings(const struct plan_input *in, struct arena *a, struct pl
 {
     bool hypervisor = !in->settings->virtualization_devices;
 
-    if (in->facts->foreign)
+    if (in->facts->foreign && !(p->layout == LAYOUT_NESTED && p->mode == CG_MODE_V2))
         warn(a, p, PLAN_FOREIGN);
     for (size_t i = 0; i < facts_hypervisor_device_count; i++)
         hypervisor = hypervisor || facts_device(in->facts, facts_hypervisor_devices[i]);
@@ -407,66 +395,18 @@ static void add_warnings(const struct plan_input *in, struct arena *a, struct pl
         if (!facts_device(in->facts, path))
             warn(a, p, arena_printf(a, "extra_devices: %s does not exist and is left out", path));
     }
-    if (!p->sandbox_cgroup_only && p->mode != CG_MODE_V2 &&
+    if (!p->sandbox_cgroup_only && p->mode != CG_MODE_V2 && p->layout == LAYOUT_SIBLING &&
         cg_files_get(&p->limits.sandbox.files, "memory.limit_in_bytes"))
         warn(a, p,
              "cgroup v1 charges a VM's memory to its main thread, which is in the overhead cgroup: "
              "memory.limit_in_bytes of the sandbox will not hold it; use sandbox_cgroup_only or "
              "overhead_limits");
-    if (p->pinning && p->sandbox_cgroup_only)
+    if (in->settings->overhead_cpus && p->layout == LAYOUT_SIBLING)
+        warn(a, p, "overhead_cpus has no effect with layout sibling");
+    if (p->pinning && p->sandbox_cgroup_only && p->layout == LAYOUT_SIBLING)
         warn(a, p,
              "enable_vcpus_pinning has no effect with sandbox_cgroup_only: without the split there "
              "is no watcher that knows the vCPUs");
-}
-
-/* ---- layout nested ---- */
-
-static void warn_denied(const struct cg_dev_rules *own, const struct device_node *node,
-                        struct arena *a, struct plan *p)
-{
-    if (node && !cg_dev_rules_allow(own, node->type, node->major, node->minor, CG_DEV_R | CG_DEV_W))
-        warn(a, p,
-             arena_printf(a,
-                          "layout nested: linux.resources.devices of config.json does not allow "
-                          "%s (%c %u:%u rw), so the VMM cannot open it",
-                          node->path, node->type, node->major, node->minor));
-}
-
-static void warn_denied_nodes(const struct cg_dev_rules *own, const struct facts *facts,
-                              const char *const *paths, size_t count, struct arena *a,
-                              struct plan *p)
-{
-    for (size_t i = 0; i < count; i++)
-        warn_denied(own, facts_device(facts, paths[i]), a, p);
-}
-
-/*
- * The runtime's own limits and device rules hold everything below its cgroup, and a child could
- * only be given less. So nothing is written; but what we would have allowed and the runtime does
- * not is worth a word. (What runtimes allow by themselves, such as /dev/null, needs none.)
- */
-static int plan_nested(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
-{
-    const struct settings *settings = in->settings;
-    struct cg_dev_rules own = {0};
-    int r = device_list_own(p->resources, a, &own, e);
-
-    if (r < 0)
-        return r;
-    if (settings->virtualization_devices) {
-        warn_denied_nodes(&own, in->facts, facts_hypervisor_devices, facts_hypervisor_device_count,
-                          a, p);
-        warn_denied_nodes(&own, in->facts, facts_virtualization_devices,
-                          facts_virtualization_device_count, a, p);
-    }
-    for (size_t i = 0; i < settings->extra_devices.count; i++)
-        warn_denied(&own, facts_device(in->facts, JSON_AT(settings->extra_devices, char *, i)), a,
-                    p);
-    if (settings->memory_overhead_bytes > 0)
-        warn(a, p,
-             "memory_overhead_bytes has no effect with layout nested: the memory limit is the "
-             "runtime's own");
-    return 0;
 }
 
 /* Beside others only some of its limits count, but one day it may be the last. */
@@ -509,7 +449,7 @@ int plan_fill(const struct plan_input *in, struct arena *a, struct plan *p, stru
     int r;
 
     p->resources = device_list_fold(in->config ? in->config->linux_ : NULL, a);
-    r = p->layout == LAYOUT_NESTED ? plan_nested(in, a, p, e) : plan_sibling(in, a, p, e);
+    r = p->layout == LAYOUT_NESTED ? nested_fill(in, a, p, e) : plan_sibling(in, a, p, e);
     if (r == 0)
         add_warnings(in, a, p);
     return r;

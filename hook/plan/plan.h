@@ -33,6 +33,8 @@
 #define PLAN_OVERHEAD_LEAF "overhead"
 /* Where the threaded tree starts below a scope, which systemd keeps a plain domain. */
 #define PLAN_THREADS "threads"
+/* The threaded child of layout nested, with the prefix in front. */
+#define PLAN_VCPU_CHILD "vcpu"
 /* Of the overhead scopes of cgroup v1. */
 #define PLAN_OVERHEAD_SLICE "kata-overhead.slice"
 
@@ -104,15 +106,19 @@ struct plan {
     const char *parent_path;  /* where leftovers go */
     const char *runtime_path; /* the runtime's own cgroup of this container */
     const char *sandbox_path;
-    const char *vcpu_path;                    /* where vCPU threads go */
-    const char *overhead_path;                /* NULL with sandbox_cgroup_only */
+    const char *vcpu_path;           /* where vCPU threads go */
+    const char *overhead_path;       /* NULL with sandbox_cgroup_only */
+    const char *const *lifted_paths; /* whose CPU quota becomes the vCPUs'; see nested.h */
+    size_t lifted_count;
     const char *slice;                        /* systemd's, of the sandbox; NULL otherwise */
     const char *sandbox_unit, *overhead_unit; /* systemd's; NULL otherwise */
     struct oci_resources *resources; /* this container's: spec rules and device nodes in one list */
     struct cg_dev_rules devices;     /* this container's whole device list; nested: none */
     struct plan_limits limits;
-    bool pinning;        /* enable_vcpus_pinning, of the settings or the annotation */
-    const char *refused; /* the warning about a refused annotation, also in the list; or NULL */
+    bool pinning;               /* enable_vcpus_pinning, of the settings or the annotation */
+    const char *overhead_quota; /* cpu.max by annotation, for layout nested; NULL: none */
+    /* The warnings about a refused annotation, also in the list; or NULL. */
+    const char *refused, *refused_quota;
     /* Of layout.h; the warning is also in the list. */
     const char *layout_reason, *layout_warning;
     const struct runtime *runtime; /* of the input */

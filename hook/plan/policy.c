@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hook/plan/policy.h"
 
+#include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "cgroup/path.h"
+#include "hook/plan/quota.h"
 
 #include <errno.h>
 
 #define ONLY_ANNOTATION    "io.katacontainers.config.runtime.sandbox_cgroup_only"
 #define PINNING_ANNOTATION "io.katacontainers.config.runtime.enable_vcpus_pinning"
+#define QUOTA_ANNOTATION   "oci-sandbox-cgroup.io/overhead-cpu-quota"
 
 const char *role_name(enum role role)
 {
@@ -164,4 +167,40 @@ int policy_pinning(const struct settings *settings, const struct oci_annotations
         return err_input(e, "annotation " PINNING_ANNOTATION ": \"%s\" is neither true nor false",
                          str_escape(text, shown, sizeof shown));
     return 0;
+}
+
+int policy_overhead_quota(const struct settings *settings, bool has_effect,
+                          const struct oci_annotations *annotations, struct arena *a,
+                          struct policy_quota *ret, struct err *e)
+{
+    const char *text = annotations->overhead_cpu_quota;
+    char shown[64], cpu_max[QUOTA_TEXT_SIZE];
+    struct quota quota;
+
+    *ret = (struct policy_quota){0};
+    if (!text)
+        return 0;
+    if (!quota_parse_given(text, &quota))
+        return err_input(e,
+                         "annotation " QUOTA_ANNOTATION ": \"%s\" is no CPU quota: expected QUOTA "
+                         "or QUOTA PERIOD in microseconds, a quota of 1000 at least and a period "
+                         "of 1000 to 1000000",
+                         str_escape(text, shown, sizeof shown));
+    if (!has_effect) {
+        ret->warning = "annotation " QUOTA_ANNOTATION " has no effect: it is for layout nested "
+                       "without sandbox_cgroup_only";
+    } else if (!is_allowed(settings, QUOTA_ANNOTATION)) {
+        ret->warning = "annotation " QUOTA_ANNOTATION " is refused: allowed_annotations does not "
+                       "list it";
+        ret->refused = true;
+    } else {
+        ret->cpu_max = arena_strdup(a, quota_format(&quota, cpu_max));
+    }
+    return 0;
+}
+
+bool policy_needs_evidence(const struct settings *settings, bool has_hypervisor)
+{
+    return settings->vcpu_evidence == EVIDENCE_KERNEL ||
+           (settings->vcpu_evidence == EVIDENCE_AUTO && has_hypervisor);
 }

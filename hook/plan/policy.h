@@ -7,6 +7,8 @@
 #include "hook/plan/settings.h"
 #include "oci/annotations.h"
 
+struct arena;
+
 enum role {
     ROLE_SINGLE,    /* no annotation: the container is its own sandbox */
     ROLE_SANDBOX,   /* the pod's sandbox (pause) container */
@@ -55,5 +57,29 @@ int policy_parse_bool(const char *text, bool *ret);
  */
 int policy_pinning(const struct settings *settings, const struct oci_annotations *annotations,
                    bool *ret, struct err *e);
+
+/* The CPU quota of one container's overhead. */
+struct policy_quota {
+    const char *cpu_max; /* as the file of cgroup v2 has it; NULL: that of the settings */
+    const char *warning; /* NULL, or why the annotation has no effect */
+    bool refused;        /* because it was not allowed */
+};
+
+/*
+ * The annotation counts where allowed_annotations lists it, as it may grant the overhead more than
+ * the administrator has.
+ * @has_effect  layout nested without sandbox_cgroup_only.
+ * 0; -EINVAL the annotation is no quota that the kernel takes.
+ */
+int policy_overhead_quota(const struct settings *settings, bool has_effect,
+                          const struct oci_annotations *annotations, struct arena *a,
+                          struct policy_quota *ret, struct err *e);
+
+/*
+ * Whether a thread is taken for a vCPU only if the kernel shows that it is one (KVM's debugfs or
+ * descriptors, guest time), and not by a name or a VMM's own word. `vcpu_evidence` of the settings;
+ * with "auto" where the host has a hypervisor device, as without one there is nothing to be shown.
+ */
+bool policy_needs_evidence(const struct settings *settings, bool has_hypervisor);
 
 #endif

@@ -31,6 +31,21 @@ bool quota_parse(const char *text, struct quota *ret)
     return true;
 }
 
+bool quota_parse_given(const char *text, struct quota *ret)
+{
+    size_t width = strcspn(text, " ");
+    struct quota q = {.period_us = QUOTA_DEFAULT_PERIOD_US};
+
+    if (str_to_i64(text, width, &q.us) < 0 || q.us < QUOTA_MIN_US || q.us > QUOTA_MAX_US)
+        return false;
+    if (text[width] && str_to_u64(text + width + 1, strlen(text + width + 1), &q.period_us) < 0)
+        return false;
+    if (q.period_us < QUOTA_MIN_PERIOD_US || q.period_us > QUOTA_MAX_PERIOD_US)
+        return false;
+    *ret = q;
+    return true;
+}
+
 const char *quota_format(const struct quota *q, char buf[static QUOTA_TEXT_SIZE])
 {
     if (q->us < 0)

@@ -41,6 +41,12 @@ struct quota {
  */
 bool quota_parse(const char *text, struct quota *ret);
 
+/*
+ * Read what a person gives: "QUOTA", of each 100,000 us, or "QUOTA PERIOD", two numbers that the
+ * kernel takes. False for anything else, also for "max"; @ret is written on success only.
+ */
+bool quota_parse_given(const char *text, struct quota *ret);
+
 /* The text for cpu.max, in @buf. Returns @buf. */
 const char *quota_format(const struct quota *q, char buf[static QUOTA_TEXT_SIZE]);
 

@@ -21,6 +21,7 @@ struct file {
     char *prefix;
     char *overhead_parent;
     struct oci_resources *overhead_limits;
+    char *overhead_cpus;
     struct json_u64 memory_overhead_bytes;
     struct json_bool virtualization_devices;
     struct json_list extra_devices;
@@ -28,12 +29,15 @@ struct file {
     struct json_u64 vcpu_timeout_ms;
     struct json_u64 hotplug_interval_ms;
     char *no_vcpu;
+    char *vcpu_evidence;
     struct json_list vcpu_thread_patterns;
     struct json_bool enable_vcpus_pinning;
     struct json_list vcpu_numa_nodes;
     char *leftovers;
     char *log_level;
 };
+
+#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 #define NODE_MAX        1023 /* the largest NODES_SHIFT a kernel can be built with is 10 */
 #define INTERVAL_MAX_MS (24ull * 3600 * 1000)
@@ -45,6 +49,7 @@ static const struct json_field fields[] = {
     JSON_F_STRING("prefix", struct file, prefix),
     JSON_F_STRING("overhead_parent", struct file, overhead_parent),
     JSON_F_OBJECT("overhead_limits", struct file, overhead_limits, &oci_resources_table),
+    JSON_F_STRING("overhead_cpus", struct file, overhead_cpus),
     JSON_F_U64("memory_overhead_bytes", struct file, memory_overhead_bytes, INT64_MAX / 2),
     JSON_F_BOOL("virtualization_devices", struct file, virtualization_devices),
     JSON_F_STRING_LIST("extra_devices", struct file, extra_devices),
@@ -52,6 +57,7 @@ static const struct json_field fields[] = {
     JSON_F_U64("vcpu_timeout_ms", struct file, vcpu_timeout_ms, INTERVAL_MAX_MS),
     JSON_F_U64("hotplug_interval_ms", struct file, hotplug_interval_ms, INTERVAL_MAX_MS),
     JSON_F_STRING("no_vcpu", struct file, no_vcpu),
+    JSON_F_STRING("vcpu_evidence", struct file, vcpu_evidence),
     JSON_F_STRING_LIST("vcpu_thread_patterns", struct file, vcpu_thread_patterns),
     JSON_F_BOOL("enable_vcpus_pinning", struct file, enable_vcpus_pinning),
     JSON_F_I64_LIST("vcpu_numa_nodes", struct file, vcpu_numa_nodes, -1, NODE_MAX),
@@ -66,18 +72,23 @@ static const struct json_table table = {
     .strict = true,
 };
 
-/* A key whose value is one of two words; the first one is the default. Returns 0, 1 or -EINVAL. */
-static int choose(const char *path, const char *key, const char *value, const char *first,
-                  const char *second, struct err *e)
+/* A key whose value is one of some words; the first one is the default. Returns its place; -EINVAL. */
+static int choose(const char *path, const char *key, const char *value, const char *const *words,
+                  struct err *e)
 {
-    char shown[64];
+    char shown[64], list[128] = "";
 
-    if (!value || str_eq(value, first))
+    if (!value)
         return 0;
-    if (str_eq(value, second))
-        return 1;
-    return err_input(e, "%s: %s: \"%s\" is not one of \"%s\", \"%s\"", path, key,
-                     str_escape(value, shown, sizeof shown), first, second);
+    for (int i = 0; words[i]; i++) {
+        size_t len = strlen(list);
+
+        if (str_eq(value, words[i]))
+            return i;
+        snprintf(list + len, sizeof list - len, "%s\"%s\"", i ? ", " : "", words[i]);
+    }
+    return err_input(e, "%s: %s: \"%s\" is not one of %s", path, key,
+                     str_escape(value, shown, sizeof shown), list);
 }
 
 /* Not set is not the default here: the command line has a say, too. */
@@ -140,16 +151,36 @@ static int check_names(const char *path, const struct file *f, struct arena *a,
     return r;
 }
 
+static int check_cpus(const char *path, const struct file *f, struct arena *a, struct settings *ret,
+                      struct err *e)
+{
+    struct cg_cpulist *list;
+    char shown[128];
+
+    if (!f->overhead_cpus)
+        return 0;
+    list = arena_alloc(a, sizeof *list);
+    if (cg_cpulist_parse(f->overhead_cpus, list) < 0 || cg_cpulist_count(list) == 0)
+        return err_input(e,
+                         "%s: overhead_cpus: \"%s\" is no list of CPUs; expected one such as "
+                         "\"0-1,8\", of numbers below %d",
+                         path, str_escape(f->overhead_cpus, shown, sizeof shown), CG_CPULIST_MAX);
+    ret->overhead_cpus = list;
+    return 0;
+}
+
 static int resolve(const char *path, const struct file *f, struct arena *a, struct settings *ret,
                    struct err *e)
 {
     enum layout_word layout;
-    int resources = choose(path, "resources", f->resources, "aggregate", "kata", e);
+    int resources = choose(path, "resources", f->resources, WORDS("aggregate", "kata"), e);
     int r = choose_layout(path, f->layout, &layout, e);
-    int no_vcpu = choose(path, "no_vcpu", f->no_vcpu, "constrain", "keep", e);
-    int leftovers = choose(path, "leftovers", f->leftovers, "move", "kill", e);
+    int no_vcpu = choose(path, "no_vcpu", f->no_vcpu, WORDS("constrain", "keep"), e);
+    int evidence =
+        choose(path, "vcpu_evidence", f->vcpu_evidence, WORDS("auto", "kernel", "name"), e);
+    int leftovers = choose(path, "leftovers", f->leftovers, WORDS("move", "kill"), e);
 
-    if (resources < 0 || r < 0 || no_vcpu < 0 || leftovers < 0)
+    if (resources < 0 || r < 0 || no_vcpu < 0 || evidence < 0 || leftovers < 0)
         return -EINVAL;
     *ret = (struct settings){
         .sandbox_cgroup_only = f->sandbox_cgroup_only,
@@ -165,6 +196,7 @@ static int resolve(const char *path, const struct file *f, struct arena *a, stru
         .vcpu_timeout_ms = f->vcpu_timeout_ms.set ? (unsigned)f->vcpu_timeout_ms.value : 30000,
         .hotplug_interval_ms =
             f->hotplug_interval_ms.set ? (unsigned)f->hotplug_interval_ms.value : 1000,
+        .vcpu_evidence = (enum evidence)evidence,
         .no_vcpu = no_vcpu ? NO_VCPU_KEEP : NO_VCPU_CONSTRAIN,
         .vcpu_thread_patterns = f->vcpu_thread_patterns,
         .enable_vcpus_pinning = f->enable_vcpus_pinning.value,
@@ -175,6 +207,8 @@ static int resolve(const char *path, const struct file *f, struct arena *a, stru
     if (f->log_level && log_level_parse(f->log_level, &ret->log_level) < 0)
         return err_input(e, "%s: log_level: not one of error, warning, info, debug", path);
     r = check_names(path, f, a, ret, e);
+    if (r == 0)
+        r = check_cpus(path, f, a, ret, e);
     return r < 0 ? r : check_lists(path, f, e);
 }
 

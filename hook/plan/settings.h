@@ -7,6 +7,7 @@
  * See oci-sandbox-cgroup.json(5) for the meaning of each key.
  */
 
+#include "cgroup/limits/cpulist.h"
 #include "hook/log/log.h"
 #include "hook/plan/layout.h"
 #include "oci/resources.h"
@@ -16,6 +17,7 @@
 #define SETTINGS_DEFAULT_PATH "/etc/oci-sandbox-cgroup/config.json"
 
 enum resources_mode { RESOURCES_AGGREGATE, RESOURCES_KATA };
+enum evidence { EVIDENCE_AUTO, EVIDENCE_KERNEL, EVIDENCE_NAME };
 enum no_vcpu { NO_VCPU_CONSTRAIN, NO_VCPU_KEEP };
 enum leftovers { LEFTOVERS_MOVE, LEFTOVERS_KILL };
 
@@ -26,6 +28,7 @@ struct settings {
     const char *prefix;
     const char *overhead_parent;                 /* clean path */
     const struct oci_resources *overhead_limits; /* NULL: none */
+    const struct cg_cpulist *overhead_cpus;      /* not empty; NULL: none */
     int64_t memory_overhead_bytes;
     bool virtualization_devices;
     struct json_list extra_devices;       /* char *, absolute paths */
@@ -33,6 +36,7 @@ struct settings {
     unsigned vcpu_timeout_ms;
     unsigned hotplug_interval_ms; /* 0: the watcher leaves once settled */
     enum no_vcpu no_vcpu;
+    enum evidence vcpu_evidence;
     struct json_list vcpu_thread_patterns; /* char *, as in vcpu.h */
     bool enable_vcpus_pinning;
     struct json_list vcpu_numa_nodes; /* int64_t: the node of vCPU n, or -1; see pinning.h */

@@ -7,6 +7,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "cgroup/path.h"
+#include "hook/plan/settings.h"
 #include "hook/sandbox/state_dir.h"
 
 #include <errno.h>
@@ -48,6 +49,7 @@ static const struct json_field record_fields[] = {
     JSON_F_STRING("mode", struct record, mode),
     JSON_F_STRING("layout", struct record, layout),
     JSON_F_BOOL("enable_vcpus_pinning", struct record, enable_vcpus_pinning),
+    JSON_F_STRING("overhead_quota", struct record, overhead_quota),
     JSON_F_STRING("parent_path", struct record, parent_path),
     JSON_F_STRING("sandbox_path", struct record, sandbox_path),
     JSON_F_STRING("vcpu_path", struct record, vcpu_path),
@@ -123,6 +125,11 @@ struct json_list record_with_container(const struct json_list *containers,
         JSON_APPEND(a, list, struct record_container) =
             JSON_AT(*containers, struct record_container, i);
     return list;
+}
+
+bool record_is_nested(const struct record *r)
+{
+    return r->layout && str_eq(r->layout, layout_name(LAYOUT_NESTED));
 }
 
 bool record_is_alive(const struct record *r)

@@ -50,6 +50,7 @@ struct record {
     char *mode;    /* "v1", "hybrid", "v2" */
     char *layout;
     struct json_bool enable_vcpus_pinning;
+    char *overhead_quota; /* cpu.max by annotation, in place of that of overhead_limits; or NULL */
     char *parent_path;
     char *sandbox_path;
     char *vcpu_path;
@@ -89,6 +90,9 @@ void record_others(const struct record *r, const char *container_id, struct aren
 /* A copy of a list with one more in front, for record_find() to find it and no predecessor. */
 struct json_list record_with_container(const struct json_list *containers,
                                        const struct record_container *c, struct arena *a);
+
+/* Whether the VMM stays in the runtime's cgroup, layout nested. */
+bool record_is_nested(const struct record *r);
 
 /* True while the init process of some container lives. */
 bool record_is_alive(const struct record *r);

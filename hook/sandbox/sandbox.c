@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "hook/plan/plan.h"
 #include "hook/sandbox/child.h"
+#include "hook/sandbox/fence.h"
 #include "hook/sandbox/links.h"
 
 #include <errno.h>
@@ -16,6 +17,7 @@
 
 /* A process may fork while it is being moved out, or be born from one that was. */
 #define REMOVE_ROUNDS 5
+#define MOVE_ROUNDS   64
 
 /* "/a/b/threads/sandbox" below "/a/b" is "threads/sandbox"; NULL while the record has no path. */
 static const char *leaf_of(const char *domain, const char *path)
@@ -25,36 +27,63 @@ static const char *leaf_of(const char *domain, const char *path)
                : NULL;
 }
 
-/*
- * Layout nested stays out of v1's cpuset and devices: what the runtime narrows there in its own
- * cgroup is refused while a child has more (cpuset), or gone from the child for ever when it is
- * widened again (devices, which systemd also rewrites whenever it reloads).
- */
-static void leave_out_inherited(const struct cg_host *host, struct cg_host *ret)
+/* On v1 threads are set apart where CPU time is limited, and nowhere else. */
+static void only_cpu(const struct cg_host *host, struct cg_host *ret)
 {
-    const unsigned inherited = CG_CTL_BIT(CG_CTL_CPUSET) | CG_CTL_BIT(CG_CTL_DEVICES);
+    const struct cg_hierarchy *h = cg_host_find(host, CG_CTL_CPU);
 
     *ret = (struct cg_host){.mode = host->mode};
-    for (size_t i = 0; i < host->count; i++) {
-        if (host->hierarchies[i].v2 || !(host->hierarchies[i].controllers & inherited))
-            ret->hierarchies[ret->count++] = host->hierarchies[i];
+    if (h)
+        ret->hierarchies[ret->count++] = *h;
+}
+
+/* The runtime's cgroup is the overhead's on v2, with the vCPUs in a leaf of it; on v1 it is the
+ * vCPUs'. See struct plan. */
+static void init_nested(struct sandbox *s, const struct cg_host *host, struct cg_parents *parents,
+                        const struct record *r)
+{
+    bool v2 = host->mode == CG_MODE_V2;
+    const char *home = s->has_overhead && v2 ? r->overhead_path : r->sandbox_path;
+
+    s->is_nested = true;
+    cg_init(&s->home, host, NULL, home, NULL, false);
+    s->home.borrowed = true;
+    if (s->has_overhead && !v2) {
+        only_cpu(host, &s->split);
+        host = &s->split;
     }
+    cg_init(&s->vcpu, host, NULL, home, s->has_overhead && v2 ? leaf_of(home, r->vcpu_path) : NULL,
+            false);
+    s->vcpu.borrowed = true;
+    if (v2 || !s->has_overhead) {
+        cg_init(&s->overhead, host, NULL, home, NULL, false);
+        s->overhead.borrowed = true;
+    } else {
+        cg_init(&s->overhead, host, parents, r->overhead_path, NULL, false);
+    }
+}
+
+static void init_sibling(struct sandbox *s, const struct cg_host *host, struct cg_parents *parents,
+                         const struct record *r)
+{
+    bool in_domain = s->has_overhead && host->mode == CG_MODE_V2;
+
+    cg_init(&s->home, host, NULL, r->sandbox_path, NULL, false);
+    cg_init(&s->vcpu, host, parents, r->sandbox_path,
+            in_domain ? leaf_of(r->sandbox_path, r->vcpu_path) : NULL, true);
+    cg_init(&s->overhead, host, parents,
+            s->has_overhead && !in_domain ? r->overhead_path : r->sandbox_path,
+            in_domain ? leaf_of(r->sandbox_path, r->overhead_path) : NULL, false);
 }
 
 void sandbox_init(struct sandbox *s, const struct cg_host *host, struct cg_parents *parents,
                   const struct record *r)
 {
-    bool split = !r->sandbox_cgroup_only.value, in_domain = split && host->mode == CG_MODE_V2;
-
-    *s = (struct sandbox){.has_overhead = split};
-    if (r->layout && str_eq(r->layout, layout_name(LAYOUT_NESTED))) {
-        leave_out_inherited(host, &s->nested);
-        host = &s->nested;
-    }
-    cg_init(&s->vcpu, host, parents, r->sandbox_path,
-            in_domain ? leaf_of(r->sandbox_path, r->vcpu_path) : NULL, true);
-    cg_init(&s->overhead, host, parents, split && !in_domain ? r->overhead_path : r->sandbox_path,
-            in_domain ? leaf_of(r->sandbox_path, r->overhead_path) : NULL, false);
+    *s = (struct sandbox){.has_overhead = !r->sandbox_cgroup_only.value};
+    if (record_is_nested(r))
+        init_nested(s, host, parents, r);
+    else
+        init_sibling(s, host, parents, r);
     if (r->sandbox_unit) {
         s->sandbox_unit = (struct cg_unit){.name = r->sandbox_unit, .slice = r->slice};
         s->vcpu.unit = &s->sandbox_unit;
@@ -71,8 +100,12 @@ void sandbox_init(struct sandbox *s, const struct cg_host *host, struct cg_paren
 
 int sandbox_load(struct sandbox *s, struct err *e)
 {
-    int r = cg_load(&s->vcpu, e), r2 = -ENOENT;
+    int r = s->is_nested ? cg_load(&s->home, e) : 0, r2 = -ENOENT;
 
+    if (r == 0 || r == -ENOENT) {
+        err_reset(e);
+        r = cg_load(&s->vcpu, e);
+    }
     if (r < 0 && r != -ENOENT)
         return r;
     if (s->has_overhead) {
@@ -92,6 +125,7 @@ void sandbox_close(struct sandbox *s)
 {
     cg_close(&s->vcpu);
     cg_close(&s->overhead);
+    cg_close(&s->home);
 }
 
 /* Empty one cgroup of what is left in it. */
@@ -131,6 +165,122 @@ static int remove_cgroup(struct cg_controller *c, const struct record *r,
             break;
     }
     return ret < 0 ? err_set(e, ret, "%s", own.text) : 0;
+}
+
+/* One that is ending is listed, but no longer moved; its cgroup is busy until it has ended. */
+static bool is_ending(pid_t tid)
+{
+    struct proc_stat st;
+
+    return proc_stat_read(tid, &st) < 0 || st.exiting;
+}
+
+/* Threads of the vCPUs' cgroup back to the runtime's; new ones may be born meanwhile. */
+static int move_home(struct sandbox *s, struct err *e)
+{
+    for (unsigned round = 0; round < MOVE_ROUNDS; round++) {
+        autoarena a = ARENA_INIT;
+        struct cg_pids tids;
+        size_t living = 0;
+        int r = cg_threads(&s->vcpu, &a, &tids, e);
+
+        for (size_t i = 0; r == 0 && i < tids.count; i++) {
+            if (is_ending(tids.items[i]))
+                continue;
+            living++;
+            r = cg_add_thread(&s->home, tids.items[i], e);
+            if (r == -ESRCH) {
+                err_reset(e);
+                r = 0;
+            }
+        }
+        if (r < 0 || living == 0)
+            return r;
+    }
+    return err_set(e, -EBUSY, "threads keep appearing in %s", s->vcpu.path);
+}
+
+/*
+ * What the runtime could not remove, as threads of the VM were still ending in the cgroup inside of it.
+ * It is empty, and nobody's any more. (On v1 ours is beside it, and in nobody's way.)
+ */
+static void remove_dead_home(struct sandbox *s, const struct record *r, int timeout_ms)
+{
+    autoarena a = ARENA_INIT;
+    struct cg_pids pids;
+
+    if (record_is_alive(r) || cg_load(&s->home, NULL) < 0 ||
+        cg_processes(&s->home, &a, &pids, NULL) < 0)
+        return;
+    for (size_t i = 0; i < pids.count; i++) {
+        if (!is_ending(pids.items[i]))
+            return;
+    }
+    s->home.borrowed = false;
+    (void)cg_delete(&s->home, timeout_ms, NULL);
+    s->home.borrowed = true;
+}
+
+/* What the split has enabled in the runtime's cgroup; not where that is gone, or where the payload has
+ * made a cgroup there that uses it by now. */
+static int hold_back(struct cg_controller *child, struct err *e)
+{
+    int r = cg_load(child, NULL) == -ENOENT && child->domain_fd >= 0
+                ? cg_hold_back(child, CG_CTL_CPU, e)
+                : 0;
+
+    if (r != -EBUSY)
+        return r;
+    err_reset(e);
+    return 0;
+}
+
+/* First the quota, so that no thread is without one in between. */
+static int reunite_v2(struct sandbox *s, const struct record *r, int timeout_ms, struct err *e)
+{
+    struct fence fence;
+    int ret = fence_open(&fence, s->home.host, &r->fence, FD_NONE, e);
+
+    if (ret == 0)
+        ret = fence_restore(&fence, e);
+    fence_close(&fence);
+    if (ret < 0)
+        return ret;
+    ret = cg_load(&s->vcpu, NULL) == 0 ? move_home(s, e) : 0;
+    if (ret == 0)
+        ret = cg_delete(&s->vcpu, timeout_ms, e);
+    if (ret == 0 && r->cpu_enabled.value)
+        ret = hold_back(&s->vcpu, e);
+    if (ret == 0)
+        remove_dead_home(s, r, timeout_ms);
+    return ret;
+}
+
+static int reunite_v1(struct sandbox *s, int timeout_ms, struct err *e)
+{
+    autoarena a = ARENA_INIT;
+    int ret = cg_load(&s->overhead, NULL);
+
+    if (ret == 0)
+        ret = cg_move_to(&s->overhead, s->home.path, NULL, NULL, &a, e);
+    return ret == 0 || ret == -ENOENT ? cg_delete(&s->overhead, timeout_ms, e) : ret;
+}
+
+/*
+ * Layout nested: the runtime's cgroup, if there still is one, becomes what it was, with all of its
+ * threads. Whether they live is the runtime's affair. What was there before any split is not ours.
+ */
+static int reunite(struct sandbox *s, const struct record *r, int timeout_ms, struct err *e)
+{
+    int ret = cg_load(&s->home, e);
+
+    if (ret < 0 && ret != -ENOENT)
+        return ret;
+    err_reset(e);
+    if (!s->has_overhead || !r->cpu_enabled.set)
+        return 0;
+    return s->home.host->mode == CG_MODE_V2 ? reunite_v2(s, r, timeout_ms, e)
+                                            : reunite_v1(s, timeout_ms, e);
 }
 
 /*
@@ -215,7 +365,7 @@ int sandbox_destroy(const struct state_dir *state, const struct cg_host *host,
 
     first = stop_children(r, e);
     sandbox_init(&s, host, &parents, r);
-    ret = remove_both(&s, r, settings, timeout_ms, e);
+    ret = s.is_nested ? reunite(&s, r, timeout_ms, e) : remove_both(&s, r, settings, timeout_ms, e);
     sandbox_close(&s);
     if (first < 0 || ret < 0)
         return first < 0 ? first : ret;

@@ -20,15 +20,18 @@ struct sandbox {
     struct cg_controller vcpu;     /* the sandbox cgroup; on v2 its leaf for vCPU threads */
     struct cg_controller overhead; /* not set up with sandbox_cgroup_only */
     bool has_overhead;
+    bool is_nested; /* one of the two, or with sandbox_cgroup_only the first, is the runtime's */
+    struct cg_controller home; /* layout nested: the runtime's cgroup, in every hierarchy */
     struct cg_unit sandbox_unit, overhead_unit; /* used where the record names units */
-    struct cg_host nested;                      /* the hierarchies of layout nested on v1 */
+    struct cg_host split; /* layout nested on v1: the hierarchy that threads are split in */
 };
 
 /* Set up the controllers for a record; touches nothing. Strings are borrowed from @r. */
 void sandbox_init(struct sandbox *s, const struct cg_host *host, struct cg_parents *parents,
                   const struct record *r);
 
-/* cg_load() both. 0; -ENOENT neither exists; other -errno. */
+/* cg_load() all of them. 0; -ENOENT neither the sandbox cgroup nor the overhead's exists; other
+ * -errno. */
 int sandbox_load(struct sandbox *s, struct err *e);
 void sandbox_close(struct sandbox *s);
 

@@ -10,8 +10,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define LOCK_FILE   "lock"
 #define REPORT_FILE "placement.json" /* see placement.h */
@@ -24,6 +26,26 @@ static int open_part(int top, const char *name, bool make)
         return -errno;
     fd = openat(top, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
+}
+
+static bool is_private(const char *dir)
+{
+    struct stat st;
+
+    return dir && dir[0] == '/' && lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) &&
+           st.st_uid == geteuid() && !(st.st_mode & 022);
+}
+
+const char *state_dir_of_user(struct arena *a)
+{
+    const char *dir = secure_getenv("XDG_RUNTIME_DIR");
+    unsigned long inside, outside;
+    char map[256];
+
+    if (!is_private(dir) && io_read_at(AT_FDCWD, "/proc/self/uid_map", map, sizeof map) > 0 &&
+        sscanf(map, "%lu %lu", &inside, &outside) == 2)
+        dir = arena_printf(a, "/run/user/%lu", outside);
+    return is_private(dir) ? arena_printf(a, "%s/" STATE_DIR_NAME, dir) : NULL;
 }
 
 int state_dir_open(const char *path, bool make, struct state_dir *ret, struct err *e)

@@ -22,7 +22,8 @@
 struct arena;
 struct err;
 
-#define STATE_DIR_DEFAULT "/run/oci-sandbox-cgroup"
+#define STATE_DIR_NAME    "oci-sandbox-cgroup"
+#define STATE_DIR_DEFAULT "/run/" STATE_DIR_NAME
 
 /* The state directory, opened once. */
 struct state_dir {
@@ -37,6 +38,14 @@ struct state_dir {
             FD_NONE                                                                                \
         }                                                                                          \
     }
+
+/*
+ * The state directory of a user without root: oci-sandbox-cgroup in $XDG_RUNTIME_DIR, or where the
+ * engine did not hand that on, in /run/user/UID, UID as the outside of our user namespace has it.
+ * The environment is the user's word, so the directory has to be our own and closed to others.
+ * NULL: there is none.
+ */
+const char *state_dir_of_user(struct arena *a);
 
 /*
  * Open, and with @make create, the state directory.

@@ -28,7 +28,6 @@ struct plan_input run_plan_input(const struct run *run)
  * where there is none the runtime is what is left. */
 static int look_for_layout(struct run *run, struct err *e)
 {
-    const struct request *request = run->request;
     const bool down = stage_action(run->stage) == ACTION_TEARDOWN;
     struct plan_input in = run_plan_input(run);
     struct layout_input layout = plan_layout_input(&in);
@@ -36,12 +35,12 @@ static int look_for_layout(struct run *run, struct err *e)
     int r = 0;
 
     if (layout_is_auto(&layout) && !down)
-        r = record_layout(request->state_dir, in.state->id, run->a, &run->recorded_layout, e);
+        r = record_layout(run->state_dir, in.state->id, run->a, &run->recorded_layout, e);
     layout.recorded = run->recorded_layout;
     if (r < 0 || !layout_asks(&layout))
         return r;
     runtime = arena_alloc(run->a, sizeof *runtime);
-    runtime_look(getppid(), request->state_dir, !down, run->a, runtime);
+    runtime_look(getppid(), run->state_dir, !down, run->a, runtime);
     run->runtime = runtime;
     return 0;
 }
@@ -94,6 +93,16 @@ static char *copy(struct arena *a, const char *text)
     return text ? arena_strdup(a, text) : NULL;
 }
 
+static struct json_list planned_fence(const struct plan *p, struct arena *a)
+{
+    struct json_list list = {0};
+
+    for (size_t i = 0; i < p->lifted_count; i++)
+        JSON_APPEND(a, list, struct record_fence) =
+            (struct record_fence){.path = copy(a, p->lifted_paths[i])};
+    return list;
+}
+
 struct record run_planned_record(const struct plan *p, struct arena *a)
 {
     return (struct record){
@@ -104,6 +113,7 @@ struct record run_planned_record(const struct plan *p, struct arena *a)
         .mode = copy(a, cg_mode_name(p->mode)),
         .layout = copy(a, layout_name(p->layout)),
         .enable_vcpus_pinning = {true, p->pinning},
+        .overhead_quota = copy(a, p->overhead_quota),
         .parent_path = copy(a, p->parent_path),
         .sandbox_path = copy(a, p->sandbox_path),
         .vcpu_path = copy(a, p->vcpu_path),
@@ -111,5 +121,6 @@ struct record run_planned_record(const struct plan *p, struct arena *a)
         .slice = copy(a, p->slice),
         .sandbox_unit = copy(a, p->sandbox_unit),
         .overhead_unit = copy(a, p->overhead_unit),
+        .fence = planned_fence(p, a),
     };
 }

@@ -17,6 +17,7 @@ struct run {
     const struct oci_input *input;
     enum stage stage;
     struct arena *a;
+    const char *state_dir; /* that of the request, or a user's own */
     struct cg_host host;
     struct state_dir state;
     struct facts facts;
@@ -51,6 +52,9 @@ void run_unlink_dropped(const struct run *run, const struct record *now);
 
 /* What a plan says of a sandbox that has no record yet, or none that can be read. */
 struct record run_planned_record(const struct plan *p, struct arena *a);
+
+/* Whether the container has a cgroup of its own, and the settings have the VMM stay in it. */
+bool run_can_be_nested(const struct run *run);
 
 /* prestart, createRuntime, poststart. Idempotent; on failure nothing is left of it. 0; -errno. */
 int run_set_up(struct run *run, struct err *e);

@@ -62,6 +62,12 @@ static int check_conflicts(const struct run *run, const struct proc_id *init, st
     return 0;
 }
 
+/* Everything stays where the runtime has put it: the watcher sets vCPUs apart. */
+static bool is_nested(const struct run *run)
+{
+    return run->plan.layout == LAYOUT_NESTED;
+}
+
 static void build_record(const struct run *run, struct setup *s)
 {
     const struct plan *p = &run->plan;
@@ -82,7 +88,8 @@ static void build_record(const struct run *run, struct setup *s)
     /* The sandbox was placed by its first container; its cgroup stays where it is. */
     s->record = run->found == RECORD_VALID ? run->before : run_planned_record(p, run->a);
     s->record.containers = record_with_container(&run->others, &mine, run->a);
-    change_note(&s->basis, &p->limits, run->a, &s->record);
+    if (!is_nested(run)) /* where nothing is written before there are vCPUs */
+        change_note(&s->basis, &p->limits, run->a, &s->record);
 }
 
 static bool is_running(const struct record_process *p)
@@ -95,12 +102,13 @@ static bool is_running(const struct record_process *p)
 /* One watcher per sandbox: the recorded one if it lives. */
 static int ensure_watcher(struct run *run, struct setup *s, struct err *e)
 {
+    bool affinity = run->plan.pinning || run->request->settings->overhead_cpus;
+    bool wanted = s->sandbox.has_overhead || (is_nested(run) && affinity);
     int r;
 
-    if (!s->sandbox.has_overhead || is_running(s->record.watcher))
+    if (!wanted || is_running(s->record.watcher))
         return 0;
-    r = watcher_fork(run->request->state_dir, s->record.sandbox_id, run->request->settings,
-                     &s->watcher, e);
+    r = watcher_fork(run->state_dir, s->record.sandbox_id, run->request->settings, &s->watcher, e);
     if (r == 0)
         s->record.watcher = record_process_new(run->a, &s->watcher.id);
     return r;
@@ -160,7 +168,7 @@ static int make_cgroups(struct run *run, struct setup *s, struct err *e)
     const struct cg_change overhead = plan_change(&limits->overhead, run->a);
     int r;
 
-    s->changed_limits = run->plan.layout != LAYOUT_NESTED;
+    s->changed_limits = true;
     r = cg_create(&s->sandbox.vcpu, &sandbox, e);
     return r == 0 && s->sandbox.has_overhead ? cg_create(&s->sandbox.overhead, &overhead, e) : r;
 }
@@ -215,7 +223,7 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
     } else if (run->found == RECORD_VALID) {
         sandbox_destroy(&run->state, &run->host, &run->before, run->request->settings,
                         SANDBOX_PATIENCE_MS, &run->lock, NULL);
-    } else if (sandbox_load(&s->sandbox, NULL) == -ENOENT) {
+    } else if (is_nested(run) || sandbox_load(&s->sandbox, NULL) == -ENOENT) {
         links_drop_container(&run->state, run->plan.container_id, run->plan.sandbox_id);
         state_remove(&run->state, run->plan.sandbox_id, run->plan.sandbox_path, &run->lock);
     } else {
@@ -239,12 +247,19 @@ static void settle(struct run *run, struct setup *s)
 }
 
 /* Where the runtime has put the process: crun makes a cgroup of its own in a scope, and that is
- * what its `update` changes. */
+ * what its `update` changes. On v1 not by the hierarchy of the cpu controller, where layout nested has
+ * the threads of a VMM apart. */
 static const char *origin_path(const struct run *run, const struct cg_origin *origin)
 {
-    const struct cg_hierarchy *h = cg_host_find(&run->host, CG_CTL_CPU);
+    const struct cg_hierarchy *cpu = cg_host_find(&run->host, CG_CTL_CPU);
 
-    return origin->paths[h ? h - run->host.hierarchies : 0];
+    for (size_t i = 0; i < run->host.count; i++) {
+        const struct cg_hierarchy *h = &run->host.hierarchies[i];
+
+        if (h != cpu && h->controllers && !h->v2 && origin->paths[i])
+            return origin->paths[i];
+    }
+    return origin->paths[cpu ? cpu - run->host.hierarchies : 0];
 }
 
 /* The watcher last: it is the one that acts. */
@@ -305,7 +320,7 @@ static int claim(struct run *run, struct err *e)
 /* The others are advice for who asks for it. */
 static bool is_urgent(const struct plan *p, const char *warning)
 {
-    return warning == p->refused || warning == p->layout_warning;
+    return warning == p->refused || warning == p->refused_quota || warning == p->layout_warning;
 }
 
 /* Limits and devices, now that the other containers are known. */
@@ -337,12 +352,14 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
     s->begun = true;
     build_record(run, s);
     sandbox_init(&s->sandbox, &run->host, &run->state.parents, &s->record);
-    if (run->found == RECORD_VALID)
+    if (is_nested(run))
+        s->placed = true;
+    else if (run->found == RECORD_VALID)
         s->placed = sandbox_load(&s->sandbox, NULL) == 0 && is_placed(s);
     if (!s->placed && run->process_path)
         record_find(&s->record, run->plan.container_id)->runtime_path =
             arena_strdup(run->a, run->process_path);
-    if (run->found != RECORD_VALID)
+    if (run->found != RECORD_VALID && !is_nested(run))
         r = claim(run, e);
     if (r < 0)
         return r;
@@ -359,14 +376,14 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
     /* Before init leaves the runtime's scope, or systemd might find that empty in between. */
     if (r == 0 && s->runtime_placeholder.id.pid > 0)
         r = cg_origin_enter(&run->host, s->runtime_placeholder.id.pid, &s->origin, e);
-    if (r == 0)
+    if (r == 0 && !is_nested(run)) {
         r = make_cgroups(run, s, e);
-    if (r == 0)
-        r = attach(run, s, e);
-    if (r < 0)
-        return r;
-    settle(run, s);
-    return let_go(s, e);
+        if (r == 0)
+            r = attach(run, s, e);
+        if (r == 0)
+            settle(run, s);
+    }
+    return r < 0 ? r : let_go(s, e);
 }
 
 /* What poststart is for: place what is there now. The watcher goes on from there. */
@@ -382,7 +399,7 @@ static int place_now(struct run *run, struct setup *s, struct err *e)
                 record_process_id(s->record.placeholder).pid},
     };
     struct scan_result result;
-    int r = s->sandbox.has_overhead ? scan_pass(&scan, SCAN_ALL, &result, e) : 0;
+    int r = s->sandbox.has_overhead && !is_nested(run) ? scan_pass(&scan, SCAN_ALL, &result, e) : 0;
 
     scan_free(&scan);
     return r;
@@ -425,6 +442,15 @@ static int find_process(struct run *run, struct setup *s, struct err *e)
     return err_input(e, "state.pid: there is no process %lld", pid);
 }
 
+bool run_can_be_nested(const struct run *run)
+{
+    struct run look = *run;
+    struct setup s = {0};
+
+    facts_gather(look.host.mode, look.request->settings, look.a, &look.facts);
+    return find_process(&look, &s, NULL) == 0 && run_place(&look, NULL) == 0 && is_nested(&look);
+}
+
 int run_set_up(struct run *run, struct err *e)
 {
     struct setup s = {
@@ -440,7 +466,7 @@ int run_set_up(struct run *run, struct err *e)
         return r < 0 ? r : 0;
     log_about.sandbox_id = run->plan.sandbox_id;
     log_about.cgroup = run->plan.sandbox_path;
-    r = state_dir_open(run->request->state_dir, true, &run->state, e);
+    r = state_dir_open(run->state_dir, true, &run->state, e);
     if (r < 0)
         return r;
     prune_some(&run->state, &run->host, run->request->settings, run->plan.sandbox_id);

@@ -1,9 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hook/stages/stages.h"
 
+#include "base/arena.h"
 #include "base/err.h"
+#include "base/str.h"
 #include "hook/log/log.h"
 #include "hook/stages/run.h"
+
+#include <unistd.h>
+
+static int run_stage(struct run *run, struct err *e)
+{
+    if (stage_action(run->stage) == ACTION_TEARDOWN) {
+        run->facts.mode = run->host.mode;
+        return run_tear_down(run, e);
+    }
+    facts_gather(run->host.mode, run->request->settings, run->a, &run->facts);
+    facts_add_host(&run->facts, &run->host);
+    return run_set_up(run, e);
+}
+
+/*
+ * The hook of a rootless engine: whatever it cannot do must not break its containers. Layout nested
+ * on v2 writes to nothing but the container's own cgroup, which is delegated to the user.
+ */
+static int run_foreign(struct run *run, struct err *e)
+{
+    bool ends = stage_action(run->stage) == ACTION_TEARDOWN;
+
+    if (str_eq(run->state_dir, STATE_DIR_DEFAULT))
+        run->state_dir = state_dir_of_user(run->a);
+    if (run->state_dir && run->host.mode == CG_MODE_V2 &&
+        (ends ? access(run->state_dir, F_OK) == 0 : run_can_be_nested(run)))
+        return run_stage(run, e);
+    /* Once in the life of a container. */
+    if (!ends)
+        log_msg(LEVEL_WARNING, "%s", PLAN_FOREIGN);
+    return 0;
+}
 
 int stages_run(const struct request *request, const struct oci_input *input, struct arena *a,
                struct err *e)
@@ -18,20 +52,11 @@ int stages_run(const struct request *request, const struct oci_input *input, str
     };
     int r = cg_host_open(a, &run.host, e);
 
-    run.facts.foreign = r == 0 && cg_host_is_foreign(&run.host);
-    if (run.facts.foreign) {
-        /* Once in the life of a container. */
-        if (stage_action(run.stage) != ACTION_TEARDOWN)
-            log_msg(LEVEL_WARNING, "%s", PLAN_FOREIGN);
-    } else if (r == 0) {
-        if (stage_action(run.stage) == ACTION_TEARDOWN) {
-            run.facts.mode = run.host.mode;
-            r = run_tear_down(&run, e);
-        } else {
-            facts_gather(run.host.mode, request->settings, a, &run.facts);
-            r = run_set_up(&run, e);
-        }
-    }
+    run.state_dir = request->state_dir;
+    if (r == 0 && cg_host_is_foreign(&run.host))
+        r = run_foreign(&run, e);
+    else if (r == 0)
+        r = run_stage(&run, e);
     state_unlock(&run.lock);
     state_dir_close(&run.state);
     cg_host_close(&run.host);

@@ -42,8 +42,7 @@ static int remove_planned(struct run *run, struct err *e)
     if (!run->input->has_config || run_place(run, NULL) < 0)
         return 0;
     id = run->plan.sandbox_id;
-    r = run->state.sandboxes < 0 ? state_dir_open(run->request->state_dir, true, &run->state, e)
-                                 : 0;
+    r = run->state.sandboxes < 0 ? state_dir_open(run->state_dir, true, &run->state, e) : 0;
     if (r == 0)
         r = run_lock(run, id, true, e);
     if (r < 0)
@@ -166,7 +165,7 @@ int run_tear_down(struct run *run, struct err *e)
 
     if (r < 0)
         return r;
-    r = state_dir_open(run->request->state_dir, false, &run->state, e);
+    r = state_dir_open(run->state_dir, false, &run->state, e);
     if (r == 0)
         r = find_sandbox(run, &sandbox_id);
     if (r == 0) {

@@ -95,6 +95,10 @@ static void print_json(const struct plan *p)
     json_string(w, "overhead_path", p->overhead_path);
     json_string(w, "sandbox_unit", p->sandbox_unit);
     json_string(w, "overhead_unit", p->overhead_unit);
+    json_open_list(w, "lifted_paths");
+    for (size_t i = 0; i < p->lifted_count; i++)
+        json_string(w, NULL, p->lifted_paths[i]);
+    json_close_list(w);
     print_devices(w, &p->devices);
     print_files(w, "sandbox_files", &p->limits.sandbox.files);
     print_files(w, "overhead_files", &p->limits.overhead.files);
@@ -164,6 +168,8 @@ static void print_text(const struct plan *p)
     print_line("sandbox path", p->sandbox_path);
     print_line("vCPU path", p->vcpu_path);
     print_line("overhead path", p->overhead_path);
+    for (size_t i = 0; i < p->lifted_count; i++)
+        print_line(i ? "" : "lifted quota of", p->lifted_paths[i]);
     print_line("sandbox unit", p->sandbox_unit);
     print_line("overhead unit", p->overhead_unit);
     for (size_t i = 0; i < p->devices.count; i++) {

@@ -95,23 +95,22 @@ int verb_plan(const struct options *o, const struct settings *settings, struct a
     enum cg_mode mode = o->mode;
     struct facts facts;
     struct plan plan;
+    struct cg_host host = {0};
     struct err unknown = ERR_INIT;
     struct runtime runtime;
-    bool foreign = false, here;
+    bool here;
     int r = input_read(STDIN_FILENO, &stage, a, &input, e);
 
     if (r == 0 && !o->has_mode) {
-        struct cg_host host;
-
         r = cg_host_open(a, &host, e);
         mode = host.mode;
-        foreign = r == 0 && cg_host_is_foreign(&host);
-        cg_host_close(&host);
     }
     if (r < 0)
         return r;
     facts_gather(mode, settings, a, &facts);
-    facts.foreign = foreign;
+    facts.foreign = !o->has_mode && cg_host_is_foreign(&host);
+    facts_add_host(&facts, &host);
+    cg_host_close(&host);
     struct plan_input in = {
         .stage = stage,
         .state = &input.state,
@@ -122,7 +121,7 @@ int verb_plan(const struct options *o, const struct settings *settings, struct a
         .facts = &facts,
     };
     /* What is recorded here means nothing on a host of another mode. */
-    here = !o->has_mode && !foreign;
+    here = !o->has_mode && !facts.foreign;
     (void)look_for_layout(o, here, a, &in, &runtime, &unknown);
     r = plan_place(&in, a, &plan, e);
     if (r == 0 && here && plan.layout != LAYOUT_NESTED)
@@ -367,6 +366,7 @@ static void show_placement(struct json_writer *w, struct sandbox *s, const struc
     struct placement_report report;
     struct scan_result result;
 
+    scan.kernel_evidence = scan_needs_evidence(&scan);
     if (scan_pass(&scan, SCAN_LOOK, &result, NULL) == 0) {
         placement_look(&scan, v->lock.dirfd, a, &report);
         if (w)
@@ -423,6 +423,13 @@ int verb_show(const struct options *o, const struct settings *settings, struct a
     return 0;
 }
 
+/* Layout nested: whether vCPUs are apart, or were. Setting them apart is the watcher's work, as their
+ * quota goes before them. */
+static bool is_split(struct sandbox *s, const struct record *r)
+{
+    return r->cpu_enabled.set && cg_load(&s->vcpu, NULL) == 0 && cg_load(&s->overhead, NULL) == 0;
+}
+
 int verb_update(const struct options *o, const struct settings *settings, struct arena *a,
                 struct err *e)
 {
@@ -440,7 +447,9 @@ int verb_update(const struct options *o, const struct settings *settings, struct
         scan.kvm_dirfd = kvm_dir;
         scan.own[0] = record_process_id(v.record.watcher).pid;
         scan.own[1] = record_process_id(v.record.placeholder).pid;
+        scan.kernel_evidence = scan_needs_evidence(&scan);
         r = sandbox_load(&s, e);
+        scan.hold = r == 0 && s.is_nested && !is_split(&s, &v.record);
         if (r == 0)
             r = scan_pass(&scan, SCAN_ALL, &result, e);
         scan_free(&scan);
@@ -457,10 +466,15 @@ int verb_delete(const struct options *o, const struct settings *settings, struct
     int r = open_sandbox(o, a, &v, e);
 
     if (r == 0 && !o->force && record_is_alive(&v.record))
-        r = err_set(e, -EBUSY,
-                    "a container of sandbox %s runs; stop it first, or use --force to move its "
-                    "processes to %s, out of the sandbox's limits",
-                    v.record.sandbox_id, v.record.parent_path);
+        r = record_is_nested(&v.record)
+                ? err_set(e, -EBUSY,
+                          "the container of sandbox %s runs; stop it first, or use --force to have "
+                          "all of its threads under the runtime's limits again",
+                          v.record.sandbox_id)
+                : err_set(e, -EBUSY,
+                          "a container of sandbox %s runs; stop it first, or use --force to move "
+                          "its processes to %s, out of the sandbox's limits",
+                          v.record.sandbox_id, v.record.parent_path);
     if (r == 0)
         r = sandbox_destroy(&v.state, &v.host, &v.record, settings, SANDBOX_PATIENCE_MS, &v.lock,
                             e);

@@ -5,13 +5,12 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
-#include "base/proc.h"
 #include "base/str.h"
 #include "cgroup/controller.h"
+#include "hook/watch/affinity.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 
 /* ---- deciding ---- */
 
@@ -93,66 +92,45 @@ bool pinning_decide(const int *indexes, size_t count, const struct cg_cpulist *c
 
 /* ---- doing ---- */
 
-struct mask {
-    cpu_set_t sets[CG_CPULIST_MAX / CPU_SETSIZE];
-};
-
-static bool is_alive(const struct pinning_vcpu *v)
-{
-    struct proc_stat st;
-
-    return proc_stat_read(v->tid, &st) == 0 && st.start_time == v->start_time;
-}
-
 /* 1; 0 it has ended. */
-static int set_affinity(const struct pinning_vcpu *v, const struct mask *mask, const char *what,
-                        struct err *e)
+static int set_affinity(const struct pinning_vcpu *v, const struct cg_cpulist *cpus,
+                        const char *what, struct err *e)
 {
-    if (!is_alive(v))
-        return 0;
-    if (sched_setaffinity(v->tid, sizeof mask->sets, mask->sets) == 0)
-        return 1;
-    if (errno == ESRCH)
-        return 0;
-    return err_sys(e, -errno, "cannot %s vCPU thread %d", what, (int)v->tid);
+    int r = affinity_set(v->tid, v->start_time, cpus);
+
+    return r < 0 ? err_sys(e, r, "cannot %s vCPU thread %d", what, (int)v->tid) : r;
 }
 
-static void only(unsigned cpu, struct mask *ret)
+static void only(unsigned cpu, struct cg_cpulist *ret)
 {
-    *ret = (struct mask){0};
-    CPU_SET_S(cpu, sizeof ret->sets, ret->sets);
+    *ret = (struct cg_cpulist){0};
+    ret->bits[cpu / 64] |= UINT64_C(1) << cpu % 64;
 }
 
 static int pin(const struct pinning_thread *t, struct err *e)
 {
-    struct mask mask;
+    struct cg_cpulist cpus;
     int r;
 
-    only(t->cpu, &mask);
-    r = set_affinity(&t->vcpu, &mask, "pin", e);
+    only(t->cpu, &cpus);
+    r = set_affinity(&t->vcpu, &cpus, "pin", e);
     if (r < 0)
         err_hint(e, "; it was to run on CPU %u", t->cpu);
     return r;
 }
 
-/* Every CPU there could be: the kernel leaves of it what the cpuset allows, now and later. */
 static int unpin(const struct pinning_vcpu *v, struct err *e)
 {
-    struct mask mask;
-
-    memset(&mask, 0xff, sizeof mask);
-    return set_affinity(v, &mask, "unpin", e);
+    return set_affinity(v, NULL, "unpin", e);
 }
 
 static bool is_pinned(const struct pinning_thread *t)
 {
-    struct mask want, got;
+    struct cg_cpulist want, got;
+    int r = affinity_get(t->vcpu.tid, &got);
 
     only(t->cpu, &want);
-    memset(&got, 0, sizeof got);
-    if (sched_getaffinity(t->vcpu.tid, sizeof got.sets, got.sets) < 0)
-        return errno == ESRCH;
-    return memcmp(&want, &got, sizeof want) == 0;
+    return r == 0 || (r > 0 && memcmp(&want, &got, sizeof want) == 0);
 }
 
 static bool same_vcpu(const struct pinning_vcpu *a, const struct pinning_vcpu *b)

@@ -52,6 +52,10 @@ enum placement_state placement_judge(const struct placement_facts *f,
                      f->timed_out ? "appeared in time" : "has appeared yet");
         return PLACEMENT_NONE;
     }
+    if (f->held) {
+        snprintf(why, PLACEMENT_WHY_SIZE, "the vCPUs are not set apart: %s", f->held);
+        return PLACEMENT_PARTIAL;
+    }
     if (f->placed < f->found) {
         snprintf(why, PLACEMENT_WHY_SIZE, "%zu of %zu vCPU threads are in the sandbox cgroup",
                  f->placed, f->found);
@@ -104,8 +108,10 @@ static int compare_vcpus(const void *a, const void *b)
 void placement_report_make(const struct scan *scan, const struct placement_facts *facts,
                            struct arena *a, struct placement_report *ret)
 {
-    char *inside = arena_strdup(a, cg_id(&scan->sandbox->vcpu, a));
-    char *outside = arena_strdup(a, cg_id(&scan->sandbox->overhead, a));
+    const struct sandbox *s = scan->sandbox;
+    char *inside = arena_strdup(a, cg_id(&s->vcpu, a));
+    /* With sandbox_cgroup_only there is no overhead, and every thread is inside. */
+    char *outside = s->has_overhead ? arena_strdup(a, cg_id(&s->overhead, a)) : inside;
     char why[PLACEMENT_WHY_SIZE];
 
     *ret = (struct placement_report){.version = {true, REPORT_VERSION}};
@@ -224,7 +230,7 @@ static void find_out(struct placement *p, struct scan *scan, unsigned long long 
     autoarena a = ARENA_INIT;
     struct cg_pids pids;
 
-    if (!count || scan_processes(scan, &scan->sandbox->overhead, &a, &pids, NULL) < 0)
+    if (!count || scan_vmms(scan, &a, &pids, NULL) < 0)
         return;
     p->facts.expected = count_descriptors(&pids, &a);
     if (p->facts.expected == 0)
@@ -289,6 +295,7 @@ void placement_update(struct placement *p, struct scan *scan, bool timed_out, bo
         p->facts.parked -=
             p->facts.found - before < p->facts.parked ? p->facts.found - before : p->facts.parked;
     p->facts.timed_out = timed_out;
+    p->facts.held = p->held;
     if (changed) {
         p->changed_us = now;
         p->counted = false;
@@ -322,10 +329,7 @@ void placement_look(struct scan *scan, int dirfd, struct arena *a, struct placem
     bool has_report = placement_read(dirfd, a, &written) == 0;
 
     count_threads(scan, &facts);
-    if (scan_processes(scan, &scan->sandbox->vcpu, a, &pids, NULL) == 0)
-        facts.expected = count_descriptors(&pids, a);
-    if (scan->sandbox->has_overhead && scan->sandbox->vcpu.leaf == NULL &&
-        scan_processes(scan, &scan->sandbox->overhead, a, &pids, NULL) == 0)
+    if (scan_vmms(scan, a, &pids, NULL) == 0)
         facts.expected = count_descriptors(&pids, a);
     placement_report_make(scan, &facts, a, ret);
     if (!has_report)

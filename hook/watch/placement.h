@@ -34,7 +34,8 @@ struct placement_facts {
     size_t expected; /* by the VMMs' KVM descriptors; 0: they have none, e.g. they emulate */
     /* Descriptors of vCPUs that were unplugged: QEMU keeps them open for the next one. */
     size_t parked;
-    bool timed_out; /* vcpu_timeout_ms has passed without a vCPU */
+    bool timed_out;   /* vcpu_timeout_ms has passed without a vCPU */
+    const char *held; /* layout nested: why they are not set apart; NULL: they are */
 };
 
 #define PLACEMENT_WHY_SIZE 160
@@ -79,6 +80,7 @@ struct placement {
     struct arena told_arena;
     struct vcpu_kvm told; /* what scan->told points to once a VMM was asked */
     char *written;        /* the report as it was last written */
+    const char *held;     /* for the facts; the caller's */
 };
 
 /* After a pass: count descriptors and ask the VMM where that is due, judge, write what has changed.

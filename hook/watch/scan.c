@@ -5,10 +5,14 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "hook/plan/facts.h"
+#include "hook/plan/policy.h"
 #include "hook/sandbox/sandbox.h"
+#include "hook/vcpu/vmm.h"
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A thread that was moved while it was being moved by somebody else: this often. */
 #define PLACE_TRIES 3
@@ -122,6 +126,15 @@ static bool stays_vcpu(const struct pass *p, const struct scan_thread *before)
     return before->source != VCPU_NONE && !(before->source == VCPU_NAME && is_young(p, before));
 }
 
+/* Whether it is more than the payload's word, which others than VMMs could give, too. */
+static bool is_shown(struct pass *p, pid_t tid, const struct proc_stat *st, enum vcpu_source source)
+{
+    struct vmm_fds fds;
+
+    return source == VCPU_DEBUGFS || source == VCPU_NONE || st->guest_time > 0 ||
+           (vmm_fds_read(tid, &p->a, &fds) == 0 && fds.count > 0);
+}
+
 static enum vcpu_source classify(struct pass *p, pid_t tid, const struct proc_stat *st, int *index)
 {
     enum vcpu_source source =
@@ -135,7 +148,7 @@ static enum vcpu_source classify(struct pass *p, pid_t tid, const struct proc_st
         if (source == VCPU_NONE || source == VCPU_GUEST_TIME)
             source = VCPU_QMP;
     }
-    return source;
+    return p->scan->kernel_evidence && !is_shown(p, tid, st, source) ? VCPU_NONE : source;
 }
 
 /* One thread that a list names. @before: as the last pass left it, or NULL. */
@@ -198,6 +211,8 @@ static void look(struct pass *p)
 /* Move a thread and read back that it arrived. 1: it did; 0: it has ended. */
 static int place(struct cg_controller *c, pid_t tid, struct err *e)
 {
+    struct proc_stat st;
+
     for (unsigned tries = 0; tries < PLACE_TRIES; tries++) {
         int r = cg_add_thread(c, tid, e);
 
@@ -210,6 +225,9 @@ static int place(struct cg_controller *c, pid_t tid, struct err *e)
         if (r != 0)
             return r;
     }
+    /* The kernel no longer moves one that is ending, which may take longer than all this. */
+    if (proc_stat_read(tid, &st) < 0 || st.exiting)
+        return 0;
     return err_set(e, -EAGAIN, "thread %d does not stay in %s", (int)tid, c->path);
 }
 
@@ -265,6 +283,26 @@ int scan_processes(const struct scan *scan, const struct cg_controller *c, struc
     }
     ret->count = count;
     return r;
+}
+
+int scan_vmms(const struct scan *scan, struct arena *a, struct cg_pids *ret, struct err *e)
+{
+    const struct sandbox *s = scan->sandbox;
+
+    return scan_processes(scan,
+                          s->is_nested      ? &s->home
+                          : s->has_overhead ? &s->overhead
+                                            : &s->vcpu,
+                          a, ret, e);
+}
+
+bool scan_needs_evidence(const struct scan *scan)
+{
+    bool hypervisor = false;
+
+    for (size_t i = 0; i < facts_hypervisor_device_count; i++)
+        hypervisor = hypervisor || access(facts_hypervisor_devices[i], F_OK) == 0;
+    return scan->sandbox->is_nested && policy_needs_evidence(scan->settings, hypervisor);
 }
 
 static int move_all(const struct scan *scan, const struct cg_controller *from,
@@ -342,6 +380,12 @@ static void keep(struct pass *p)
     scan->count = p->count;
 }
 
+/* Layout nested on v1: the runtime's cgroup, where processes appear, is that of the vCPUs. */
+static bool appears_inside(const struct scan *scan)
+{
+    return scan->sandbox->is_nested && !scan->sandbox->vcpu.leaf;
+}
+
 static int run(struct pass *p, struct scan_result *ret, struct err *e)
 {
     struct scan *scan = p->scan;
@@ -352,7 +396,8 @@ static int run(struct pass *p, struct scan_result *ret, struct err *e)
 
     if (r < 0)
         return r;
-    if (p->depth == SCAN_QUICK && print_of(scan, &p->overhead) == scan->list) {
+    if (p->depth == SCAN_QUICK && !appears_inside(scan) &&
+        print_of(scan, &p->overhead) == scan->list) {
         *ret = scan->last;
         ret->quick = true;
         return 0;
@@ -369,7 +414,7 @@ static int run(struct pass *p, struct scan_result *ret, struct err *e)
         mix(&ret->print, &p->threads[i].tid, sizeof p->threads[i].tid);
         mix(&ret->print, &p->threads[i].name, sizeof p->threads[i].name);
     }
-    if (p->depth == SCAN_LOOK) {
+    if (p->depth == SCAN_LOOK || scan->hold) {
         for (size_t i = 0; i < p->count; i++)
             ret->placed += p->threads[i].source != VCPU_NONE && p->threads[i].inside;
     } else {

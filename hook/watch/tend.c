@@ -4,19 +4,24 @@
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/io.h"
 #include "base/str.h"
+#include "cgroup/dir.h"
+#include "cgroup/path.h"
 #include "hook/log/log.h"
 #include "hook/sandbox/record.h"
 #include "hook/sandbox/sandbox.h"
 #include "hook/watch/scan.h"
 
 #include <fcntl.h>
+#include <limits.h>
 
 void tend_init(struct tend *t, const struct settings *settings)
 {
     *t = (struct tend){.proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)};
     t->kthreads.proc_fd = t->proc_fd;
     t->pinning.map = &settings->vcpu_numa_nodes;
+    t->overhead.list = settings->overhead_cpus;
 }
 
 /* Only a cpuset that somebody asked for is one to pin to. */
@@ -32,6 +37,40 @@ static bool has_cpuset(const struct record *r)
     return r->containers.count > 0;
 }
 
+/* In layout nested the vCPUs' cgroup is in the hierarchy of the cpu controller alone. */
+static const struct cg_controller *cpuset_of(const struct sandbox *s)
+{
+    return s->is_nested ? &s->home : &s->vcpu;
+}
+
+/* Of a cgroup without a cpuset it is that of its nearest ancestor with one. */
+static bool read_cpuset(const struct cg_controller *c, char *buf, size_t size)
+{
+    const struct cg_hierarchy *h = cg_host_find(c->host, CG_CTL_CPUSET);
+    ssize_t len = pinning_cpuset_read(c, buf, size);
+    autoarena a = ARENA_INIT;
+    const char *path = c->path;
+    char full[PATH_MAX];
+
+    while (len <= 0 && h && !str_eq(path, "/")) {
+        path = cg_path_parent(&a, path);
+        cg_full_path(h, path, NULL, h->v2 ? "cpuset.cpus.effective" : "cpuset.effective_cpus", full,
+                     sizeof full);
+        len = io_read_at(AT_FDCWD, full, buf, size);
+    }
+    return len > 0;
+}
+
+bool tend_is_due(const struct tend *t, const struct scan *scan, const struct record *r)
+{
+    char cpus[4096];
+
+    if (!scan->sandbox->is_nested || !(t->overhead.list || r->enable_vcpus_pinning.value))
+        return false;
+    return !str_eq_null(t->cpuset,
+                        read_cpuset(&scan->sandbox->home, cpus, sizeof cpus) ? cpus : NULL);
+}
+
 static int pin(struct tend *t, const struct scan *scan, const struct record *r, bool verify,
                struct err *e)
 {
@@ -39,7 +78,8 @@ static int pin(struct tend *t, const struct scan *scan, const struct record *r, 
     struct pinning_vcpu *vcpus = arena_alloc(&a, (scan->count + 1) * sizeof *vcpus);
     size_t count = 0;
     char cpus[4096];
-    bool known = has_cpuset(r) && pinning_cpuset_read(&scan->sandbox->vcpu, cpus, sizeof cpus) > 0;
+    bool known =
+        has_cpuset(r) && pinning_cpuset_read(cpuset_of(scan->sandbox), cpus, sizeof cpus) > 0;
     int ret;
 
     for (size_t i = 0; i < scan->count; i++) {
@@ -48,8 +88,38 @@ static int pin(struct tend *t, const struct scan *scan, const struct record *r, 
         if (thread->source != VCPU_NONE)
             vcpus[count++] = (struct pinning_vcpu){thread->tid, thread->start_time, thread->index};
     }
-    ret = pinning_update(&t->pinning, known ? cpus : NULL, vcpus, count, verify, e);
+    ret = pinning_update(
+        &t->pinning,
+        known ? overhead_cpus_rest(scan->sandbox->is_nested ? t->overhead.list : NULL, cpus, &a)
+              : NULL,
+        vcpus, count, verify, e);
     return ret < 0 ? ret : 0;
+}
+
+static int keep_overhead(struct tend *t, const struct scan *scan, struct err *e)
+{
+    autoarena a = ARENA_INIT;
+    struct overhead_thread *threads = arena_alloc(&a, (scan->count + 1) * sizeof *threads);
+    int r;
+
+    for (size_t i = 0; i < scan->count; i++) {
+        const struct scan_thread *from = &scan->threads[i];
+
+        threads[i] =
+            (struct overhead_thread){from->tid, from->start_time, from->source != VCPU_NONE};
+    }
+    r = overhead_cpus_update(&t->overhead, t->cpuset, threads, scan->count, e);
+    return r < 0 ? r : 0;
+}
+
+static void note_cpuset(struct tend *t, const struct scan *scan)
+{
+    char cpus[4096];
+
+    free(t->cpuset);
+    t->cpuset = read_cpuset(&scan->sandbox->home, cpus, sizeof cpus)
+                    ? heap_copy(cpus, strlen(cpus) + 1)
+                    : NULL;
 }
 
 static int place_kthreads(struct tend *t, const struct scan *scan, struct err *e)
@@ -69,10 +139,17 @@ void tend_vm(struct tend *t, const struct scan *scan, const struct record *r, bo
 {
     struct err e = ERR_INIT;
 
-    log_once(&t->kthread_error, place_kthreads(t, scan, &e), &e);
+    /* A kernel thread in the runtime's own cgroup would be in the way of its removal. */
+    if (!scan->sandbox->is_nested)
+        log_once(&t->kthread_error, place_kthreads(t, scan, &e), &e);
+    else /* before it is used: a change that comes meanwhile is due with the next pass */
+        note_cpuset(t, scan);
     err_reset(&e);
     if (r->enable_vcpus_pinning.value)
         log_once(&t->pinning_error, pin(t, scan, r, verify, &e), &e);
+    err_reset(&e);
+    if (scan->sandbox->is_nested)
+        log_once(&t->overhead_error, keep_overhead(t, scan, &e), &e);
 }
 
 int tend_unsure(const struct scan *scan, struct arena *a, struct cg_pids *ret, struct err *e)
@@ -81,7 +158,8 @@ int tend_unsure(const struct scan *scan, struct arena *a, struct cg_pids *ret, s
     struct kthreads k = {.proc_fd = proc, .kvm_dirfd = scan->kvm_dirfd};
     struct cg_pids vmms = {0}, sure;
     size_t count = 0;
-    int r = scan_processes(scan, &scan->sandbox->overhead, a, &vmms, e);
+    int r =
+        scan->sandbox->is_nested ? 0 : scan_processes(scan, &scan->sandbox->overhead, a, &vmms, e);
 
     if (r == 0)
         r = kthreads_find(&k, vmms.items, vmms.count, a, &sure, ret, e);

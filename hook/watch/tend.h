@@ -4,13 +4,14 @@
 
 /*
  * What the watcher does for a VM besides placing its threads: the kernel's helper threads go into
- * the overhead cgroup, and vCPUs get CPUs of their own where that is asked for.
+ * the overhead cgroup, and vCPUs and other threads get CPUs of their own where that is asked for.
  *
  * Dearer than a pass, so it is done when threads have changed and are quiet again, and rarely else.
  */
 
 #include "hook/plan/settings.h"
 #include "hook/watch/kthreads.h"
+#include "hook/watch/overhead_cpus.h"
 #include "hook/watch/pinning.h"
 
 struct arena;
@@ -23,12 +24,17 @@ struct scan;
 struct tend {
     struct kthreads kthreads;
     struct pinning pinning;
-    int proc_fd;                      /* of /proc, the struct's own */
-    int kthread_error, pinning_error; /* what was reported last */
+    struct overhead_cpus overhead;
+    char *cpuset; /* layout nested: what they were done for; NULL: not known */
+    int proc_fd;  /* of /proc, the struct's own */
+    int kthread_error, pinning_error, overhead_error; /* what was reported last */
 };
 
 /* @settings is borrowed. Ends with the process. */
 void tend_init(struct tend *t, const struct settings *settings);
+
+/* Layout nested, where nothing else tells of it: another cpuset, so that affinities are due. */
+bool tend_is_due(const struct tend *t, const struct scan *scan, const struct record *r);
 
 /*
  * After a pass of @scan, whose sandbox is loaded. What fails is logged once and tried again.

@@ -15,6 +15,7 @@
 #include "hook/watch/pace.h"
 #include "hook/watch/placement.h"
 #include "hook/watch/scan.h"
+#include "hook/watch/split.h"
 #include "hook/watch/tend.h"
 
 #include <errno.h>
@@ -40,9 +41,10 @@ struct watch {
     struct scan scan;
     struct placement placement;
     struct tend tend;
-    struct drift drift;
+    struct drift drift;      /* layout sibling */
+    struct split split;      /* layout nested */
     struct stat record_file; /* as it was when it was read */
-    struct arena host_arena, record_arena;
+    struct arena host_arena, record_arena, split_arena;
     sigset_t unblocked; /* the signal mask while sleeping */
     int init_pidfd;     /* of a container that lives, to wake up when it does not any more */
     struct pace pace;
@@ -51,7 +53,7 @@ struct watch {
     bool timed_out;
     bool tend_due;  /* threads have changed since helpers and CPUs were seen to */
     bool carry_due; /* CPU limits have changed and are not in the record yet */
-    int last_error, last_limit_error;
+    int last_error, last_limit_error, last_split_error;
 };
 
 static volatile sig_atomic_t terminated;
@@ -127,7 +129,7 @@ static void follow_init(struct watch *w)
 static void follow_limits(struct watch *w)
 {
     autoarena a = ARENA_INIT;
-    size_t count = w->record.containers.count;
+    size_t count = record_is_nested(&w->record) ? 0 : w->record.containers.count;
     struct drift_source *sources = arena_alloc(&a, (count + 1) * sizeof *sources);
     size_t known = 0;
 
@@ -303,11 +305,13 @@ static void check_timeout(struct watch *w, const struct scan_result *pass, unsig
     if (!w->timed_out && pass->threads > 0)
         log_msg(LEVEL_WARNING, "sandbox %s: no vCPU thread appeared within %u ms; %s",
                 w->sandbox_id, w->settings->vcpu_timeout_ms,
-                w->settings->no_vcpu == NO_VCPU_CONSTRAIN
+                w->sandbox.is_nested ? "everything stays under the runtime's limits"
+                : w->settings->no_vcpu == NO_VCPU_CONSTRAIN
                     ? "everything is moved into the sandbox cgroup"
                     : "everything stays in the overhead cgroup, without the sandbox's limits");
     w->timed_out = true;
-    if (w->settings->no_vcpu == NO_VCPU_CONSTRAIN && pass->overhead_threads > 0)
+    if (w->settings->no_vcpu == NO_VCPU_CONSTRAIN && pass->overhead_threads > 0 &&
+        !w->sandbox.is_nested)
         log_once(&w->last_error, scan_constrain(&w->scan, &e), &e);
 }
 
@@ -350,7 +354,7 @@ static bool keep_pace(struct watch *w, const struct scan_result *pass, unsigned 
         verdict = pace_step(&w->pace, found, pass->vcpus > 0, now);
     w->print = pass->print;
     /* Not before: the end of a sandbox that was short-lived is not to wait for it. */
-    if (verdict == PACE_SETTLED && w->drift.fd == FD_NONE)
+    if (verdict == PACE_SETTLED && w->drift.fd == FD_NONE && !w->sandbox.is_nested)
         (void)drift_watch(&w->drift);
     return verdict != PACE_DONE || !leave(w);
 }
@@ -378,7 +382,7 @@ static void sleep_until_next(struct watch *w)
                           .tv_nsec = (long)(w->pace.interval_ms % 1000) * 1000000};
     struct pollfd pfds[] = {
         {.fd = w->init_pidfd, .events = POLLIN},
-        {.fd = w->drift.fd, .events = POLLIN},
+        {.fd = w->sandbox.is_nested ? w->split.events : w->drift.fd, .events = POLLIN},
     };
 
     if (ppoll(pfds, 2, &ts, &w->unblocked) < 0)
@@ -388,8 +392,10 @@ static void sleep_until_next(struct watch *w)
         fd_close(&w->init_pidfd);
         pace_hurry(&w->pace, 1);
     }
+    if (w->sandbox.is_nested)
+        w->split.woken = w->split.woken || pfds[1].revents;
     /* Without inotify, or of a cgroup that is not there yet, the files themselves tell. */
-    if (pfds[1].revents || w->pace.settled)
+    else if (pfds[1].revents || w->pace.settled)
         carry_over(w);
 }
 
@@ -419,6 +425,26 @@ static void mend(struct watch *w)
     adopt(w, &lock);
 }
 
+/* Layout nested: vCPUs have come or gone, or the runtime has given another quota. */
+static void keep_split(struct watch *w, struct scan_result *pass, bool thorough)
+{
+    struct err e = ERR_INIT;
+    struct state_lock lock;
+    int r;
+
+    if (!split_is_due(&w->split, pass, thorough) || reload(w, &lock) < 0)
+        return;
+    r = sandbox_load(&w->sandbox, &e);
+    if (r == -ENOENT) { /* the runtime has removed its cgroup: this is the end */
+        err_reset(&e);
+        r = 0;
+    } else if (r == 0)
+        r = split_do(&w->split, &w->scan, pass, &lock, &w->record, &w->record_arena, &e);
+    log_once(&w->last_split_error, r, &e);
+    adopt(w, &lock);
+    w->tend_due = true;
+}
+
 /* One pass and what follows from it. Returns false when the watcher is to leave. */
 static bool look_around(struct watch *w)
 {
@@ -428,21 +454,27 @@ static bool look_around(struct watch *w)
     struct scan_result pass;
     int r;
 
-    if (pace_is_eager(&w->pace))
+    if (pace_is_eager(&w->pace) && !w->sandbox.is_nested)
         cg_keep_warm(&w->sandbox.overhead, w->scan.own[0]);
     w->scan.every_vm = pace_every_vm(&w->pace, placement_is_complete(&w->placement), now);
     r = scan_pass(&w->scan, depth, &pass, &e);
     log_once(&w->last_error, r, &e);
-    if (r == -ENOENT || r == -ENODEV)
+    if ((r == -ENOENT || r == -ENODEV) && w->sandbox.is_nested)
+        split_again(&w->split, &w->scan);
+    else if (r == -ENOENT || r == -ENODEV)
         mend(w);
     if (r < 0)
         return true;
+    if (w->sandbox.is_nested)
+        keep_split(w, &pass, depth == SCAN_ALL);
+    w->placement.held = w->sandbox.is_nested && w->split.why[0] ? w->split.why : NULL;
     now = io_now_us();
     check_timeout(w, &pass, now);
     /* A list that is the same as before says nothing new. */
     if (!pass.quick)
         placement_update(&w->placement, &w->scan, w->timed_out, pass.print != w->print);
-    w->tend_due = w->tend_due || pass.print != w->print;
+    w->tend_due =
+        w->tend_due || pass.print != w->print || tend_is_due(&w->tend, &w->scan, &w->record);
     if (depth == SCAN_ALL ||
         (w->tend_due && pace_is_quiet(&w->pace, now) && pass.print == w->print)) {
         tend_vm(&w->tend, &w->scan, &w->record, depth == SCAN_ALL);
@@ -484,6 +516,14 @@ static bool begin(struct watch *w)
     }
 }
 
+static void begin_split(struct watch *w)
+{
+    struct err e = ERR_INIT;
+    int r = split_init(&w->split, &w->host, w->settings, &w->record, &w->scan, &w->split_arena, &e);
+
+    log_once(&w->last_split_error, r, &e);
+}
+
 static void run(struct watch *w)
 {
     autofd dir = FD_NONE;
@@ -498,6 +538,9 @@ static void run(struct watch *w)
         .kvm_dirfd = vcpu_kvm_open(),
         .own = {getpid(), record_process_id(w->record.placeholder).pid},
     };
+    w->scan.kernel_evidence = scan_needs_evidence(&w->scan);
+    if (w->sandbox.is_nested)
+        begin_split(w);
     w->started_us = io_now_us();
     pace_init(&w->pace, w->settings->hotplug_interval_ms, w->started_us);
     w->placement = (struct placement){.dirfd = dir, .changed_us = w->started_us};

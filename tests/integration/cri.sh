@@ -19,163 +19,8 @@ OSC_LIB_ONLY=yes
 . "$TESTS/lib/observe.sh"
 # shellcheck source=../lib/registration.sh
 . "$TESTS/lib/registration.sh"
-
-ACCELERATOR=kvm
-VCPUS=2
-IMAGE=localhost/osc/test:1
-# A dash in a slice's name would make it a child.
-TAG=osctest$$
-BASE=/$TAG
-MANAGER=cgroupfs
-# Of the pod: its CRI configuration, its id; and of each container, its id.
-POD_CONFIG='' POD=''
-declare -A ID=()
-
-# not_here REASON - ends the script
-not_here() {
-	skip cri "$1"
-	report
-}
-
-# cri METHOD JSON - sets OUT, ERR, RC
-cri() {
-	local word
-	RC=1 OUT='' ERR="$1: the client has ended"
-	echo "$1 $(jq -c . <<<"$2")" >&"$REQUESTS" || return 0
-	read -r -t 90 -u "${CLIENT[0]}" word ERR || return 0
-	if [[ $word == ok ]]; then
-		RC=0 OUT=$ERR ERR=
-	fi
-}
-
-# must METHOD JSON - cri with a result of its own
-must() {
-	cri "$1" "$2"
-	[[ $RC == 0 ]] || {
-		fail "$P: $1" "$ERR"
-		return 1
-	}
-	ok "$P: $1"
-}
-
-end_cri() {
-	set +e
-	drop_pod
-	if [[ -n ${CLIENT_PID-} ]]; then
-		exec {REQUESTS}>&-
-		wait "$CLIENT_PID"
-	fi
-	(exit "$1")
-	cleanup
-}
-
-# --- containerd --------------------------------------------------------------
-
-# make_image - an OCI image of the file system that our bundles have
-make_image() {
-	local dir=$WORK/image layer config manifest
-	make_bundle rootfs '["none"]'
-	mkdir -p "$dir/blobs/sha256"
-	tar -C "$WORK/rootfs/rootfs" -cf "$dir/layer" .
-	layer=$(add_blob layer)
-	jq -cn --arg layer "sha256:$layer" '{architecture: "amd64", os: "linux",
-		config: {Entrypoint: ["/busybox", "sleep", "1000000"]},
-		rootfs: {type: "layers", diff_ids: [$layer]}}' >"$dir/config"
-	config=$(add_blob config)
-	jq -cn --argjson layer "$(descriptor "$layer" application/vnd.oci.image.layer.v1.tar)" \
-		--argjson config "$(descriptor "$config" application/vnd.oci.image.config.v1+json)" \
-		'{schemaVersion: 2, mediaType: "application/vnd.oci.image.manifest.v1+json", config: $config, layers: [$layer]}' \
-		>"$dir/manifest"
-	manifest=$(add_blob manifest)
-	jq -cn --argjson manifest "$(descriptor "$manifest" application/vnd.oci.image.manifest.v1+json)" --arg name "$IMAGE" \
-		'{schemaVersion: 2, manifests: [$manifest + {annotations: {"io.containerd.image.name": $name}}]}' >"$dir/index.json"
-	echo '{"imageLayoutVersion": "1.0.0"}' >"$dir/oci-layout"
-	tar -C "$dir" -cf "$WORK/image.tar" blobs index.json oci-layout
-}
-
-# add_blob FILE - prints its digest
-add_blob() {
-	local digest
-	digest=$(sha256sum <"$WORK/image/$1" | cut -d ' ' -f 1)
-	mv "$WORK/image/$1" "$WORK/image/blobs/sha256/$digest"
-	echo "$digest"
-}
-
-# descriptor DIGEST MEDIA_TYPE
-descriptor() {
-	echo "{\"mediaType\": \"$2\", \"digest\": \"sha256:$1\", \"size\": $(stat -c %s "$WORK/image/blobs/sha256/$1")}"
-}
-
-ctr_() {
-	timeout -k 5 60 ctr --address "$WORK/containerd.sock" --namespace k8s.io "$@"
-}
-
-# knows_cdi - 1.7 is the first that does
-knows_cdi() {
-	[[ $(containerd --version) =~ \ v?([0-9]+)\.([0-9]+)\. ]] &&
-		((BASH_REMATCH[1] > 1 || (BASH_REMATCH[1] == 1 && BASH_REMATCH[2] >= 7)))
-}
-
-# handler NAME MANAGER [LINE] - of pods, for the configuration file
-handler() {
-	cat <<-EOF
-		[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.$1]
-		  runtime_type = "io.containerd.runc.v2"
-		  ${3-}
-		  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.$1.options]
-		    BinaryName = "$(type -P "$RUNTIME")"
-		    Root = "$WORK/runtime"
-		    SystemdCgroup = $([[ $2 == systemd ]] && echo true || echo false)
-	EOF
-}
-
-# start_containerd - with one handler for each manager and policy, one without hooks, and the client
-start_containerd() {
-	local manager only cdi=
-	for only in false true; do
-		ctr_ oci spec >"$WORK/base-$only.json"
-		osc --sandbox-cgroup-only=$only register "$WORK/base-$only.json" >/dev/null
-	done
-	if knows_cdi; then
-		mkdir "$WORK/cdi"
-		cdi_file "$OSC" | jq --arg state "$STATE" --arg conf "$CONF" '.devices[].containerEdits.hooks[].args |=
-			.[:1] + ["--state-dir", $state, "--config", $conf] + .[1:]' >"$WORK/cdi/hook.json"
-		cdi="enable_cdi = true
-		  cdi_spec_dirs = [\"$WORK/cdi\"]"
-	fi
-	cat >"$WORK/containerd.toml" <<-EOF
-		version = 2
-		root = "$WORK/containerd"
-		state = "$WORK/containerd-state"
-		[grpc]
-		  address = "$WORK/containerd.sock"
-		[plugins."io.containerd.grpc.v1.cri"]
-		  sandbox_image = "$IMAGE"
-		  restrict_oom_score_adj = true
-		  $cdi
-		  [plugins."io.containerd.grpc.v1.cri".cni]
-		    conf_dir = "$WORK/cni"
-		  [plugins."io.containerd.grpc.v1.cri".containerd]
-		    default_runtime_name = "cgroupfs-false"
-	EOF
-	for manager in cgroupfs systemd; do
-		for only in false true; do
-			handler "$manager-$only" "$manager" "base_runtime_spec = \"$WORK/base-$only.json\""
-		done
-	done >>"$WORK/containerd.toml"
-	handler plain cgroupfs >>"$WORK/containerd.toml"
-	containerd --config "$WORK/containerd.toml" >"$WORK/containerd.log" 2>&1 </dev/null &
-	STARTED+=("$!")
-	disown
-	coproc CLIENT { exec "$TESTS/lib/cri" "$WORK/containerd.sock" 2>&1; }
-	# shellcheck disable=SC2154 # coproc sets it
-	REQUESTS=${CLIENT[1]}
-	STARTED+=("$CLIENT_PID")
-	cri Version '{}'
-	[[ $RC == 0 ]] && ctr_ images import "$WORK/image.tar" >/dev/null
-}
-
-# --- a pod -------------------------------------------------------------------
+# shellcheck source=../lib/cri.sh
+. "$TESTS/lib/cri.sh"
 
 # layout ONLY - where the contract puts the sandbox of $POD
 layout() {
@@ -195,61 +40,6 @@ layout() {
 	else
 		OVERHEAD=${OVERHEAD_PARENT-$BASE/overhead}/$POD
 	fi
-}
-
-# run_pod ONLY [HANDLER] - sets POD
-run_pod() {
-	local parent=$BASE/pod
-	[[ $MANAGER != systemd ]] || parent=$SLICE
-	POD_CONFIG=$(jq -cn --arg parent "$parent" --arg uid "$P-$$" '{metadata: {name: $uid, uid: $uid, namespace: "default"},
-		linux: {cgroup_parent: $parent, security_context: {namespace_options: {network: 2, pid: 1, ipc: 2}}}}')
-	must RunPodSandbox "{\"config\": $POD_CONFIG, \"runtime_handler\": \"${2-$MANAGER-$1}\"}" || return
-	POD=$(jq -r .pod_sandbox_id <<<"$OUT")
-	layout "$1"
-}
-
-# run_container_of_pod NAME ATTEMPT RESOURCES COMMAND_JSON [CDI_DEVICE] - sets ID[NAME] and PID
-run_container_of_pod() {
-	local mounts devices='[]' config
-	mounts=$(jq -c '[.mounts[] | select(.options == ["rbind", "ro"] and .destination != "/etc")
-		| {container_path: .destination, host_path: .source, readonly: true}]' "$WORK/rootfs/config.json")
-	[[ $ACCELERATOR != kvm ]] || devices='[{"container_path": "/dev/kvm", "host_path": "/dev/kvm", "permissions": "rwm"}]'
-	config=$(jq -cn --arg name "$1" --argjson attempt "$2" --argjson resources "$3" --argjson command "$4" --arg image "$IMAGE" \
-		--argjson mounts "$mounts" --argjson devices "$devices" --arg cdi "${5-}" \
-		'{metadata: {name: $name, attempt: $attempt}, image: {image: $image}, command: $command, mounts: $mounts,
-		devices: $devices, CDI_devices: [$cdi | select(. != "") | {name: .}], linux: {resources: $resources, security_context: {namespace_options: {network: 2, pid: 1, ipc: 2}}}}')
-	must CreateContainer "{\"pod_sandbox_id\": \"$POD\", \"config\": $config, \"sandbox_config\": $POD_CONFIG}" || return
-	ID[$1]=$(jq -r .container_id <<<"$OUT")
-	must StartContainer "{\"container_id\": \"${ID[$1]}\"}" || return
-	must ContainerStatus "{\"container_id\": \"${ID[$1]}\", \"verbose\": true}" || return
-	PID=$(jq -r '.info.info | fromjson | .pid' <<<"$OUT")
-}
-
-# end_container NAME - as the kubelet does
-end_container() {
-	must StopContainer "{\"container_id\": \"${ID[$1]}\"}" || :
-	must RemoveContainer "{\"container_id\": \"${ID[$1]}\"}" || :
-	unset "ID[$1]"
-}
-
-# end_pod - as the kubelet does
-end_pod() {
-	must StopPodSandbox "{\"pod_sandbox_id\": \"$POD\"}" || :
-	must RemovePodSandbox "{\"pod_sandbox_id\": \"$POD\"}" || :
-	POD=
-}
-
-# drop_pod - what a scenario that stopped early has left
-drop_pod() {
-	local id
-	for id in "${ID[@]}"; do
-		cri StopContainer "{\"container_id\": \"$id\"}"
-		cri RemoveContainer "{\"container_id\": \"$id\"}"
-	done
-	ID=()
-	[[ -z $POD ]] || cri StopPodSandbox "{\"pod_sandbox_id\": \"$POD\"}"
-	[[ -z $POD ]] || cri RemovePodSandbox "{\"pod_sandbox_id\": \"$POD\"}"
-	POD=
 }
 
 # containers - that the record names
@@ -348,16 +138,16 @@ kubelet_sees() {
 	fi
 }
 
-# nested - each container of the pod is a sandbox of its own, inside of its own cgroup
+# nested - each container of the pod is a sandbox of its own, in its own cgroup
 nested() {
 	local before vmm
 	P=nested
 	before=$(snapshot)
-	configure '.layout = "nested"'
+	configure ".layout = \"nested\" | .vcpu_evidence = \"$([[ $ACCELERATOR == kvm ]] && echo auto || echo name)\""
 	run_pod true || return 0
 	run_container_of_pod vmm 0 '{"memory_limit_in_bytes": 268435456}' "$(qemu_args "$ACCELERATOR" "$VCPUS")" || return 0
 	vmm=$PID
-	SANDBOX=$BASE/pod/${ID[vmm]}/kata_${ID[vmm]}
+	SANDBOX=$BASE/pod/${ID[vmm]}
 	VCPU=$SANDBOX
 	check_threads "$P: the VMM" "$vmm" "$VCPUS"
 	kubelet_sees vmm
@@ -377,7 +167,7 @@ by_cdi() {
 	local before vmm
 	P=cdi
 	before=$(snapshot)
-	run_pod true plain || return 0
+	run_pod true plain-cgroupfs || return 0
 	run_container_of_pod side 0 '{}' '["/busybox", "sleep", "1000000"]' || return 0
 	check "$P: no sandbox without the device" no_record_left
 	run_container_of_pod vmm 0 '{"cpu_quota": 20000, "cpu_period": 100000, "cpu_shares": 512, "memory_limit_in_bytes": 268435456}' \
@@ -393,25 +183,7 @@ by_cdi() {
 	check_nothing_left "$P" "$before"
 }
 
-for program in ctr containerd "$RUNTIME"; do
-	type -P "$program" >/dev/null || not_here "there is no $program"
-done
-/usr/bin/python3 -c 'import grpc, google.protobuf' 2>/dev/null || not_here "python3-grpcio is missing"
-
-setup
-trap 'end_cri $?' EXIT
-make_image
-if ! start_containerd; then
-	fail "containerd starts" "$(tail -n 20 "$WORK/containerd.log")"
-	finish
-fi
-if ! kvm_works; then
-	skip "KVM guest" "QEMU cannot use /dev/kvm on this host"
-	ACCELERATOR=tcg,thread=multi
-fi
-mkdir -p "$WORK/cni"
-configure '.layout = "sibling"'
-cg_make "$BASE/pod"
+begin_cri
 for one in "scenario false" "scenario true" nested; do
 	$one
 	drop_pod
@@ -423,21 +195,9 @@ if knows_cdi; then
 else
 	skip "cdi" "$(containerd --version | cut -d ' ' -f 1,3) knows no CDI; 1.7 does"
 fi
-if [[ -d /run/systemd/system ]]; then
-	cg_remove "$BASE/pod"
-	MANAGER=systemd
-	SLICE=$TAG.slice
-	# On v1 systemd removes empty cgroups of others where it first needs a hierarchy.
-	cg_remove "$BASE"
-	BASE=/$SLICE
-	find_foreign
-	# Runtimes leave the slices which they make, so make ours before.
-	systemctl start "$SLICE"
-	cg_make "$BASE"
+if use_systemd; then
 	scenario false
 	drop_pod
-else
-	skip "paths of systemd" "systemd does not run here"
 fi
 
 finish

@@ -13,99 +13,8 @@ OSC_LIB_ONLY=yes
 . "$(dirname "$0")/../lib/common.sh"
 # shellcheck source=../lib/limits.sh
 . "$TESTS/lib/limits.sh"
-
-KVM_DEVICE='.linux.devices = [{path: "/dev/kvm", type: "c", major: 10, minor: 232, fileMode: 438}]
-	| .linux.resources.devices += [{allow: true, type: "c", major: 10, minor: 232, access: "rwm"}]'
-ACCELERATOR=kvm
-VCPUS=2
-# One name for both managers: a dash in a slice's name would make it a child.
-TAG=osctest$$
-BASE=/$TAG
-MANAGER=cgroupfs
-
-# not_here REASON - ends the script
-not_here() {
-	skip ctr "$1"
-	report
-}
-
-ctr_() {
-	timeout -k 5 60 ctr --address "$WORK/containerd.sock" "$@"
-}
-
-# end_ctr STATUS - the containers while containerd lives, then everything else
-end_ctr() {
-	local id
-	set +e
-	for id in $(ctr_ containers list --quiet 2>/dev/null); do
-		ctr_ task delete --force "$id" >/dev/null 2>&1
-		ctr_ containers delete "$id" >/dev/null 2>&1
-	done
-	(exit "$1")
-	cleanup
-}
-
-# start_containerd - without the plugin for Kubernetes, which wants a network
-start_containerd() {
-	cat >"$WORK/containerd.toml" <<-EOF
-		version = 2
-		root = "$WORK/containerd"
-		state = "$WORK/containerd-state"
-		disabled_plugins = ["io.containerd.grpc.v1.cri"]
-		[grpc]
-		  address = "$WORK/containerd.sock"
-	EOF
-	containerd --config "$WORK/containerd.toml" >"$WORK/containerd.log" 2>&1 </dev/null &
-	STARTED+=("$!")
-	disown
-	wait_for 60 ctr_ version >/dev/null 2>&1
-}
-
-# run_ctr NAME - detached; sets ID and PID
-run_ctr() {
-	local options=()
-	ID=$TAG-$1
-	if [[ $MANAGER == systemd ]]; then
-		# ctr asks for the path, and takes that of the config.json.
-		options=(--runc-systemd-cgroup --cgroup "$(cgroups_path "$1")")
-	fi
-	rm -f "$WORK/$1/pid"
-	capture ctr_ run --detach --null-io --runc-binary "$(type -P "$RUNTIME")" --runc-root "$WORK/runtime" \
-		"${options[@]}" --pid-file "$WORK/$1/pid" --config "$WORK/$1/config.json" "$ID"
-	if [[ $RC != 0 ]]; then
-		fail "$1: ctr run" "exit status $RC" "$ERR"
-		drop_ctr
-		return 1
-	fi
-	PID=$(<"$WORK/$1/pid")
-}
-
-drop_ctr() {
-	ctr_ task delete --force "$ID" >/dev/null 2>&1 || :
-	ctr_ containers delete "$ID" >/dev/null 2>&1 || :
-}
-
-# vmm_bundle NAME FILTER
-vmm_bundle() {
-	local filter=$2
-	[[ $ACCELERATOR != kvm ]] || filter="$KVM_DEVICE | $filter"
-	make_bundle "$1" "$(qemu_args "$ACCELERATOR" "$VCPUS")" "$filter"
-	# containerd makes a bundle of its own, with this config.json in it.
-	edit_config "$1" '.root.path = $path' --arg path "$WORK/$1/rootfs"
-}
-
-# task_is STATUS
-task_is() {
-	ctr_ task list | awk -v id="$ID" -v status="$1" '$1 == id { found = $3 == status } END { exit !found }'
-}
-
-# delete_task NAME - ctr warns of the task's exit status, and of nothing else
-delete_task() {
-	capture ctr_ task delete "$ID"
-	check_eq "$1: ctr task delete has nothing to complain of" "" \
-		"$(grep -v 'exit with non-zero exit code' <<<"$ERR" || :)"
-	check "$1: ctr containers delete" ctr_ containers delete "$ID"
-}
+# shellcheck source=../lib/ctr.sh
+. "$TESTS/lib/ctr.sh"
 
 # gone NAME SNAPSHOT
 gone() {
@@ -196,42 +105,17 @@ lose_shim() {
 	drop_ctr
 }
 
-for program in ctr containerd "$RUNTIME"; do
-	type -P "$program" >/dev/null || not_here "there is no $program"
-done
-
-setup
-trap 'end_ctr $?' EXIT
-if ! start_containerd; then
-	fail "containerd starts" "$(tail -n 20 "$WORK/containerd.log")"
-	finish
-fi
-if ! kvm_works; then
-	skip "KVM guest" "QEMU cannot use /dev/kvm on this host"
-	ACCELERATOR=tcg,thread=multi
-fi
-
+begin_ctr
 scenario cgroupfs-split false
 scenario cgroupfs-only true
 force cgroupfs-force
 die cgroupfs-die
 lose_shim cgroupfs-shim
-if [[ -d /run/systemd/system ]]; then
-	MANAGER=systemd
-	SLICE=$TAG.slice
-	# On v1 systemd removes empty cgroups of others where it first needs a hierarchy.
-	cg_remove "$BASE"
-	BASE=/$SLICE
-	find_foreign
-	# Runtimes leave the slices which they make, so make ours before.
-	systemctl start "$SLICE"
-	cg_make "$BASE"
+if use_systemd; then
 	scenario systemd-split false
 	scenario systemd-only true
 	force systemd-force
 	lose_shim systemd-shim
-else
-	skip "paths of systemd" "systemd does not run here"
 fi
 
 finish

@@ -51,7 +51,7 @@ decides() {
 C=auto
 fake_container "$C"
 set_layout "$C" "$C" true
-configure '.sandbox_cgroup_only = true'
+configure '.sandbox_cgroup_only = true | del(.layout)'
 
 # --- plan for v2 -------------------------------------------------------------
 
@@ -97,7 +97,7 @@ decides "nested in the configuration, podman" nested "the configuration names it
 configure '.sandbox_cgroup_only = true | .layout = "auto"'
 decides "auto in the configuration" sibling "1\.1\.5" "$BIN/runc 1.1.5+ds1" "$SHIM" "$BIN/runc"
 decides "auto in the configuration, sibling on the command line" sibling "--layout names it" "null null" "$SHIM" "$BIN/runc" --layout=sibling
-configure '.sandbox_cgroup_only = true'
+configure '.sandbox_cgroup_only = true | del(.layout)'
 decides "nobody names one" sibling "nobody names a layout" "null null" "$SHIM" "$BIN/runc"
 check "plan remembers nothing" test ! -e "$STATE"
 

@@ -17,7 +17,6 @@ OVERHEAD_PARENT=/kata_overhead
 kube() {
 	local before vmm pod
 	P=$MANAGER-kube
-	configure '{layout: "sibling"}'
 	cat >"$WORK/pod.yaml" <<-EOF
 		apiVersion: v1
 		kind: Pod

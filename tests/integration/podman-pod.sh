@@ -46,8 +46,7 @@ three_containers() {
 	P=$MANAGER-$1-$([[ $2 == true ]] && echo only || echo split)
 	one=(--cpu-quota=20000 --cpu-period=100000 --cpu-shares=512 --memory=256m)
 	two=(--cpu-quota=30000 --cpu-period=100000 --cpu-shares=256 --memory=128m)
-	configure '{layout: "sibling"}'
-	[[ $only == false ]] || configure '{layout: "sibling", sandbox_cgroup_only: true}'
+	configure ".sandbox_cgroup_only = $only"
 	if [[ $1 == all ]]; then
 		infra=1
 		HOOK_OPTIONS=()

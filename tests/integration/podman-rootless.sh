@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# podman without root, with its cgroupfs and its systemd manager: the hook can do
-# nothing, says so, and does not break the container.
+# podman without root, with its cgroupfs and its systemd manager: with layout sibling the hook can do
+# nothing, says so, and does not break the container. With layout nested it splits the container's own
+# cgroup, where that is one and has the cpu controller.
 
 # shellcheck disable=SC2016 # $name in single quotes is jq's
 # shellcheck disable=SC2034,SC2317 # common.sh and podman.sh use and call these
@@ -50,7 +51,7 @@ make_user() {
 	useradd --create-home --shell /bin/bash "$USER_NAME"
 	grep -q "^$USER_NAME:" /etc/subuid || echo "$USER_NAME:200000:65536" | tee -a /etc/subuid >>/etc/subgid
 	loginctl enable-linger "$USER_NAME"
-	check_wait "the user has a session" 30 test -S "/run/user/$(id -u "$USER_NAME")/bus"
+	check_wait "the user has a session" 120 test -S "/run/user/$(id -u "$USER_NAME")/bus"
 	chmod 0755 "$WORK"
 	user_podman import "$WORK/rootfs.tar" "$IMAGE"
 	check_exit "podman import" 0
@@ -65,6 +66,13 @@ more_excuses_than() {
 	(($(excuses) > $1))
 }
 
+# configure_user FILTER - for everybody to read
+configure_user() {
+	configure "$1"
+	chmod 0755 "${DEFAULT_CONF%/*}"
+	chmod 0644 "$DEFAULT_CONF"
+}
+
 # memory_limits CGROUP - of it and its parent
 memory_limits() {
 	cat "${CG_DIR[unified]}${1%/container}/memory.max" "${CG_DIR[unified]}$1/memory.max" 2>/dev/null
@@ -72,6 +80,7 @@ memory_limits() {
 
 rootless() {
 	local before cgroup said
+	configure_user .
 	user_podman run --rm --network=none "$IMAGE" /busybox true
 	check_exit "$MANAGER: podman without the hook" 0
 	[[ $RC == 0 ]] || return 0
@@ -95,15 +104,72 @@ rootless() {
 	check_nothing_left "$MANAGER" "$before"
 }
 
+# shown - what `show` tells the user of the container
+shown() {
+	as_user "$OSC" --state-dir "$USER_STATE" show --json "$ID"
+}
+
+# is_split - vCPUs in the child with the quota, and the rest is without
+is_split() {
+	[[ $(cat "$HOME_CGROUP/kata_vcpu/cpu.max" "$HOME_CGROUP/cpu.max" 2>&1 | xargs) == "50000 100000 max 99999" ]] &&
+		[[ $(wc -l <"$HOME_CGROUP/kata_vcpu/cgroup.threads") == 2 ]]
+}
+
+# says_why PATTERN
+says_why() {
+	shown | jq -e --arg why "$1" '.placement.why | test($why)' >/dev/null
+}
+
+# nested - the container's own cgroup is the user's, so it can be split
+nested() {
+	local before name=$MANAGER-nested
+	USER_STATE=/run/user/$(id -u "$USER_NAME")/oci-sandbox-cgroup
+	configure_user '.layout = "nested" | .vcpu_evidence = "name"'
+	before=$(snapshot)
+	user_podman run --detach --name "$TAG-user" --network=none --cpu-quota=50000 --cpu-period=100000 "${HOOK_OPTIONS[@]}" \
+		"${VMM_OPTIONS[@]}" "$IMAGE" /fake_vmm --burn "CPU 0/TCG" "CPU 1/TCG" io
+	# Without a cgroup manager a user's podman cannot have a quota, with or without the hook.
+	if [[ $RC != 0 && $MANAGER == cgroupfs ]]; then
+		skip "$name" "podman cannot set a quota there: ${ERR%%$'\n'*}"
+		return
+	fi
+	check_exit "$name: podman run with the hook" 0
+	[[ $RC == 0 ]] || return 0
+	user_podman inspect --format '{{.Id}} {{.State.Pid}}' "$TAG-user"
+	read -r ID PID <<<"$OUT"
+	HOME_CGROUP=${CG_DIR[unified]}$(sed -n 's/^0:://p' "/proc/$PID/cgroup")
+	if [[ -e $HOME_CGROUP/cpu.max ]]; then
+		check_wait "$name: the vCPUs are apart" 20 is_split
+		check "$name: exec into the container" user_podman exec "$TAG-user" /busybox true
+		user_podman pause "$TAG-user"
+		check_exit "$name: podman pause" 0
+		check_eq "$name: the VMM is frozen" 1 "$(sed -n 's/^frozen //p' "$HOME_CGROUP/cgroup.events")"
+		user_podman unpause "$TAG-user"
+	else
+		check_wait "$name: it says that there is no cpu controller" 20 says_why "no cpu controller"
+	fi
+	user_podman rm --force --time 0 "$TAG-user"
+	check_exit "$name: podman rm --force" 0
+	check_wait "$name: the container has ended" 10 is_dead "$PID"
+	check_wait "$name: nothing is left in the user's state directory" 10 user_state_is_empty
+	check_nothing_left "$name" "$before"
+}
+
+user_state_is_empty() {
+	[[ -z $(find "$USER_STATE/sandboxes" "$USER_STATE/containers" -mindepth 1 2>&1) ]]
+}
+
 throw_away_guest
 begin_podman end_rootless
 make_rootfs
+install -m 0755 "$(helper fake_vmm)" "$ROOTFS/fake_vmm"
 tar -C "$ROOTFS" -cf "$WORK/rootfs.tar" .
 chmod 0644 "$WORK/rootfs.tar"
 make_user
 
 for MANAGER in cgroupfs systemd; do
 	rootless
+	nested
 done
 
 finish

@@ -32,8 +32,7 @@ limit_options() {
 # run_vmm NAME ONLY - with limits, and every check of a sandbox that runs
 run_vmm() {
 	local name=$1
-	configure '{layout: "sibling"}'
-	if [[ $2 == true ]]; then configure '{layout: "sibling", sandbox_cgroup_only: true}'; fi
+	configure ".sandbox_cgroup_only = $2"
 	run_podman "$name" "${VMM_OPTIONS[@]}" "${LIMITS[@]}" -- "${VMM[@]}" || return
 	layout "$2"
 	check_threads "$name" "$PID" "$VCPUS"
@@ -117,7 +116,7 @@ only_and_stop() {
 		fi
 		check_stop "$name" "$before"
 	fi
-	configure '{layout: "sibling"}'
+	configure .
 }
 
 # short NAME - a container that has ended before anybody looks

@@ -163,9 +163,6 @@ else
 		"$OSC" --state-dir "$STATE" --config "$CONF" poststop <"$WORK/$C/stopped"
 	check_eq "rootless: teardown has nothing to do or to say" "0 " "$RC $ERR"
 fi
-configure '.layout = "nested"'
-refused "layout nested" 2 "layout nested needs sandbox_cgroup_only" "$WORK/$C/created"
-configure .
 jq '.linux.resources.pids.limit = 1 | .linux.resources.unified = {"pids.max/x": "1"}' "$WORK/$C/config.json" >"$WORK/config.new"
 cat "$WORK/$C/created" "$WORK/config.new" >"$WORK/both"
 refused "a limit that is none" 2 "unified" "$WORK/both"

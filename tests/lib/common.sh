@@ -662,7 +662,7 @@ constrained() {
 # check_threads NAME PID VCPUS - waits, then one result for each thread
 check_threads() {
 	local tid name role problems count=0 seen=0
-	wait_for 20 settled "$2" "$3" || :
+	wait_for 90 settled "$2" "$3" || :
 	while read -r tid name; do
 		role=rest
 		if [[ $name =~ $VCPU_RE ]]; then
@@ -710,9 +710,11 @@ osc() {
 	timeout -k 5 60 "$OSC" --state-dir "$STATE" --config "$CONF" "$@"
 }
 
-# configure JQ_FILTER - writes the configuration file
+# configure JQ_FILTER - writes the configuration file. It names a layout, for hook entries that say
+# `--layout=auto`.
 configure() {
-	jq -n --arg parent "${OVERHEAD_PARENT-$BASE/overhead}" "{overhead_parent: \$parent} | $1" >"$CONF"
+	jq -n --arg parent "${OVERHEAD_PARENT-$BASE/overhead}" \
+		"{overhead_parent: \$parent, layout: \"sibling\"} | $1" >"$CONF"
 }
 
 # helper NAME - path of a test program, compiled if nobody did

@@ -34,6 +34,12 @@ used() {
 	(($(cpu_ticks "$1") >= $2))
 }
 
+# busy_firmware FILE - for a guest that never rests: one instruction, at the reset vector, jump to itself
+busy_firmware() {
+	truncate -s 65520 "$1"
+	printf '\xeb\xfe%14s' '' >>"$1"
+}
+
 # rests PID - uses no CPU time for so long that it is not for want of a CPU
 rests() {
 	local was now

@@ -204,8 +204,7 @@ begin_podman() {
 	STATE=$DEFAULT_STATE
 	CONF=$DEFAULT_CONF
 	mkdir -p "${CONF%/*}"
-	# What is installed asks for auto, and these scripts are about this layout.
-	configure '{layout: "sibling"}'
+	configure .
 	if ! kvm_works; then
 		skip "KVM guest" "QEMU cannot use /dev/kvm on this host"
 		ACCELERATOR=tcg,thread=multi

@@ -169,6 +169,23 @@ Test(path, parts)
     cr_expect_str_eq(cg_path_join(&arena, "/a", "b/c"), "/a/b/c");
 }
 
+Test(path, is_below)
+{
+    static const struct {
+        const char *path, *dir;
+        bool want;
+    } cases[] = {
+        {"/a/b", "/a", true},    {"/a/b/c", "/a", true}, {"/a", "/", true},
+        {"/a/b", "/", true},     {"/", "/", false},      {"/a", "/a", false},
+        {"/a", "/a/b", false},   {"/ab", "/a", false},   {"/ab/c", "/a", false},
+        {"/b/a/c", "/a", false}, {"/", "/a", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        cr_expect_eq(cg_path_is_below(cases[i].path, cases[i].dir), cases[i].want, "%s in %s",
+                     cases[i].path, cases[i].dir);
+}
+
 static char long_name[300];
 
 static const struct {

@@ -58,6 +58,12 @@ const char *tree_full(size_t h, const char *path, const char *file, char buf[sta
     return buf;
 }
 
+const char *tree_proc(const char *what, pid_t id, char buf[static PATH_MAX])
+{
+    snprintf(buf, PATH_MAX, "%s/%s-%d", tree.top, what, (int)id);
+    return buf;
+}
+
 bool tree_has(size_t h, const char *path)
 {
     char name[PATH_MAX];
@@ -450,6 +456,63 @@ static bool inherit_in(size_t h, const char *child)
     return false;
 }
 
+/* Whether a v2 cgroup passes on no more than can be shared out among threads, and something of it. */
+static bool passes_threaded_only(size_t h, const char *path)
+{
+    autofree char *passed = tree_get(h, path, "cgroup.subtree_control");
+
+    return passed && *passed && !passes_domain_controllers(h, path);
+}
+
+static bool is_threaded(size_t h, const char *child)
+{
+    return has_type(h, child, "threaded");
+}
+
+static bool make_invalid(size_t h, const char *child)
+{
+    if (!is_threaded(h, child))
+        tree_set(h, child, "cgroup.type", "domain invalid");
+    return false;
+}
+
+static bool make_valid(size_t h, const char *child)
+{
+    if (has_type(h, child, "domain invalid"))
+        tree_set(h, child, "cgroup.type", "domain");
+    return false;
+}
+
+/* A domain is the root of threads while it has a threaded child, or tasks beside what it shares out
+ * among threads; another child cannot be a domain then. */
+static void settle_type(size_t h, const char *path)
+{
+    bool is_root;
+
+    if (!tree_is_v2(h) || str_eq(path, "/") ||
+        !(has_type(h, path, "domain") || has_type(h, path, "domain threaded")))
+        return;
+    is_root =
+        any_child(h, path, is_threaded) || (is_busy(h, path) && passes_threaded_only(h, path));
+    tree_set(h, path, "cgroup.type", is_root ? "domain threaded" : "domain");
+    any_child(h, path, is_root ? make_invalid : make_valid);
+}
+
+static bool is_populated_domain(size_t h, const char *child)
+{
+    for (size_t i = 0; !is_threaded(h, child) && i < tree.tasks->count; i++) {
+        if (is_below(tree.tasks->items[i].path[h], child))
+            return true;
+    }
+    return false;
+}
+
+/* Whether it can be the root of threads, with tasks or without. */
+static bool can_be_thread_root(size_t h, const char *path)
+{
+    return !passes_domain_controllers(h, path) && !any_child(h, path, is_populated_domain);
+}
+
 static int enable(const struct tree_place *p, const char *name)
 {
     autofree char *here = tree_get(p->h, p->path, "cgroup.controllers");
@@ -465,12 +528,62 @@ static int enable(const struct tree_place *p, const char *name)
     if (threads && !is_threaded_controller(name))
         return -EOPNOTSUPP;
     tree_reap();
-    if (!threads && !str_eq(p->path, "/") && is_busy(p->h, p->path))
+    if (!threads && !str_eq(p->path, "/") && is_busy(p->h, p->path) &&
+        !(is_threaded_controller(name) && can_be_thread_root(p->h, p->path)))
         return -EBUSY;
     sbuf_addf(&now, "%s%s%s", passed, *passed ? " " : "", name);
     tree_set(p->h, p->path, "cgroup.subtree_control", sbuf_text(&now));
     any_child(p->h, p->path, inherit_in);
+    settle_type(p->h, p->path);
     return 0;
+}
+
+/* The controller that is being taken back; any_child() has no argument for it. */
+static const char *taken;
+
+static bool passes_taken(size_t h, const char *child)
+{
+    autofree char *passed = tree_get(h, child, "cgroup.subtree_control");
+
+    return has_word(passed, taken);
+}
+
+static bool lose_taken(size_t h, const char *child)
+{
+    for (const char *const *list = tree_files(taken, true); list && *list; list++) {
+        char name[PATH_MAX], file[NAME_MAX];
+
+        snprintf(file, sizeof file, "%.*s", (int)strcspn(*list, "="), *list);
+        unlink(tree_full(h, child, file, name));
+    }
+    return inherit_in(h, child);
+}
+
+static int disable(const struct tree_place *p, const char *name)
+{
+    autofree char *passed = tree_get(p->h, p->path, "cgroup.subtree_control");
+    char *cursor = passed, *word;
+    autosbuf now = SBUF_INIT;
+
+    taken = name;
+    if (!has_word(passed, name))
+        return 0;
+    if (any_child(p->h, p->path, passes_taken))
+        return -EBUSY;
+    while ((word = str_next(&cursor, ' '))) {
+        if (!str_eq(word, name))
+            sbuf_addf(&now, "%s%s", now.len ? " " : "", word);
+    }
+    tree_set(p->h, p->path, "cgroup.subtree_control", sbuf_text(&now));
+    any_child(p->h, p->path, lose_taken);
+    tree_reap();
+    settle_type(p->h, p->path);
+    return 0;
+}
+
+static int set_subtree_control(const struct tree_place *p, const char *text)
+{
+    return *text == '+' ? enable(p, text + 1) : *text == '-' ? disable(p, text + 1) : -EINVAL;
 }
 
 static int make_threaded(const struct tree_place *p)
@@ -478,11 +591,14 @@ static int make_threaded(const struct tree_place *p)
     char parent[TREE_PATH];
 
     parent_of(p->path, parent);
-    if (passes_domain_controllers(p->h, parent))
+    tree_reap();
+    if (has_type(p->h, p->path, "threaded"))
+        return 0;
+    if (passes_domain_controllers(p->h, parent) ||
+        (!str_eq(parent, "/") && !is_threaded(p->h, parent) && !can_be_thread_root(p->h, parent)))
         return -EOPNOTSUPP;
-    if (!str_eq(parent, "/") && has_type(p->h, parent, "domain"))
-        tree_set(p->h, parent, "cgroup.type", "domain threaded");
     tree_set(p->h, p->path, "cgroup.type", "threaded");
+    settle_type(p->h, parent);
     return 0;
 }
 
@@ -645,7 +761,7 @@ static int apply(const struct tree_place *p, const char *text)
     if (str_eq(file, "cgroup.procs") || str_eq(file, "cgroup.threads") || str_eq(file, "tasks"))
         return move(p, text);
     if (str_eq(file, "cgroup.subtree_control"))
-        return *text == '+' ? enable(p, text + 1) : -EINVAL;
+        return set_subtree_control(p, text);
     if (str_eq(file, "cgroup.type"))
         return str_eq(text, "threaded") ? make_threaded(p) : -EINVAL;
     if (str_eq(file, "cgroup.kill"))
@@ -765,11 +881,6 @@ static bool is_child(size_t h, const char *child)
     return true;
 }
 
-static bool is_threaded(size_t h, const char *child)
-{
-    return has_type(h, child, "threaded");
-}
-
 static int remove_directory(const struct tree_place *p)
 {
     char name[PATH_MAX], parent[TREE_PATH];
@@ -789,9 +900,7 @@ static int remove_directory(const struct tree_place *p)
     if (rmdir(name) < 0)
         return -errno;
     parent_of(p->path, parent);
-    if (tree_is_v2(p->h) && has_type(p->h, parent, "domain threaded") &&
-        !any_child(p->h, parent, is_threaded))
-        tree_set(p->h, parent, "cgroup.type", "domain");
+    settle_type(p->h, parent);
     return 0;
 }
 
@@ -848,12 +957,53 @@ static int before_open(const struct tree_place *p, int flags)
     return 0;
 }
 
+/* /proc/PID/task/PID/stat of a thread that has run a guest, if the test says so; FD_NONE. */
+static int open_stat(pid_t tid)
+{
+    char name[PATH_MAX], text[1024] = "", *field = text;
+    autosbuf now = SBUF_INIT;
+    autofd from = FD_NONE;
+    int fd;
+
+    if (access(tree_proc("guest", tid, name), F_OK) < 0)
+        return FD_NONE;
+    snprintf(name, sizeof name, "/proc/%d/task/%d/stat", (int)tid, (int)tid);
+    from = open(name, O_RDONLY | O_CLOEXEC);
+    if (from < 0 || read(from, text, sizeof text - 1) <= 0)
+        return FD_NONE;
+    /* The 43rd field; the second one may have blanks. */
+    field = strrchr(text, ')');
+    for (int i = 2; field && i < 43; i++)
+        field = strchr(field + 1, ' ');
+    if (!field)
+        return FD_NONE;
+    sbuf_addf(&now, "%.*s 7%s", (int)(field - text), text, strchr(field + 1, ' '));
+    fd = memfd_create("stat", MFD_CLOEXEC);
+    if (fd >= 0 && __real_write(fd, sbuf_text(&now), now.len) == (ssize_t)now.len)
+        lseek(fd, 0, SEEK_SET);
+    return fd;
+}
+
+/* What a test says that /proc has of one of its processes; FD_NONE: nothing. */
+static int open_told(const char *name, int flags)
+{
+    char path[PATH_MAX], end;
+    int pid, tid;
+
+    if (sscanf(name, "/proc/%d/task/%d/sta%c", &pid, &tid, &end) == 3 && end == 't')
+        return open_stat(tid);
+    if (sscanf(name, "/proc/%d/f%c", &pid, &end) == 2 && end == 'd')
+        return open(tree_proc("fd", process_of(pid), path), flags);
+    if (sscanf(name, "/proc/%d/cgrou%c", &pid, &end) == 2 && end == 'p' && !is_gone(pid))
+        return open_places(pid);
+    return FD_NONE;
+}
+
 int __wrap_openat(int dirfd, const char *name, int flags, ...)
 {
     struct tree_place p;
     mode_t mode = 0;
-    int r = 0, pid;
-    char end;
+    int r = 0, told;
 
     if (flags & O_CREAT) {
         va_list ap;
@@ -862,9 +1012,9 @@ int __wrap_openat(int dirfd, const char *name, int flags, ...)
         mode = va_arg(ap, mode_t);
         va_end(ap);
     }
-    if (tree.tasks && sscanf(name, "/proc/%d/cgrou%c", &pid, &end) == 2 && end == 'p' &&
-        !is_gone(pid))
-        return open_places(pid);
+    told = tree.tasks ? open_told(name, flags) : FD_NONE;
+    if (told >= 0)
+        return told;
     if (tree.tasks && locate(dirfd, name, &p))
         r = before_open(&p, flags);
     return r < 0 ? as_errno(r) : __real_openat(dirfd, name, flags, mode);

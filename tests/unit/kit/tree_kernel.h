@@ -60,6 +60,9 @@ struct tree_place {
 };
 
 bool tree_is_v2(size_t h);
+/* A file of ours beside the hierarchies, about one process or thread. */
+const char *tree_proc(const char *what, pid_t id, char buf[static PATH_MAX]);
+
 const char *tree_full(size_t h, const char *path, const char *file, char buf[static PATH_MAX]);
 bool tree_has(size_t h, const char *path);
 

@@ -7,8 +7,10 @@
 #include "tests/unit/kit/tree_kernel.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 static const char *const v1_names[] = {
@@ -112,6 +114,26 @@ void kit_tree_enter(pid_t pid, const char *path, const char *name)
 
         snprintf(p.path, sizeof p.path, "%s", path);
         cr_assert_eq(tree_write(&p, text), 0, "%s in %s", name, path);
+    }
+}
+
+void kit_tree_ran_guest(pid_t tid)
+{
+    char name[PATH_MAX];
+    autofd fd = open(tree_proc("guest", tid, name), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    cr_assert_geq(fd, 0);
+}
+
+void kit_tree_has_vcpus(pid_t pid, size_t count)
+{
+    char name[PATH_MAX], link[PATH_MAX + 16], text[64];
+
+    cr_assert_eq(mkdir(tree_proc("fd", pid, name), 0700), 0);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(link, sizeof link, "%s/%zu", name, i + 10);
+        snprintf(text, sizeof text, "anon_inode:kvm-vcpu:%zu", i);
+        cr_assert_eq(symlink(text, link), 0);
     }
 }
 

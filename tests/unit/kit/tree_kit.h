@@ -34,6 +34,11 @@ void kit_tree_make(const char *path);
 /* Put a process there, made if it is missing, and call it so from now on. */
 void kit_tree_enter(pid_t pid, const char *path, const char *name);
 
+/* What /proc is to tell of a thread from now on, that it has run a guest; and of a process, the
+ * descriptors of so many vCPUs and no others. */
+void kit_tree_ran_guest(pid_t tid);
+void kit_tree_has_vcpus(pid_t pid, size_t count);
+
 /* A file as it is; "cpu,cpuacct", "memory", ... name the hierarchy, "unified" that of v2. */
 const char *kit_tree_read(const char *hierarchy, const char *path, const char *file);
 void kit_tree_put(const char *hierarchy, const char *path, const char *file, const char *text);

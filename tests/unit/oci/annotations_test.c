@@ -24,6 +24,7 @@ static const struct {
     A("io.katacontainers.pkg.oci.container_type", kata_type),
     A("io.katacontainers.config.runtime.sandbox_cgroup_only", sandbox_cgroup_only),
     A("io.katacontainers.config.runtime.enable_vcpus_pinning", enable_vcpus_pinning),
+    A("oci-sandbox-cgroup.io/overhead-cpu-quota", overhead_cpu_quota),
 };
 
 static char **annotation(struct oci_annotations *a, size_t i)

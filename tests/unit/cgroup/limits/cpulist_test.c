@@ -164,3 +164,29 @@ Test(cpulist, format_appends)
     cg_cpulist_format(&set, &out);
     cr_expect_str_eq(sbuf_text(&out), "cpus 1,5-6");
 }
+
+Test(cpulist, remove_and_intersect)
+{
+    static const struct {
+        const char *set, *other, *rest, *both;
+    } rows[] = {
+        {"0-3", "1-2", "0,3", "1-2"}, {"0-3", "4", "0-3", ""},
+        {"1", "0-3", "", "1"},        {"", "0-3", "", ""},
+        {"0-3", "", "0-3", ""},       {"0-1,8190-8191", "1,8191", "0,8190", "1,8191"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct cg_cpulist rest = {0}, both = {0}, other = {0};
+        autosbuf rest_text = SBUF_INIT, both_text = SBUF_INIT;
+
+        cr_assert_eq(cg_cpulist_parse(rows[i].set, &rest), 0);
+        cr_assert_eq(cg_cpulist_parse(rows[i].set, &both), 0);
+        cr_assert_eq(cg_cpulist_parse(rows[i].other, &other), 0);
+        cg_cpulist_remove(&rest, &other);
+        cg_cpulist_format(&rest, &rest_text);
+        cr_expect_str_eq(sbuf_text(&rest_text), rows[i].rest);
+        cg_cpulist_intersect(&both, &other);
+        cg_cpulist_format(&both, &both_text);
+        cr_expect_str_eq(sbuf_text(&both_text), rows[i].both);
+    }
+}

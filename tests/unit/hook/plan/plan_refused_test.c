@@ -308,6 +308,7 @@ static const char *const annotation_keys[] = {
     "io.katacontainers.pkg.oci.container_type",
     "io.katacontainers.config.runtime.sandbox_cgroup_only",
     "io.katacontainers.config.runtime.enable_vcpus_pinning",
+    "oci-sandbox-cgroup.io/overhead-cpu-quota",
 };
 
 Test(plan_refused, contradictions_at_setup)

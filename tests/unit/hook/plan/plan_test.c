@@ -480,6 +480,11 @@ static const struct {
     {{.settings = "{'enable_vcpus_pinning':true}"}, {NULL}},
     {{.settings = "{'enable_vcpus_pinning':true}", .argument = ONLY}, {"enable_vcpus_pinning"}},
     {{.settings = "{'enable_vcpus_pinning':false}", .argument = ONLY}, {NULL}},
+    {{.settings = "{'overhead_cpus':'0'}"}, {"overhead_cpus"}},
+    {{.settings = "{'overhead_cpus':'0'}", .argument = ONLY}, {"overhead_cpus"}},
+    {{.settings = "{'layout':'nested','virtualization_devices':false,'overhead_cpus':'0'}",
+      .argument = ONLY},
+     {NULL}},
     {{.state = PINNING("true"), .argument = ONLY}, {"enable_vcpus_pinning"}},
     {{.config = "{" PINNING("true") "}", .argument = ONLY}, {"enable_vcpus_pinning"}},
     {{.config = "{" PINNING("false") "}",
@@ -538,83 +543,6 @@ Test(plan, warnings)
         cr_expect(all_warnings(&m.plan, warned[i].want, count),
                   "input:    %s\nexpected: %s\ngot:      %s", kit_show(&m, &warned[i].given), want,
                   got);
-    }
-}
-
-/* --- layout nested --- */
-
-/* Where the process is decides, not what config.json says of the runtime's cgroup. */
-Test(plan, nested_places)
-{
-    static const struct {
-        const char *config, *process, *sandbox, *parent;
-    } rows[] = {
-        {CGROUPS_PATH("/k/c"), NULL, "/k/c/kata_c", "/k/c"},
-        {NULL, NULL, "/vc/c1/kata_c1", "/vc/c1"},
-        {CGROUPS_PATH("a-b.slice:pre:nm"), NULL, "/a.slice/a-b.slice/pre-nm.scope/kata_nm",
-         "/a.slice/a-b.slice/pre-nm.scope"},
-        {CGROUPS_PATH("/k/c"), "/k/c", "/k/c/kata_c", "/k/c"},
-        {CGROUPS_PATH("/k/c"), "/else/where", "/else/where/kata_c", "/else/where"},
-        {CGROUPS_PATH("s.slice:pre:nm"), "/s.slice/pre-nm.scope/container",
-         "/s.slice/pre-nm.scope/container/kata_nm", "/s.slice/pre-nm.scope/container"},
-        /* it has been moved there by an earlier stage */
-        {CGROUPS_PATH("/k/c"), "/k/c/kata_c", "/k/c/kata_c", "/k/c"},
-        {CGROUPS_PATH("/k/c"), "/k/xkata_c", "/k/xkata_c/kata_c", "/k/xkata_c"},
-        {CGROUPS_PATH("/k/c"), "/kata_c", "/kata_c/kata_c", "/kata_c"},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        const struct kit_given g = {.config = rows[i].config, .settings = NESTED, .argument = ONLY};
-        MADE m;
-
-        kit_prepare(&m, &g);
-        m.in.process_path = rows[i].process;
-        m.r = kit_plan(&m, &m.plan);
-        cr_assert_eq(m.r, 0, "%s: %s", kit_show(&m, &g), m.e.text);
-        cr_expect(str_eq(m.plan.sandbox_path, rows[i].sandbox) &&
-                      str_eq(m.plan.vcpu_path, rows[i].sandbox) &&
-                      str_eq(m.plan.parent_path, rows[i].parent) && !m.plan.overhead_path &&
-                      !m.plan.sandbox_unit && !m.plan.systemd,
-                  "input:    %s, process %s\nexpected: %s in %s\ngot:      %s in %s",
-                  kit_show(&m, &g), kit_or_null(rows[i].process), rows[i].sandbox, rows[i].parent,
-                  m.plan.sandbox_path, m.plan.parent_path);
-    }
-}
-
-Test(plan, nested_writes_nothing)
-{
-    static const struct kit_given g = {
-        .settings = NESTED,
-        .argument = ONLY,
-        .config = RESOURCES("{'memory':{'limit':4096},'devices':[{'allow':true}]}"),
-    };
-    MADE m;
-
-    kit_make(&m, &g);
-    cr_assert_eq(m.r, 0, "%s", m.e.text);
-    cr_expect_eq(m.plan.limits.sandbox.files.count, 0);
-    cr_expect_eq(m.plan.devices.count, 0);
-    cr_expect_eq(m.plan.layout, LAYOUT_NESTED);
-}
-
-Test(plan, nested_refused)
-{
-    static const struct {
-        struct kit_given given;
-        const char *want;
-    } rows[] = {
-        {{.settings = NESTED},
-         "layout nested needs sandbox_cgroup_only, which is false by default"},
-        {{.settings = NESTED, .argument = {true, false}}, "which is false by argument"},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        MADE m;
-
-        kit_make(&m, &rows[i].given);
-        cr_expect(m.r == -EINVAL && m.e.bad_input && strstr(m.e.text, rows[i].want),
-                  "input:    %s\nexpected: \"%s\"\ngot:      %d, %s", kit_show(&m, &rows[i].given),
-                  rows[i].want, m.r, m.e.text);
     }
 }
 

@@ -298,6 +298,123 @@ Test(policy, annotation_words)
     }
 }
 
+Test(policy, needs_evidence)
+{
+    static const struct {
+        enum evidence setting;
+        bool has_hypervisor, want;
+    } rows[] = {
+        {EVIDENCE_AUTO, false, false},  {EVIDENCE_AUTO, true, true},
+        {EVIDENCE_KERNEL, false, true}, {EVIDENCE_KERNEL, true, true},
+        {EVIDENCE_NAME, false, false},  {EVIDENCE_NAME, true, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const struct settings settings = {.vcpu_evidence = rows[i].setting};
+
+        cr_expect_eq(policy_needs_evidence(&settings, rows[i].has_hypervisor), rows[i].want,
+                     "case %zu", i);
+    }
+}
+
+/* --- the overhead's quota --- */
+
+#define OVERHEAD "oci-sandbox-cgroup.io/overhead-cpu-quota"
+
+/* The answer to one annotation: the text of cpu.max, "refused", "no effect" or "error". */
+static const char *ask_quota(const char *text, bool has_effect, const char *const *allowed,
+                             size_t allowed_count, struct arena *a)
+{
+    struct settings settings = {0};
+    const struct oci_annotations annotations = {.overhead_cpu_quota =
+                                                    text ? arena_strdup(a, text) : NULL};
+    struct err e = ERR_INIT;
+    struct policy_quota quota;
+    int r;
+
+    for (size_t i = 0; i < allowed_count; i++)
+        JSON_APPEND(a, settings.allowed_annotations, char *) = arena_strdup(a, allowed[i]);
+    r = policy_overhead_quota(&settings, has_effect, &annotations, a, &quota, &e);
+    if (r < 0) {
+        cr_expect(r == -EINVAL && e.bad_input && strstr(e.text, OVERHEAD) &&
+                      strstr(e.text, arena_printf(a, "\"%s\"", text)),
+                  "input:    \"%s\"\nexpected: a message with key and value\ngot:      %s", text,
+                  e.text);
+        return "error";
+    }
+    if (!quota.warning) {
+        cr_expect_not(quota.refused);
+        return quota.cpu_max ? quota.cpu_max : "none";
+    }
+    cr_expect_null(quota.cpu_max);
+    cr_expect(strstr(quota.warning, OVERHEAD), "%s", quota.warning);
+    cr_expect(strstr(quota.warning, quota.refused ? "allowed_annotations" : "nested"), "%s",
+              quota.warning);
+    return quota.refused ? "refused" : "no effect";
+}
+
+Test(policy, overhead_quota)
+{
+    static const struct {
+        const char *text, *want;
+    } rows[] = {
+        {NULL, "none"},
+        {"50000", "50000 100000"},
+        {"50000 20000", "50000 20000"},
+        {"1000", "1000 100000"},
+        {"999", "error"},
+        {"17592186044415", "17592186044415 100000"},
+        {"17592186044416", "error"},
+        {"50000 1000", "50000 1000"},
+        {"50000 999", "error"},
+        {"50000 1000000", "50000 1000000"},
+        {"50000 1000001", "error"},
+        /* of a period of its own, which means nothing here */
+        {"50000 99999", "50000 99999"},
+        {"", "error"},
+        {"0", "error"},
+        {"-1", "error"},
+        {"-50000", "error"},
+        {"+50000", "error"},
+        {"0x1000", "error"},
+        {"50000.5", "error"},
+        {"50%", "error"},
+        {"max", "error"},
+        {"max 100000", "error"},
+        {"50000 max", "error"},
+        {" 50000", "error"},
+        {"50000 ", "error"},
+        {"50000  100000", "error"},
+        {"50000 100000 ", "error"},
+        {"50000 100000 1", "error"},
+        {"50000,100000", "error"},
+        {"50000 -1", "error"},
+        {"99999999999999999999", "error"},
+    };
+    static const char *const listed[] = {ONLY, OVERHEAD};
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        bool is_quota = rows[i].text && !str_eq(rows[i].want, "error");
+
+        for (int has_effect = 0; has_effect < 2; has_effect++) {
+            for (size_t allowed = 0; allowed <= 2; allowed++) {
+                autoarena a = ARENA_INIT;
+                const char *want = !is_quota     ? rows[i].want
+                                   : !has_effect ? "no effect"
+                                   : allowed < 2 ? "refused"
+                                                 : rows[i].want;
+                const char *got = ask_quota(rows[i].text, has_effect, listed, allowed, &a);
+
+                cr_expect_str_eq(got, want,
+                                 "input:    \"%s\", effect %d, allowed %zu\nexpected: %s\n"
+                                 "got:      %s",
+                                 rows[i].text ? rows[i].text : "(none)", has_effect, allowed, want,
+                                 got);
+            }
+        }
+    }
+}
+
 Test(policy, names)
 {
     cr_expect_str_eq(role_name(ROLE_SINGLE), "single");

@@ -62,13 +62,18 @@ static const char *config_text(struct arena *a, const struct settings *c)
         [LEVEL_INFO] = "info",
         [LEVEL_DEBUG] = "debug",
     };
+    static const char *const evidence[] = {
+        [EVIDENCE_AUTO] = "auto",
+        [EVIDENCE_KERNEL] = "kernel",
+        [EVIDENCE_NAME] = "name",
+    };
 
     return arena_printf(
         a,
         "sandbox_cgroup_only=%s\nresources=%s\nlayout=%s\nprefix=%s\noverhead_parent=%s\n"
         "overhead_limits=%s\nmemory_overhead_bytes=%" PRId64 "\nvirtualization_devices=%s\n"
         "extra_devices=%s\nallowed_annotations=%s\nvcpu_timeout_ms=%u\nhotplug_interval_ms=%u\n"
-        "no_vcpu=%s\nvcpu_thread_patterns=%s\nenable_vcpus_pinning=%s\n"
+        "no_vcpu=%s\nvcpu_evidence=%s\nvcpu_thread_patterns=%s\nenable_vcpus_pinning=%s\n"
         "vcpu_numa_nodes=%s\nleftovers=%s\nlog_level=%s\n",
         c->sandbox_cgroup_only.set ? bool_text(c->sandbox_cgroup_only.value) : "not set",
         c->resources == RESOURCES_KATA ? "kata" : "aggregate",
@@ -76,9 +81,10 @@ static const char *config_text(struct arena *a, const struct settings *c)
         limits_text(a, c->overhead_limits), c->memory_overhead_bytes,
         bool_text(c->virtualization_devices), list_text(a, &c->extra_devices),
         list_text(a, &c->allowed_annotations), c->vcpu_timeout_ms, c->hotplug_interval_ms,
-        c->no_vcpu == NO_VCPU_KEEP ? "keep" : "constrain", list_text(a, &c->vcpu_thread_patterns),
-        bool_text(c->enable_vcpus_pinning), numbers_text(a, &c->vcpu_numa_nodes),
-        c->leftovers == LEFTOVERS_KILL ? "kill" : "move", levels[c->log_level]);
+        c->no_vcpu == NO_VCPU_KEEP ? "keep" : "constrain", evidence[c->vcpu_evidence],
+        list_text(a, &c->vcpu_thread_patterns), bool_text(c->enable_vcpus_pinning),
+        numbers_text(a, &c->vcpu_numa_nodes), c->leftovers == LEFTOVERS_KILL ? "kill" : "move",
+        levels[c->log_level]);
 }
 
 static const struct {
@@ -97,6 +103,7 @@ static const struct {
     {"vcpu_timeout_ms", "30000"},
     {"hotplug_interval_ms", "1000"},
     {"no_vcpu", "constrain"},
+    {"vcpu_evidence", "auto"},
     {"vcpu_thread_patterns", ""},
     {"enable_vcpus_pinning", "false"},
     {"vcpu_numa_nodes", ""},
@@ -119,14 +126,16 @@ static const char *expected_text(struct arena *a, const char *key, const char *v
     "{'sandbox_cgroup_only':true,'resources':'kata','layout':'nested','prefix':'p-',"              \
     "'overhead_parent':'/o','overhead_limits':{'cpu':{'quota':1}},'memory_overhead_bytes':2,"      \
     "'virtualization_devices':false,'extra_devices':['/dev/x'],'allowed_annotations':['y'],"       \
-    "'vcpu_timeout_ms':3,'hotplug_interval_ms':4,'no_vcpu':'keep','vcpu_thread_patterns':['z%u']," \
+    "'vcpu_timeout_ms':3,'hotplug_interval_ms':4,'no_vcpu':'keep','vcpu_evidence':'name',"         \
+    "'vcpu_thread_patterns':['z%u'],"                                                              \
     "'enable_vcpus_pinning':true,'vcpu_numa_nodes':[1,0],'leftovers':'kill','log_level':'debug'}"
 
 #define MANY_KEYS_TEXT                                                                             \
     "sandbox_cgroup_only=true\nresources=kata\nlayout=nested\nprefix=p-\noverhead_parent=/o\n"     \
     "overhead_limits=quota 1\nmemory_overhead_bytes=2\nvirtualization_devices=false\n"             \
     "extra_devices=[/dev/x]\nallowed_annotations=[y]\nvcpu_timeout_ms=3\nhotplug_interval_ms=4\n"  \
-    "no_vcpu=keep\nvcpu_thread_patterns=[z%u]\nenable_vcpus_pinning=true\nvcpu_numa_nodes=[1][0]"  \
+    "no_vcpu=keep\nvcpu_evidence=name\nvcpu_thread_patterns=[z%u]\nenable_vcpus_pinning="          \
+    "true\nvcpu_numa_nodes=[1][0]"                                                                 \
     "\nleftovers=kill\n"                                                                           \
     "log_level=debug\n"
 
@@ -163,6 +172,10 @@ static const struct {
     {"hotplug_interval_ms", "86400000", "86400000"},
     {"no_vcpu", "'constrain'", "constrain"},
     {"no_vcpu", "'keep'", "keep"},
+    {"vcpu_evidence", "'auto'", "auto"},
+    {"vcpu_evidence", "'kernel'", "kernel"},
+    {"vcpu_evidence", "'name'", "name"},
+    {"vcpu_evidence", "null", "auto"},
     {"vcpu_thread_patterns", "['my cpu %u','vm']", "[my cpu %u][vm]"},
     {"vcpu_thread_patterns", "['123456789012345']", "[123456789012345]"},
     {"enable_vcpus_pinning", "true", "true"},
@@ -239,8 +252,14 @@ static const struct {
     {"{'vcpu_timeout_ms':true}", {"vcpu_timeout_ms", "integer"}},
     {"{'hotplug_interval_ms':1.5}", {"hotplug_interval_ms", "1.5"}},
     {"{'no_vcpu':false}", {"no_vcpu", "string"}},
+    {"{'vcpu_evidence':1}", {"vcpu_evidence", "string"}},
     {"{'vcpu_thread_patterns':'a'}", {"vcpu_thread_patterns", "list"}},
     {"{'enable_vcpus_pinning':'yes'}", {"enable_vcpus_pinning", "boolean"}},
+    {"{'overhead_cpus':0}", {"overhead_cpus", "string"}},
+    {"{'overhead_cpus':''}", {"overhead_cpus", "0-1,8"}},
+    {"{'overhead_cpus':'0-'}", {"overhead_cpus", "\"0-\""}},
+    {"{'overhead_cpus':'3-1'}", {"overhead_cpus", "\"3-1\""}},
+    {"{'overhead_cpus':'8192'}", {"overhead_cpus", "below 8192"}},
     {"{'vcpu_numa_nodes':0}", {"vcpu_numa_nodes", "list"}},
     {"{'vcpu_numa_nodes':{}}", {"vcpu_numa_nodes", "list"}},
     {"{'vcpu_numa_nodes':[0,'1']}", {"vcpu_numa_nodes[1]", "integer"}},
@@ -271,6 +290,9 @@ static const struct {
     {"{'layout':'a\\u001bb'}", {"layout: \"a\\x1bb\"", "\"sibling\""}},
     {"{'layout':''}", {"layout: \"\"", "\"sibling\""}},
     {"{'no_vcpu':'kill'}", {"no_vcpu: \"kill\"", "\"keep\""}},
+    {"{'vcpu_evidence':'qmp'}",
+     {"vcpu_evidence: \"qmp\"", "one of \"auto\", \"kernel\", \"name\""}},
+    {"{'vcpu_evidence':''}", {"vcpu_evidence: \"\"", "\"auto\""}},
     {"{'leftovers':'keep'}", {"leftovers: \"keep\"", "\"kill\""}},
     {"{'leftovers':'a\\u001bb'}", {"leftovers: \"a\\x1bb\"", "\"move\""}},
     {"{'log_level':'warn'}", {"log_level", "warning"}},
@@ -304,6 +326,22 @@ static const struct {
     {"{'prefix':'a','prefix':'b'}", {"prefix", "/proc/self/fd/"}},
     {"{", {"ends early", "/proc/self/fd/"}},
 };
+
+Test(settings, overhead_cpus)
+{
+    autoarena a = ARENA_INIT;
+    struct settings settings;
+    struct err e = ERR_INIT;
+
+    cr_assert_eq(read_config("{}", &a, &settings, &e), 0, "%s", e.text);
+    cr_expect_null(settings.overhead_cpus);
+    cr_assert_eq(read_config("{'overhead_cpus':'0-1,8191'}", &a, &settings, &e), 0, "%s", e.text);
+    cr_assert_not_null(settings.overhead_cpus);
+    cr_expect_eq(cg_cpulist_count(settings.overhead_cpus), 3);
+    cr_expect(cg_cpulist_has(settings.overhead_cpus, 0) &&
+              cg_cpulist_has(settings.overhead_cpus, 1) &&
+              cg_cpulist_has(settings.overhead_cpus, 8191));
+}
 
 Test(settings, refused)
 {

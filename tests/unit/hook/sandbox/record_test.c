@@ -117,7 +117,8 @@ Test(record, state_dir_parts_are_directories)
 
 #define EVERYTHING                                                                                 \
     "'sandbox_id':'s1','sandbox_cgroup_only':false,'policy_source':'config','manager':'cgroupfs'," \
-    "'mode':'v2','layout':'sibling','parent_path':'/p','sandbox_path':'/p/kata_s1',"               \
+    "'mode':'v2','layout':'sibling','overhead_quota':'30000 50000','parent_path':'/p',"            \
+    "'sandbox_path':'/p/kata_s1',"                                                                 \
     "'vcpu_path':'/p/kata_s1/sandbox','overhead_path':'/p/kata_s1/overhead',"                      \
     "'watcher':{'pid':12,'start_time':34},"                                                        \
     "'containers':[{'id':'s1','bundle':'/b\\n\xc3\xa4','init':{'pid':56,'start_time':"             \

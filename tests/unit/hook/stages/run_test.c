@@ -183,3 +183,17 @@ Test(run, unlinks_dropped)
     cr_expect_str_eq(links_find_container(&run.state, "foreign", &arena), "other",
                      "it is a container of another pod by now");
 }
+
+/* What a watcher that is started later has to know. */
+Test(run, planned_record_has_the_quota)
+{
+    char quota[] = "30000 50000";
+    struct plan plan = {.mode = CG_MODE_V2, .layout = LAYOUT_NESTED, .overhead_quota = quota};
+    struct record record = run_planned_record(&plan, &arena);
+
+    quota[0] = '4';
+    cr_expect(str_eq_null(record.overhead_quota, "30000 50000"));
+    plan.overhead_quota = NULL;
+    record = run_planned_record(&plan, &arena);
+    cr_expect_null(record.overhead_quota);
+}

@@ -74,11 +74,10 @@ static const struct {
      "threaded; " V2_C1_DOMAIN "\n"
      "/p/kata_c1/overhead: cgroup.type=threaded; cpu.weight=17; pids.max=7\n"
      "/p/kata_c1/sandbox: cgroup.type=threaded; " V2_C1_THREADS "; pids.max=20\n" V2_MOVED},
-    {"nested", CG_MODE_V1, ONLY ",'layout':'nested'",
-     "-c1 in /p/c1\n"
-     "/p/c1/kata_c1 in cpu,cpuacct memory freezer blkio pids name=systemd:\n"
-     "c1 in cpu,cpuacct=/p/c1/kata_c1 cpuset=/p/c1 memory=/p/c1/kata_c1 devices=/p/c1 "
-     "freezer=/p/c1/kata_c1 blkio=/p/c1/kata_c1 pids=/p/c1/kata_c1 name=systemd=/p/c1/kata_c1\n"},
+    {"nested on v1", CG_MODE_V1, "'layout':'nested'", ""},
+    {"nested on v1 in one", CG_MODE_V1, ONLY ",'layout':'nested'", ""},
+    {"nested on v2", CG_MODE_V2, "'layout':'nested'", ""},
+    {"nested on v2 in one", CG_MODE_V2, ONLY ",'layout':'nested'", ""},
 };
 
 /* Exactly this; and nothing more by any later stage of the same container. */

@@ -53,7 +53,7 @@ struct plan_out {
     char *layout_reason, *runtime, *runtime_version;
     struct json_bool only, pinning;
     char *sandbox_path, *vcpu_path, *overhead_path, *sandbox_unit, *overhead_unit;
-    struct json_list devices, sandbox_files, overhead_files;
+    struct json_list lifted, devices, sandbox_files, overhead_files;
     struct json_list sandbox_resets, overhead_resets;
     struct json_list sandbox_properties, overhead_properties, warnings;
 };
@@ -78,6 +78,7 @@ static const struct json_field plan_out_fields[] = {
     JSON_F_STRING("overhead_path", struct plan_out, overhead_path),
     JSON_F_STRING("sandbox_unit", struct plan_out, sandbox_unit),
     JSON_F_STRING("overhead_unit", struct plan_out, overhead_unit),
+    JSON_F_STRING_LIST("lifted_paths", struct plan_out, lifted),
     JSON_F_OBJECT_LIST("devices", struct plan_out, devices, &device_out_table),
     JSON_F_STRING_MAP("sandbox_files", struct plan_out, sandbox_files),
     JSON_F_STRING_MAP("overhead_files", struct plan_out, overhead_files),
@@ -136,7 +137,8 @@ static const struct {
      "'manager':'cgroupfs','layout':'sibling','sandbox_path':'/kubepods/pod1/kata_s1',"
      "'vcpu_path':'/kubepods/pod1/kata_s1','overhead_path':'/kata_overhead/s1',"
      "'sandbox_unit':null,'overhead_unit':null,"
-     "'devices':[{'allow':false,'type':'a','major':null,'minor':null,'access':'rwm'},"
+     "'lifted_paths':[],'devices':[{'allow':false,'type':'a','major':null,'minor':null,'access':'"
+     "rwm'},"
      "{'allow':true,'type':'c','major':1,'minor':3,'access':'rwm'}," WILD_JSON "],"
      "'sandbox_files':{'memory.limit_in_bytes':'4096'},'overhead_files':{'pids.max':'9'}"
      "," NO_PROPERTIES "'enable_vcpus_pinning':false,'warnings':['cgroup v1 charges a VM\"s memory "
@@ -153,7 +155,7 @@ static const struct {
      "'sandbox_cgroup_only':true,'policy_source':'config','cgroup_mode':'v2',"
      "'manager':'cgroupfs','layout':'sibling','sandbox_path':'/vc/kata_s1',"
      "'vcpu_path':'/vc/kata_s1','overhead_path':null,"
-     "'sandbox_unit':null,'overhead_unit':null,'devices':[" WILD_JSON
+     "'sandbox_unit':null,'overhead_unit':null,'lifted_paths':[],'devices':[" WILD_JSON
      ",{'allow':true,'type':'b','major':7,'minor':null,'access':'rwm'}],"
      "'sandbox_files':{'cpu.max':'50000 100000'},'overhead_files':{}," NO_PROPERTIES
      "'enable_vcpus_pinning':false,'warnings':[]}"},
@@ -163,9 +165,9 @@ static const struct {
       .settings = "{'virtualization_devices':false,'sandbox_cgroup_only':true,'layout':'nested'}"},
      "{'version':1,'stage':'prestart','sandbox_id':'c1','container_id':'c1','role':'single',"
      "'sandbox_cgroup_only':true,'policy_source':'config','cgroup_mode':'v2',"
-     "'manager':'cgroupfs','layout':'nested','sandbox_path':'/vc/c1/kata_c1',"
-     "'vcpu_path':'/vc/c1/kata_c1','overhead_path':null,"
-     "'sandbox_unit':null,'overhead_unit':null,'devices':[],"
+     "'manager':'cgroupfs','layout':'nested','sandbox_path':'/vc/c1',"
+     "'vcpu_path':'/vc/c1','overhead_path':null,"
+     "'sandbox_unit':null,'overhead_unit':null,'lifted_paths':[],'devices':[],"
      "'sandbox_files':{},'overhead_files':{}," NO_PROPERTIES
      "'enable_vcpus_pinning':false,'warnings':[]}"},
     {{.mode = CG_MODE_V2,
@@ -180,7 +182,8 @@ static const struct {
      "'sandbox_path':'/a.slice/a-b.slice/pre-kata_nm.scope',"
      "'vcpu_path':'/a.slice/a-b.slice/pre-kata_nm.scope/threads/sandbox',"
      "'overhead_path':'/a.slice/a-b.slice/pre-kata_nm.scope/threads/overhead',"
-     "'sandbox_unit':'pre-kata_nm.scope','overhead_unit':null,'devices':[" WILD_JSON "],"
+     "'sandbox_unit':'pre-kata_nm.scope','overhead_unit':null,'lifted_paths':[],'devices':"
+     "[" WILD_JSON "],"
      "'sandbox_files':{},'overhead_files':{}," NO_RESETS
      "'sandbox_properties':{'TasksMax':'infinity',"
      "'DeviceAllow':'" WILD_ALLOW "','DevicePolicy':'strict'},'overhead_properties':{},"
@@ -196,7 +199,7 @@ static const struct {
      "'sandbox_path':'/a.slice/pre-kata_nm.scope','vcpu_path':'/a.slice/pre-kata_nm.scope',"
      "'overhead_path':'/kata.slice/kata-overhead.slice/kata-overhead-c1.scope',"
      "'sandbox_unit':'pre-kata_nm.scope','overhead_unit':'kata-overhead-c1.scope',"
-     "'devices':[" WILD_JSON "],'sandbox_files':{},'overhead_files':{}," NO_RESETS
+     "'lifted_paths':[],'devices':[" WILD_JSON "],'sandbox_files':{},'overhead_files':{}," NO_RESETS
      "'sandbox_properties':{'TasksMax':'infinity','DeviceAllow':'" WILD_ALLOW "',"
      "'DevicePolicy':'strict'},"
      "'overhead_properties':{'TasksMax':'infinity','DeviceAllow':'" WILD_ALLOW "',"
@@ -205,7 +208,8 @@ static const struct {
     {{.mode = CG_MODE_V1,
       .nodes = NO_NODES,
       .config = "{'linux':{'cgroupsPath':'a.slice:pre:nm','resources':{"
-                "'devices':[{'allow':true}],'memory':{'limit':4096},'cpu':{'cpus':'0'}}}}",
+                "'lifted_paths':[],'devices':[{'allow':true}],'memory':{'limit':4096},'cpu':{'cpus'"
+                ":'0'}}}}",
       .settings = "{'virtualization_devices':false,'overhead_limits':{'pids':{'limit':9}}}",
       .argument = {true, false}},
      "{'version':1,'stage':'prestart','sandbox_id':'c1','container_id':'c1','role':'single',"
@@ -214,8 +218,8 @@ static const struct {
      "'vcpu_path':'/a.slice/pre-kata_nm.scope',"
      "'overhead_path':'/kata.slice/kata-overhead.slice/kata-overhead-c1.scope',"
      "'sandbox_unit':'pre-kata_nm.scope','overhead_unit':'kata-overhead-c1.scope',"
-     "'devices':[{'allow':true,'type':'a','major':null,'minor':null,'access':'rwm'}," WILD_JSON
-     "],'sandbox_files':{'cpuset.cpus':'0','memory.limit_in_bytes':'4096'},"
+     "'lifted_paths':[],'devices':[{'allow':true,'type':'a','major':null,'minor':null,'access':'"
+     "rwm'}," WILD_JSON "],'sandbox_files':{'cpuset.cpus':'0','memory.limit_in_bytes':'4096'},"
      "'overhead_files':{'pids.max':'9'}," NO_RESETS
      "'sandbox_properties':{'MemoryLimit':'4096','TasksMax':'infinity','DeviceAllow':'',"
      "'DevicePolicy':'auto'},"
@@ -391,7 +395,8 @@ Test(plan_print, text)
         {{.mode = CG_MODE_V1,
           .nodes = FEW,
           .state = CONTAINER,
-          .config = "{'linux':{'cgroupsPath':'/k/c1','resources':{'devices':[{'allow':false}],"
+          .config = "{'linux':{'cgroupsPath':'/k/"
+                    "c1','resources':{'lifted_paths':[],'devices':[{'allow':false}],"
                     "'cpu':{'quota':50000,'period':100000}}}}",
           .settings = "{'overhead_limits':{'pids':{'limit':9}}}"},
          "stage                 prestart\n"
@@ -445,7 +450,7 @@ Test(plan_print, text)
         {{.mode = CG_MODE_V2,
           .nodes = NO_NODES,
           .config = "{'linux':{'cgroupsPath':'a.slice:p:n','resources':{"
-                    "'devices':[{'allow':true}],'cpu':{'shares':1024}}}}",
+                    "'lifted_paths':[],'devices':[{'allow':true}],'cpu':{'shares':1024}}}}",
           .settings = "{'virtualization_devices':false}",
           .argument = ONLY},
          "stage                 prestart\n"

@@ -40,6 +40,10 @@ static const struct {
     {{.found = 4, .placed = 4, .expected = 3}, PLACEMENT_COMPLETE, "descriptors"},
     {{.found = 1, .placed = 1}, PLACEMENT_COMPLETE, "no KVM descriptors"},
     {{.found = 1, .placed = 1, .timed_out = true}, PLACEMENT_COMPLETE, "no KVM descriptors"},
+    /* layout nested */
+    {{.found = 1, .held = "no quota"}, PLACEMENT_PARTIAL, "not set apart: no quota"},
+    {{.found = 1, .placed = 1, .held = "no quota"}, PLACEMENT_PARTIAL, "not set apart: no quota"},
+    {{.held = "no quota"}, PLACEMENT_NONE, "has appeared yet"},
     {{.found = SIZE_MAX, .placed = SIZE_MAX - 1}, PLACEMENT_PARTIAL, "vCPU threads"},
 };
 

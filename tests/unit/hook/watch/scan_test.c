@@ -12,160 +12,10 @@
 #include "tests/unit/kit/cgroup_kit.h"
 #include "tests/unit/kit/files_kit.h"
 #include "tests/unit/kit/process_kit.h"
+#include "tests/unit/kit/vmm_kit.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-
-/* --- a process whose threads do as they are told --- */
-
-#define MAX_THREADS 12
-
-enum order { ORDER_NONE, ORDER_RENAME, ORDER_SPAWN, ORDER_EXIT, ORDER_CHURN };
-
-struct slot {
-    _Atomic int order;
-    _Atomic pid_t tid;
-    int spawn; /* ORDER_SPAWN: the slot of the new thread */
-    char name[16];
-};
-
-/* Shared memory. Slot 0 is the main thread. */
-struct vmm {
-    struct slot slots[MAX_THREADS];
-};
-
-static struct vmm *shared;
-
-static void *live(void *data);
-
-static void spawn(struct slot *slot)
-{
-    pthread_t thread;
-
-    if (pthread_create(&thread, NULL, live, slot) != 0)
-        _exit(1);
-    pthread_detach(thread);
-}
-
-static void *come_and_go(void *data)
-{
-    prctl(PR_SET_NAME, data);
-    return NULL;
-}
-
-/* Threads, vCPUs and others, that end while they are looked at. */
-static void churn(const struct slot *slot)
-{
-    char vcpu[] = "CPU 99/TCG", other[] = "fleeting";
-
-    while (slot->order == ORDER_CHURN) {
-        pthread_t threads[4];
-
-        for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
-            if (pthread_create(&threads[i], NULL, come_and_go, i % 2 ? vcpu : other) != 0)
-                _exit(1);
-        }
-        for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
-            pthread_join(threads[i], NULL);
-    }
-}
-
-static void *live(void *data)
-{
-    struct slot *slot = data;
-
-    prctl(PR_SET_NAME, slot->name);
-    slot->tid = gettid();
-    for (;;) {
-        switch ((int)slot->order) {
-        case ORDER_RENAME:
-            prctl(PR_SET_NAME, slot->name);
-            break;
-        case ORDER_SPAWN:
-            spawn(&shared->slots[slot->spawn]);
-            break;
-        case ORDER_CHURN:
-            churn(slot);
-            continue;
-        case ORDER_EXIT:
-            slot->order = ORDER_NONE;
-            return NULL;
-        default:
-            io_sleep_ms(1);
-            continue;
-        }
-        slot->order = ORDER_NONE;
-    }
-}
-
-static void give(int index, enum order order)
-{
-    shared->slots[index].order = order;
-    while (order != ORDER_CHURN && shared->slots[index].order != ORDER_NONE)
-        io_sleep_ms(1);
-}
-
-static void rename_thread(int index, const char *name)
-{
-    snprintf(shared->slots[index].name, sizeof shared->slots[index].name, "%s", name);
-    give(index, ORDER_RENAME);
-}
-
-/* A thread that is born by the thread @from, and so in its cgroups. */
-static void add_thread(int from, int index, const char *name)
-{
-    struct slot *slot = &shared->slots[index];
-
-    snprintf(slot->name, sizeof slot->name, "%s", name);
-    slot->tid = 0;
-    shared->slots[from].spawn = index;
-    give(from, ORDER_SPAWN);
-    while (slot->tid == 0)
-        io_sleep_ms(1);
-}
-
-static bool has_ended(pid_t tid)
-{
-    char path[64];
-
-    snprintf(path, sizeof path, "/proc/%d", (int)tid);
-    return access(path, F_OK) < 0;
-}
-
-static void end_thread(int index)
-{
-    pid_t tid = shared->slots[index].tid;
-
-    give(index, ORDER_EXIT);
-    while (!has_ended(tid))
-        io_sleep_ms(1);
-}
-
-static pid_t tid_of(int index)
-{
-    return shared->slots[index].tid;
-}
-
-static pid_t start_process(const char *name)
-{
-    pid_t pid;
-
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    cr_assert_neq(shared, MAP_FAILED);
-    snprintf(shared->slots[0].name, sizeof shared->slots[0].name, "%s", name);
-    pid = kit_fork();
-    if (pid == 0) {
-        live(&shared->slots[0]);
-        _exit(0);
-    }
-    while (shared->slots[0].tid == 0)
-        io_sleep_ms(1);
-    return pid;
-}
 
 /* --- a sandbox of the test's own --- */
 
@@ -216,7 +66,7 @@ static void start(const char *name)
 
     kit_need_host();
     make_sandbox();
-    f.vmm = start_process(name);
+    f.vmm = kit_start_vmm(name);
     cr_assert_eq(cg_add_process(&f.sandbox.overhead, f.vmm, &e), 0, "%s", e.text);
 }
 
@@ -249,10 +99,10 @@ static const char *place_of(pid_t tid)
 
 static void expect_place(int index, const char *want)
 {
-    const char *got = place_of(tid_of(index));
+    const char *got = place_of(kit_tid_of(index));
 
     cr_expect_str_eq(got, want, "input:    thread %d \"%s\"\nexpected: %s\ngot:      %s", index,
-                     shared->slots[index].name, want, got);
+                     kit_thread_name(index), want, got);
 }
 
 static struct scan_result pass_of(enum scan_depth depth)
@@ -301,7 +151,7 @@ static void start_all_threads(void)
 {
     start(threads[0].name);
     for (int i = 1; i < (int)ARRAY_SIZE(threads); i++)
-        add_thread(0, i, threads[i].name);
+        kit_add_thread(0, i, threads[i].name);
 }
 
 Test(scan, places_by_name)
@@ -339,11 +189,11 @@ Test(scan, born_inside)
     struct scan_result got;
 
     start("vmm");
-    add_thread(0, 1, "CPU 0/TCG");
+    kit_add_thread(0, 1, "CPU 0/TCG");
     pass();
     expect_place(1, "sandbox");
-    add_thread(1, 2, "worker");
-    add_thread(1, 3, "CPU 1/TCG");
+    kit_add_thread(1, 2, "worker");
+    kit_add_thread(1, 3, "CPU 1/TCG");
     expect_place(2, "sandbox");
     expect_place(3, "sandbox");
     got = pass();
@@ -360,17 +210,17 @@ Test(scan, renamed)
     struct scan_result got;
 
     start("vmm");
-    add_thread(0, 1, "vmm");
-    add_thread(0, 2, "vmm");
+    kit_add_thread(0, 1, "vmm");
+    kit_add_thread(0, 2, "vmm");
     got = pass();
     expect_pass(&got, 3, 3, 0, 0);
-    rename_thread(1, "CPU 0/TCG");
+    kit_rename_thread(1, "CPU 0/TCG");
     got = pass();
     expect_pass(&got, 3, 3, 1, 1);
     expect_place(1, "sandbox");
     expect_place(2, "overhead");
-    rename_thread(1, "retired");
-    rename_thread(2, "CPU 0/TCG");
+    kit_rename_thread(1, "retired");
+    kit_rename_thread(2, "CPU 0/TCG");
     /* While it is young: it may have had the name of the thread that started it. */
     got = pass_of(SCAN_ALL);
     expect_pass(&got, 3, 2, 1, 1);
@@ -379,7 +229,7 @@ Test(scan, renamed)
     /* Later a vCPU that takes another name is one all the same. */
     for (size_t i = 0; i < f.scan.count; i++)
         f.scan.threads[i].seen_us -= 3000000;
-    rename_thread(2, "hidden");
+    kit_rename_thread(2, "hidden");
     got = pass_of(SCAN_ALL);
     expect_pass(&got, 3, 2, 1, 1);
     expect_place(2, "sandbox");
@@ -418,7 +268,7 @@ static void check_kvm(pid_t creator, enum scan_depth depth, bool every_vm, bool 
 {
     char top[32];
     struct scan_result got;
-    autofd fd = fake_kvm(top, creator, tid_of(2));
+    autofd fd = fake_kvm(top, creator, kit_tid_of(2));
 
     f.scan.kvm_dirfd = fd;
     f.scan.every_vm = every_vm;
@@ -435,8 +285,8 @@ static void check_kvm(pid_t creator, enum scan_depth depth, bool every_vm, bool 
 static void start_for_kvm(void)
 {
     start("vmm");
-    add_thread(0, 1, "a");
-    add_thread(0, 2, "b");
+    kit_add_thread(0, 1, "a");
+    kit_add_thread(0, 2, "b");
 }
 
 Test(scan, kvm_of_own_process)
@@ -481,7 +331,7 @@ Test(scan, configured_pattern)
     struct scan_result got;
 
     start("vmm");
-    add_thread(0, 1, "guest 0");
+    kit_add_thread(0, 1, "guest 0");
     got = pass();
     expect_pass(&got, 2, 2, 0, 0);
     f.settings.vcpu_thread_patterns = (struct json_list){patterns, 1};
@@ -497,7 +347,7 @@ static void check_self(size_t slot)
     struct scan_result got;
 
     start("CPU 0/TCG");
-    add_thread(0, 1, "CPU 1/TCG");
+    kit_add_thread(0, 1, "CPU 1/TCG");
     f.scan.own[slot] = f.vmm;
     got = pass();
     expect_pass(&got, 1, 1, 1, 1);
@@ -544,14 +394,14 @@ Test(scan, placeholder_stays_in_the_sandbox)
 Test(scan, threads_that_end_meanwhile)
 {
     start("vmm");
-    add_thread(0, 1, "CPU 0/TCG");
-    add_thread(0, 2, "vmm");
-    add_thread(0, 3, "vmm");
+    kit_add_thread(0, 1, "CPU 0/TCG");
+    kit_add_thread(0, 2, "vmm");
+    kit_add_thread(0, 3, "vmm");
     /* one that makes threads in the overhead, one in the sandbox */
-    give(2, ORDER_CHURN);
-    rename_thread(3, "CPU 1/TCG");
+    kit_start_churn(2);
+    kit_rename_thread(3, "CPU 1/TCG");
     pass();
-    give(3, ORDER_CHURN);
+    kit_start_churn(3);
     for (int i = 0; i < 300; i++) {
         struct scan_result got = pass();
 
@@ -559,8 +409,8 @@ Test(scan, threads_that_end_meanwhile)
                   "pass %d: %zu threads, %zu vCPUs, %zu placed", i, got.threads, got.vcpus,
                   got.placed);
     }
-    shared->slots[2].order = ORDER_NONE;
-    shared->slots[3].order = ORDER_NONE;
+    kit_end_churn(2);
+    kit_end_churn(3);
     expect_place(0, "overhead");
     expect_place(1, "sandbox");
     expect_place(2, "overhead");
@@ -573,7 +423,7 @@ Test(scan, ended)
 
     start_all_threads();
     got = pass();
-    end_thread(1);
+    kit_end_thread(1);
     got = pass();
     expect_pass(&got, ARRAY_SIZE(threads) - 1, 5, 3, 3);
     kit_end_child(f.vmm);
@@ -595,24 +445,24 @@ Test(scan, print)
         after = pass().print;
         cr_expect_eq(after, before, "nothing changed, but the print did");
     }
-    rename_thread(3, "worker2");
+    kit_rename_thread(3, "worker2");
     after = pass().print;
     cr_expect_neq(after, before, "a thread was renamed");
-    rename_thread(3, threads[3].name);
+    kit_rename_thread(3, threads[3].name);
     after = pass().print;
     cr_expect_eq(after, before, "it got its old name back");
-    add_thread(0, 10, "late");
+    kit_add_thread(0, 10, "late");
     after = pass().print;
     cr_expect_neq(after, before, "a thread came");
-    end_thread(10);
+    kit_end_thread(10);
     after = pass().print;
     cr_expect_eq(after, before, "it has ended again");
     /* in the sandbox cgroup, too */
-    rename_thread(1, "CPU 8/TCG");
+    kit_rename_thread(1, "CPU 8/TCG");
     after = pass_of(SCAN_ALL).print;
     cr_expect_neq(after, before, "a vCPU was renamed");
-    rename_thread(1, threads[1].name);
-    end_thread(7);
+    kit_rename_thread(1, threads[1].name);
+    kit_end_thread(7);
     after = pass().print;
     cr_expect_neq(after, before, "a vCPU ended");
 }
@@ -624,20 +474,20 @@ Test(scan, quick)
     struct scan_result got;
 
     start("CPU 0/TCG");
-    add_thread(0, 1, "CPU 1/TCG");
-    add_thread(0, 2, "worker");
+    kit_add_thread(0, 1, "CPU 1/TCG");
+    kit_add_thread(0, 2, "worker");
     pass();
     got = pass_of(SCAN_QUICK);
     cr_expect(got.quick, "nothing changed, but more than one list was read");
     expect_pass(&got, 3, 1, 2, 2);
-    add_thread(2, 3, "CPU 2/TCG");
+    kit_add_thread(2, 3, "CPU 2/TCG");
     got = pass_of(SCAN_QUICK);
     cr_expect_not(got.quick, "a thread came, but nobody looked");
     expect_pass(&got, 4, 2, 3, 3);
     expect_place(3, "sandbox");
     got = pass_of(SCAN_QUICK);
     cr_expect(got.quick, "what the pass before has moved counts as a change");
-    end_thread(2);
+    kit_end_thread(2);
     got = pass_of(SCAN_QUICK);
     cr_expect_not(got.quick, "a thread went, but nobody looked");
     expect_pass(&got, 3, 0, 3, 3);
@@ -649,9 +499,9 @@ Test(scan, quick_misses_the_sandbox)
     struct scan_result got;
 
     start("vmm");
-    add_thread(0, 1, "CPU 0/TCG");
+    kit_add_thread(0, 1, "CPU 0/TCG");
     pass();
-    add_thread(1, 2, "worker");
+    kit_add_thread(1, 2, "worker");
     got = pass_of(SCAN_QUICK);
     cr_expect(got.quick);
     expect_place(2, "sandbox");
@@ -665,7 +515,7 @@ Test(scan, look_moves_nothing)
     struct scan_result got;
 
     start("vmm");
-    add_thread(0, 1, "CPU 0/TCG");
+    kit_add_thread(0, 1, "CPU 0/TCG");
     got = pass_of(SCAN_LOOK);
     expect_pass(&got, 2, 2, 1, 0);
     expect_place(1, "overhead");
@@ -681,14 +531,14 @@ Test(scan, cautious)
     struct scan_result got;
 
     start("payload");
-    add_thread(0, 1, "worker");
+    kit_add_thread(0, 1, "worker");
     cr_assert_eq(cg_add_process(&f.sandbox.vcpu, f.vmm, NULL), 0);
     f.scan.cautious = true;
     got = pass_of(SCAN_ALL);
     expect_pass(&got, 2, 0, 0, 0);
     expect_place(0, "sandbox");
     expect_place(1, "sandbox");
-    add_thread(0, 2, "CPU 0/TCG");
+    kit_add_thread(0, 2, "CPU 0/TCG");
     got = pass_of(SCAN_ALL);
     expect_pass(&got, 3, 0, 1, 1);
     expect_place(0, "overhead");
@@ -706,9 +556,9 @@ Test(scan, told)
     size_t found = 0;
 
     start("vmm");
-    add_thread(0, 1, "secret");
+    kit_add_thread(0, 1, "secret");
     pass();
-    item.tid = shared->slots[1].tid;
+    item.tid = kit_tid_of(1);
     f.scan.told = &told;
     got = pass();
     expect_pass(&got, 2, 2, 1, 1);
@@ -751,7 +601,7 @@ Test(scan, constrained_without_vcpus)
     struct scan_result got;
 
     start("vmm");
-    add_thread(0, 1, "worker");
+    kit_add_thread(0, 1, "worker");
     constrain();
     for (int i = 0; i < 2; i++) {
         got = pass();
@@ -769,10 +619,10 @@ Test(scan, constrained_and_released)
     struct scan_result got;
 
     start("vmm");
-    add_thread(0, 1, "worker");
-    add_thread(0, 2, "worker");
+    kit_add_thread(0, 1, "worker");
+    kit_add_thread(0, 2, "worker");
     constrain();
-    rename_thread(2, "CPU 0/TCG");
+    kit_rename_thread(2, "CPU 0/TCG");
     got = pass();
     expect_pass(&got, 3, 0, 1, 1);
     cr_expect_not(f.scan.constrained);
@@ -796,10 +646,10 @@ Test(scan, constrained_and_released_from_the_overhead)
     struct err e = ERR_INIT;
 
     start("vmm");
-    add_thread(0, 1, "worker");
-    add_thread(0, 2, "CPU 0/TCG");
+    kit_add_thread(0, 1, "worker");
+    kit_add_thread(0, 2, "CPU 0/TCG");
     constrain();
-    cr_assert_eq(cg_add_thread(&f.sandbox.overhead, tid_of(2), &e), 0, "%s", e.text);
+    cr_assert_eq(cg_add_thread(&f.sandbox.overhead, kit_tid_of(2), &e), 0, "%s", e.text);
     got = pass();
     expect_pass(&got, 3, 1, 1, 1);
     cr_expect_not(f.scan.constrained);
@@ -810,13 +660,13 @@ Test(scan, constrained_and_released_from_the_overhead)
 
 static void check_release(size_t slot)
 {
-    struct vmm *first;
+    struct kit_vmm *first;
     struct err e = ERR_INIT;
     pid_t other;
 
     start("vmm");
-    first = shared;
-    other = start_process("CPU 0/TCG");
+    first = kit_this_vmm();
+    other = kit_start_vmm("CPU 0/TCG");
     constrain();
     if (cg_add_process(&f.sandbox.vcpu, other, &e) == 0) {
         f.scan.own[slot] = f.vmm;
@@ -824,7 +674,7 @@ static void check_release(size_t slot)
     }
     cr_expect(e.code == 0 && !f.scan.constrained, "%s", e.text);
     expect_place(0, "sandbox"); /* the one that is a vCPU */
-    shared = first;
+    kit_use_vmm(first);
     expect_place(0, "sandbox"); /* the one that is not to be touched */
     kit_end_child(other);
 }
@@ -869,7 +719,7 @@ Test(scan, sandbox_cgroup_gone)
     start("vmm");
     if (kit_host.mode == CG_MODE_V2)
         cr_skip_test("the domain of a threaded cgroup cannot be removed alone");
-    add_thread(0, 1, "CPU 0/TCG");
+    kit_add_thread(0, 1, "CPU 0/TCG");
     remove_under(f.record.sandbox_path);
     expect_failure(f.record.sandbox_path);
     expect_place(1, "overhead");
@@ -881,7 +731,7 @@ Test(scan, overhead_cgroup_gone)
     start("vmm");
     if (kit_host.mode == CG_MODE_V2)
         cr_skip_test("the test removes v1 directories");
-    add_thread(0, 1, "CPU 0/TCG");
+    kit_add_thread(0, 1, "CPU 0/TCG");
     constrain();
     remove_under(f.record.overhead_path);
     expect_failure(f.record.overhead_path);

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/watch/split.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/str.h"
+#include "hook/plan/nested.h"
+#include "hook/sandbox/record.h"
+#include "hook/sandbox/sandbox.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/inotify.h>
+
+/* A runtime that writes again and again is let go first. */
+#define CARRY_ROUNDS 8
+
+int split_init(struct split *s, const struct cg_host *host, const struct settings *settings,
+               const struct record *r, struct scan *scan, struct arena *a, struct err *e)
+{
+    struct plan_warnings ignored = {0}; /* setup has told them */
+    int ret;
+
+    *s =
+        (struct split){.events = FD_NONE, .is_v2 = host->mode == CG_MODE_V2, .a = a, .woken = true};
+    scan->hold = true;
+    s->is_whole = r->sandbox_cgroup_only.value;
+    if (s->is_whole)
+        return 0;
+    ret =
+        nested_overhead_files(settings, r->overhead_quota, s->is_v2, a, &s->overhead, &ignored, e);
+    if (ret < 0 || !s->is_v2)
+        return ret;
+    s->events = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    s->has_fence = true;
+    return fence_open(&s->fence, host, &r->fence, s->events, e);
+}
+
+bool split_is_due(struct split *s, const struct scan_result *pass, bool thorough)
+{
+    struct fence_look look;
+
+    if (s->is_whole)
+        return false;
+    s->woken = s->woken || thorough;
+    if (pass->vcpus == 0)
+        return s->on;
+    if (!s->on)
+        return s->woken;
+    if (!s->is_v2)
+        return false;
+    if (pass->vcpus != s->weighed)
+        return true;
+    if (!s->woken && fence_is_watched(&s->fence))
+        return false;
+    /* What cannot be read is not new; the next look tells. */
+    s->woken = fence_read(&s->fence, &look, NULL) < 0;
+    return look.is_new || look.is_bound;
+}
+
+/* There can be no split, for now. */
+static int refuse(struct split *s, const char *why)
+{
+    snprintf(s->why, sizeof s->why, "%.*s", SPLIT_WHY_SIZE - 1, why);
+    return 0;
+}
+
+/* ---- v2 ---- */
+
+static struct cg_files child_files(const struct quota *quota, size_t vcpus,
+                                   const struct cg_files *companions, struct arena *a)
+{
+    struct cg_files files = {0};
+    char text[QUOTA_TEXT_SIZE];
+
+    cg_files_add(a, &files, "cpu.max", arena_strdup(a, quota_format(quota, text)), true);
+    cg_files_append(a, &files, companions);
+    cg_files_add(a, &files, "cpu.weight", arena_printf(a, "%u", quota_vcpu_weight(vcpus)), true);
+    return files;
+}
+
+/* What the vCPUs' cgroup is to have. 0; -ENODATA the quota is not known; other -errno. */
+static int want(struct split *s, size_t vcpus, struct arena *a, struct quota *quota,
+                struct cg_change *ret, struct err *e)
+{
+    struct cg_files companions;
+    struct fence_look look;
+    int r = fence_read(&s->fence, &look, e);
+
+    if (r == 0 && !fence_least(&s->fence, quota))
+        r = err_set(e, -ENODATA, "the CPU quota of the runtime's cgroup is not known");
+    if (r == 0)
+        r = fence_companions(&s->fence, a, &companions, e);
+    if (r == 0)
+        *ret = (struct cg_change){.files = child_files(quota, vcpus, &companions, a)};
+    return r;
+}
+
+static const struct quota *overhead_quota(const struct split *s, struct quota *ret)
+{
+    const char *text = cg_files_get(&s->overhead, "cpu.max");
+
+    return text && quota_parse(text, ret) ? ret : NULL;
+}
+
+/* The quota to the vCPUs' cgroup, the runtime's words into the record, and then lift them: all
+ * again while the runtime writes others. */
+static int carry(struct split *s, struct scan *scan, size_t vcpus, const struct state_lock *lock,
+                 struct record *r, struct arena *record_arena, struct err *e)
+{
+    struct quota extra;
+    int ret = -EAGAIN;
+
+    for (unsigned round = 0; ret == -EAGAIN && round < CARRY_ROUNDS; round++) {
+        autoarena a = ARENA_INIT;
+        struct cg_change change;
+        struct quota quota;
+
+        ret = want(s, vcpus, &a, &quota, &change, e);
+        if (ret == 0)
+            ret = cg_update(&scan->sandbox->vcpu, &change, e);
+        if (ret < 0)
+            return ret;
+        s->weighed = vcpus;
+        r->fence = fence_record(&s->fence, record_arena);
+        ret = record_write(lock, record_arena, r, e);
+        if (ret == 0)
+            ret = fence_lift(&s->fence, overhead_quota(s, &extra), e);
+    }
+    return ret == -EAGAIN ? 0 : ret; /* it is bound meanwhile, and due with the next pass */
+}
+
+/* Undo what a split that the kernel refused has made. */
+static void undo_child(struct cg_controller *child, bool enabled)
+{
+    cg_undo_create(child);
+    if (enabled && cg_load(child, NULL) == -ENOENT && child->domain_fd >= 0)
+        (void)cg_hold_back(child, CG_CTL_CPU, NULL);
+}
+
+/* Whether the vCPUs' cgroup can be made and was not made by somebody else. */
+static bool may_have_child(struct split *s, struct scan *scan, const struct record *r)
+{
+    bool exists = cg_load(&scan->sandbox->vcpu, NULL) == 0;
+
+    if (exists && !r->cpu_enabled.set)
+        refuse(s, "there is a cgroup of that name which is not ours");
+    return !exists || r->cpu_enabled.set;
+}
+
+static int begin_v2(struct split *s, struct scan *scan, struct scan_result *pass,
+                    const struct state_lock *lock, struct record *r, struct arena *record_arena,
+                    struct err *e)
+{
+    struct cg_controller *child = &scan->sandbox->vcpu;
+    autoarena a = ARENA_INIT;
+    struct err why = ERR_INIT;
+    struct cg_change change;
+    struct quota quota = {.us = -1};
+    int ret = want(s, pass->vcpus, &a, &quota, &change, &why);
+
+    if (ret == -ENOENT)
+        return refuse(s, "the runtime's cgroup has no cpu controller");
+    if (ret < 0)
+        return err_set(e, ret, "%s", why.text);
+    if (quota.us < 0)
+        return refuse(s, "the runtime's cgroup has no CPU quota: there is nothing to set apart");
+    if (!may_have_child(s, scan, r))
+        return 0;
+    if (!r->cpu_enabled.set) {
+        ret = cg_passes_on(child, CG_CTL_CPU, e);
+        if (ret < 0)
+            return ret;
+        r->cpu_enabled = (struct json_bool){true, ret == 0};
+    }
+    r->fence = fence_record(&s->fence, record_arena);
+    ret = record_write(lock, record_arena, r, e);
+    if (ret < 0)
+        return ret;
+    ret = cg_create(child, &change, &why);
+    if (ret < 0) {
+        undo_child(child, r->cpu_enabled.value);
+        /* A populated cgroup in there, say, may stay; anything else is tried again. */
+        return ret == -EOPNOTSUPP ? refuse(s, why.text) : err_set(e, ret, "%s", why.text);
+    }
+    scan->hold = false;
+    ret = scan_pass(scan, SCAN_ALL, pass, e);
+    if (ret == 0)
+        ret = carry(s, scan, pass->vcpus, lock, r, record_arena, e);
+    return ret;
+}
+
+/* ---- v1 ---- */
+
+/* The overhead competes for CPU time as the runtime's cgroup does. */
+static struct cg_files overhead_files_v1(const struct split *s, const struct sandbox *sandbox,
+                                         struct arena *a)
+{
+    struct cg_files files = {0};
+    char shares[32];
+
+    if (io_read_at(sandbox->vcpu.fds[0], "cpu.shares", shares, sizeof shares) > 0)
+        cg_files_add(a, &files, "cpu.shares", arena_strdup(a, shares), false);
+    cg_files_append(a, &files, &s->overhead);
+    return files;
+}
+
+static int begin_v1(struct split *s, struct scan *scan, struct scan_result *pass,
+                    const struct state_lock *lock, struct record *r, struct arena *record_arena,
+                    struct err *e)
+{
+    struct cg_controller *overhead = &scan->sandbox->overhead;
+    autoarena a = ARENA_INIT;
+    struct cg_change change = {.files = overhead_files_v1(s, scan->sandbox, &a)};
+    int ret;
+
+    if (overhead->host->count == 0)
+        return refuse(s, "no hierarchy of this host has the cpu controller");
+    if (!r->cpu_enabled.set && cg_load(overhead, NULL) == 0 && !cg_is_empty(overhead))
+        return refuse(s, "there is an overhead cgroup of that name which is not ours");
+    r->cpu_enabled = (struct json_bool){true, false};
+    ret = record_write(lock, record_arena, r, e);
+    if (ret == 0)
+        ret = cg_create(overhead, &change, e);
+    if (ret < 0)
+        return ret;
+    scan->hold = false;
+    return scan_pass(scan, SCAN_ALL, pass, e);
+}
+
+/* ---- both ---- */
+
+/* Nothing is a vCPU any more: nothing may be without the quota. */
+static int end(struct split *s, struct scan *scan, struct err *e)
+{
+    int r = s->is_v2 ? fence_restore(&s->fence, e) : scan_constrain(scan, e);
+
+    scan->constrained = false;
+    if (r == 0)
+        split_again(s, scan); /* when there are vCPUs again */
+    return r;
+}
+
+int split_do(struct split *s, struct scan *scan, struct scan_result *pass,
+             const struct state_lock *lock, struct record *r, struct arena *record_arena,
+             struct err *e)
+{
+    int ret;
+
+    if (pass->vcpus == 0)
+        return end(s, scan, e);
+    if (s->on)
+        return carry(s, scan, pass->vcpus, lock, r, record_arena, e);
+    s->why[0] = '\0';
+    s->woken = false;
+    ret = s->is_v2 ? begin_v2(s, scan, pass, lock, r, record_arena, e)
+                   : begin_v1(s, scan, pass, lock, r, record_arena, e);
+    s->on = !scan->hold;
+    s->woken = ret < 0;
+    return ret;
+}
+
+void split_again(struct split *s, struct scan *scan)
+{
+    s->on = false;
+    s->woken = true;
+    s->weighed = 0;
+    scan->hold = true;
+}

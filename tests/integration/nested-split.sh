@@ -1,0 +1,395 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The split of layout nested: vCPU threads are held by the runtime's quota, wherever it writes it, and
+# the other threads are not; whatever is no vCPU, or no vCPU any more, is nowhere looser than without
+# the hook.
+
+# shellcheck disable=SC2016 # $name in single quotes is jq's
+# shellcheck disable=SC2317 # functions are called by name
+# shellcheck source=../lib/common.sh
+. "$(dirname "$0")/../lib/common.sh"
+# shellcheck source=../lib/limits.sh
+. "$TESTS/lib/limits.sh"
+# shellcheck source=../lib/observe.sh
+. "$TESTS/lib/observe.sh"
+# shellcheck source=../lib/nested.sh
+. "$TESTS/lib/nested.sh"
+
+QUOTA=20000
+ROOT=
+WAS=
+
+# bundle NAME ARGS_JSON [JQ_FILTER] - with a quota; fake_vmm is in it
+bundle() {
+	make_bundle "$1" "$2" ".linux.resources.cpu += {quota: $QUOTA, period: 100000} | ${3-.}"
+	install -m 0755 "$(helper fake_vmm)" "$WORK/$1/rootfs/fake_vmm"
+	add_hooks "$1" "prestart poststop"
+}
+
+# start NAME - sets PID, C and its neighbours; VMM is init's
+start() {
+	ROOT=$WORK/$1/rootfs
+	rm -f "$ROOT"/*.file
+	if ! create_nested "$1" || ! oci start "$TAG-$1"; then
+		fail "$1: the runtime starts the container" "$(cat "$WORK/$1/log")"
+		return 1
+	fi
+	VMM=$PID
+}
+
+# file NAME - one which a thread of fake_vmm waits for
+file() {
+	touch "$ROOT/$1.file"
+}
+
+# of_thread NAME - the VMM's, its TID
+of_thread() {
+	threads "$VMM" | sed -n "s,^\([0-9]*\) $1\$,\1,p"
+}
+
+# thread_is NAME vcpu|rest|whole
+thread_is() {
+	local tid
+	tid=$(of_thread "$1")
+	[[ -n $tid ]] && placed "$tid" "$2"
+}
+
+# is_complete ID - its placement.json says that each is in its place
+is_complete() {
+	placement_says "$1" "^complete"
+}
+
+# --- the quota ---------------------------------------------------------------
+
+# ticks_above TID COUNT - CPU time that a thread has used
+ticks_above() {
+	(($(sed 's/.*) //' "/proc/$VMM/task/$1/stat" | awk '{ print $12 + $13 }') > $2))
+}
+
+# others_throttled - since it was split, as they began under the quota on v2
+others_throttled() {
+	if [[ $MODE == v2 ]]; then echo $(($(throttled "$OVERHEAD") - WAS)); else throttled "$OVERHEAD"; fi
+}
+
+# check_throttled NAME - the vCPUs are, and nobody else
+check_throttled() {
+	local others=$OVERHEAD was
+	was=$(throttled "$VCPU")
+	check_wait "$1: the vCPUs' cgroup is throttled" 30 throttled_above "$VCPU" $((was + 3))
+	was=$(throttled "$others")
+	check_wait "$1: the other threads run" 30 ticks_above "$(of_thread worker)" \
+		$(($(sed 's/.*) //' "/proc/$VMM/task/$(of_thread worker)/stat" | awk '{ print $12 + $13 }') + 10))
+	check_eq "$1: the other threads are not throttled" "$was" "$(throttled "$others")"
+}
+
+# check_carried NAME QUOTA COMMAND... - a runtime's or systemd's word
+check_carried() {
+	local name=$1 quota=$2
+	shift 2
+	capture "$@"
+	check_exit "$name" 0
+	check_split "$name: holds the vCPUs, and them alone" "$VMM" 2 "$quota"
+}
+
+# Whatever the runtime or systemd writes, the vCPUs are under its newest word, and nobody else is.
+follows() {
+	local name=busy unit before
+	use_nested false
+	before=$(snapshot)
+	start $name || return 0
+	check_split "split" "$VMM" 2 $QUOTA
+	check_wait "split: placement" 10 is_complete "$TAG-$name"
+	capture osc update "$TAG-$name"
+	check_exit "split: the verb update" 0
+	check_carried "update, down" 5000 oci update --cpu-quota 5000 "$TAG-$name"
+	check_throttled "update, down"
+	check_carried "update, up" 60000 oci update --cpu-quota 60000 "$TAG-$name"
+	! available memory || check_carried "update of memory" 60000 oci update --memory "$NEW_MEMORY" "$TAG-$name"
+	! available memory || check_eq "update of memory: it is in the runtime's cgroup" "$NEW_MEMORY" \
+		"$(if [[ $MODE == v2 ]]; then cg_text memory "$C" memory.max; else cg_text memory "$C" memory.limit_in_bytes; fi)"
+	check_carried "update, down again" 6000 oci update --cpu-quota 6000 "$TAG-$name"
+	check_throttled "update, down again"
+	if [[ $KIND == runc ]]; then
+		# crun takes -1 for nothing to do.
+		check_carried "update, no quota" max oci update --cpu-quota -1 "$TAG-$name"
+		check_carried "update, a quota again" $QUOTA oci update --cpu-quota $QUOTA "$TAG-$name"
+	fi
+	if [[ $MANAGER == systemd ]]; then
+		unit=$TAG-$name.scope
+		check_carried "set-property CPUWeight" "$(quota_in "$VCPU")" systemctl set-property --runtime "$unit" CPUWeight=77
+		check_carried "set-property MemoryMax" "$(quota_in "$VCPU")" systemctl set-property --runtime "$unit" MemoryMax=300M
+		check_carried "set-property CPUQuota" 9000 systemctl set-property --runtime "$unit" CPUQuota=9%
+		check_carried "daemon-reload" 9000 systemctl daemon-reload
+		# Of the scope's word and the container's own the smaller one counts: the scope's is an old one.
+		check_carried "update after set-property" 8000 oci update --cpu-quota 8000 "$TAG-$name"
+		! available memory || check_carried "update of memory, which makes systemd write again" 8000 \
+			oci update --memory $((NEW_MEMORY + (16 << 20))) "$TAG-$name"
+		check_carried "daemon-reload in the end" 8000 systemctl daemon-reload
+	fi
+	check "kill and delete" stop_container $name
+	check_nothing_left "split" "$before"
+}
+
+# --- who is a vCPU -----------------------------------------------------------
+
+# Threads that come later, that get their name later, that are gone, and processes of `exec`.
+sorts() {
+	local name=threads before other
+	use_nested false
+	before=$(snapshot)
+	start $name || return 0
+	check_split "threads: split" "$VMM" 1 $QUOTA
+	check_wait "threads: placement" 10 is_complete "$TAG-$name"
+	file late
+	check_split "a later vCPU" "$VMM" 2 $QUOTA
+	file rename
+	check_split "a thread that becomes a vCPU" "$VMM" 3 $QUOTA
+	capture oci exec -d --pid-file "$WORK/$name/exec.pid" "$TAG-$name" /busybox sleep 1000
+	check_exit "exec" 0
+	other=$(<"$WORK/$name/exec.pid")
+	check_wait "exec: its process is where what is no vCPU is" 20 placed "$other" rest
+	file helper
+	check_wait "a helper of a vCPU: it is where what is no vCPU is" 20 thread_is io-helper rest
+	check_split "threads: all of them" "$VMM" 3 $QUOTA
+	check "threads: kill and delete" stop_container $name
+	check_wait "exec: its process has ended" 10 is_dead "$other"
+	check_nothing_left "threads" "$before"
+}
+
+# vCPUs end and the VMM lives on; others come.
+ends() {
+	local name=ending before
+	use_nested false
+	before=$(snapshot)
+	start $name || return 0
+	check_split "ending: split" "$VMM" 1 $QUOTA
+	file exit
+	check_wait "the last vCPU ends: all is under the quota again" 20 is_whole "$VMM" $QUOTA left
+	file late
+	check_split "another vCPU: split again" "$VMM" 1 $QUOTA
+	check "ending: kill and delete" stop_container $name
+	check_nothing_left "ending" "$before"
+}
+
+# The VMM ends, and init lives on; so does a process of the VMM's.
+vmm_ends() {
+	local name=survivor before
+	use_nested false
+	before=$(snapshot)
+	start $name || return 0
+	child() { VMM=$(child_of "$PID" fake_vmm); }
+	check_wait "survivor: its VMM runs" 20 child
+	check_split "survivor: split" "$VMM" 1 $QUOTA
+	kill -KILL "$VMM"
+	check_wait "the VMM ends: init is under the quota again" 20 is_whole "$PID" $QUOTA left
+	capture oci exec -d --pid-file "$WORK/$name/exec.pid" "$TAG-$name" /fake_vmm "CPU 0/KVM" "CPU 1/KVM"
+	check_exit "survivor: another VMM, by exec" 0
+	VMM=$(<"$WORK/$name/exec.pid")
+	check_split "survivor: split again" "$VMM" 2 $QUOTA
+	check "survivor: init is no vCPU" placed "$PID" rest
+	check "survivor: kill and delete" stop_container $name
+	check_nothing_left "survivor" "$before"
+}
+
+# Names are the payload's own word: where the kernel can tell they are not believed, and neither is a
+# payload without vCPUs.
+believes_nothing() {
+	local name=liar before evidence
+	before=$(snapshot)
+	for evidence in auto kernel; do
+		use_nested false ".vcpu_evidence = \"$evidence\" | .vcpu_timeout_ms = 300"
+		start $name || return 0
+		if [[ $evidence == auto ]] && ! has_hypervisor; then
+			check_split "a payload with names, and no hypervisor: believed" "$VMM" 2 $QUOTA
+		else
+			check_wait "a payload with names alone, $evidence: placement says so" 20 placement_says "$TAG-$name" \
+				"^none: no vCPU thread appeared in time"
+			check "a payload with names alone, $evidence: all is under the quota" is_whole "$VMM" $QUOTA
+			capture osc update "$TAG-$name"
+			check_exit "a payload with names alone, $evidence: the verb update" 0
+			check "a payload with names alone, $evidence: it does not believe them either" is_whole "$VMM" $QUOTA
+		fi
+		check "a payload with names alone, $evidence: kill and delete" stop_container $name
+	done
+	check_nothing_left "a payload with names alone" "$before"
+}
+
+has_hypervisor() {
+	[[ -e /dev/kvm || -e /dev/mshv || -e /dev/nitro_enclaves ]]
+}
+
+# --- where there is nothing to split -----------------------------------------
+
+# begins_later - no quota: nothing to set apart on v2, until one comes
+begins_later() {
+	local name=unlimited before
+	use_nested false
+	before=$(snapshot)
+	start $name || return 0
+	if [[ $MODE == v2 ]]; then
+		check_wait "no quota: placement says so" 20 placement_says "$TAG-$name" "there is nothing to set apart"
+		check "no quota: nothing is split" is_whole "$VMM" max
+	else
+		check_split "no quota: split" "$VMM" 1 max
+	fi
+	capture oci update --cpu-period 100000 --cpu-quota 30000 "$TAG-$name"
+	check_exit "no quota: an update brings one" 0
+	check_split "no quota: an update brings one" "$VMM" 1 30000
+	check "no quota: kill and delete" stop_container $name
+	check_nothing_left "no quota" "$before"
+}
+
+# inhabited - the payload has made a cgroup below C, with a process in it: no split on v2
+inhabited() {
+	local name=inhabited before pid dir
+	use_nested false
+	before=$(snapshot)
+	fake_nested $name $QUOTA
+	pid=$PID
+	capture osc prestart <"$WORK/$name/created"
+	check_exit "a cgroup of the payload's: prestart" 0
+	sleep infinity &
+	PID=$!
+	disown
+	STARTED+=("$PID")
+	cg_make "$C/payload"
+	cg_enter "$C/payload" "$PID"
+	start_vmm $name "CPU 0/KVM" worker
+	if [[ $MODE == v2 ]]; then
+		check_wait "a cgroup of the payload's: placement says why" 20 placement_says $name "^partial: the vCPUs are not set apart: "
+		check "a cgroup of the payload's: nothing is split" is_whole "$VMM" $QUOTA
+		capture osc update $name
+		check_exit "a cgroup of the payload's: the verb update" 0
+		check "a cgroup of the payload's: the verb update splits nothing" is_whole "$VMM" $QUOTA
+	else
+		# The others of its processes are in another cgroup by the payload's own will.
+		check_split "a cgroup of the payload's: split" "$VMM" 1 $QUOTA
+	fi
+	dir=$(quota_over "$PID")
+	check_eq "a cgroup of the payload's: what is in it is under the quota" $QUOTA "$dir"
+	end_process "$PID"
+	end_process "$VMM"
+	cg_remove "$C/payload"
+	PID=$pid
+	capture osc poststop <"$WORK/$name/stopped"
+	check_exit "a cgroup of the payload's: poststop" 0
+	check "a cgroup of the payload's: all is as it was" is_whole "$PID" $QUOTA
+	drop_fake $name "$PID"
+	check_nothing_left "a cgroup of the payload's" "$before"
+}
+
+# not_ours - a cgroup that is called like ours is somebody else's
+not_ours() {
+	local name=taken before pid
+	use_nested false
+	before=$(snapshot)
+	fake_nested $name $QUOTA
+	pid=$PID
+	mkdir "${CG_DIR[$(hierarchy_of cpu)]}$APART"
+	sleep infinity &
+	PID=$!
+	disown
+	STARTED+=("$PID")
+	if [[ $MODE != v2 ]]; then
+		echo "$PID" >"$(cg_file cpu "$APART" cgroup.procs)"
+	fi
+	capture osc prestart <"$WORK/$name/created"
+	check_exit "a cgroup of our name: prestart" 0
+	start_vmm $name "CPU 0/KVM" worker
+	check_wait "a cgroup of our name: placement says why" 20 placement_says $name "which is not ours"
+	[[ $MODE == v2 ]] || check_eq "a cgroup of our name: who was in it is" "$APART" "$(cgroups_of "$PID" && echo "${CG[$(hierarchy_of cpu)]}")"
+	end_process "$PID"
+	check "a cgroup of our name: the vCPUs are under the quota" vcpus_held "$VMM" $QUOTA
+	check_eq "a cgroup of our name: so is all else" $QUOTA "$(quota_over "$VMM")"
+	PID=$pid
+	end_process "$VMM"
+	capture osc poststop <"$WORK/$name/stopped"
+	check_exit "a cgroup of our name: poststop" 0
+	check "a cgroup of our name: it is there still" test -d "${CG_DIR[$(hierarchy_of cpu)]}$APART"
+	rmdir "${CG_DIR[$(hierarchy_of cpu)]}$APART"
+	drop_fake $name "$PID"
+	check_nothing_left "a cgroup of our name" "$before"
+}
+
+# --- the overhead's own quota ------------------------------------------------
+
+overhead_limited() {
+	local name=busy before extra=35000
+	use_nested false ".overhead_limits = {cpu: {quota: $extra, period: 100000}}"
+	before=$(snapshot)
+	start $name || return 0
+	check_split "overhead_limits: split" "$VMM" 2 $QUOTA $extra
+	capture oci update --cpu-quota 30000 "$TAG-$name"
+	check_exit "overhead_limits: update" 0
+	check_split "overhead_limits: update" "$VMM" 2 30000 $extra
+	check "overhead_limits: kill and delete" stop_container $name
+	check_nothing_left "overhead_limits" "$before"
+}
+
+# --- a real VMM --------------------------------------------------------------
+
+# guest NAME VCPUS CONFIG_FILTER - a VM of QEMU's, whose vCPUs are busy
+guest() {
+	local name=$1 before
+	use_nested false "$3"
+	before=$(snapshot)
+	start "$name" || return 0
+	check_split "$name: split" "$VMM" "$2" $QUOTA
+	check_wait "$name: placement" 20 is_complete "$TAG-$name"
+	capture oci update --cpu-quota 5000 "$TAG-$name"
+	check_exit "$name: update" 0
+	check_split "$name: update" "$VMM" "$2" 5000
+	# Until the new quota was carried it bound everything.
+	WAS=$(throttled "$OVERHEAD")
+	check_wait "$name: the vCPUs' cgroup is throttled" 60 throttled_above "$VCPU" $(($(throttled "$VCPU") + 3))
+	check_eq "$name: the others are not" 0 "$(others_throttled)"
+	check "$name: pause" pause_container "$name"
+	check_rests "$name: paused, the VMM rests" "$VMM"
+	check "$name: resume" oci resume "$TAG-$name"
+	check "$name: kill and delete" stop_container "$name"
+	check_nothing_left "$name" "$before"
+}
+
+KVM_DEVICE='.linux.devices = [{path: "/dev/kvm", type: "c", major: 10, minor: 232, fileMode: 438}]
+	| .linux.resources.devices += [{allow: true, type: "c", major: 10, minor: 232, access: "rwm"}]'
+
+# guest_bundle NAME ACCELERATOR VCPUS JQ_FILTER - firmware of one instruction, at the reset vector: jump to itself
+guest_bundle() {
+	bundle "$1" "$(qemu_args "$2" "$3")" ".process.args += [\"-bios\", \"/loop.bin\"] | $4"
+	truncate -s 65520 "$WORK/$1/rootfs/loop.bin"
+	printf '\xeb\xfe%14s' '' >>"$WORK/$1/rootfs/loop.bin"
+}
+
+bundle busy '["/fake_vmm", "--burn", "CPU 0/KVM", "CPU 1/KVM", "worker"]'
+bundle threads '["/fake_vmm", "--late", "CPU 1/KVM", "/late.file", "--rename", "worker", "CPU 2/KVM", "/rename.file",
+	"--helper", "io-helper", "/helper.file", "CPU 0/KVM"]'
+bundle ending '["/fake_vmm", "--exit", "CPU 0/KVM", "/exit.file", "--late", "CPU 1/KVM", "/late.file", "worker"]'
+bundle survivor '["/busybox", "sh", "-c", "/fake_vmm \"CPU 0/KVM\" & while :; do /busybox sleep 1000 & wait; done"]'
+bundle liar '["/fake_vmm", "CPU 0/KVM", "CPU 1/KVM", "worker"]'
+bundle unlimited '["/fake_vmm", "CPU 0/KVM", "worker"]' 'del(.linux.resources.cpu)'
+
+follows
+sorts
+ends
+vmm_ends
+believes_nothing
+begins_later
+overhead_limited
+inhabited
+not_ours
+
+if ! grep -q 'model name.*TCG' /proc/cpuinfo && kvm_works; then
+	guest_bundle kvm kvm 2 "$KVM_DEVICE"
+	guest kvm 2 '.vcpu_evidence = "auto"'
+elif kvm_works; then
+	# Emulation inside of emulation: only whether the kernel's word is found.
+	guest_bundle kvm kvm 1 "$KVM_DEVICE"
+	guest kvm 1 '.vcpu_evidence = "auto"'
+else
+	skip "KVM guest" "QEMU cannot use /dev/kvm on this host"
+fi
+guest_bundle tcg tcg,thread=multi 2 .
+guest tcg 2 .
+
+finish
