@@ -136,7 +136,7 @@ drop_fake "$C" "$PID"
 if [[ $MODE == v2 ]]; then
 	fake_container again
 	capture below "$SHIM" "$BIN/crun" --layout=nested prestart <"$WORK/again/created"
-	check_match "nested by word: the log warns" "^oci-sandbox-cgroup: $loses $BIN/crun" "$ERR"
+	check_match "nested by word: the log warns" "^oci-sandbox-cgroup: warning: $loses $BIN/crun" "$ERR"
 	end_process "$PID"
 	capture osc poststop <"$WORK/again/stopped"
 	drop_fake again "$PID"
