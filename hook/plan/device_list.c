@@ -5,40 +5,6 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "oci/config.h"
-
-static struct oci_device_rule *push_rule(struct arena *a, struct json_list *rules)
-{
-    return &JSON_APPEND(a, *rules, struct oci_device_rule);
-}
-
-struct oci_resources *device_list_fold(const struct oci_linux *spec, struct arena *a)
-{
-    struct oci_resources *folded = arena_alloc(a, sizeof *folded);
-    struct json_list rules = {0};
-
-    if (spec && spec->resources)
-        *folded = *spec->resources;
-    if (!spec || spec->devices.count == 0)
-        return folded;
-    for (size_t i = 0; i < folded->devices.count; i++)
-        *push_rule(a, &rules) = JSON_AT(folded->devices, struct oci_device_rule, i);
-    for (size_t i = 0; i < spec->devices.count; i++) {
-        const struct oci_device *d = &JSON_AT(spec->devices, struct oci_device, i);
-
-        /* A fifo is a node without a device; "u" is an unbuffered character device. */
-        if (!d->type || str_eq(d->type, "p"))
-            continue;
-        *push_rule(a, &rules) = (struct oci_device_rule){
-            .allow = {true, true},
-            .type = str_eq(d->type, "u") ? arena_strdup(a, "c") : d->type,
-            .major = d->major,
-            .minor = d->minor,
-        };
-    }
-    folded->devices = rules;
-    return folded;
-}
 
 static int convert_rule(const struct oci_device_rule *in, size_t index, struct cg_dev_rule *ret,
                         struct err *e)

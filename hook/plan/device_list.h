@@ -7,15 +7,10 @@
 #include "cgroup/devices/devices.h"
 #include "hook/plan/facts.h"
 
-struct oci_linux;
-
 /*
- * config.json's device rules and nodes as one list of rules: what a record keeps of a container.
- * linux.devices become rules that allow rwm. The result replaces resources->devices in a copy.
+ * The rules of linux.resources.devices, and nothing else: for runtimes, too, linux.devices are nodes
+ * to be made and no permissions. Errors as device_list_make().
  */
-struct oci_resources *device_list_fold(const struct oci_linux *spec, struct arena *a);
-
-/* The rules that device_list_fold() left, and nothing else. Errors as device_list_make(). */
 int device_list_own(const struct oci_resources *resources, struct arena *a,
                     struct cg_dev_rules *ret, struct err *e);
 

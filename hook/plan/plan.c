@@ -446,9 +446,10 @@ static int plan_sibling(const struct plan_input *in, struct arena *a, struct pla
 
 int plan_fill(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
 {
+    const struct oci_linux *spec = in->config ? in->config->linux_ : NULL;
     int r;
 
-    p->resources = device_list_fold(in->config ? in->config->linux_ : NULL, a);
+    p->resources = spec && spec->resources ? spec->resources : arena_alloc(a, sizeof *p->resources);
     r = p->layout == LAYOUT_NESTED ? nested_fill(in, a, p, e) : plan_sibling(in, a, p, e);
     if (r == 0)
         add_warnings(in, a, p);

@@ -59,8 +59,6 @@ static const struct {
      {"linux.resources.devices[0].access", "\"rx\""}},
     {{.config = DEVICES("{'allow':true,'type':'c','access':'rr'}")},
      {"linux.resources.devices[0].access", "\"rr\""}},
-    {{.config = "{'linux':{'devices':[{'path':'/dev/x','type':'z','major':1,'minor':2}]}}"},
-     {"type", "\"z\""}},
     /* limits */
     {{.config = RESOURCES("{'cpu':{'cpus':'0-'}}")}, {"linux.resources.cpu.cpus", "\"0-\""}},
     {{.config = RESOURCES("{'cpu':{'mems':'x'}}")}, {"linux.resources.cpu.mems", "\"x\""}},

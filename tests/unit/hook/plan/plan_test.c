@@ -213,7 +213,7 @@ static const struct {
     {{.nodes = FEW, .argument = ONLY}, "+c 1:3 rwm, " WILD ", +b 7:* rwm"},
     {{.nodes = NO_NODES}, WILD},
     {{.nodes = MSHV}, "+c 10:120 rwm, +c 10:121 rwm, " WILD},
-    /* the spec's rules and nodes come first, as they are */
+    /* the spec's rules come first, as they are; its nodes are no permissions */
     {{.nodes = NO_NODES,
       .config = DEVICES("{'allow':false,'access':'rwm'},"
                         "{'allow':true,'type':'c','major':4,'minor':-1,'access':'r'},"
@@ -226,7 +226,7 @@ static const struct {
                 "'devices':[{'path':'/dev/vfio/7','type':'c','major':511,'minor':7},"
                 "{'path':'/dev/u','type':'u','major':9,'minor':8},"
                 "{'path':'/dev/f','type':'p'},{'path':'/dev/b','type':'b','major':9,'minor':9}]}}"},
-     "-a *:* rwm, +c 511:7 rwm, +c 9:8 rwm, +b 9:9 rwm, " WILD},
+     "-a *:* rwm, " WILD},
     /* extra devices come last, in the order of the file; block devices too */
     {{.nodes = USUAL,
       .settings = "{'virtualization_devices':false,'extra_devices':['/dev/sda','/dev/gone',"
@@ -243,7 +243,7 @@ static const struct {
      "+c 1:3 rwm, " DEFAULTS_BUT_NULL ", " VIRT ", " WILD},
     {{.nodes = USUAL,
       .config = "{'linux':{'devices':[{'path':'/dev/null','type':'c','major':1,'minor':3}]}}"},
-     "+c 1:3 rwm, " DEFAULTS_BUT_NULL ", " VIRT ", " WILD},
+     DEFAULTS ", " VIRT ", " WILD},
     /* the same device with other access, and behind a denial, is another rule */
     {{.nodes = USUAL,
       .config = DEVICES("{'allow':true,'type':'c','major':1,'minor':3,'access':'r'}")},
@@ -503,8 +503,13 @@ static const struct {
     {{.settings = NESTED,
       .argument = ONLY,
       .nodes = KVM_ALONE,
-      .config = "{'linux':{'devices':[{'type':'c','path':'/dev/kvm','major':10,'minor':232}]}}"},
+      .config = DEVICES("{'allow':true,'type':'c','major':10,'minor':232,'access':'rw'}")},
      {NULL}},
+    {{.settings = NESTED,
+      .argument = ONLY,
+      .nodes = KVM_ALONE,
+      .config = "{'linux':{'devices':[{'type':'c','path':'/dev/kvm','major':10,'minor':232}]}}"},
+     {"not allow /dev/kvm (c 10:232 rw)"}},
     {{.settings = "{'layout':'nested','virtualization_devices':false,'memory_overhead_bytes':4096}",
       .argument = ONLY},
      {"memory_overhead_bytes"}},
