@@ -14,7 +14,7 @@ struct oci_device_rule {
     struct json_bool allow;
     char *type;                   /* "a", "b", "c"; NULL is "a" */
     struct json_i64 major, minor; /* not set or -1: any */
-    char *access;                 /* of "rwm"; NULL is all */
+    char *access;                 /* of "rwm"; NULL is none of them */
 };
 
 struct oci_cpu {

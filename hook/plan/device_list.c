@@ -6,6 +6,25 @@
 #include "base/err.h"
 #include "base/str.h"
 
+/*
+ * Without access a rule has no bits: crun's program of v2 takes it for that, runc refuses it, and v1
+ * refuses crun's. But a denial of all devices is one: v1 reads nothing behind an "a".
+ */
+static int convert_access(const struct oci_device_rule *in, size_t index, struct cg_dev_rule *ret,
+                          struct err *e)
+{
+    char shown[64];
+
+    if (str_empty(in->access)) {
+        ret->access = ret->type == 'a' && !ret->allow ? CG_DEV_RWM : 0;
+        return 0;
+    }
+    if (cg_dev_access_parse(in->access, &ret->access) < 0)
+        return err_input(e, "linux.resources.devices[%zu].access: \"%s\" is not made of r, w, m",
+                         index, str_escape(in->access, shown, sizeof shown));
+    return 0;
+}
+
 static int convert_rule(const struct oci_device_rule *in, size_t index, struct cg_dev_rule *ret,
                         struct err *e)
 {
@@ -16,7 +35,6 @@ static int convert_rule(const struct oci_device_rule *in, size_t index, struct c
         .type = 'a',
         .major = in->major.set ? in->major.value : CG_DEV_ANY,
         .minor = in->minor.set ? in->minor.value : CG_DEV_ANY,
-        .access = CG_DEV_RWM,
     };
     if (!str_empty(in->type)) {
         if (in->type[1] || !strchr("abc", in->type[0]))
@@ -24,10 +42,7 @@ static int convert_rule(const struct oci_device_rule *in, size_t index, struct c
                              index, str_escape(in->type, shown, sizeof shown));
         ret->type = in->type[0];
     }
-    if (!str_empty(in->access) && cg_dev_access_parse(in->access, &ret->access) < 0)
-        return err_input(e, "linux.resources.devices[%zu].access: \"%s\" is not made of r, w, m",
-                         index, str_escape(in->access, shown, sizeof shown));
-    return 0;
+    return convert_access(in, index, ret, e);
 }
 
 static void allow(struct arena *a, struct cg_dev_rules *rules, char type, int64_t major,
@@ -62,7 +77,8 @@ int device_list_own(const struct oci_resources *resources, struct arena *a,
 
         if (r < 0)
             return r;
-        cg_dev_rules_add(a, ret, rule);
+        if (rule.access != 0)
+            cg_dev_rules_add(a, ret, rule);
     }
     return 0;
 }

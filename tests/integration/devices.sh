@@ -62,6 +62,13 @@ for KIND in runc crun; do
 	fi
 	same nodes "$NODES" "$NONE" "$NONE"
 	same "node-and-rule" "$NODES | $RULES += [{allow: true, type: \"c\", major: 240, minor: 77, access: \"r\"}]" "$READ" "$NONE"
+	# runc refuses a rule without access, and v1 takes none of crun's but one for all devices.
+	if [[ $KIND == crun ]]; then
+		same denial "$RULES = [{allow: true, type: \"c\", major: 240, minor: 77, access: \"rw\"}, {allow: false, type: \"a\"}]" "$NONE" "$NONE"
+	fi
+	if [[ $KIND == crun && $MODE == v2 ]]; then
+		same no-access "$RULES += [{allow: true, type: \"c\", major: 240, minor: 77, access: \"\"}]" "$NONE" "$NONE"
+	fi
 done
 check_nothing_left "devices" "$before"
 

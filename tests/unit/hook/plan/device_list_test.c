@@ -3,11 +3,14 @@
 
 #include "base/arena.h"
 #include "base/cleanup.h"
+#include "base/err.h"
 #include "oci/config.h"
 #include "tests/unit/kit/device_kit.h"
 #include "tests/unit/kit/text_kit.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
 
 static const struct {
     const char *spec, *want;
@@ -26,7 +29,32 @@ static const struct {
      "{'path':'/dev/p','type':'p'},{'path':'/dev/n'}],"
      "'resources':{'devices':[{'allow':false,'access':'rwm'}]}}}",
      "-a *:* rwm"},
+    /* no access is no bits, but for what denies all devices */
+    {"{'linux':{'resources':{'devices':[{'allow':false},"
+     "{'allow':true,'type':'c','major':10,'minor':229,'access':''},"
+     "{'allow':true,'type':'c','major':10,'minor':229},{'allow':true},"
+     "{'allow':true,'type':'b','access':''},"
+     "{'allow':true,'type':'c','major':4,'minor':5,'access':'w'},"
+     "{'allow':false,'type':'c','major':4,'minor':5,'access':''},"
+     "{'allow':false,'type':'b'}]}}}",
+     "-a *:* rwm, +c 4:5 w"},
+    {"{'linux':{'resources':{'devices':[{'allow':true,'type':'c','access':'rw'},"
+     "{'allow':false,'type':'a','access':''}]}}}",
+     "+c *:* rw, -a *:* rwm"},
 };
+
+/* Which of them is meant, also behind those that say nothing. */
+Test(device_list, refused)
+{
+    autoarena a = ARENA_INIT;
+    struct cg_dev_rules rules;
+    struct err e = ERR_INIT;
+    struct oci_resources *r =
+        kit_resources(&a, "{'devices':[{'allow':true},{'allow':true,'access':'x'}]}");
+
+    cr_expect_eq(device_list_own(r, &a, &rules, &e), -EINVAL);
+    cr_expect(strstr(e.text, "linux.resources.devices[1].access: \"x\""), "%s", e.text);
+}
 
 Test(device_list, own)
 {

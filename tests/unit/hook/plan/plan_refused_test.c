@@ -51,9 +51,9 @@ static const struct {
     /* too long with the prefix only */
     {{.config = CGROUPS_PATH("/" LONG_251)}, {"linux.cgroupsPath", "256"}},
     /* devices */
-    {{.config = DEVICES("{'allow':true},{'allow':true,'type':'x'}")},
+    {{.config = DEVICES("{'allow':true,'access':'rwm'},{'allow':true,'type':'x','access':'rwm'}")},
      {"linux.resources.devices[1].type", "\"x\""}},
-    {{.config = DEVICES("{'allow':true,'type':'cb'}")},
+    {{.config = DEVICES("{'allow':true,'type':'cb','access':'rwm'}")},
      {"linux.resources.devices[0].type", "\"cb\""}},
     {{.config = DEVICES("{'allow':true,'type':'c','access':'rx'}")},
      {"linux.resources.devices[0].access", "\"rx\""}},
@@ -94,7 +94,7 @@ static const struct {
     {{.others = {"{'cpu':{'cpus':'0'}}", "{'cpu':{'cpus':'y'}}"},
       .config = RESOURCES("{'cpu':{'cpus':'0'}}")},
      {"linux.resources.cpu.cpus", "\"y\""}},
-    {{.others = {"{'devices':[{'allow':true,'type':'q'}]}"}},
+    {{.others = {"{'devices':[{'allow':true,'type':'q','access':'rwm'}]}"}},
      {"linux.resources.devices[0].type", "\"q\""}},
 };
 
@@ -147,7 +147,7 @@ Test(plan_refused, longest_name)
 /* What v1 files cannot say is refused before anything is touched; v2 can say it. */
 Test(plan_refused, devices_that_v1_cannot_express)
 {
-    struct kit_given g = {.config = DEVICES("{'allow':false},"
+    struct kit_given g = {.config = DEVICES("{'allow':false,'access':'rwm'},"
                                             "{'allow':true,'type':'c','major':210,'access':'rwm'},"
                                             "{'allow':false,'type':'c','major':210,'minor':5,"
                                             "'access':'rw'}")};
@@ -170,15 +170,19 @@ Test(plan_refused, devices_that_v1_cannot_express)
 
 #define OWN_DEVICES(path, list)                                                                    \
     "{'linux':{'cgroupsPath':'" path "','resources':{'devices':[" list "]}}}"
-#define ANY(path) OWN_DEVICES(path, "{'allow':true}")
+#define ANY(path) OWN_DEVICES(path, "{'allow':true,'access':'rwm'}")
 #define HOLE_IN_ALL(path)                                                                          \
-    OWN_DEVICES(path, "{'allow':true},{'allow':false,'type':'c','major':210,'minor':5}")
+    OWN_DEVICES(path, "{'allow':true,'access':'rwm'},{'allow':false,'type':'c','major':210,'"      \
+                      "minor':5,'access':'rwm'}")
 #define HOLE_IN_MAJOR(path)                                                                        \
-    OWN_DEVICES(path, "{'allow':false},{'allow':true,'type':'c','major':210},"                     \
-                      "{'allow':false,'type':'c','major':210,'minor':5,'access':'rw'}")
+    OWN_DEVICES(                                                                                   \
+        path,                                                                                      \
+        "{'allow':false,'access':'rwm'},{'allow':true,'type':'c','major':210,'access':'rwm'},"     \
+        "{'allow':false,'type':'c','major':210,'minor':5,'access':'rw'}")
 #define MINOR_OF_ANY(path)                                                                         \
-    OWN_DEVICES(path, "{'allow':false},{'allow':true,'type':'c','major':-1,'minor':210,"           \
-                      "'access':'rw'}")
+    OWN_DEVICES(path,                                                                              \
+                "{'allow':false,'access':'rwm'},{'allow':true,'type':'c','major':-1,'minor':210,"  \
+                "'access':'rw'}")
 #define FILES  "/k/c"
 #define SCOPED "a.slice:p:n"
 
@@ -223,15 +227,15 @@ Test(plan_refused, devices_of_others_that_systemd_cannot_express)
     struct kit_given g = {
         .mode = CG_MODE_V2,
         .nodes = NO_NODES,
-        .config = OWN_DEVICES(SCOPED, "{'allow':false}"),
-        .others = {"{'devices':[{'allow':false},{'allow':true,'type':'c','major':-1,"
+        .config = OWN_DEVICES(SCOPED, "{'allow':false,'access':'rwm'}"),
+        .others = {"{'devices':[{'allow':false,'access':'rwm'},{'allow':true,'type':'c','major':-1,"
                    "'minor':210,'access':'rw'}]}"}};
     MADE scope, files;
 
     kit_make(&scope, &g);
     cr_expect(scope.r == -ENOTSUP && scope.e.bad_input && strstr(scope.e.text, "c *:210"), "%d, %s",
               scope.r, scope.e.text);
-    g.config = OWN_DEVICES(FILES, "{'allow':false}");
+    g.config = OWN_DEVICES(FILES, "{'allow':false,'access':'rwm'}");
     kit_make(&files, &g);
     cr_expect_eq(files.r, 0, "%s", files.e.text);
 }

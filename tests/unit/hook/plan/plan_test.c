@@ -220,9 +220,9 @@ static const struct {
                         "{'allow':true,'type':'b','access':'w'},"
                         "{'allow':true,'type':'a','major':9,'minor':1,'access':'mr'},"
                         "{'allow':true,'type':'','major':9,'access':''}")},
-     "-a *:* rwm, +c 4:* r, +b *:* w, +a 9:1 rm, +a 9:* rwm, " WILD},
+     "-a *:* rwm, +c 4:* r, +b *:* w, +a 9:1 rm, " WILD},
     {{.nodes = NO_NODES,
-      .config = "{'linux':{'resources':{'devices':[{'allow':false}]},"
+      .config = "{'linux':{'resources':{'devices':[{'allow':false,'access':'rwm'}]},"
                 "'devices':[{'path':'/dev/vfio/7','type':'c','major':511,'minor':7},"
                 "{'path':'/dev/u','type':'u','major':9,'minor':8},"
                 "{'path':'/dev/f','type':'p'},{'path':'/dev/b','type':'b','major':9,'minor':9}]}}"},
@@ -250,7 +250,7 @@ static const struct {
      "+c 1:3 r, " DEFAULTS ", " VIRT ", " WILD},
     {{.nodes = USUAL,
       .config = DEVICES("{'allow':true,'type':'c','major':1,'minor':3,'access':'rwm'},"
-                        "{'allow':false}")},
+                        "{'allow':false,'access':'rwm'}")},
      "+c 1:3 rwm, -a *:* rwm, " DEFAULTS ", " VIRT ", " WILD},
 };
 
@@ -278,10 +278,13 @@ Test(plan, devices_of_other_containers)
 {
     static const struct kit_given g = {
         .mode = CG_MODE_V2,
-        .config = DEVICES("{'allow':false},{'allow':true,'type':'c','major':200,'minor':1}"),
-        .others = {"{'devices':[{'allow':false},{'allow':true,'type':'c','major':201,'minor':1,"
+        .config = DEVICES("{'allow':false,'access':'rwm'},{'allow':true,'type':'c','major':200,'"
+                          "minor':1,'access':'rwm'}"),
+        .others = {"{'devices':[{'allow':false,'access':'rwm'},{'allow':true,'type':'c','major':"
+                   "201,'minor':1,"
                    "'access':'r'}]}",
-                   "{'devices':[{'allow':false},{'allow':true,'type':'b','major':202}]}"}};
+                   "{'devices':[{'allow':false,'access':'rwm'},{'allow':true,'type':'b','major':"
+                   "202,'access':'rwm'}]}"}};
     static const struct {
         char type;
         unsigned major, minor;
@@ -492,7 +495,9 @@ static const struct {
       .argument = ONLY},
      {NULL}},
     /* the runtime's own device rules, with layout nested */
-    {{.settings = NESTED, .argument = ONLY, .config = RESOURCES("{'devices':[{'allow':true}]}")},
+    {{.settings = NESTED,
+      .argument = ONLY,
+      .config = RESOURCES("{'devices':[{'allow':true,'access':'rwm'}]}")},
      {NULL}},
     {{.settings = NESTED, .argument = ONLY},
      {"not allow /dev/kvm (c 10:232 rw)", "/dev/vhost-net", "/dev/vfio/vfio", "/dev/vhost-vsock"}},

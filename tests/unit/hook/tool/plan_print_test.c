@@ -208,7 +208,8 @@ static const struct {
     {{.mode = CG_MODE_V1,
       .nodes = NO_NODES,
       .config = "{'linux':{'cgroupsPath':'a.slice:pre:nm','resources':{"
-                "'lifted_paths':[],'devices':[{'allow':true}],'memory':{'limit':4096},'cpu':{'cpus'"
+                "'lifted_paths':[],'devices':[{'allow':true,'access':'rwm'}],'memory':{'limit':"
+                "4096},'cpu':{'cpus'"
                 ":'0'}}}}",
       .settings = "{'virtualization_devices':false,'overhead_limits':{'pids':{'limit':9}}}",
       .argument = {true, false}},
@@ -396,7 +397,7 @@ Test(plan_print, text)
           .nodes = FEW,
           .state = CONTAINER,
           .config = "{'linux':{'cgroupsPath':'/k/"
-                    "c1','resources':{'lifted_paths':[],'devices':[{'allow':false}],"
+                    "c1','resources':{'lifted_paths':[],'devices':[{'allow':false,'access':'rwm'}],"
                     "'cpu':{'quota':50000,'period':100000}}}}",
           .settings = "{'overhead_limits':{'pids':{'limit':9}}}"},
          "stage                 prestart\n"
@@ -450,7 +451,8 @@ Test(plan_print, text)
         {{.mode = CG_MODE_V2,
           .nodes = NO_NODES,
           .config = "{'linux':{'cgroupsPath':'a.slice:p:n','resources':{"
-                    "'lifted_paths':[],'devices':[{'allow':true}],'cpu':{'shares':1024}}}}",
+                    "'lifted_paths':[],'devices':[{'allow':true,'access':'rwm'}],'cpu':{'shares':"
+                    "1024}}}}",
           .settings = "{'virtualization_devices':false}",
           .argument = ONLY},
          "stage                 prestart\n"
