@@ -6,6 +6,9 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#include <errno.h>
+#include <stdio.h>
+
 /*
  * Without access a rule has no bits: crun's program of v2 takes it for that, runc refuses it, and v1
  * refuses crun's. But a denial of all devices is one: v1 reads nothing behind an "a".
@@ -67,6 +70,44 @@ static void allow_nodes(struct arena *a, struct cg_dev_rules *rules, const struc
         allow_node(a, rules, facts, paths[i]);
 }
 
+/* "*" or digits. */
+static int parse_number(const char *text, int64_t *ret)
+{
+    if (str_eq(text, "*")) {
+        *ret = CG_DEV_ANY;
+        return 0;
+    }
+    return str_to_i64(text, strlen(text), ret);
+}
+
+int device_list_parse_extra(const char *text, struct cg_dev_rule *ret)
+{
+    char major[12], minor[12], access[4];
+    int len = 0;
+
+    if (sscanf(text, "%c %11[0-9*]:%11[0-9*] %3[rwm]%n", &ret->type, major, minor, access, &len) <
+            4 ||
+        text[len])
+        return -EINVAL;
+    ret->allow = true;
+    return (ret->type == 'b' || ret->type == 'c') && parse_number(major, &ret->major) == 0 &&
+                   parse_number(minor, &ret->minor) == 0 && ret->major <= UINT32_MAX &&
+                   ret->minor <= UINT32_MAX && cg_dev_access_parse(access, &ret->access) == 0
+               ? 0
+               : -EINVAL;
+}
+
+static void allow_extra(struct arena *a, struct cg_dev_rules *rules, const struct facts *facts,
+                        const char *text)
+{
+    struct cg_dev_rule rule;
+
+    if (device_list_parse_extra(text, &rule) == 0)
+        cg_dev_rules_add(a, rules, rule);
+    else
+        allow_node(a, rules, facts, text);
+}
+
 int device_list_own(const struct oci_resources *resources, struct arena *a,
                     struct cg_dev_rules *ret, struct err *e)
 {
@@ -84,8 +125,8 @@ int device_list_own(const struct oci_resources *resources, struct arena *a,
 }
 
 int device_list_make(const struct oci_resources *resources, const struct settings *settings,
-                     const struct facts *facts, bool sandbox_cgroup_only, struct arena *a,
-                     struct cg_dev_rules *ret, struct err *e)
+                     const struct facts *facts, struct arena *a, struct cg_dev_rules *ret,
+                     struct err *e)
 {
     int r = device_list_own(resources, a, ret, e);
 
@@ -101,11 +142,7 @@ int device_list_make(const struct oci_resources *resources, const struct setting
     allow(a, ret, 'c', 136, CG_DEV_ANY, CG_DEV_RWM); /* /dev/pts */
     allow(a, ret, 'c', 10, 200, CG_DEV_RWM);         /* tuntap */
     allow(a, ret, 'c', 5, 2, CG_DEV_RWM);            /* /dev/ptmx */
-    if (sandbox_cgroup_only) {
-        allow_node(a, ret, facts, facts_loop_control);
-        allow(a, ret, 'b', 7, CG_DEV_ANY, CG_DEV_RWM);
-    }
     for (size_t i = 0; i < settings->extra_devices.count; i++)
-        allow_node(a, ret, facts, JSON_AT(settings->extra_devices, char *, i));
+        allow_extra(a, ret, facts, JSON_AT(settings->extra_devices, char *, i));
     return 0;
 }

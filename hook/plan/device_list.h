@@ -15,12 +15,18 @@ int device_list_own(const struct oci_resources *resources, struct arena *a,
                     struct cg_dev_rules *ret, struct err *e);
 
 /*
+ * An element of `extra_devices` that is no path: "b 7:* rwm", of type b or c. 0; -EINVAL it is none.
+ */
+int device_list_parse_extra(const char *text, struct cg_dev_rule *ret);
+
+/*
  * The whole list: @resources' own rules, then the default devices, virtualisation devices unless
- * turned off, wildcards that a VMM needs, with @sandbox_cgroup_only loop devices, extra devices.
+ * turned off, wildcards that a VMM needs, extra devices. The policy has no say, because an annotation
+ * has one in that.
  * 0; -EINVAL a rule of config.json that means nothing.
  */
 int device_list_make(const struct oci_resources *resources, const struct settings *settings,
-                     const struct facts *facts, bool sandbox_cgroup_only, struct arena *a,
-                     struct cg_dev_rules *ret, struct err *e);
+                     const struct facts *facts, struct arena *a, struct cg_dev_rules *ret,
+                     struct err *e);
 
 #endif

@@ -184,8 +184,7 @@ static int unite_devices(const struct plan_basis *basis, const struct aggregate_
 
     for (size_t i = 0; i < count; i++) {
         struct cg_dev_rules rules;
-        int r = device_list_make(members[i].resources, basis->settings, basis->facts,
-                                 basis->sandbox_cgroup_only, a, &rules, e);
+        int r = device_list_make(members[i].resources, basis->settings, basis->facts, a, &rules, e);
 
         if (r == 0)
             r = cg_dev_compile(&rules, a, &tables[i], e);
@@ -392,7 +391,7 @@ static void add_warnings(const struct plan_input *in, struct arena *a, struct pl
     for (size_t i = 0; i < in->settings->extra_devices.count; i++) {
         const char *path = JSON_AT(in->settings->extra_devices, char *, i);
 
-        if (!facts_device(in->facts, path))
+        if (path[0] == '/' && !facts_device(in->facts, path))
             warn(a, p, arena_printf(a, "extra_devices: %s does not exist and is left out", path));
     }
     if (!p->sandbox_cgroup_only && p->mode != CG_MODE_V2 && p->layout == LAYOUT_SIBLING &&
@@ -429,8 +428,7 @@ static int plan_sibling(const struct plan_input *in, struct arena *a, struct pla
         .recorded = in->recorded,
     };
     struct aggregate_member *all = arena_alloc(a, (in->other_count + 1) * sizeof *all), *own;
-    int r = device_list_make(p->resources, in->settings, in->facts, p->sandbox_cgroup_only, a,
-                             &p->devices, e);
+    int r = device_list_make(p->resources, in->settings, in->facts, a, &p->devices, e);
 
     if (r < 0)
         return r;

@@ -34,7 +34,7 @@ probe() {
 
 # probed C_240_77 B_240_5 - each "r=... w=... rw=..."; what GOT is to be
 probed() {
-	printf 'c 240:77 %s m=allow\nb 240:5 %s m=allow\nb 7:5 %s m=allow\nc 1:3 %s m=allow' "$1" "$2" "$NONE" "$ALL"
+	printf 'c 240:77 %s m=allow\nb 240:5 %s m=allow\nb 7:5 %s m=allow\nc 1:3 %s m=allow' "$1" "$2" "${LOOP-$NONE}" "$ALL"
 }
 NONE="r=deny w=deny rw=deny" ALL="r=allow w=allow rw=allow" READ="r=allow w=deny rw=deny"
 
@@ -69,6 +69,14 @@ for KIND in runc crun; do
 	if [[ $KIND == crun && $MODE == v2 ]]; then
 		same no-access "$RULES += [{allow: true, type: \"c\", major: 240, minor: 77, access: \"\"}]" "$NONE" "$NONE"
 	fi
+	# Whoever may write annotations gets nothing by them; only an administrator grants loop devices.
+	same annotation ".annotations[\"io.katacontainers.config.runtime.sandbox_cgroup_only\"] = \"true\"" "$NONE" "$NONE"
+	same argument . "$NONE" "$NONE" --sandbox-cgroup-only
+	configure '.extra_devices = ["b 7:* rwm", "c 240:77 r"]'
+	OPTIONS=()
+	probe "extra-$KIND" . yes
+	check_eq "extra_devices, $KIND" "$(LOOP=$ALL probed "$READ" "$NONE")" "$GOT"
+	configure .
 done
 check_nothing_left "devices" "$before"
 

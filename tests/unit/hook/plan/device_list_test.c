@@ -72,3 +72,46 @@ Test(device_list, own)
                          lists[i].spec, lists[i].want, got);
     }
 }
+
+static const struct {
+    const char *text, *want; /* NULL: refused */
+} extras[] = {
+    {"b 7:* rwm", "+b 7:* rwm"},
+    {"c 10:237 r", "+c 10:237 r"},
+    {"c *:5 wm", "+c *:5 wm"},
+    {"b 4294967295:4294967295 m", "+b 4294967295:4294967295 m"},
+    {"/dev/kvm", NULL},
+    {"", NULL},
+    {"b", NULL},
+    {"b 7:*", NULL},
+    {"b 7:* ", NULL},
+    {"b 7:* x", NULL},
+    {"b 7:* rr", NULL},
+    {"b 7:* rwm ", NULL},
+    {"b 7:* rwmr", NULL},
+    {"b 7 rwm", NULL},
+    {"a 7:* rwm", NULL},
+    {"u 7:1 rwm", NULL},
+    {"b 7*:1 rwm", NULL},
+    {"b 7:** rwm", NULL},
+    {"b 4294967296:1 rwm", NULL},
+    {"b 1:4294967296 rwm", NULL},
+    {"b -1:1 rwm", NULL},
+    {"+b 7:* rwm", NULL},
+};
+
+Test(device_list, extra)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(extras); i++) {
+        autoarena a = ARENA_INIT;
+        struct cg_dev_rules rules = {0};
+        struct cg_dev_rule rule;
+        int r = device_list_parse_extra(extras[i].text, &rule);
+
+        cr_expect_eq(r, extras[i].want ? 0 : -EINVAL, "%s: %d", extras[i].text, r);
+        if (r == 0)
+            cg_dev_rules_add(&a, &rules, rule);
+        if (r == 0 && extras[i].want)
+            cr_expect_str_eq(dev_rules_text(&a, &rules), extras[i].want);
+    }
+}

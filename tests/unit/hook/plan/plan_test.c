@@ -197,20 +197,20 @@ Test(plan, identity)
 #define DEFAULTS_BUT_NULL "+c 1:8 rwm, +c 1:7 rwm, +c 5:0 rwm, +c 1:5 rwm, +c 1:9 rwm, +c 5:1 rwm"
 #define VIRT              "+c 10:232 rwm, +c 10:238 rwm, +c 10:196 rwm, +c 10:241 rwm"
 #define WILD              "+c *:* m, +b *:* m, +c 136:* rwm, +c 10:200 rwm, +c 5:2 rwm"
-#define LOOP              "+c 10:237 rwm, +b 7:* rwm"
 
 static const struct {
     struct kit_given given;
     const char *want;
 } device_lists[] = {
     {{.nodes = USUAL}, DEFAULTS ", " VIRT ", " WILD},
-    {{.nodes = USUAL, .argument = ONLY}, DEFAULTS ", " VIRT ", " WILD ", " LOOP},
+    /* the policy changes nothing: an annotation may turn it on */
+    {{.nodes = USUAL, .argument = ONLY}, DEFAULTS ", " VIRT ", " WILD},
+    {{.nodes = USUAL,
+      .config = "{'annotations':{'io.katacontainers.config.runtime.sandbox_cgroup_only':'true'}}"},
+     DEFAULTS ", " VIRT ", " WILD},
     {{.nodes = USUAL, .settings = "{'virtualization_devices':false}"}, DEFAULTS ", " WILD},
-    {{.nodes = USUAL, .settings = "{'virtualization_devices':false}", .argument = ONLY},
-     DEFAULTS ", " WILD ", " LOOP},
     /* missing nodes are left out */
     {{.nodes = FEW}, "+c 1:3 rwm, " WILD},
-    {{.nodes = FEW, .argument = ONLY}, "+c 1:3 rwm, " WILD ", +b 7:* rwm"},
     {{.nodes = NO_NODES}, WILD},
     {{.nodes = MSHV}, "+c 10:120 rwm, +c 10:121 rwm, " WILD},
     /* the spec's rules come first, as they are; its nodes are no permissions */
@@ -232,7 +232,9 @@ static const struct {
       .settings = "{'virtualization_devices':false,'extra_devices':['/dev/sda','/dev/gone',"
                   "'/dev/kvm']}",
       .argument = ONLY},
-     DEFAULTS ", " WILD ", " LOOP ", +b 8:0 rwm, +c 10:232 rwm"},
+     DEFAULTS ", " WILD ", +b 8:0 rwm, +c 10:232 rwm"},
+    {{.nodes = USUAL, .settings = "{'extra_devices':['/dev/loop-control','b 7:* rw','/dev/sda']}"},
+     DEFAULTS ", " VIRT ", " WILD ", +c 10:237 rwm, +b 7:* rw, +b 8:0 rwm"},
     /* nothing twice */
     {{.nodes = USUAL,
       .settings = "{'extra_devices':['/dev/sda','/dev/sda','/dev/null','/dev/kvm']}"},
@@ -470,7 +472,10 @@ static const struct {
     /* extra devices */
     {{.settings = "{'extra_devices':['/dev/sda','/dev/gone','/dev/unasked']}"},
      {"extra_devices: /dev/gone does not exist", "extra_devices: /dev/unasked does not exist"}},
-    {{.settings = "{'extra_devices':['/dev/sda']}"}, {NULL}},
+    {{.settings = "{'extra_devices':['/dev/sda','b 7:* rwm']}"}, {NULL}},
+    {{.settings = "{'layout':'nested','virtualization_devices':false,'extra_devices':['b 7:* r']}",
+      .argument = ONLY},
+     {"extra_devices: \"b 7:* r\" has no effect with layout nested"}},
     /* where v1 charges a VM's memory */
     {{.mode = CG_MODE_V1, .config = MEMORY},
      {"memory.limit_in_bytes of the sandbox will not hold"}},

@@ -156,8 +156,7 @@ static const struct {
      "'manager':'cgroupfs','layout':'sibling','sandbox_path':'/vc/kata_s1',"
      "'vcpu_path':'/vc/kata_s1','overhead_path':null,"
      "'sandbox_unit':null,'overhead_unit':null,'lifted_paths':[],'devices':[" WILD_JSON
-     ",{'allow':true,'type':'b','major':7,'minor':null,'access':'rwm'}],"
-     "'sandbox_files':{'cpu.max':'50000 100000'},'overhead_files':{}," NO_PROPERTIES
+     "],'sandbox_files':{'cpu.max':'50000 100000'},'overhead_files':{}," NO_PROPERTIES
      "'enable_vcpus_pinning':false,'warnings':[]}"},
     {{.mode = CG_MODE_V2,
       .nodes = NO_NODES,
@@ -470,7 +469,6 @@ Test(plan_print, text)
          "                      allow c 136:* rwm\n"
          "                      allow c 10:200 rwm\n"
          "                      allow c 5:2 rwm\n"
-         "                      allow b 7:* rwm\n"
          "sandbox files         cpu.weight = 100\n"
          "sandbox properties    CPUWeight=100\n"
          "                      TasksMax=infinity\n"
@@ -492,8 +490,7 @@ Test(plan_print, text)
          "                      allow b *:* m\n"
          "                      allow c 136:* rwm\n"
          "                      allow c 10:200 rwm\n"
-         "                      allow c 5:2 rwm\n"
-         "                      allow b 7:* rwm\n"},
+         "                      allow c 5:2 rwm\n"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
