@@ -35,7 +35,7 @@ struct oci_memory {
 };
 
 struct oci_pids {
-    struct json_i64 limit; /* 0 or less: no limit */
+    struct json_i64 limit; /* 0 or less: no limit; but see take_pids() of plan.c */
 };
 
 struct oci_hugepage_limit {

@@ -9,6 +9,7 @@
 #include "hook/plan/nested.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 void plan_warn(struct plan_warnings *warnings, struct arena *a, const char *text)
 {
@@ -442,12 +443,34 @@ static int plan_sibling(const struct plan_input *in, struct arena *a, struct pla
                  : plan_limits(&basis, all, in->other_count + 1, a, &p->limits, &p->warnings, e);
 }
 
+/*
+ * Since runtime-spec 1.3 a pids limit of 0 is one. A state has the version of the runtime that wrote
+ * it, and so its understanding. Elsewhere here 0 is none, so it is recorded and written as 1: the
+ * kernel's answer to both is that a lone process may not fork.
+ */
+static void take_pids(const struct plan_input *in, struct arena *a, struct plan *p)
+{
+    const char *version = in->state->oci_version;
+    struct oci_resources *own = arena_alloc(a, sizeof *own);
+    unsigned major = 0, minor = 0;
+
+    if (!p->resources->pids || !p->resources->pids->limit.set ||
+        p->resources->pids->limit.value != 0 || !version ||
+        sscanf(version, "%3u.%3u", &major, &minor) != 2 || major < 1 || (major == 1 && minor < 3))
+        return;
+    *own = *p->resources;
+    own->pids = arena_alloc(a, sizeof *own->pids);
+    own->pids->limit = (struct json_i64){true, 1};
+    p->resources = own;
+}
+
 int plan_fill(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
 {
     const struct oci_linux *spec = in->config ? in->config->linux_ : NULL;
     int r;
 
     p->resources = spec && spec->resources ? spec->resources : arena_alloc(a, sizeof *p->resources);
+    take_pids(in, a, p);
     r = p->layout == LAYOUT_NESTED ? nested_fill(in, a, p, e) : plan_sibling(in, a, p, e);
     if (r == 0)
         add_warnings(in, a, p);

@@ -65,8 +65,6 @@ static const struct {
     {{.config = RESOURCES("{'cpu':{'idle':2}}")}, {"linux.resources.cpu.idle", "2"}},
     {{.config = RESOURCES("{'memory':{'limit':100,'swap':50}}")},
      {"linux.resources.memory.swap", "50"}},
-    {{.mode = CG_MODE_V2, .config = RESOURCES("{'memory':{'swap':50}}")},
-     {"linux.resources.memory.swap", "memory.limit"}},
     {{.config = RESOURCES("{'hugepageLimits':[{'pageSize':'2','limit':1}]}")},
      {"linux.resources.hugepageLimits", "\"2\""}},
     {{.mode = CG_MODE_V1, .config = RESOURCES("{'unified':{'memory.high':'1'}}")},

@@ -314,6 +314,9 @@ Test(plan, devices_of_other_containers)
 
 /* --- limits --- */
 
+#define NO_PIDS          "{'pids':{'limit':0}}"
+#define OF_SPEC(version) "'ociVersion':'" version "'"
+
 static const struct {
     struct kit_given given;
     const char *v1, *v2; /* sandbox_files; v1 is hybrid, too */
@@ -341,6 +344,20 @@ static const struct {
       .settings = "{'memory_overhead_bytes':1000}"},
      "memory.limit_in_bytes=1049576; memory.memsw.limit_in_bytes=2098152; ",
      "memory.max=1049576; memory.swap.max=1048576; "},
+    /* no process is none at all, but for a runtime of runtime-spec 1.3 */
+    {{.config = RESOURCES(NO_PIDS)}, "pids.max=max; ", "pids.max=max; "},
+    {{.config = RESOURCES(NO_PIDS), .state = OF_SPEC("1.2.1")}, "pids.max=max; ", "pids.max=max; "},
+    {{.config = RESOURCES(NO_PIDS), .state = OF_SPEC("0.9.0")}, "pids.max=max; ", "pids.max=max; "},
+    {{.config = RESOURCES(NO_PIDS), .state = OF_SPEC("1.3.0-dev")}, "pids.max=1; ", "pids.max=1; "},
+    {{.config = RESOURCES(NO_PIDS), .state = OF_SPEC("1.10.0")}, "pids.max=1; ", "pids.max=1; "},
+    {{.config = RESOURCES(NO_PIDS), .state = OF_SPEC("2.0.0")}, "pids.max=1; ", "pids.max=1; "},
+    {{.config = RESOURCES(NO_PIDS), .state = OF_SPEC("new")}, "pids.max=max; ", "pids.max=max; "},
+    {{.config = RESOURCES("{'pids':{'limit':5}}"), .state = OF_SPEC("1.3.0")},
+     "pids.max=5; ",
+     "pids.max=5; "},
+    {{.config = RESOURCES("{'pids':{'limit':-1},'cpu':{'shares':2}}"), .state = OF_SPEC("1.3.0")},
+     "cpu.shares=2; pids.max=max; ",
+     "cpu.weight=1; pids.max=max; "},
     /* with others */
     {{.config = RESOURCES("{'cpu':{'quota':50000,'cpus':'0'},'memory':{'limit':100},"
                           "'pids':{'limit':1}}"),
