@@ -46,8 +46,8 @@ static void convert_cpu(const struct oci_cpu *cpu, struct cg_limits *ret)
     ret->cpu_quota_us = from_i64(cpu->quota);
     ret->cpu_period_us = from_u64(cpu->period);
     ret->cpu_burst_us = from_u64(cpu->burst);
-    ret->cpu_rt_runtime_us = from_i64(cpu->rt_runtime);
-    ret->cpu_rt_period_us = from_u64(cpu->rt_period);
+    ret->cpu_rt_runtime_us = zero_is_unset(from_i64(cpu->rt_runtime));
+    ret->cpu_rt_period_us = zero_is_unset(from_u64(cpu->rt_period));
     ret->cpu_idle = from_i64(cpu->idle);
     ret->cpuset_cpus = cpu->cpus;
     ret->cpuset_mems = cpu->mems;
