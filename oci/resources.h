@@ -69,6 +69,10 @@ struct oci_network {
     struct json_list priorities; /* struct oci_priority */
 };
 
+struct oci_rdma {
+    char unused;
+};
+
 struct oci_resources {
     struct json_list devices; /* struct oci_device_rule */
     struct oci_cpu *cpu;
@@ -77,6 +81,7 @@ struct oci_resources {
     struct json_list hugepages; /* struct oci_hugepage_limit */
     struct oci_block_io *block_io;
     struct oci_network *network;
+    struct oci_rdma *rdma;    /* not NULL: there are limits, which are not read */
     struct json_list unified; /* struct json_pair: file name, text */
 };
 

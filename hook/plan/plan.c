@@ -401,6 +401,8 @@ static void add_warnings(const struct plan_input *in, struct arena *a, struct pl
              "cgroup v1 charges a VM's memory to its main thread, which is in the overhead cgroup: "
              "memory.limit_in_bytes of the sandbox will not hold it; use sandbox_cgroup_only or "
              "overhead_limits");
+    if (p->resources->rdma && p->layout == LAYOUT_SIBLING)
+        warn(a, p, "linux.resources.rdma is not carried over to the sandbox cgroup");
     if (in->settings->overhead_cpus && p->layout == LAYOUT_SIBLING)
         warn(a, p, "overhead_cpus has no effect with layout sibling");
     if (p->pinning && p->sandbox_cgroup_only && p->layout == LAYOUT_SIBLING)

@@ -290,6 +290,8 @@ Test(oci_config, with_any_byte_changed, .timeout = 60)
     }
 }
 
+#define GO(path, key) path ": runtimes written in Go read this as \"" key "\"; write it so"
+
 Test(oci_config, refuses)
 {
     static const struct {
@@ -303,6 +305,15 @@ Test(oci_config, refuses)
         {"{\"linux\":{\"cgroupsPath\":\"a\\u0000\"}}",
          "linux.cgroupsPath: a NUL character in a string, expected text without"},
         {"{\"linux\":{},\"linux\":{}}", "linux: given twice, expected once"},
+        /* what crun does not read, and runc does */
+        {"{\"Linux\":{}}", GO("Linux", "linux")},
+        {"{\"linux\":{\"Resources\":{}}}", GO("linux.Resources", "resources")},
+        {"{\"linux\":{\"cgroupspath\":\"/a\"}}", GO("linux.cgroupspath", "cgroupsPath")},
+        {RESOURCES("{\"device\xc5\xbf\":[]}"), GO("linux.resources.device\\xc5\\xbf", "devices")},
+        {RESOURCES("{\"CPU\":{}}"), GO("linux.resources.CPU", "cpu")},
+        {RESOURCES("{\"cpu\":{\"quotA\":1}}"), GO("linux.resources.cpu.quotA", "quota")},
+        {RESOURCES("{\"devices\":[{\"Allow\":true}]}"),
+         GO("linux.resources.devices[0].Allow", "allow")},
         {RESOURCES("[]"), "linux.resources: expected an object, found a list"},
         {RESOURCES("{\"devices\":[{},{},{},{\"major\":-2}]}"),
          "linux.resources.devices[3].major: -2 is out of range -1..4294967295"},

@@ -469,6 +469,12 @@ static const struct {
       .config = RESOURCES("{'cpu':{'realtimeRuntime':1,'realtimePeriod':1000},"
                           "'network':{'classID':1}}")},
      {NULL}},
+    {{.config = RESOURCES("{'rdma':{'mlx5_1':{'hcaHandles':3,'hcaObjects':10000}}}")},
+     {"linux.resources.rdma is not carried over"}},
+    {{.settings = "{'layout':'nested','virtualization_devices':false}",
+      .config = RESOURCES("{'rdma':{'mlx5_1':{'hcaHandles':3}}}"),
+      .argument = ONLY},
+     {NULL}},
     /* limits of the overhead */
     {{.mode = CG_MODE_V2, .settings = OVERHEAD_LIMITS},
      {"overhead_limits: memory.max is not set, because on cgroup v2 the overhead shares the "

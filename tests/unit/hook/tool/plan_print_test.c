@@ -45,7 +45,7 @@ static const struct json_field device_out_fields[] = {
     JSON_F_STRING("access", struct device_out, access),
 };
 static const struct json_table device_out_table = {device_out_fields, ARRAY_SIZE(device_out_fields),
-                                                   sizeof(struct device_out), true};
+                                                   sizeof(struct device_out), true, false};
 
 struct plan_out {
     struct json_i64 version;
@@ -90,7 +90,7 @@ static const struct json_field plan_out_fields[] = {
     JSON_F_STRING_LIST("warnings", struct plan_out, warnings),
 };
 static const struct json_table plan_out_table = {plan_out_fields, ARRAY_SIZE(plan_out_fields),
-                                                 sizeof(struct plan_out), true};
+                                                 sizeof(struct plan_out), true, false};
 
 /* Blanks outside of strings removed: one line to compare with. */
 static char *compact(struct arena *a, const char *json)
