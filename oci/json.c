@@ -154,9 +154,22 @@ bool json_is_blank(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
+/* Form feed and vertical tab: yajl skips them like blanks, RFC 8259 has them nowhere. */
+static size_t before_odd_blank(const char *text, size_t len)
+{
+    for (const char *blank = "\f\v"; *blank; blank++) {
+        const char *found = memchr(text, *blank, len);
+
+        if (found)
+            len = (size_t)(found - text);
+    }
+    return len;
+}
+
 static int feed(struct parser *p, const char *text, size_t len)
 {
-    size_t good = utf8_escapes_scan(&p->escapes, text, len), end = good;
+    size_t plain = before_odd_blank(text, len);
+    size_t good = utf8_escapes_scan(&p->escapes, text, plain), end = good;
     yajl_status status;
 
     while (end > 0 && json_is_blank(text[end - 1]))
@@ -168,6 +181,11 @@ static int feed(struct parser *p, const char *text, size_t len)
         return p->d.result;
     if (status != yajl_status_ok)
         return refuse_syntax(p);
+    if (good == plain && plain < len) {
+        json_decode_refuse(&p->d, "no valid JSON at byte %" PRIu64 " (a form feed or vertical tab)",
+                           p->base + good);
+        return p->d.result;
+    }
     if (good < len) {
         json_decode_refuse(
             &p->d, "an unpaired surrogate escape before byte %" PRIu64 ", expected valid text",
