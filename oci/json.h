@@ -181,7 +181,8 @@ void json_i64(struct json_writer *w, const char *key, int64_t value);
 void json_u64(struct json_writer *w, const char *key, uint64_t value);
 void json_null(struct json_writer *w, const char *key);
 /* The text so far, NUL-terminated, valid until the next call. Bytes that are no UTF-8 were written
- * as U+FFFD, so that what we print always parses. */
+ * as U+FFFD, so that what we print always parses, and control characters of any kind as escapes, so
+ * that it can be shown. */
 const char *json_writer_text(struct json_writer *w, size_t *ret_len);
 void json_writer_free(struct json_writer *w);
 

@@ -355,7 +355,7 @@ Test(json_decode, utf8)
 {
     /* the first and the last sequence of each length, and around the surrogates */
     static const struct kit_text_case good[] = {
-        {INPUT("{\"text\":\"\x7f\xc2\x80\xdf\xbf\"}"), NULL},
+        {INPUT("{\"text\":\"\x7f\xc2\x80\xdf\xbf\"}"), "{\"text\":\"\\u007F\\u0080\xdf\xbf\"}"},
         {INPUT("{\"text\":\"\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\"}"), NULL},
         {INPUT("{\"text\":\"\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\"}"), NULL},
     };
