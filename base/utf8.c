@@ -50,6 +50,50 @@ size_t utf8_text_span(const unsigned char *s, size_t len)
     return i;
 }
 
+static const struct {
+    uint32_t first, last;
+} controls[] = {
+    {0x00, 0x1f},     {0x7f, 0x9f},     {0x061c, 0x061c},   {0x200e, 0x200f},
+    {0x2028, 0x202e}, {0x2066, 0x2069}, {0xe0000, 0xe007f},
+};
+
+static bool is_control(uint32_t code)
+{
+    for (size_t i = 0; i < sizeof controls / sizeof controls[0]; i++) {
+        if (code >= controls[i].first && code <= controls[i].last)
+            return true;
+    }
+    return false;
+}
+
+static uint32_t code_point(const unsigned char *s, size_t len)
+{
+    /* The bits of the first byte that are left beside the length. */
+    uint32_t code = len == 1 ? s[0] : s[0] & (0x7fu >> len);
+
+    for (size_t i = 1; i < len; i++)
+        code = code << 6 | (s[i] & 0x3f);
+    return code;
+}
+
+size_t utf8_find_control(const char *s, size_t len, uint32_t *ret_code, size_t *ret_len)
+{
+    const unsigned char *text = (const unsigned char *)s;
+    size_t n;
+
+    for (size_t i = 0; i < len; i += n) {
+        n = sequence(text + i, len - i);
+        if (n == 0)
+            n = 1;
+        else if (is_control(code_point(text + i, n))) {
+            *ret_code = code_point(text + i, n);
+            *ret_len = n;
+            return i;
+        }
+    }
+    return len;
+}
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')

@@ -6,9 +6,18 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* How many bytes at @s are valid UTF-8 without a NUL. */
 size_t utf8_text_span(const unsigned char *s, size_t len);
+
+/*
+ * The first character of valid UTF-8 that a terminal or a reader must not see as it is: C0, DEL, C1,
+ * marks, embeddings, overrides and isolates of text direction, separators of lines and paragraphs,
+ * and the tags of plane 14. Its place, @len if there is none; @ret_code is the character and
+ * @ret_len its bytes.
+ */
+size_t utf8_find_control(const char *s, size_t len, uint32_t *ret_code, size_t *ret_len);
 
 /*
  * Escapes in raw JSON text, ahead of its parser: \uD800..\uDFFF must come as a high and low pair.

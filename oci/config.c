@@ -9,27 +9,18 @@
 #include <limits.h>
 #include <sys/stat.h>
 
-static const struct json_field device_fields[] = {
-    JSON_F_STRING("path", struct oci_device, path),
-    JSON_F_STRING("type", struct oci_device, type),
-    JSON_F_I64("major", struct oci_device, major, -1, UINT32_MAX),
-    JSON_F_I64("minor", struct oci_device, minor, -1, UINT32_MAX),
-};
-static const struct json_table device_table = JSON_TABLE(device_fields, struct oci_device);
-
 static const struct json_field linux_fields[] = {
     JSON_F_STRING("cgroupsPath", struct oci_linux, cgroups_path),
     JSON_F_OBJECT("resources", struct oci_linux, resources, &oci_resources_table),
-    JSON_F_OBJECT_LIST("devices", struct oci_linux, devices, &device_table),
 };
-static const struct json_table linux_table = JSON_TABLE(linux_fields, struct oci_linux);
+static const struct json_table linux_table = JSON_TABLE_GO(linux_fields, struct oci_linux);
 
 static const struct json_field config_fields[] = {
     JSON_F_STRING("ociVersion", struct oci_config, oci_version),
     JSON_F_OBJECT("linux", struct oci_config, linux_, &linux_table),
     JSON_F_OBJECT("annotations", struct oci_config, annotations, &oci_annotations_table),
 };
-const struct json_table oci_config_table = JSON_TABLE(config_fields, struct oci_config);
+const struct json_table oci_config_table = JSON_TABLE_GO(config_fields, struct oci_config);
 
 /* O_NONBLOCK keeps the open of a FIFO without a writer from waiting, and has no effect on a regular
  * file. */

@@ -2,21 +2,15 @@
 #ifndef OCI_CONFIG_H
 #define OCI_CONFIG_H
 
-/* The members of config.json (runtime-spec config.md, config-linux.md) that the hook uses. */
+/* The members of config.json (runtime-spec config.md, config-linux.md) that the hook uses. The nodes
+ * of linux.devices are not among them: what may be done with a device is in linux.resources. */
 
 #include "oci/annotations.h"
 #include "oci/resources.h"
 
-struct oci_device {
-    char *path;
-    char *type; /* "c", "b", "u", "p" */
-    struct json_i64 major, minor;
-};
-
 struct oci_linux {
     char *cgroups_path;
     struct oci_resources *resources;
-    struct json_list devices; /* struct oci_device */
 };
 
 struct oci_config {

@@ -154,9 +154,22 @@ bool json_is_blank(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
+/* Form feed and vertical tab: yajl skips them like blanks, RFC 8259 has them nowhere. */
+static size_t before_odd_blank(const char *text, size_t len)
+{
+    for (const char *blank = "\f\v"; *blank; blank++) {
+        const char *found = memchr(text, *blank, len);
+
+        if (found)
+            len = (size_t)(found - text);
+    }
+    return len;
+}
+
 static int feed(struct parser *p, const char *text, size_t len)
 {
-    size_t good = utf8_escapes_scan(&p->escapes, text, len), end = good;
+    size_t plain = before_odd_blank(text, len);
+    size_t good = utf8_escapes_scan(&p->escapes, text, plain), end = good;
     yajl_status status;
 
     while (end > 0 && json_is_blank(text[end - 1]))
@@ -168,6 +181,11 @@ static int feed(struct parser *p, const char *text, size_t len)
         return p->d.result;
     if (status != yajl_status_ok)
         return refuse_syntax(p);
+    if (good == plain && plain < len) {
+        json_decode_refuse(&p->d, "no valid JSON at byte %" PRIu64 " (a form feed or vertical tab)",
+                           p->base + good);
+        return p->d.result;
+    }
     if (good < len) {
         json_decode_refuse(
             &p->d, "an unpaired surrogate escape before byte %" PRIu64 ", expected valid text",
@@ -263,6 +281,7 @@ int json_read_text(const char *text, size_t len, const struct json_doc *docs, si
 struct json_writer {
     yajl_gen gen;
     char pending; /* '{' or '[': opened, nothing in it yet; yajl indents an empty one badly */
+    struct sbuf escaped;
 };
 
 /* Every error of yajl_gen is a defect of the calling code: unbalanced calls, a missing key. */
@@ -288,6 +307,7 @@ void json_writer_free(struct json_writer *w)
     if (!w)
         return;
     yajl_gen_free(w->gen);
+    sbuf_free(&w->escaped);
     free(w);
 }
 
@@ -389,6 +409,35 @@ void json_null(struct json_writer *w, const char *key)
     json_string(w, key, NULL);
 }
 
+static void add_escape(struct sbuf *out, uint32_t code)
+{
+    if (code > 0xffff)
+        sbuf_addf(out, "\\u%04X\\u%04X", 0xd800 + ((code - 0x10000) >> 10),
+                  0xdc00 + (code & 0x3ff));
+    else
+        sbuf_addf(out, "\\u%04X", code);
+}
+
+/* yajl escapes C0 in strings, so what is left of it are line breaks between them; the others can
+ * be in strings only. */
+static void escape_controls(struct sbuf *out, const char *text, size_t len)
+{
+    const char *end = text + len;
+
+    while (text < end) {
+        uint32_t code = 0;
+        size_t width = 0, plain = utf8_find_control(text, (size_t)(end - text), &code, &width);
+
+        sbuf_add(out, text, plain);
+        text += plain;
+        if (width > 0 && code < 0x20)
+            sbuf_add(out, text, width);
+        else if (width > 0)
+            add_escape(out, code);
+        text += width;
+    }
+}
+
 const char *json_writer_text(struct json_writer *w, size_t *ret_len)
 {
     const unsigned char *text = NULL;
@@ -396,9 +445,12 @@ const char *json_writer_text(struct json_writer *w, size_t *ret_len)
 
     flush_pending(w);
     must(yajl_gen_get_buf(w->gen, &text, &len));
+    sbuf_free(&w->escaped);
+    w->escaped = (struct sbuf)SBUF_INIT;
+    escape_controls(&w->escaped, (const char *)text, len);
     if (ret_len)
-        *ret_len = len;
-    return len > 0 ? (const char *)text : "";
+        *ret_len = w->escaped.len;
+    return sbuf_text(&w->escaped);
 }
 
 static void write_list(struct json_writer *w, const struct json_field *field,

@@ -82,12 +82,20 @@ struct json_table {
     size_t count; /* at most 64 */
     size_t size;  /* of the struct */
     bool strict;  /* an unknown key is an error that lists what was expected */
+    bool go;      /* a key that only programs in Go take for a used one is an error */
 };
 
 /* The initialiser of one that ignores unknown keys; @type is its struct's. */
 #define JSON_TABLE(list, type)                                                                     \
     {                                                                                              \
         .fields = list, .count = ARRAY_SIZE(list), .size = sizeof(type)                            \
+    }
+
+/* The same, of what runtimes in Go read as well: they do not look at case, and of "cpu" and "CPU"
+ * the later counts for them. */
+#define JSON_TABLE_GO(list, type)                                                                  \
+    {                                                                                              \
+        .fields = list, .count = ARRAY_SIZE(list), .size = sizeof(type), .go = true                \
     }
 
 /* Field initialisers. An integer's bounds are part of the table: nothing checks them again. */
@@ -173,7 +181,8 @@ void json_i64(struct json_writer *w, const char *key, int64_t value);
 void json_u64(struct json_writer *w, const char *key, uint64_t value);
 void json_null(struct json_writer *w, const char *key);
 /* The text so far, NUL-terminated, valid until the next call. Bytes that are no UTF-8 were written
- * as U+FFFD, so that what we print always parses. */
+ * as U+FFFD, so that what we print always parses, and control characters of any kind as escapes, so
+ * that it can be shown. */
 const char *json_writer_text(struct json_writer *w, size_t *ret_len);
 void json_writer_free(struct json_writer *w);
 

@@ -399,7 +399,7 @@ static int object_key(struct json_decoder *p, struct frame *f, const char *text,
         memcpy(p->unused_key, text, len);
         p->unused_key[len] = '\0';
         f->key = p->unused_key;
-        return p->docs[p->done].edited ? refuse_alike(p, f->table, text, len) : 1;
+        return f->table->go || p->docs[p->done].edited ? refuse_alike(p, f->table, text, len) : 1;
     }
     f->key = f->field->key;
     bit = UINT64_C(1) << (f->field - f->table->fields);

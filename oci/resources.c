@@ -14,7 +14,7 @@ static const struct json_field oci_device_rule_fields[] = {
     JSON_F_STRING("access", struct oci_device_rule, access),
 };
 static const struct json_table device_rule_table =
-    JSON_TABLE(oci_device_rule_fields, struct oci_device_rule);
+    JSON_TABLE_GO(oci_device_rule_fields, struct oci_device_rule);
 
 static const struct json_field oci_cpu_fields[] = {
     JSON_F_U64("shares", struct oci_cpu, shares, UINT64_MAX),
@@ -27,7 +27,7 @@ static const struct json_field oci_cpu_fields[] = {
     JSON_F_STRING("mems", struct oci_cpu, mems),
     JSON_F_I64("idle", struct oci_cpu, idle, INT64_MIN, INT64_MAX),
 };
-static const struct json_table cpu_table = JSON_TABLE(oci_cpu_fields, struct oci_cpu);
+static const struct json_table cpu_table = JSON_TABLE_GO(oci_cpu_fields, struct oci_cpu);
 
 static const struct json_field oci_memory_fields[] = {
     JSON_F_I64("limit", struct oci_memory, limit, -1, INT64_MAX),
@@ -38,19 +38,19 @@ static const struct json_field oci_memory_fields[] = {
     JSON_F_U64("swappiness", struct oci_memory, swappiness, 100),
     JSON_F_BOOL("disableOOMKiller", struct oci_memory, disable_oom_killer),
 };
-static const struct json_table memory_table = JSON_TABLE(oci_memory_fields, struct oci_memory);
+static const struct json_table memory_table = JSON_TABLE_GO(oci_memory_fields, struct oci_memory);
 
 static const struct json_field oci_pids_fields[] = {
     JSON_F_I64("limit", struct oci_pids, limit, INT64_MIN, INT64_MAX),
 };
-static const struct json_table pids_table = JSON_TABLE(oci_pids_fields, struct oci_pids);
+static const struct json_table pids_table = JSON_TABLE_GO(oci_pids_fields, struct oci_pids);
 
 static const struct json_field oci_hugepage_limit_fields[] = {
     JSON_F_STRING("pageSize", struct oci_hugepage_limit, page_size),
     JSON_F_U64("limit", struct oci_hugepage_limit, limit, UINT64_MAX),
 };
 static const struct json_table hugepage_limit_table =
-    JSON_TABLE(oci_hugepage_limit_fields, struct oci_hugepage_limit);
+    JSON_TABLE_GO(oci_hugepage_limit_fields, struct oci_hugepage_limit);
 
 /* Block devices of blockIO are named one by one: there is no wildcard. */
 static const struct json_field oci_weight_device_fields[] = {
@@ -60,7 +60,7 @@ static const struct json_field oci_weight_device_fields[] = {
     JSON_F_U64("leafWeight", struct oci_weight_device, leaf_weight, UINT16_MAX),
 };
 static const struct json_table weight_device_table =
-    JSON_TABLE(oci_weight_device_fields, struct oci_weight_device);
+    JSON_TABLE_GO(oci_weight_device_fields, struct oci_weight_device);
 
 static const struct json_field oci_throttle_device_fields[] = {
     JSON_F_I64("major", struct oci_throttle_device, major, 0, DEVICE_NUMBER_MAX),
@@ -68,7 +68,7 @@ static const struct json_field oci_throttle_device_fields[] = {
     JSON_F_U64("rate", struct oci_throttle_device, rate, UINT64_MAX),
 };
 static const struct json_table throttle_device_table =
-    JSON_TABLE(oci_throttle_device_fields, struct oci_throttle_device);
+    JSON_TABLE_GO(oci_throttle_device_fields, struct oci_throttle_device);
 
 #define THROTTLE(key, member)                                                                      \
     JSON_F_OBJECT_LIST(key, struct oci_block_io, member, &throttle_device_table)
@@ -83,20 +83,24 @@ static const struct json_field oci_block_io_fields[] = {
     THROTTLE("throttleWriteIOPSDevice", write_iops),
 };
 static const struct json_table block_io_table =
-    JSON_TABLE(oci_block_io_fields, struct oci_block_io);
+    JSON_TABLE_GO(oci_block_io_fields, struct oci_block_io);
 
 static const struct json_field oci_priority_fields[] = {
     JSON_F_STRING("name", struct oci_priority, name),
     JSON_F_U64("priority", struct oci_priority, priority, UINT32_MAX),
 };
 static const struct json_table priority_table =
-    JSON_TABLE(oci_priority_fields, struct oci_priority);
+    JSON_TABLE_GO(oci_priority_fields, struct oci_priority);
 
 static const struct json_field oci_network_fields[] = {
     JSON_F_U64("classID", struct oci_network, class_id, UINT32_MAX),
     JSON_F_OBJECT_LIST("priorities", struct oci_network, priorities, &priority_table),
 };
-static const struct json_table network_table = JSON_TABLE(oci_network_fields, struct oci_network);
+static const struct json_table network_table =
+    JSON_TABLE_GO(oci_network_fields, struct oci_network);
+
+/* That it is there is all that is read. */
+static const struct json_table rdma_table = {.size = sizeof(struct oci_rdma)};
 
 static const struct json_field oci_resources_fields[] = {
     JSON_F_OBJECT_LIST("devices", struct oci_resources, devices, &device_rule_table),
@@ -106,7 +110,8 @@ static const struct json_field oci_resources_fields[] = {
     JSON_F_OBJECT_LIST("hugepageLimits", struct oci_resources, hugepages, &hugepage_limit_table),
     JSON_F_OBJECT("blockIO", struct oci_resources, block_io, &block_io_table),
     JSON_F_OBJECT("network", struct oci_resources, network, &network_table),
+    JSON_F_OBJECT("rdma", struct oci_resources, rdma, &rdma_table),
     JSON_F_STRING_MAP("unified", struct oci_resources, unified),
 };
 const struct json_table oci_resources_table =
-    JSON_TABLE(oci_resources_fields, struct oci_resources);
+    JSON_TABLE_GO(oci_resources_fields, struct oci_resources);

@@ -14,7 +14,7 @@ struct oci_device_rule {
     struct json_bool allow;
     char *type;                   /* "a", "b", "c"; NULL is "a" */
     struct json_i64 major, minor; /* not set or -1: any */
-    char *access;                 /* of "rwm"; NULL is all */
+    char *access;                 /* of "rwm"; NULL is none of them */
 };
 
 struct oci_cpu {
@@ -35,7 +35,7 @@ struct oci_memory {
 };
 
 struct oci_pids {
-    struct json_i64 limit; /* 0 or less: no limit */
+    struct json_i64 limit; /* 0 or less: no limit; but see take_pids() of plan.c */
 };
 
 struct oci_hugepage_limit {
@@ -69,6 +69,10 @@ struct oci_network {
     struct json_list priorities; /* struct oci_priority */
 };
 
+struct oci_rdma {
+    char unused;
+};
+
 struct oci_resources {
     struct json_list devices; /* struct oci_device_rule */
     struct oci_cpu *cpu;
@@ -77,6 +81,7 @@ struct oci_resources {
     struct json_list hugepages; /* struct oci_hugepage_limit */
     struct oci_block_io *block_io;
     struct oci_network *network;
+    struct oci_rdma *rdma;    /* not NULL: there are limits, which are not read */
     struct json_list unified; /* struct json_pair: file name, text */
 };
 

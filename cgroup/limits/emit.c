@@ -131,8 +131,8 @@ bool cg_swap_is_set(const struct cg_limits *l)
 }
 
 /*
- * OCI and v1 count memory and swap together, v2 counts swap alone. Needs the memory limit for the
- * difference, so a swap limit without one is refused where runtimes refuse it.
+ * OCI and v1 count memory and swap together, v2 counts swap alone: the difference to the memory
+ * limit. Without one there is nothing to take away, and swap alone cannot be more than both.
  */
 int cg_emit_swap(const struct cg_limit_row *row, const struct cg_limits *l, bool v2,
                  struct arena *a, struct cg_files *out, struct err *e)
@@ -150,15 +150,12 @@ int cg_emit_swap(const struct cg_limit_row *row, const struct cg_limits *l, bool
                          " is less than memory.limit (%" PRId64
                          "); it counts memory and swap together",
                          swap, l->memory_limit.value);
-    if (swap != CG_UNLIMITED && v2) {
-        if (!limited)
-            return err_input(e, "linux.resources.memory.swap: on cgroup v2 it needs memory.limit, "
-                                "which is not set");
+    if (swap != CG_UNLIMITED && v2 && limited)
         swap -= l->memory_limit.value;
-    }
     add_file(a, out, row, row_file(row, v2), limit_text(a, swap, v2));
-    /* Nobody asked for swap by name: a kernel without swap accounting is fine. */
-    if (!l->memory_swap.set)
+    /* A kernel without swap accounting is fine, as for runc, where nothing is limited, and where it
+     * would be a limit on what there is none of. */
+    if (swap == CG_UNLIMITED || (v2 && swap == 0))
         out->items[out->count - 1].flags |= CG_FILE_OPTIONAL;
     return 0;
 }

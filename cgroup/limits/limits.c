@@ -13,6 +13,24 @@ static bool row_is_set(const struct cg_limit_row *row, const struct cg_limits *l
     return row->is_set ? row->is_set(l) : cg_limit_value(l, row->offset)->set;
 }
 
+/* What the runtimes write last is what counts: it takes the place of another member's text. */
+static void set_unified(struct arena *a, struct cg_files *out, enum cg_ctl ctl,
+                        const struct cg_unified *u)
+{
+    struct cg_file *f = NULL;
+
+    for (size_t i = 0; i < out->count && !f; i++) {
+        if (str_eq(out->items[i].file, u->file))
+            f = &out->items[i];
+    }
+    if (!f) {
+        f = &ARENA_APPEND(a, out->items, out->count);
+        *f = (struct cg_file){.ctl = ctl, .file = u->file};
+    }
+    f->text = u->text;
+    f->flags = (f->flags & ~(unsigned)CG_FILE_OPTIONAL) | CG_FILE_LINES;
+}
+
 /*
  * Raw v2 files (runtime-spec config-linux.md "Unified"). Only controllers' files: cgroup.* ones
  * would reach the cgroup's structure (cgroup.procs, cgroup.kill, cgroup.type).
@@ -31,14 +49,7 @@ static int add_unified(const struct cg_limits *l, struct arena *a, struct cg_fil
                              "linux.resources.unified: \"%s\" is not a file of a cgroup v2 "
                              "controller",
                              shown);
-        if (cg_files_get(out, u->file))
-            return err_input(e,
-                             "linux.resources.unified: \"%s\" is also set by another member of "
-                             "linux.resources; keep one of them",
-                             shown);
-        struct cg_file *f = &ARENA_APPEND(a, out->items, out->count);
-
-        *f = (struct cg_file){.ctl = ctl, .file = u->file, .text = u->text, .flags = CG_FILE_LINES};
+        set_unified(a, out, ctl, u);
     }
     return 0;
 }

@@ -7,6 +7,7 @@
  */
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "hook/log/log.h"
 
 #include <dlfcn.h>
@@ -43,13 +44,14 @@ static sendv_fn load_sendv(void)
 static size_t add_field(struct iovec *iov, size_t n, char *buf, size_t size, const char *name,
                         const char *value)
 {
-    int len;
+    size_t len;
 
     if (!value)
         return n;
-    len = snprintf(buf, size, "%s=%s", name, value);
+    len = (size_t)snprintf(buf, size, "%s=", name);
+    str_escape(value, buf + len, size - len);
     iov[n].iov_base = buf;
-    iov[n].iov_len = len < 0 ? 0 : (size_t)len < size ? (size_t)len : size - 1;
+    iov[n].iov_len = strlen(buf);
     return n + 1;
 }
 

@@ -26,6 +26,13 @@ static struct cg_value from_u64(struct json_u64 v)
     return (struct cg_value){v.set, v.value > INT64_MAX ? INT64_MAX : (int64_t)v.value};
 }
 
+/* As runc has it; taken literally, no process could live, or its real-time limits be set. */
+static struct cg_value zero_is_unset(struct cg_value v)
+{
+    v.set = v.set && v.value != 0;
+    return v;
+}
+
 static int64_t clamp_shares(int64_t shares)
 {
     return shares < SHARES_MIN ? SHARES_MIN : shares > SHARES_MAX ? SHARES_MAX : shares;
@@ -39,24 +46,17 @@ static void convert_cpu(const struct oci_cpu *cpu, struct cg_limits *ret)
     ret->cpu_quota_us = from_i64(cpu->quota);
     ret->cpu_period_us = from_u64(cpu->period);
     ret->cpu_burst_us = from_u64(cpu->burst);
-    ret->cpu_rt_runtime_us = from_i64(cpu->rt_runtime);
-    ret->cpu_rt_period_us = from_u64(cpu->rt_period);
+    ret->cpu_rt_runtime_us = zero_is_unset(from_i64(cpu->rt_runtime));
+    ret->cpu_rt_period_us = zero_is_unset(from_u64(cpu->rt_period));
     ret->cpu_idle = from_i64(cpu->idle);
     ret->cpuset_cpus = cpu->cpus;
     ret->cpuset_mems = cpu->mems;
 }
 
-/* As runc has it; taken literally, no process could live. */
-static struct cg_value zero_is_unset(struct json_i64 v)
-{
-    v.set = v.set && v.value != 0;
-    return from_i64(v);
-}
-
 static void convert_memory(const struct oci_memory *memory, struct cg_limits *ret)
 {
-    ret->memory_limit = zero_is_unset(memory->limit);
-    ret->memory_reservation = zero_is_unset(memory->reservation);
+    ret->memory_limit = zero_is_unset(from_i64(memory->limit));
+    ret->memory_reservation = zero_is_unset(from_i64(memory->reservation));
     ret->memory_swap = from_i64(memory->swap);
     ret->memory_kernel_tcp = from_i64(memory->kernel_tcp);
     ret->memory_swappiness = from_u64(memory->swappiness);

@@ -5,39 +5,27 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "oci/config.h"
 
-static struct oci_device_rule *push_rule(struct arena *a, struct json_list *rules)
+#include <errno.h>
+#include <stdio.h>
+
+/*
+ * Without access a rule has no bits: crun's program of v2 takes it for that, runc refuses it, and v1
+ * refuses crun's. But a denial of all devices is one: v1 reads nothing behind an "a".
+ */
+static int convert_access(const struct oci_device_rule *in, size_t index, struct cg_dev_rule *ret,
+                          struct err *e)
 {
-    return &JSON_APPEND(a, *rules, struct oci_device_rule);
-}
+    char shown[64];
 
-struct oci_resources *device_list_fold(const struct oci_linux *spec, struct arena *a)
-{
-    struct oci_resources *folded = arena_alloc(a, sizeof *folded);
-    struct json_list rules = {0};
-
-    if (spec && spec->resources)
-        *folded = *spec->resources;
-    if (!spec || spec->devices.count == 0)
-        return folded;
-    for (size_t i = 0; i < folded->devices.count; i++)
-        *push_rule(a, &rules) = JSON_AT(folded->devices, struct oci_device_rule, i);
-    for (size_t i = 0; i < spec->devices.count; i++) {
-        const struct oci_device *d = &JSON_AT(spec->devices, struct oci_device, i);
-
-        /* A fifo is a node without a device; "u" is an unbuffered character device. */
-        if (!d->type || str_eq(d->type, "p"))
-            continue;
-        *push_rule(a, &rules) = (struct oci_device_rule){
-            .allow = {true, true},
-            .type = str_eq(d->type, "u") ? arena_strdup(a, "c") : d->type,
-            .major = d->major,
-            .minor = d->minor,
-        };
+    if (str_empty(in->access)) {
+        ret->access = ret->type == 'a' && !ret->allow ? CG_DEV_RWM : 0;
+        return 0;
     }
-    folded->devices = rules;
-    return folded;
+    if (cg_dev_access_parse(in->access, &ret->access) < 0)
+        return err_input(e, "linux.resources.devices[%zu].access: \"%s\" is not made of r, w, m",
+                         index, str_escape(in->access, shown, sizeof shown));
+    return 0;
 }
 
 static int convert_rule(const struct oci_device_rule *in, size_t index, struct cg_dev_rule *ret,
@@ -50,7 +38,6 @@ static int convert_rule(const struct oci_device_rule *in, size_t index, struct c
         .type = 'a',
         .major = in->major.set ? in->major.value : CG_DEV_ANY,
         .minor = in->minor.set ? in->minor.value : CG_DEV_ANY,
-        .access = CG_DEV_RWM,
     };
     if (!str_empty(in->type)) {
         if (in->type[1] || !strchr("abc", in->type[0]))
@@ -58,10 +45,7 @@ static int convert_rule(const struct oci_device_rule *in, size_t index, struct c
                              index, str_escape(in->type, shown, sizeof shown));
         ret->type = in->type[0];
     }
-    if (!str_empty(in->access) && cg_dev_access_parse(in->access, &ret->access) < 0)
-        return err_input(e, "linux.resources.devices[%zu].access: \"%s\" is not made of r, w, m",
-                         index, str_escape(in->access, shown, sizeof shown));
-    return 0;
+    return convert_access(in, index, ret, e);
 }
 
 static void allow(struct arena *a, struct cg_dev_rules *rules, char type, int64_t major,
@@ -86,6 +70,44 @@ static void allow_nodes(struct arena *a, struct cg_dev_rules *rules, const struc
         allow_node(a, rules, facts, paths[i]);
 }
 
+/* "*" or digits. */
+static int parse_number(const char *text, int64_t *ret)
+{
+    if (str_eq(text, "*")) {
+        *ret = CG_DEV_ANY;
+        return 0;
+    }
+    return str_to_i64(text, strlen(text), ret);
+}
+
+int device_list_parse_extra(const char *text, struct cg_dev_rule *ret)
+{
+    char major[12], minor[12], access[4];
+    int len = 0;
+
+    if (sscanf(text, "%c %11[0-9*]:%11[0-9*] %3[rwm]%n", &ret->type, major, minor, access, &len) <
+            4 ||
+        text[len])
+        return -EINVAL;
+    ret->allow = true;
+    return (ret->type == 'b' || ret->type == 'c') && parse_number(major, &ret->major) == 0 &&
+                   parse_number(minor, &ret->minor) == 0 && ret->major <= UINT32_MAX &&
+                   ret->minor <= UINT32_MAX && cg_dev_access_parse(access, &ret->access) == 0
+               ? 0
+               : -EINVAL;
+}
+
+static void allow_extra(struct arena *a, struct cg_dev_rules *rules, const struct facts *facts,
+                        const char *text)
+{
+    struct cg_dev_rule rule;
+
+    if (device_list_parse_extra(text, &rule) == 0)
+        cg_dev_rules_add(a, rules, rule);
+    else
+        allow_node(a, rules, facts, text);
+}
+
 int device_list_own(const struct oci_resources *resources, struct arena *a,
                     struct cg_dev_rules *ret, struct err *e)
 {
@@ -96,14 +118,15 @@ int device_list_own(const struct oci_resources *resources, struct arena *a,
 
         if (r < 0)
             return r;
-        cg_dev_rules_add(a, ret, rule);
+        if (rule.access != 0)
+            cg_dev_rules_add(a, ret, rule);
     }
     return 0;
 }
 
 int device_list_make(const struct oci_resources *resources, const struct settings *settings,
-                     const struct facts *facts, bool sandbox_cgroup_only, struct arena *a,
-                     struct cg_dev_rules *ret, struct err *e)
+                     const struct facts *facts, struct arena *a, struct cg_dev_rules *ret,
+                     struct err *e)
 {
     int r = device_list_own(resources, a, ret, e);
 
@@ -119,11 +142,7 @@ int device_list_make(const struct oci_resources *resources, const struct setting
     allow(a, ret, 'c', 136, CG_DEV_ANY, CG_DEV_RWM); /* /dev/pts */
     allow(a, ret, 'c', 10, 200, CG_DEV_RWM);         /* tuntap */
     allow(a, ret, 'c', 5, 2, CG_DEV_RWM);            /* /dev/ptmx */
-    if (sandbox_cgroup_only) {
-        allow_node(a, ret, facts, facts_loop_control);
-        allow(a, ret, 'b', 7, CG_DEV_ANY, CG_DEV_RWM);
-    }
     for (size_t i = 0; i < settings->extra_devices.count; i++)
-        allow_node(a, ret, facts, JSON_AT(settings->extra_devices, char *, i));
+        allow_extra(a, ret, facts, JSON_AT(settings->extra_devices, char *, i));
     return 0;
 }

@@ -7,25 +7,26 @@
 #include "cgroup/devices/devices.h"
 #include "hook/plan/facts.h"
 
-struct oci_linux;
-
 /*
- * config.json's device rules and nodes as one list of rules: what a record keeps of a container.
- * linux.devices become rules that allow rwm. The result replaces resources->devices in a copy.
+ * The rules of linux.resources.devices, and nothing else: for runtimes, too, linux.devices are nodes
+ * to be made and no permissions. Errors as device_list_make().
  */
-struct oci_resources *device_list_fold(const struct oci_linux *spec, struct arena *a);
-
-/* The rules that device_list_fold() left, and nothing else. Errors as device_list_make(). */
 int device_list_own(const struct oci_resources *resources, struct arena *a,
                     struct cg_dev_rules *ret, struct err *e);
 
 /*
+ * An element of `extra_devices` that is no path: "b 7:* rwm", of type b or c. 0; -EINVAL it is none.
+ */
+int device_list_parse_extra(const char *text, struct cg_dev_rule *ret);
+
+/*
  * The whole list: @resources' own rules, then the default devices, virtualisation devices unless
- * turned off, wildcards that a VMM needs, with @sandbox_cgroup_only loop devices, extra devices.
+ * turned off, wildcards that a VMM needs, extra devices. The policy has no say, because an annotation
+ * has one in that.
  * 0; -EINVAL a rule of config.json that means nothing.
  */
 int device_list_make(const struct oci_resources *resources, const struct settings *settings,
-                     const struct facts *facts, bool sandbox_cgroup_only, struct arena *a,
-                     struct cg_dev_rules *ret, struct err *e);
+                     const struct facts *facts, struct arena *a, struct cg_dev_rules *ret,
+                     struct err *e);
 
 #endif

@@ -25,8 +25,6 @@ const char *const facts_virtualization_devices[] = {
 };
 const size_t facts_virtualization_device_count = ARRAY_SIZE(facts_virtualization_devices);
 
-const char facts_loop_control[] = "/dev/loop-control";
-
 static void look_at(const char *path, struct arena *a, struct facts *ret)
 {
     struct device_node *node = &ARENA_APPEND(a, ret->nodes, ret->node_count);
@@ -47,14 +45,17 @@ void facts_gather(enum cg_mode mode, const struct settings *settings, struct are
     *ret = (struct facts){.mode = mode};
     for (size_t i = 0; i < facts_default_device_count; i++)
         look_at(facts_default_devices[i], a, ret);
-    look_at(facts_loop_control, a, ret);
     for (size_t i = 0; settings->virtualization_devices && i < facts_hypervisor_device_count; i++)
         look_at(facts_hypervisor_devices[i], a, ret);
     for (size_t i = 0; settings->virtualization_devices && i < facts_virtualization_device_count;
          i++)
         look_at(facts_virtualization_devices[i], a, ret);
-    for (size_t i = 0; i < settings->extra_devices.count; i++)
-        look_at(JSON_AT(settings->extra_devices, char *, i), a, ret);
+    for (size_t i = 0; i < settings->extra_devices.count; i++) {
+        const char *path = JSON_AT(settings->extra_devices, char *, i);
+
+        if (path[0] == '/')
+            look_at(path, a, ret);
+    }
 }
 
 void facts_add_host(struct facts *facts, const struct cg_host *host)

@@ -35,9 +35,8 @@ extern const char *const facts_hypervisor_devices[];
 extern const size_t facts_hypervisor_device_count;
 extern const char *const facts_virtualization_devices[];
 extern const size_t facts_virtualization_device_count;
-extern const char facts_loop_control[];
 
-/* stat(2) all of these and settings->extra_devices. Never fails: what cannot be read is missing. */
+/* stat(2) all of these and the paths of settings->extra_devices. Never fails: what cannot be read is missing. */
 void facts_gather(enum cg_mode mode, const struct settings *settings, struct arena *a,
                   struct facts *ret);
 

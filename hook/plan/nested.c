@@ -81,6 +81,20 @@ static void warn_denied(const struct cg_dev_rules *own, const struct device_node
                           node->path, node->type, node->major, node->minor));
 }
 
+static void warn_extra(const struct cg_dev_rules *own, const struct facts *facts, const char *text,
+                       struct arena *a, struct plan *p)
+{
+    if (text[0] == '/')
+        warn_denied(own, facts_device(facts, text), a, p);
+    else
+        warn(
+            a, p,
+            arena_printf(a,
+                         "extra_devices: \"%s\" has no effect with layout nested: the device rules "
+                         "are the runtime's own",
+                         text));
+}
+
 static void warn_denied_nodes(const struct cg_dev_rules *own, const struct facts *facts,
                               const char *const *paths, size_t count, struct arena *a,
                               struct plan *p)
@@ -106,8 +120,7 @@ static int warn_devices(const struct plan_input *in, struct arena *a, struct pla
                           facts_virtualization_device_count, a, p);
     }
     for (size_t i = 0; i < settings->extra_devices.count; i++)
-        warn_denied(&own, facts_device(in->facts, JSON_AT(settings->extra_devices, char *, i)), a,
-                    p);
+        warn_extra(&own, in->facts, JSON_AT(settings->extra_devices, char *, i), a, p);
     if (settings->memory_overhead_bytes > 0)
         warn(a, p,
              "memory_overhead_bytes has no effect with layout nested: the memory limit is the "

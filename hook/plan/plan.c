@@ -9,6 +9,7 @@
 #include "hook/plan/nested.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 void plan_warn(struct plan_warnings *warnings, struct arena *a, const char *text)
 {
@@ -184,8 +185,7 @@ static int unite_devices(const struct plan_basis *basis, const struct aggregate_
 
     for (size_t i = 0; i < count; i++) {
         struct cg_dev_rules rules;
-        int r = device_list_make(members[i].resources, basis->settings, basis->facts,
-                                 basis->sandbox_cgroup_only, a, &rules, e);
+        int r = device_list_make(members[i].resources, basis->settings, basis->facts, a, &rules, e);
 
         if (r == 0)
             r = cg_dev_compile(&rules, a, &tables[i], e);
@@ -392,7 +392,7 @@ static void add_warnings(const struct plan_input *in, struct arena *a, struct pl
     for (size_t i = 0; i < in->settings->extra_devices.count; i++) {
         const char *path = JSON_AT(in->settings->extra_devices, char *, i);
 
-        if (!facts_device(in->facts, path))
+        if (path[0] == '/' && !facts_device(in->facts, path))
             warn(a, p, arena_printf(a, "extra_devices: %s does not exist and is left out", path));
     }
     if (!p->sandbox_cgroup_only && p->mode != CG_MODE_V2 && p->layout == LAYOUT_SIBLING &&
@@ -401,6 +401,8 @@ static void add_warnings(const struct plan_input *in, struct arena *a, struct pl
              "cgroup v1 charges a VM's memory to its main thread, which is in the overhead cgroup: "
              "memory.limit_in_bytes of the sandbox will not hold it; use sandbox_cgroup_only or "
              "overhead_limits");
+    if (p->resources->rdma && p->layout == LAYOUT_SIBLING)
+        warn(a, p, "linux.resources.rdma is not carried over to the sandbox cgroup");
     if (in->settings->overhead_cpus && p->layout == LAYOUT_SIBLING)
         warn(a, p, "overhead_cpus has no effect with layout sibling");
     if (p->pinning && p->sandbox_cgroup_only && p->layout == LAYOUT_SIBLING)
@@ -429,8 +431,7 @@ static int plan_sibling(const struct plan_input *in, struct arena *a, struct pla
         .recorded = in->recorded,
     };
     struct aggregate_member *all = arena_alloc(a, (in->other_count + 1) * sizeof *all), *own;
-    int r = device_list_make(p->resources, in->settings, in->facts, p->sandbox_cgroup_only, a,
-                             &p->devices, e);
+    int r = device_list_make(p->resources, in->settings, in->facts, a, &p->devices, e);
 
     if (r < 0)
         return r;
@@ -444,11 +445,34 @@ static int plan_sibling(const struct plan_input *in, struct arena *a, struct pla
                  : plan_limits(&basis, all, in->other_count + 1, a, &p->limits, &p->warnings, e);
 }
 
+/*
+ * Since runtime-spec 1.3 a pids limit of 0 is one. A state has the version of the runtime that wrote
+ * it, and so its understanding. Elsewhere here 0 is none, so it is recorded and written as 1: the
+ * kernel's answer to both is that a lone process may not fork.
+ */
+static void take_pids(const struct plan_input *in, struct arena *a, struct plan *p)
+{
+    const char *version = in->state->oci_version;
+    struct oci_resources *own = arena_alloc(a, sizeof *own);
+    unsigned major = 0, minor = 0;
+
+    if (!p->resources->pids || !p->resources->pids->limit.set ||
+        p->resources->pids->limit.value != 0 || !version ||
+        sscanf(version, "%3u.%3u", &major, &minor) != 2 || major < 1 || (major == 1 && minor < 3))
+        return;
+    *own = *p->resources;
+    own->pids = arena_alloc(a, sizeof *own->pids);
+    own->pids->limit = (struct json_i64){true, 1};
+    p->resources = own;
+}
+
 int plan_fill(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
 {
+    const struct oci_linux *spec = in->config ? in->config->linux_ : NULL;
     int r;
 
-    p->resources = device_list_fold(in->config ? in->config->linux_ : NULL, a);
+    p->resources = spec && spec->resources ? spec->resources : arena_alloc(a, sizeof *p->resources);
+    take_pids(in, a, p);
     r = p->layout == LAYOUT_NESTED ? nested_fill(in, a, p, e) : plan_sibling(in, a, p, e);
     if (r == 0)
         add_warnings(in, a, p);

@@ -112,8 +112,8 @@ struct plan {
     size_t lifted_count;
     const char *slice;                        /* systemd's, of the sandbox; NULL otherwise */
     const char *sandbox_unit, *overhead_unit; /* systemd's; NULL otherwise */
-    struct oci_resources *resources; /* this container's: spec rules and device nodes in one list */
-    struct cg_dev_rules devices;     /* this container's whole device list; nested: none */
+    struct oci_resources *resources;          /* this container's, as config.json has them */
+    struct cg_dev_rules devices;              /* this container's whole device list; nested: none */
     struct plan_limits limits;
     bool pinning;               /* enable_vcpus_pinning, of the settings or the annotation */
     const char *overhead_quota; /* cpu.max by annotation, for layout nested; NULL: none */

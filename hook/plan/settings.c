@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "cgroup/path.h"
+#include "hook/plan/device_list.h"
 #include "hook/vcpu/vcpu.h"
 
 #include <errno.h>
@@ -105,14 +106,18 @@ static int choose_layout(const char *path, const char *value, enum layout_word *
 
 static int check_lists(const char *path, const struct file *f, struct err *e)
 {
+    struct cg_dev_rule rule;
     char shown[128];
 
     for (size_t i = 0; i < f->extra_devices.count; i++) {
         const char *device = JSON_AT(f->extra_devices, char *, i);
 
-        if (device[0] != '/')
-            return err_input(e, "%s: extra_devices[%zu]: \"%s\" is not an absolute path", path, i,
-                             str_escape(device, shown, sizeof shown));
+        if (device[0] != '/' && device_list_parse_extra(device, &rule) < 0)
+            return err_input(
+                e,
+                "%s: extra_devices[%zu]: \"%s\" is neither an absolute path nor a rule "
+                "such as \"b 7:* rwm\"",
+                path, i, str_escape(device, shown, sizeof shown));
     }
     for (size_t i = 0; i < f->vcpu_thread_patterns.count; i++) {
         const char *pattern = JSON_AT(f->vcpu_thread_patterns, char *, i);

@@ -31,7 +31,7 @@ struct settings {
     const struct cg_cpulist *overhead_cpus;      /* not empty; NULL: none */
     int64_t memory_overhead_bytes;
     bool virtualization_devices;
-    struct json_list extra_devices;       /* char *, absolute paths */
+    struct json_list extra_devices;       /* char *, absolute paths and device_list_parse_extra() */
     struct json_list allowed_annotations; /* char * */
     unsigned vcpu_timeout_ms;
     unsigned hotplug_interval_ms; /* 0: the watcher leaves once settled */

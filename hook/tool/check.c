@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "base/str.h"
 #include "cgroup/devices/bpf.h"
 #include "cgroup/systemd.h"
 #include "hook/plan/facts.h"
@@ -272,8 +273,11 @@ int verb_check(const struct options *o, const struct settings *settings, struct 
     if (o->json)
         print_json(&host, &f);
     for (size_t i = 0; i < f.count; i++) {
+        char shown[4096];
+
         if (!o->json)
-            printf("%-8s %-15s %s\n", marks[f.items[i].verdict], f.items[i].name, f.items[i].text);
+            printf("%-8s %-15s %s\n", marks[f.items[i].verdict], f.items[i].name,
+                   str_escape(f.items[i].text, shown, sizeof shown));
         if (f.items[i].verdict == BROKEN && r == 0)
             r = err_set(e, -EOPNOTSUPP, "%s: %s", f.items[i].name, f.items[i].text);
     }

@@ -127,9 +127,10 @@ static void print_line(const char *name, const char *value)
 static void print_text_files(const char *title, const struct cg_files *files)
 {
     for (size_t i = 0; i < files->count; i++) {
-        char shown[4096];
+        char shown[4096], file[1024];
 
-        printf("%-22s%s = %s\n", i ? "" : title, files->items[i].file,
+        printf("%-22s%s = %s\n", i ? "" : title,
+               str_escape(files->items[i].file, file, sizeof file),
                str_escape(files->items[i].text, shown, sizeof shown));
     }
 }

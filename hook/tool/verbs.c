@@ -21,6 +21,7 @@
 #include "hook/watch/tend.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <unistd.h>
 
 #define LOCK_TIMEOUT_MS 10000
@@ -215,12 +216,12 @@ static const char *liveness(const struct record *r)
 static void list_one(struct json_writer *w, const char *id, const struct record *r,
                      const char *state)
 {
-    char shown[300];
+    char shown[300], path[4 * PATH_MAX];
 
     if (!w) {
         printf("%-40s %-10s %-12s %2zu  %s\n", str_escape(id, shown, sizeof shown), state,
                r->sandbox_cgroup_only.value ? "all threads" : "vCPU split", r->containers.count,
-               r->sandbox_path ? r->sandbox_path : "");
+               str_escape(r->sandbox_path ? r->sandbox_path : "", path, sizeof path));
         return;
     }
     json_open_object(w, NULL);

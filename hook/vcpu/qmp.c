@@ -308,8 +308,11 @@ static const struct json_field message_fields[] = {
     JSON_F_OBJECT_LIST("return", struct message, cpus, &cpu_table),
 };
 /* Without "return", which is a list only in the answer to query-cpus-fast. */
-static const struct json_table other_table = {message_fields, ARRAY_SIZE(message_fields) - 1,
-                                              sizeof(struct message), false};
+static const struct json_table other_table = {
+    .fields = message_fields,
+    .count = ARRAY_SIZE(message_fields) - 1,
+    .size = sizeof(struct message),
+};
 static const struct json_table cpus_table = JSON_TABLE(message_fields, struct message);
 
 /* The next message that is no event, in @a. */

@@ -41,7 +41,7 @@ scenario() {
 		watcher=$(watcher_pid "$ID")
 		check "$name: it lives in the overhead cgroup" placed "$watcher" rest
 	fi
-	check_devices "$name" "$DOMAIN" "$2"
+	check_devices "$name" "$DOMAIN"
 	check "$name: nobody of the container is in the runtime's own cgroup" only_placeholder "$OWN"
 
 	check "$name: exec into the container" ctr_ task exec --exec-id one "$ID" /busybox true

@@ -47,7 +47,7 @@ run_vmm() {
 check_sandbox() {
 	check_limits "$1" "$SANDBOX" "$VCPU"
 	if [[ $ONLY == false ]]; then check_no_limits "$1" "$OVERHEAD"; fi
-	check_devices "$1" "$DOMAIN" "$ONLY"
+	check_devices "$1" "$DOMAIN"
 }
 
 # check_stop NAME SNAPSHOT - podman stop and podman rm

@@ -373,16 +373,16 @@ pod_gone c1 c2 c3
 # A list that can be expressed only together with a wider one.
 if [[ $MODE != v2 ]] && available devices; then
 	new_pod devices
-	hole='.linux.resources.devices = [{allow: false}, {allow: true, type: "c", major: 241},
+	hole='.linux.resources.devices = [{allow: false, access: "rwm"}, {allow: true, type: "c", major: 241, access: "rwm"},
 		{allow: false, type: "c", major: 241, minor: 5, access: "rw"}]'
-	joins c1 '.linux.resources.devices = [{allow: true}]'
+	joins c1 '.linux.resources.devices = [{allow: true, access: "rwm"}]'
 	joins c2 "$hole"
 	list=$(cat "$(cg_file devices "$SANDBOX" devices.list)")
 	leaves c1
 	check_match "devices: a list that v1 cannot express stays the wider one, with a warning" 'keeps its device list' "$ERR"
 	check_eq "devices: the list is as it was" "$list" "$(cat "$(cg_file devices "$SANDBOX" devices.list)")"
 	in_record "c1 has left" c2
-	joins c3 '.linux.resources.devices = [{allow: false}, {allow: true, type: "c", major: 241}]'
+	joins c3 '.linux.resources.devices = [{allow: false, access: "rwm"}, {allow: true, type: "c", major: 241, access: "rwm"}]'
 	check_match "devices: narrower as soon as it can be" $'\nc 241:\\* rwm(\n|$)' $'\n'"$(cat "$(cg_file devices "$SANDBOX" devices.list)")"
 	leaves c2
 	leaves c3
@@ -393,9 +393,9 @@ fi
 
 # Two lists whose union is too long to be said, unless a wider one is there.
 new_pod wide
-joins c1 '.linux.resources.devices = [{allow: false}, (range(300; 557) | {allow: true, type: "c", major: ., access: "r"})]'
-joins c2 '.linux.resources.devices = [{allow: true}]'
-joins c3 '.linux.resources.devices = [{allow: false}, (range(256) | {allow: true, type: "c", minor: ., access: "w"})] |
+joins c1 '.linux.resources.devices = [{allow: false, access: "rwm"}, (range(300; 557) | {allow: true, type: "c", major: ., access: "r"})]'
+joins c2 '.linux.resources.devices = [{allow: true, access: "rwm"}]'
+joins c3 '.linux.resources.devices = [{allow: false, access: "rwm"}, (range(256) | {allow: true, type: "c", minor: ., access: "w"})] |
 	'"$(with pids=5)"
 leaves c2
 check_match "wide: a union that is too long stays the wider one, with a warning" 'keeps its device list' "$ERR"

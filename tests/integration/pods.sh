@@ -205,7 +205,7 @@ rounds() {
 	for ((i = 1; i <= MANY; i++)); do
 		names+=("m$i") all+=("$i")
 		member "m$i" "$(with cpu=$((1000 + i)) shares=$((2 + i)) pids="$i" memory=$(((16 + i) << 20)) cpus="$one_cpu") |
-			.linux.resources.devices = [{allow: false}, {allow: true, type: \"c\", major: 241, minor: $i, access: \"r\"}]"
+			.linux.resources.devices = [{allow: false, access: \"rwm\"}, {allow: true, type: \"c\", major: 241, minor: $i, access: \"r\"}]"
 	done
 	for ((round = 1; round <= $1; round++)); do
 		toggle "only=$2, round $round" "${all[@]}"

@@ -34,7 +34,7 @@ scenario() {
 	check_threads "$name" "$PID" 2
 	check "$name: the runtime's own cgroup holds none of them" only_placeholder "$OWN"
 	check_limits "$name" "$SANDBOX" "$SANDBOX"
-	check_devices "$name" "$DOMAIN" true
+	check_devices "$name" "$DOMAIN"
 	check "$name: no overhead cgroup" cg_gone "${split[@]}"
 	check "$name: exec into the container" oci exec "$TAG-$name" /busybox true
 	check "$name: kill and delete" stop_container "$name"

@@ -41,7 +41,7 @@ scenario() {
 
 	check_limits "$name" "$SANDBOX" "$VCPU"
 	check_no_limits "$name" "$OVERHEAD"
-	check_devices "$name" "$DOMAIN" false
+	check_devices "$name" "$DOMAIN"
 
 	check "$name: exec into the container" oci exec "$TAG-$name" /busybox true
 	check "$name: pause" pause_container "$name"

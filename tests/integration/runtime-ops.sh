@@ -67,7 +67,7 @@ prepare() {
 use() {
 	name=$1
 	set_layout "$1" "$TAG-$1" "$2"
-	configure ".sandbox_cgroup_only = $2"
+	configure ".sandbox_cgroup_only = $2 | .extra_devices = [\"b 7:* rwm\"]"
 	rm -f "$WORK/$1"/*.note
 	cp "$WORK/$1/config.first" "$WORK/$1/config.json"
 	[[ -z ${3-} ]] || edit_config "$1" "$3"
@@ -228,8 +228,8 @@ operations() {
 	check_clean "kill, $p" "$before"
 }
 
-# check_exec_devices NAME CGROUP - loop devices are what the sandbox's list has
-# and the runtime's has not
+# check_exec_devices NAME CGROUP - loop devices, of extra_devices, are what the sandbox's
+# list has and the runtime's has not
 check_exec_devices() {
 	local file=${CG_DIR[unified]-}$2/cgroup.procs
 	[[ $MODE == v2 ]] || file=$(cg_file devices "$2" cgroup.procs)

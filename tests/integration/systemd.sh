@@ -58,7 +58,7 @@ as_before() {
 	check_threads "$1" "$PID" 2
 	check_limits "$1" "$SANDBOX" "$VCPU"
 	[[ -z $OVERHEAD ]] || check_no_limits "$1" "$OVERHEAD"
-	check_devices "$1" "$DOMAIN" "$ONLY"
+	check_devices "$1" "$DOMAIN"
 	check "$1: the runtime's own scope holds our placeholder" only_placeholder "$OWN"
 	check_property "$1" "$OWN" ActiveState=active
 }

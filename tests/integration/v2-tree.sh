@@ -64,7 +64,7 @@ scenario() {
 	fi
 	check "$name: the runtime's own cgroup is empty" cg_is_empty "$OWN"
 	check_limits "$name" "$SANDBOX" "$VCPU"
-	check_devices "$name" "$SANDBOX" "$2"
+	check_devices "$name" "$SANDBOX"
 	check "$name: exec into the container" oci exec "$TAG-$name" /busybox true
 	check "$name: pause" oci pause "$TAG-$name"
 	check "$name: resume" oci resume "$TAG-$name"

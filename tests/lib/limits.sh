@@ -145,7 +145,7 @@ unlimited_memory() {
 	echo $((0x7fffffffffffffff / $(getconf PAGESIZE) * $(getconf PAGESIZE)))
 }
 
-# check_devices NAME CGROUP ONLY - what a process in the sandbox may open and
+# check_devices NAME CGROUP - what a process in the sandbox may open and
 # make; CGROUP must be one that processes can join. config.json denies everything, as `runc spec` writes it, so whatever is
 # allowed comes from the sandbox's own list. 240 is a major without a driver.
 check_devices() {
@@ -157,9 +157,7 @@ check_devices() {
 		skip "$1: devices" "no hierarchy has the controller devices here"
 		return
 	fi
-	rules=("c 1 3 allow" "c 1 9 allow" "c 10 200 allow" "c 240 77 deny" "b 240 77 deny")
-	# loop devices are for those who keep the whole sandbox in one cgroup
-	if [[ $3 == true ]]; then rules+=("b 7 5 allow"); else rules+=("b 7 5 deny"); fi
+	rules=("c 1 3 allow" "c 1 9 allow" "c 10 200 allow" "c 240 77 deny" "b 240 77 deny" "b 7 5 deny")
 	if [[ -c /dev/kvm ]]; then rules+=("c 10 232 allow"); fi
 	for device in "${rules[@]}"; do
 		expected=${device##* } device=${device% *}

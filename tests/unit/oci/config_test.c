@@ -55,8 +55,6 @@ static const struct {
     {                                                                                              \
         doc, path, "-1", U32_MAX, "-2", U32_MORE                                                   \
     }
-    DEV("{\"linux\":{\"devices\":[{\"major\":%s}]}}", "devices[0].major"),
-    DEV("{\"linux\":{\"devices\":[{\"minor\":%s}]}}", "devices[0].minor"),
     DEV(RESOURCES("{\"devices\":[{\"major\":%s}]}"), "resources.devices[0].major"),
     DEV(RESOURCES("{\"devices\":[{\"minor\":%s}]}"), "resources.devices[0].minor"),
     U64(RESOURCES("{\"cpu\":{\"shares\":%s}}"), "resources.cpu.shares"),
@@ -199,8 +197,7 @@ static const char pod_config_used[] =
     "\"resources\":{\"devices\":[{\"allow\":false,\"access\":\"rwm\"},{\"allow\":true,"
     "\"type\":\"c\",\"major\":1,\"minor\":3,\"access\":\"rwm\"}],"
     "\"cpu\":{\"shares\":2,\"quota\":50000,\"period\":100000},\"memory\":{\"limit\":67108864},"
-    "\"unified\":{\"memory.high\":\"1\"}},"
-    "\"devices\":[{\"path\":\"/dev/kvm\",\"type\":\"c\",\"major\":10,\"minor\":232}]},"
+    "\"unified\":{\"memory.high\":\"1\"}}},"
     "\"annotations\":{\"io.kubernetes.cri.container-type\":\"sandbox\","
     "\"io.kubernetes.cri.sandbox-id\":\"0123abc\"}}";
 
@@ -216,19 +213,12 @@ Test(oci_config, of_a_pod)
     autoarena a = ARENA_INIT;
     struct oci_config config = {0};
     struct err e = ERR_INIT;
-    const struct oci_device *device;
 
     cr_assert_eq(kit_read_config(pod_config, sizeof pod_config - 1, 0, &config, &a, &e), 1, "%s",
                  e.text);
     cr_expect_str_eq(config.oci_version, "1.1.0");
     cr_expect_str_eq(config.linux_->cgroups_path, "/kubepods/pod1/0123abc");
     cr_expect_eq(config.linux_->resources->memory->limit.value, 67108864);
-    cr_assert_eq(config.linux_->devices.count, 1);
-    device = &JSON_AT(config.linux_->devices, struct oci_device, 0);
-    cr_expect_str_eq(device->path, "/dev/kvm");
-    cr_expect_str_eq(device->type, "c");
-    KIT_EXPECT_NUMBER(device->major, 10);
-    KIT_EXPECT_NUMBER(device->minor, 232);
     cr_expect_str_eq(config.annotations->cri_type, "sandbox");
 }
 
@@ -300,6 +290,8 @@ Test(oci_config, with_any_byte_changed, .timeout = 60)
     }
 }
 
+#define GO(path, key) path ": runtimes written in Go read this as \"" key "\"; write it so"
+
 Test(oci_config, refuses)
 {
     static const struct {
@@ -313,11 +305,15 @@ Test(oci_config, refuses)
         {"{\"linux\":{\"cgroupsPath\":\"a\\u0000\"}}",
          "linux.cgroupsPath: a NUL character in a string, expected text without"},
         {"{\"linux\":{},\"linux\":{}}", "linux: given twice, expected once"},
-        {"{\"linux\":{\"devices\":{}}}", "linux.devices: expected a list, found an object"},
-        {"{\"linux\":{\"devices\":[{\"path\":1}]}}",
-         "linux.devices[0].path: expected a string, found a number"},
-        {"{\"linux\":{\"devices\":[{},{\"type\":true}]}}",
-         "linux.devices[1].type: expected a string, found a boolean"},
+        /* what crun does not read, and runc does */
+        {"{\"Linux\":{}}", GO("Linux", "linux")},
+        {"{\"linux\":{\"Resources\":{}}}", GO("linux.Resources", "resources")},
+        {"{\"linux\":{\"cgroupspath\":\"/a\"}}", GO("linux.cgroupspath", "cgroupsPath")},
+        {RESOURCES("{\"device\xc5\xbf\":[]}"), GO("linux.resources.device\\xc5\\xbf", "devices")},
+        {RESOURCES("{\"CPU\":{}}"), GO("linux.resources.CPU", "cpu")},
+        {RESOURCES("{\"cpu\":{\"quotA\":1}}"), GO("linux.resources.cpu.quotA", "quota")},
+        {RESOURCES("{\"devices\":[{\"Allow\":true}]}"),
+         GO("linux.resources.devices[0].Allow", "allow")},
         {RESOURCES("[]"), "linux.resources: expected an object, found a list"},
         {RESOURCES("{\"devices\":[{},{},{},{\"major\":-2}]}"),
          "linux.resources.devices[3].major: -2 is out of range -1..4294967295"},

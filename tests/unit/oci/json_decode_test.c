@@ -327,11 +327,35 @@ Test(json_decode, refuses_nul_anywhere)
     kit_expect_all_read(good, ARRAY_SIZE(good));
 }
 
+/* yajl takes them for blanks. */
+Test(json_decode, odd_blanks)
+{
+    static const struct kit_text_case cases[] = {
+        {INPUT("\f{}"), "in: doc: no valid JSON at byte 0 (a form feed or vertical tab)"},
+        {INPUT("{}\v"), "in: no valid JSON at byte 2 (a form feed or vertical tab)"},
+        {INPUT("{\"num\":\v1}"),
+         "in: doc.num: no valid JSON at byte 7 (a form feed or vertical tab)"},
+        {INPUT("{\"x\":[1,\f\v2]}"),
+         "in: doc.x: no valid JSON at byte 8 (a form feed or vertical tab)"},
+        {INPUT("{\"text\":\"a\fb\"}"),
+         "in: doc.text: no valid JSON at byte 10 (a form feed or vertical tab)"},
+        /* the first fault counts */
+        {INPUT("{\"text\":\"\\ud800x\f\"}"),
+         "in: doc.text: an unpaired surrogate escape before byte 15, expected valid text"},
+    };
+    static const struct kit_text_case good[] = {
+        {INPUT(" \t\r\n{\"text\":\"\\f\\u000b\"}\n"), "{\"text\":\"\\f\\u000B\"}"},
+    };
+
+    kit_expect_all_refused(cases, ARRAY_SIZE(cases));
+    kit_expect_all_read(good, ARRAY_SIZE(good));
+}
+
 Test(json_decode, utf8)
 {
     /* the first and the last sequence of each length, and around the surrogates */
     static const struct kit_text_case good[] = {
-        {INPUT("{\"text\":\"\x7f\xc2\x80\xdf\xbf\"}"), NULL},
+        {INPUT("{\"text\":\"\x7f\xc2\x80\xdf\xbf\"}"), "{\"text\":\"\\u007F\\u0080\xdf\xbf\"}"},
         {INPUT("{\"text\":\"\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\"}"), NULL},
         {INPUT("{\"text\":\"\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\"}"), NULL},
     };

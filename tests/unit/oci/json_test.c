@@ -501,11 +501,12 @@ Test(json, writes_one_line)
     size_t len;
 
     write_example(w);
-    cr_expect_str_eq(json_writer_text(w, &len),
-                     "{\"s\":\"a\\\"b\\\\c/\\n\\u0001\x7f\",\"none\":null,\"null\":null,\"t\":true,"
-                     "\"f\":false,\"min\":-9223372036854775808,\"max\":9223372036854775807,"
-                     "\"u\":18446744073709551615,\"empty\":{},\"list\":[1,2,\"\",true,null,[],"
-                     "{\"k\\\"\":\"v\"}],\"last\":[]}");
+    cr_expect_str_eq(
+        json_writer_text(w, &len),
+        "{\"s\":\"a\\\"b\\\\c/\\n\\u0001\\u007F\",\"none\":null,\"null\":null,\"t\":true,"
+        "\"f\":false,\"min\":-9223372036854775808,\"max\":9223372036854775807,"
+        "\"u\":18446744073709551615,\"empty\":{},\"list\":[1,2,\"\",true,null,[],"
+        "{\"k\\\"\":\"v\"}],\"last\":[]}");
     cr_expect_eq(len, strlen(json_writer_text(w, NULL)));
     json_writer_free(w);
 }
@@ -555,6 +556,19 @@ Test(json, writer_text_so_far)
 }
 
 #define FFFD "\xef\xbf\xbd"
+
+/* What a terminal must not see is an escape, in a pair beyond 16 bits; line breaks of ours stay. */
+Test(json, writer_escapes_controls)
+{
+    struct json_writer *w = json_writer_new(true);
+
+    json_open_object(w, NULL);
+    json_string(w, "k\xc2\x9b", "a\x7f\xe2\x80\xae\xc3\xa4\xf3\xa0\x80\x81z");
+    json_close_object(w);
+    cr_expect_str_eq(json_writer_text(w, NULL), "{\n  \"k\\u009B\": \"a\\u007F\\u202E\xc3\xa4"
+                                                "\\uDB40\\uDC01z\"\n}\n");
+    json_writer_free(w);
+}
 
 Test(json, writer_replaces_what_is_no_utf8)
 {

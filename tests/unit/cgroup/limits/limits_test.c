@@ -338,39 +338,39 @@ static const struct row swaps[] = {
     {"no swap at all",
      {.memory_limit = N(64 * MIB), .memory_swap = N(64 * MIB)},
      "memory.limit_in_bytes=67108864 r ; memory.memsw.limit_in_bytes=67108864 r",
-     "memory.max=67108864 r ; memory.swap.max=0 r"},
+     "memory.max=67108864 r ; memory.swap.max=0 or"},
     {"swap one byte below the limit",
      {.memory_limit = N(64 * MIB), .memory_swap = N(64 * MIB - 1)},
      "!linux.resources.memory.swap&67108863&67108864",
      "!linux.resources.memory.swap&67108863&67108864"},
     {"swap -1",
      {.memory_limit = N(64 * MIB), .memory_swap = N(-1)},
-     "memory.limit_in_bytes=67108864 r ; memory.memsw.limit_in_bytes=-1 r",
-     "memory.max=67108864 r ; memory.swap.max=max r"},
+     "memory.limit_in_bytes=67108864 r ; memory.memsw.limit_in_bytes=-1 or",
+     "memory.max=67108864 r ; memory.swap.max=max or"},
     {"swap 0 is not set",
      {.memory_limit = N(64 * MIB), .memory_swap = N(0)},
      "memory.limit_in_bytes=67108864 r",
      "memory.max=67108864 r"},
     {"swap -1 without a limit",
      {.memory_swap = N(-1)},
-     "memory.memsw.limit_in_bytes=-1 r",
-     "memory.swap.max=max r"},
+     "memory.memsw.limit_in_bytes=-1 or",
+     "memory.swap.max=max or"},
     {"both -1",
      {.memory_limit = N(-1), .memory_swap = N(-1)},
-     "memory.limit_in_bytes=-1 r ; memory.memsw.limit_in_bytes=-1 r",
-     "memory.max=max r ; memory.swap.max=max r"},
+     "memory.limit_in_bytes=-1 r ; memory.memsw.limit_in_bytes=-1 or",
+     "memory.max=max r ; memory.swap.max=max or"},
     {"limit -1, swap 0",
      {.memory_limit = N(-1), .memory_swap = N(0)},
-     "memory.limit_in_bytes=-1 r ; memory.memsw.limit_in_bytes=-1 r",
-     "memory.max=max r ; memory.swap.max=max r"},
+     "memory.limit_in_bytes=-1 r ; memory.memsw.limit_in_bytes=-1 or",
+     "memory.max=max r ; memory.swap.max=max or"},
     {"swap without a limit",
      {.memory_swap = N(GIB)},
      "memory.memsw.limit_in_bytes=1073741824 r",
-     "!linux.resources.memory.swap&memory.limit"},
+     "memory.swap.max=1073741824 r"},
     {"swap, limit -1",
      {.memory_limit = N(-1), .memory_swap = N(GIB)},
      "memory.limit_in_bytes=-1 r ; memory.memsw.limit_in_bytes=1073741824 r",
-     "!linux.resources.memory.swap&memory.limit"},
+     "memory.max=max r ; memory.swap.max=1073741824 r"},
     {"swap -2 alone",
      {.memory_swap = N(-2)},
      "!linux.resources.memory.swap&-2",
@@ -382,7 +382,7 @@ static const struct row swaps[] = {
     {"limit 0 is none to subtract from",
      {.memory_limit = N(0), .memory_swap = N(MIB)},
      "memory.limit_in_bytes=0 r ; memory.memsw.limit_in_bytes=1048576 r",
-     "!linux.resources.memory.swap&memory.limit"},
+     "memory.max=0 r ; memory.swap.max=1048576 r"},
     {"what is not set counts for nothing",
      {.memory_limit = {false, -1}, .memory_swap = {false, MIB}},
      "",
@@ -682,15 +682,18 @@ Test(limits, unified_duplicates)
     limits.pids = (struct cg_value)N(5);
     expect_outcome("two", &limits, true, "pids.max=5 ; memory.high=1 l ; memory.low=1 l");
     limits.unified_count = 3;
-    expect_outcome("the same file twice", &limits, true, "!unified&memory.high");
-    check_unified("memory.max", "1", (struct cg_limits){.memory_limit = N(5)}, true,
-                  "!linux.resources.unified&\"memory.max\"&another member");
+    expect_outcome("the same file twice", &limits, true,
+                   "pids.max=5 ; memory.high=2 l ; memory.low=1 l");
+    /* it wins over another member, in its place; and is no longer optional */
+    check_unified("memory.max", "1",
+                  (struct cg_limits){.memory_limit = N(5), .memory_reservation = N(5)}, true,
+                  "memory.max=1 lr ; memory.low=5");
     check_unified("cpu.max", "1 1", (struct cg_limits){.cpu_period_us = N(5000)}, true,
-                  "!unified&\"cpu.max\"");
+                  "cpu.max=1 1 lr");
     check_unified("memory.swap.max", "1", (struct cg_limits){.memory_limit = N(-1)}, true,
-                  "!unified&\"memory.swap.max\"");
+                  "memory.max=max r ; memory.swap.max=1 lr");
     check_unified("io.weight", "1", (struct cg_limits){.blkio_weight = N(10)}, true,
-                  "!unified&\"io.weight\"");
+                  "io.bfq.weight=10 le ; io.weight=1 le");
     check_unified("memory.max", "1", (struct cg_limits){.memory_reservation = N(5)}, true,
                   "memory.low=5 ; memory.max=1 l");
 }

@@ -101,6 +101,8 @@ static const struct {
     {"{'cpu':{'burst':11}}", "cpu_burst_us=11 "},
     {"{'cpu':{'realtimeRuntime':12}}", "cpu_rt_runtime_us=12 "},
     {"{'cpu':{'realtimePeriod':13}}", "cpu_rt_period_us=13 "},
+    {"{'cpu':{'realtimeRuntime':0,'realtimePeriod':0}}", ""}, /* runtimes write neither */
+    {"{'cpu':{'realtimeRuntime':-1}}", "cpu_rt_runtime_us=-1 "},
     {"{'cpu':{'idle':1}}", "cpu_idle=1 "},
     {"{'cpu':{'cpus':'0-3,8'}}", "cpus=0-3,8 "},
     {"{'cpu':{'mems':'1'}}", "mems=1 "},

@@ -51,24 +51,20 @@ static const struct {
     /* too long with the prefix only */
     {{.config = CGROUPS_PATH("/" LONG_251)}, {"linux.cgroupsPath", "256"}},
     /* devices */
-    {{.config = DEVICES("{'allow':true},{'allow':true,'type':'x'}")},
+    {{.config = DEVICES("{'allow':true,'access':'rwm'},{'allow':true,'type':'x','access':'rwm'}")},
      {"linux.resources.devices[1].type", "\"x\""}},
-    {{.config = DEVICES("{'allow':true,'type':'cb'}")},
+    {{.config = DEVICES("{'allow':true,'type':'cb','access':'rwm'}")},
      {"linux.resources.devices[0].type", "\"cb\""}},
     {{.config = DEVICES("{'allow':true,'type':'c','access':'rx'}")},
      {"linux.resources.devices[0].access", "\"rx\""}},
     {{.config = DEVICES("{'allow':true,'type':'c','access':'rr'}")},
      {"linux.resources.devices[0].access", "\"rr\""}},
-    {{.config = "{'linux':{'devices':[{'path':'/dev/x','type':'z','major':1,'minor':2}]}}"},
-     {"type", "\"z\""}},
     /* limits */
     {{.config = RESOURCES("{'cpu':{'cpus':'0-'}}")}, {"linux.resources.cpu.cpus", "\"0-\""}},
     {{.config = RESOURCES("{'cpu':{'mems':'x'}}")}, {"linux.resources.cpu.mems", "\"x\""}},
     {{.config = RESOURCES("{'cpu':{'idle':2}}")}, {"linux.resources.cpu.idle", "2"}},
     {{.config = RESOURCES("{'memory':{'limit':100,'swap':50}}")},
      {"linux.resources.memory.swap", "50"}},
-    {{.mode = CG_MODE_V2, .config = RESOURCES("{'memory':{'swap':50}}")},
-     {"linux.resources.memory.swap", "memory.limit"}},
     {{.config = RESOURCES("{'hugepageLimits':[{'pageSize':'2','limit':1}]}")},
      {"linux.resources.hugepageLimits", "\"2\""}},
     {{.mode = CG_MODE_V1, .config = RESOURCES("{'unified':{'memory.high':'1'}}")},
@@ -96,7 +92,7 @@ static const struct {
     {{.others = {"{'cpu':{'cpus':'0'}}", "{'cpu':{'cpus':'y'}}"},
       .config = RESOURCES("{'cpu':{'cpus':'0'}}")},
      {"linux.resources.cpu.cpus", "\"y\""}},
-    {{.others = {"{'devices':[{'allow':true,'type':'q'}]}"}},
+    {{.others = {"{'devices':[{'allow':true,'type':'q','access':'rwm'}]}"}},
      {"linux.resources.devices[0].type", "\"q\""}},
 };
 
@@ -149,7 +145,7 @@ Test(plan_refused, longest_name)
 /* What v1 files cannot say is refused before anything is touched; v2 can say it. */
 Test(plan_refused, devices_that_v1_cannot_express)
 {
-    struct kit_given g = {.config = DEVICES("{'allow':false},"
+    struct kit_given g = {.config = DEVICES("{'allow':false,'access':'rwm'},"
                                             "{'allow':true,'type':'c','major':210,'access':'rwm'},"
                                             "{'allow':false,'type':'c','major':210,'minor':5,"
                                             "'access':'rw'}")};
@@ -172,15 +168,19 @@ Test(plan_refused, devices_that_v1_cannot_express)
 
 #define OWN_DEVICES(path, list)                                                                    \
     "{'linux':{'cgroupsPath':'" path "','resources':{'devices':[" list "]}}}"
-#define ANY(path) OWN_DEVICES(path, "{'allow':true}")
+#define ANY(path) OWN_DEVICES(path, "{'allow':true,'access':'rwm'}")
 #define HOLE_IN_ALL(path)                                                                          \
-    OWN_DEVICES(path, "{'allow':true},{'allow':false,'type':'c','major':210,'minor':5}")
+    OWN_DEVICES(path, "{'allow':true,'access':'rwm'},{'allow':false,'type':'c','major':210,'"      \
+                      "minor':5,'access':'rwm'}")
 #define HOLE_IN_MAJOR(path)                                                                        \
-    OWN_DEVICES(path, "{'allow':false},{'allow':true,'type':'c','major':210},"                     \
-                      "{'allow':false,'type':'c','major':210,'minor':5,'access':'rw'}")
+    OWN_DEVICES(                                                                                   \
+        path,                                                                                      \
+        "{'allow':false,'access':'rwm'},{'allow':true,'type':'c','major':210,'access':'rwm'},"     \
+        "{'allow':false,'type':'c','major':210,'minor':5,'access':'rw'}")
 #define MINOR_OF_ANY(path)                                                                         \
-    OWN_DEVICES(path, "{'allow':false},{'allow':true,'type':'c','major':-1,'minor':210,"           \
-                      "'access':'rw'}")
+    OWN_DEVICES(path,                                                                              \
+                "{'allow':false,'access':'rwm'},{'allow':true,'type':'c','major':-1,'minor':210,"  \
+                "'access':'rw'}")
 #define FILES  "/k/c"
 #define SCOPED "a.slice:p:n"
 
@@ -225,15 +225,15 @@ Test(plan_refused, devices_of_others_that_systemd_cannot_express)
     struct kit_given g = {
         .mode = CG_MODE_V2,
         .nodes = NO_NODES,
-        .config = OWN_DEVICES(SCOPED, "{'allow':false}"),
-        .others = {"{'devices':[{'allow':false},{'allow':true,'type':'c','major':-1,"
+        .config = OWN_DEVICES(SCOPED, "{'allow':false,'access':'rwm'}"),
+        .others = {"{'devices':[{'allow':false,'access':'rwm'},{'allow':true,'type':'c','major':-1,"
                    "'minor':210,'access':'rw'}]}"}};
     MADE scope, files;
 
     kit_make(&scope, &g);
     cr_expect(scope.r == -ENOTSUP && scope.e.bad_input && strstr(scope.e.text, "c *:210"), "%d, %s",
               scope.r, scope.e.text);
-    g.config = OWN_DEVICES(FILES, "{'allow':false}");
+    g.config = OWN_DEVICES(FILES, "{'allow':false,'access':'rwm'}");
     kit_make(&files, &g);
     cr_expect_eq(files.r, 0, "%s", files.e.text);
 }

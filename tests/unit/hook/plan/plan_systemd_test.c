@@ -25,7 +25,8 @@ static const char *properties_text(struct arena *a, const struct cg_properties *
 
 /* A container under systemd with these resources, which allow every device. */
 #define SCOPE(r)                                                                                   \
-    "{'linux':{'cgroupsPath':'a.slice:p:n','resources':{'devices':[{'allow':true}]" r "}}}"
+    "{'linux':{'cgroupsPath':'a.slice:p:n','resources':{'devices':[{'allow':true,'access':'rwm'}"  \
+    "]" r "}}}"
 #define ALL_DEVICES "DeviceAllow=; DevicePolicy=auto; "
 #define UNEVEN      ",'cpu':{'shares':1024,'quota':33333,'period':100000,'cpus':'0-1','mems':'0'}"
 #define UNEVEN_FULL                                                                                \
@@ -79,13 +80,15 @@ static const struct {
                  "AllowedCPUs=0-1; AllowedMemoryNodes=0; MemoryMax=1048576; "
                  "MemorySwapMax=2097152; TasksMax=10; " ALL_DEVICES}},
     /* without systemd nothing is told or rounded */
-    {{.config = RESOURCES("{'devices':[{'allow':true}]" UNEVEN "}"), .settings = UNEVEN_OVERHEAD},
+    {{.config = RESOURCES("{'devices':[{'allow':true,'access':'rwm'}]" UNEVEN "}"),
+      .settings = UNEVEN_OVERHEAD},
      {.sandbox_files = V1_CPU_FILES("33333"),
       .overhead_files = "cpu.shares=512; cpu.cfs_quota_us=20001; cpuset.cpus=3; "
                         "memory.limit_in_bytes=100; pids.max=5; "},
      {.sandbox_files = V2_CPU_FILES("33333"),
       .overhead_files = "cpu.weight=59; cpu.max=20001 100000; cpuset.cpus=3; pids.max=5; "}},
-    {{.config = RESOURCES("{'devices':[{'allow':true}]" UNEVEN "}"), .argument = ONLY},
+    {{.config = RESOURCES("{'devices':[{'allow':true,'access':'rwm'}]" UNEVEN "}"),
+      .argument = ONLY},
      {.sandbox_files = V1_CPU_FILES("33333")},
      {.sandbox_files = V2_CPU_FILES("33333")}},
     /* the overhead is a scope of its own on v1, and a leaf on v2 */
@@ -102,7 +105,8 @@ static const struct {
      {.sandbox = "TasksMax=infinity; " ALL_DEVICES}},
     /* the sum of a sandbox is rounded, not each of its parts */
     {{.config = SCOPE(",'cpu':{'quota':10001,'period':100000}"),
-      .others = {"{'devices':[{'allow':true}],'cpu':{'quota':10001,'period':100000}}"},
+      .others =
+          {"{'devices':[{'allow':true,'access':'rwm'}],'cpu':{'quota':10001,'period':100000}}"},
       .argument = ONLY},
      {.sandbox_files = "cpu.cfs_period_us=100000; cpu.cfs_quota_us=21000; ",
       .sandbox = "CPUQuotaPerSecUSec=210000; CPUQuotaPeriodUSec=100000; "
@@ -118,7 +122,8 @@ static const struct {
       .sandbox = "AllowedCPUs=0-1; AllowedMemoryNodes=0; TasksMax=infinity; " ALL_DEVICES}},
     /* a device list: the empty one takes back what was there before */
     {{.nodes = NO_NODES,
-      .config = "{'linux':{'cgroupsPath':'a.slice:p:n','resources':{'devices':[{'allow':false},"
+      .config = "{'linux':{'cgroupsPath':'a.slice:p:n','resources':{'devices':[{'allow':false,'"
+                "access':'rwm'},"
                 "{'allow':true,'type':'b','major':8,'minor':1,'access':'r'}]}}}"},
      {.sandbox = "TasksMax=infinity; DeviceAllow=; DeviceAllow=rm /dev/block/8:1, m block-*, "
                  "rwm /dev/char/5:2, rwm /dev/char/10:200, rwm char-136, m char-*; "

@@ -197,42 +197,44 @@ Test(plan, identity)
 #define DEFAULTS_BUT_NULL "+c 1:8 rwm, +c 1:7 rwm, +c 5:0 rwm, +c 1:5 rwm, +c 1:9 rwm, +c 5:1 rwm"
 #define VIRT              "+c 10:232 rwm, +c 10:238 rwm, +c 10:196 rwm, +c 10:241 rwm"
 #define WILD              "+c *:* m, +b *:* m, +c 136:* rwm, +c 10:200 rwm, +c 5:2 rwm"
-#define LOOP              "+c 10:237 rwm, +b 7:* rwm"
 
 static const struct {
     struct kit_given given;
     const char *want;
 } device_lists[] = {
     {{.nodes = USUAL}, DEFAULTS ", " VIRT ", " WILD},
-    {{.nodes = USUAL, .argument = ONLY}, DEFAULTS ", " VIRT ", " WILD ", " LOOP},
+    /* the policy changes nothing: an annotation may turn it on */
+    {{.nodes = USUAL, .argument = ONLY}, DEFAULTS ", " VIRT ", " WILD},
+    {{.nodes = USUAL,
+      .config = "{'annotations':{'io.katacontainers.config.runtime.sandbox_cgroup_only':'true'}}"},
+     DEFAULTS ", " VIRT ", " WILD},
     {{.nodes = USUAL, .settings = "{'virtualization_devices':false}"}, DEFAULTS ", " WILD},
-    {{.nodes = USUAL, .settings = "{'virtualization_devices':false}", .argument = ONLY},
-     DEFAULTS ", " WILD ", " LOOP},
     /* missing nodes are left out */
     {{.nodes = FEW}, "+c 1:3 rwm, " WILD},
-    {{.nodes = FEW, .argument = ONLY}, "+c 1:3 rwm, " WILD ", +b 7:* rwm"},
     {{.nodes = NO_NODES}, WILD},
     {{.nodes = MSHV}, "+c 10:120 rwm, +c 10:121 rwm, " WILD},
-    /* the spec's rules and nodes come first, as they are */
+    /* the spec's rules come first, as they are; its nodes are no permissions */
     {{.nodes = NO_NODES,
       .config = DEVICES("{'allow':false,'access':'rwm'},"
                         "{'allow':true,'type':'c','major':4,'minor':-1,'access':'r'},"
                         "{'allow':true,'type':'b','access':'w'},"
                         "{'allow':true,'type':'a','major':9,'minor':1,'access':'mr'},"
                         "{'allow':true,'type':'','major':9,'access':''}")},
-     "-a *:* rwm, +c 4:* r, +b *:* w, +a 9:1 rm, +a 9:* rwm, " WILD},
+     "-a *:* rwm, +c 4:* r, +b *:* w, +a 9:1 rm, " WILD},
     {{.nodes = NO_NODES,
-      .config = "{'linux':{'resources':{'devices':[{'allow':false}]},"
+      .config = "{'linux':{'resources':{'devices':[{'allow':false,'access':'rwm'}]},"
                 "'devices':[{'path':'/dev/vfio/7','type':'c','major':511,'minor':7},"
                 "{'path':'/dev/u','type':'u','major':9,'minor':8},"
                 "{'path':'/dev/f','type':'p'},{'path':'/dev/b','type':'b','major':9,'minor':9}]}}"},
-     "-a *:* rwm, +c 511:7 rwm, +c 9:8 rwm, +b 9:9 rwm, " WILD},
+     "-a *:* rwm, " WILD},
     /* extra devices come last, in the order of the file; block devices too */
     {{.nodes = USUAL,
       .settings = "{'virtualization_devices':false,'extra_devices':['/dev/sda','/dev/gone',"
                   "'/dev/kvm']}",
       .argument = ONLY},
-     DEFAULTS ", " WILD ", " LOOP ", +b 8:0 rwm, +c 10:232 rwm"},
+     DEFAULTS ", " WILD ", +b 8:0 rwm, +c 10:232 rwm"},
+    {{.nodes = USUAL, .settings = "{'extra_devices':['/dev/loop-control','b 7:* rw','/dev/sda']}"},
+     DEFAULTS ", " VIRT ", " WILD ", +c 10:237 rwm, +b 7:* rw, +b 8:0 rwm"},
     /* nothing twice */
     {{.nodes = USUAL,
       .settings = "{'extra_devices':['/dev/sda','/dev/sda','/dev/null','/dev/kvm']}"},
@@ -243,14 +245,14 @@ static const struct {
      "+c 1:3 rwm, " DEFAULTS_BUT_NULL ", " VIRT ", " WILD},
     {{.nodes = USUAL,
       .config = "{'linux':{'devices':[{'path':'/dev/null','type':'c','major':1,'minor':3}]}}"},
-     "+c 1:3 rwm, " DEFAULTS_BUT_NULL ", " VIRT ", " WILD},
+     DEFAULTS ", " VIRT ", " WILD},
     /* the same device with other access, and behind a denial, is another rule */
     {{.nodes = USUAL,
       .config = DEVICES("{'allow':true,'type':'c','major':1,'minor':3,'access':'r'}")},
      "+c 1:3 r, " DEFAULTS ", " VIRT ", " WILD},
     {{.nodes = USUAL,
       .config = DEVICES("{'allow':true,'type':'c','major':1,'minor':3,'access':'rwm'},"
-                        "{'allow':false}")},
+                        "{'allow':false,'access':'rwm'}")},
      "+c 1:3 rwm, -a *:* rwm, " DEFAULTS ", " VIRT ", " WILD},
 };
 
@@ -278,10 +280,13 @@ Test(plan, devices_of_other_containers)
 {
     static const struct kit_given g = {
         .mode = CG_MODE_V2,
-        .config = DEVICES("{'allow':false},{'allow':true,'type':'c','major':200,'minor':1}"),
-        .others = {"{'devices':[{'allow':false},{'allow':true,'type':'c','major':201,'minor':1,"
+        .config = DEVICES("{'allow':false,'access':'rwm'},{'allow':true,'type':'c','major':200,'"
+                          "minor':1,'access':'rwm'}"),
+        .others = {"{'devices':[{'allow':false,'access':'rwm'},{'allow':true,'type':'c','major':"
+                   "201,'minor':1,"
                    "'access':'r'}]}",
-                   "{'devices':[{'allow':false},{'allow':true,'type':'b','major':202}]}"}};
+                   "{'devices':[{'allow':false,'access':'rwm'},{'allow':true,'type':'b','major':"
+                   "202,'access':'rwm'}]}"}};
     static const struct {
         char type;
         unsigned major, minor;
@@ -308,6 +313,9 @@ Test(plan, devices_of_other_containers)
 }
 
 /* --- limits --- */
+
+#define NO_PIDS          "{'pids':{'limit':0}}"
+#define OF_SPEC(version) "'ociVersion':'" version "'"
 
 static const struct {
     struct kit_given given;
@@ -336,6 +344,20 @@ static const struct {
       .settings = "{'memory_overhead_bytes':1000}"},
      "memory.limit_in_bytes=1049576; memory.memsw.limit_in_bytes=2098152; ",
      "memory.max=1049576; memory.swap.max=1048576; "},
+    /* no process is none at all, but for a runtime of runtime-spec 1.3 */
+    {{.config = RESOURCES(NO_PIDS)}, "pids.max=max; ", "pids.max=max; "},
+    {{.config = RESOURCES(NO_PIDS), .state = OF_SPEC("1.2.1")}, "pids.max=max; ", "pids.max=max; "},
+    {{.config = RESOURCES(NO_PIDS), .state = OF_SPEC("0.9.0")}, "pids.max=max; ", "pids.max=max; "},
+    {{.config = RESOURCES(NO_PIDS), .state = OF_SPEC("1.3.0-dev")}, "pids.max=1; ", "pids.max=1; "},
+    {{.config = RESOURCES(NO_PIDS), .state = OF_SPEC("1.10.0")}, "pids.max=1; ", "pids.max=1; "},
+    {{.config = RESOURCES(NO_PIDS), .state = OF_SPEC("2.0.0")}, "pids.max=1; ", "pids.max=1; "},
+    {{.config = RESOURCES(NO_PIDS), .state = OF_SPEC("new")}, "pids.max=max; ", "pids.max=max; "},
+    {{.config = RESOURCES("{'pids':{'limit':5}}"), .state = OF_SPEC("1.3.0")},
+     "pids.max=5; ",
+     "pids.max=5; "},
+    {{.config = RESOURCES("{'pids':{'limit':-1},'cpu':{'shares':2}}"), .state = OF_SPEC("1.3.0")},
+     "cpu.shares=2; pids.max=max; ",
+     "cpu.weight=1; pids.max=max; "},
     /* with others */
     {{.config = RESOURCES("{'cpu':{'quota':50000,'cpus':'0'},'memory':{'limit':100},"
                           "'pids':{'limit':1}}"),
@@ -447,6 +469,12 @@ static const struct {
       .config = RESOURCES("{'cpu':{'realtimeRuntime':1,'realtimePeriod':1000},"
                           "'network':{'classID':1}}")},
      {NULL}},
+    {{.config = RESOURCES("{'rdma':{'mlx5_1':{'hcaHandles':3,'hcaObjects':10000}}}")},
+     {"linux.resources.rdma is not carried over"}},
+    {{.settings = "{'layout':'nested','virtualization_devices':false}",
+      .config = RESOURCES("{'rdma':{'mlx5_1':{'hcaHandles':3}}}"),
+      .argument = ONLY},
+     {NULL}},
     /* limits of the overhead */
     {{.mode = CG_MODE_V2, .settings = OVERHEAD_LIMITS},
      {"overhead_limits: memory.max is not set, because on cgroup v2 the overhead shares the "
@@ -467,7 +495,10 @@ static const struct {
     /* extra devices */
     {{.settings = "{'extra_devices':['/dev/sda','/dev/gone','/dev/unasked']}"},
      {"extra_devices: /dev/gone does not exist", "extra_devices: /dev/unasked does not exist"}},
-    {{.settings = "{'extra_devices':['/dev/sda']}"}, {NULL}},
+    {{.settings = "{'extra_devices':['/dev/sda','b 7:* rwm']}"}, {NULL}},
+    {{.settings = "{'layout':'nested','virtualization_devices':false,'extra_devices':['b 7:* r']}",
+      .argument = ONLY},
+     {"extra_devices: \"b 7:* r\" has no effect with layout nested"}},
     /* where v1 charges a VM's memory */
     {{.mode = CG_MODE_V1, .config = MEMORY},
      {"memory.limit_in_bytes of the sandbox will not hold"}},
@@ -492,7 +523,9 @@ static const struct {
       .argument = ONLY},
      {NULL}},
     /* the runtime's own device rules, with layout nested */
-    {{.settings = NESTED, .argument = ONLY, .config = RESOURCES("{'devices':[{'allow':true}]}")},
+    {{.settings = NESTED,
+      .argument = ONLY,
+      .config = RESOURCES("{'devices':[{'allow':true,'access':'rwm'}]}")},
      {NULL}},
     {{.settings = NESTED, .argument = ONLY},
      {"not allow /dev/kvm (c 10:232 rw)", "/dev/vhost-net", "/dev/vfio/vfio", "/dev/vhost-vsock"}},
@@ -503,8 +536,13 @@ static const struct {
     {{.settings = NESTED,
       .argument = ONLY,
       .nodes = KVM_ALONE,
-      .config = "{'linux':{'devices':[{'type':'c','path':'/dev/kvm','major':10,'minor':232}]}}"},
+      .config = DEVICES("{'allow':true,'type':'c','major':10,'minor':232,'access':'rw'}")},
      {NULL}},
+    {{.settings = NESTED,
+      .argument = ONLY,
+      .nodes = KVM_ALONE,
+      .config = "{'linux':{'devices':[{'type':'c','path':'/dev/kvm','major':10,'minor':232}]}}"},
+     {"not allow /dev/kvm (c 10:232 rw)"}},
     {{.settings = "{'layout':'nested','virtualization_devices':false,'memory_overhead_bytes':4096}",
       .argument = ONLY},
      {"memory_overhead_bytes"}},

@@ -164,6 +164,7 @@ static const struct {
     {"virtualization_devices", "true", "true"},
     {"extra_devices", "['/dev/a','/dev/b']", "[/dev/a][/dev/b]"},
     {"extra_devices", "[]", ""},
+    {"extra_devices", "['b 7:* rwm','/dev/b']", "[b 7:* rwm][/dev/b]"},
     {"allowed_annotations", "['io.x','io.y']", "[io.x][io.y]"},
     {"vcpu_timeout_ms", "0", "0"},
     {"vcpu_timeout_ms", "1", "1"},
@@ -314,6 +315,7 @@ static const struct {
     {"{'overhead_parent':'/a\\tb'}", {"overhead_parent", "a\\x09b"}},
     /* lists */
     {"{'extra_devices':['/dev/a','dev/b']}", {"extra_devices[1]", "\"dev/b\""}},
+    {"{'extra_devices':['b 7:* rwm','b 7 rwm']}", {"extra_devices[1]", "\"b 7 rwm\""}},
     {"{'extra_devices':['']}", {"extra_devices[0]", "\"\""}},
     {"{'vcpu_thread_patterns':['ok','']}", {"vcpu_thread_patterns[1]", "\"\""}},
     {"{'vcpu_thread_patterns':['%u %u']}", {"vcpu_thread_patterns[0]", "\"%u %u\""}},

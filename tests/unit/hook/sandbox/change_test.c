@@ -265,10 +265,13 @@ Test(change, files_of_schema_1)
 Test(change, devices)
 {
     static const char *const alone[MAX_CONTAINERS] = {
-        "{'devices':[{'allow':false},{'allow':true,'type':'c','major':200,'minor':1}]}"};
+        "{'devices':[{'allow':false,'access':'rwm'},{'allow':true,'type':'c','major':200,'minor':1,"
+        "'access':'rwm'}]}"};
     static const char *const two[MAX_CONTAINERS] = {
-        "{'devices':[{'allow':false},{'allow':true,'type':'c','major':200,'minor':1}]}",
-        "{'devices':[{'allow':false},{'allow':true,'type':'c','major':201,'minor':1}]}"};
+        "{'devices':[{'allow':false,'access':'rwm'},{'allow':true,'type':'c','major':200,'minor':1,"
+        "'access':'rwm'}]}",
+        "{'devices':[{'allow':false,'access':'rwm'},{'allow':true,'type':'c','major':201,'minor':1,"
+        "'access':'rwm'}]}"};
     const struct settings settings = {0};
     const struct facts facts = {.mode = CG_MODE_V2};
     const struct record before = make_record(alone), after = make_record(two);
@@ -287,10 +290,10 @@ Test(change, devices)
 /* Rules on this many majors, or minors, alone; more of both than can be said. */
 static const char *many_devices(bool majors)
 {
-    char *text = arena_strdup(&arena, "{'devices':[{'allow':false}");
+    char *text = arena_strdup(&arena, "{'devices':[{'allow':false,'access':'rwm'}");
 
     for (int n = 0; n < 300; n++)
-        text = arena_printf(&arena, "%s,{'allow':true,'type':'c','%s':%d}", text,
+        text = arena_printf(&arena, "%s,{'allow':true,'type':'c','%s':%d,'access':'rwm'}", text,
                             majors ? "major" : "minor", n);
     return arena_printf(&arena, "%s],'pids':{'limit':%d}}", text, majors ? 5 : 6);
 }

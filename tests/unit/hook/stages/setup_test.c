@@ -19,7 +19,7 @@ TestSuite(setup, .init = kit_ignore_sigpipe, .timeout = 300);
 
 #define V1_DEVICES "devices.list=b *:* m|c 5:2 rwm|c 10:200 rwm|c 10:232 rwm|c 136:* rwm|c *:* m"
 #define V1_ONLY_DEVICES                                                                            \
-    "devices.list=b 7:* rwm|b *:* m|c 5:2 rwm|c 10:200 rwm|c 10:232 rwm|c 136:* rwm|c *:* m"
+    "devices.list=b *:* m|c 5:2 rwm|c 10:200 rwm|c 10:232 rwm|c 136:* rwm|c *:* m"
 #define V2_DEVICES "devices.bpf=c 1:3 --m, c 10:232 rwm, c 10:200 rwm, b 8:0 --m"
 
 #define ALL_CPUS "cpuset.cpus=0-3; cpuset.mems=0"

@@ -45,7 +45,7 @@ static const struct json_field device_out_fields[] = {
     JSON_F_STRING("access", struct device_out, access),
 };
 static const struct json_table device_out_table = {device_out_fields, ARRAY_SIZE(device_out_fields),
-                                                   sizeof(struct device_out), true};
+                                                   sizeof(struct device_out), true, false};
 
 struct plan_out {
     struct json_i64 version;
@@ -90,7 +90,7 @@ static const struct json_field plan_out_fields[] = {
     JSON_F_STRING_LIST("warnings", struct plan_out, warnings),
 };
 static const struct json_table plan_out_table = {plan_out_fields, ARRAY_SIZE(plan_out_fields),
-                                                 sizeof(struct plan_out), true};
+                                                 sizeof(struct plan_out), true, false};
 
 /* Blanks outside of strings removed: one line to compare with. */
 static char *compact(struct arena *a, const char *json)
@@ -156,8 +156,7 @@ static const struct {
      "'manager':'cgroupfs','layout':'sibling','sandbox_path':'/vc/kata_s1',"
      "'vcpu_path':'/vc/kata_s1','overhead_path':null,"
      "'sandbox_unit':null,'overhead_unit':null,'lifted_paths':[],'devices':[" WILD_JSON
-     ",{'allow':true,'type':'b','major':7,'minor':null,'access':'rwm'}],"
-     "'sandbox_files':{'cpu.max':'50000 100000'},'overhead_files':{}," NO_PROPERTIES
+     "],'sandbox_files':{'cpu.max':'50000 100000'},'overhead_files':{}," NO_PROPERTIES
      "'enable_vcpus_pinning':false,'warnings':[]}"},
     {{.mode = CG_MODE_V2,
       .nodes = NO_NODES,
@@ -208,7 +207,8 @@ static const struct {
     {{.mode = CG_MODE_V1,
       .nodes = NO_NODES,
       .config = "{'linux':{'cgroupsPath':'a.slice:pre:nm','resources':{"
-                "'lifted_paths':[],'devices':[{'allow':true}],'memory':{'limit':4096},'cpu':{'cpus'"
+                "'lifted_paths':[],'devices':[{'allow':true,'access':'rwm'}],'memory':{'limit':"
+                "4096},'cpu':{'cpus'"
                 ":'0'}}}}",
       .settings = "{'virtualization_devices':false,'overhead_limits':{'pids':{'limit':9}}}",
       .argument = {true, false}},
@@ -396,7 +396,7 @@ Test(plan_print, text)
           .nodes = FEW,
           .state = CONTAINER,
           .config = "{'linux':{'cgroupsPath':'/k/"
-                    "c1','resources':{'lifted_paths':[],'devices':[{'allow':false}],"
+                    "c1','resources':{'lifted_paths':[],'devices':[{'allow':false,'access':'rwm'}],"
                     "'cpu':{'quota':50000,'period':100000}}}}",
           .settings = "{'overhead_limits':{'pids':{'limit':9}}}"},
          "stage                 prestart\n"
@@ -450,7 +450,8 @@ Test(plan_print, text)
         {{.mode = CG_MODE_V2,
           .nodes = NO_NODES,
           .config = "{'linux':{'cgroupsPath':'a.slice:p:n','resources':{"
-                    "'lifted_paths':[],'devices':[{'allow':true}],'cpu':{'shares':1024}}}}",
+                    "'lifted_paths':[],'devices':[{'allow':true,'access':'rwm'}],'cpu':{'shares':"
+                    "1024}}}}",
           .settings = "{'virtualization_devices':false}",
           .argument = ONLY},
          "stage                 prestart\n"
@@ -468,7 +469,6 @@ Test(plan_print, text)
          "                      allow c 136:* rwm\n"
          "                      allow c 10:200 rwm\n"
          "                      allow c 5:2 rwm\n"
-         "                      allow b 7:* rwm\n"
          "sandbox files         cpu.weight = 100\n"
          "sandbox properties    CPUWeight=100\n"
          "                      TasksMax=infinity\n"
@@ -490,8 +490,7 @@ Test(plan_print, text)
          "                      allow b *:* m\n"
          "                      allow c 136:* rwm\n"
          "                      allow c 10:200 rwm\n"
-         "                      allow c 5:2 rwm\n"
-         "                      allow b 7:* rwm\n"},
+         "                      allow c 5:2 rwm\n"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

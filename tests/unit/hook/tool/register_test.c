@@ -372,6 +372,8 @@ static const struct {
     {"{\"a\":1,}", "no valid JSON"},
     {"{} {}", "one document only"},
     {"// x\n{}", "no valid JSON"},
+    {"{\f}", "no valid JSON at byte 1"},
+    {"{\"hooks\":{\"prestart\":[\v]}}", "no valid JSON at byte 22"},
     {"{\"hooks\":[]}", "hooks: expected an object, found a list"},
     {"{\"hooks\":\"prestart\"}", "hooks: expected an object, found a string"},
     {"{\"hooks\":{},\"hooks\":{}}", "hooks: given twice"},

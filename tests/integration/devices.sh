@@ -1,0 +1,83 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# What a payload may do with devices, measured inside a container of each real
+# runtime, without the hook and with it: by config.json it gets the same.
+
+# shellcheck disable=SC2016 # $name in single quotes is jq's
+# shellcheck source=../lib/common.sh
+. "$(dirname "$0")/../lib/common.sh"
+
+# 240 is a major without a driver.
+PROBED=(c 240 77 b 240 5 b 7 5 c 1 3)
+NODES='.linux.devices = [{path: "/dev/x", type: "c", major: 240, minor: 77}, {path: "/dev/y", type: "b", major: 240, minor: 5}]'
+MKNOD='reduce ("bounding", "effective", "permitted") as $set (.; .process.capabilities[$set] += ["CAP_MKNOD"])'
+
+# as_v1 RUNTIME - crun refuses a hybrid host whose v2 hierarchy has a controller, so
+# there it sees none
+as_v1() {
+	cat >"$WORK/$1" <<-EOT
+		#!/bin/sh
+		exec unshare -m sh -c 'umount "${CG_DIR[unified]}" && exec $1 "\$@"' $1 "\$@"
+	EOT
+	chmod +x "$WORK/$1"
+	echo "$WORK/$1"
+}
+
+# probe NAME JQ_FILTER yes|no - sets GOT to what the payload may do, one line per device
+probe() {
+	make_bundle "$1" "$(json_list /device_probe --dir / "${PROBED[@]}")" "$MKNOD | $2"
+	install -m 0755 "$PROBE" "$WORK/$1/rootfs/device_probe"
+	[[ $3 == no ]] || add_hooks "$1" "prestart poststop" "${OPTIONS[@]}"
+	GOT=$(oci run --bundle "$WORK/$1" "$TAG-$1" </dev/null 2>&1) || GOT="exit status $?: $GOT"
+}
+
+# probed C_240_77 B_240_5 - each "r=... w=... rw=..."; what GOT is to be
+probed() {
+	printf 'c 240:77 %s m=allow\nb 240:5 %s m=allow\nb 7:5 %s m=allow\nc 1:3 %s m=allow' "$1" "$2" "${LOOP-$NONE}" "$ALL"
+}
+NONE="r=deny w=deny rw=deny" ALL="r=allow w=allow rw=allow" READ="r=allow w=deny rw=deny"
+
+# same NAME JQ_FILTER C_240_77 B_240_5 [HOOK_OPTION...] - without the hook and with it
+same() {
+	local name=$1-$KIND
+	OPTIONS=("${@:5}")
+	probe "$name-plain" "$2" no
+	check_eq "$1, $KIND: without the hook" "$(probed "$3" "$4")" "$GOT"
+	probe "$name-hook" "$2" yes
+	check_eq "$1, $KIND: with the hook" "$(probed "$3" "$4")" "$GOT"
+}
+
+PROBE=${OSC_PROBE:-$(helper device_probe)}
+RULES=.linux.resources.devices
+before=$(snapshot)
+for KIND in runc crun; do
+	if ! type -P "$KIND" >/dev/null; then
+		skip "$KIND" "it is not installed"
+		continue
+	fi
+	RUNTIME=$KIND
+	if [[ $KIND == crun && $MODE == hybrid && -n $(<"${CG_DIR[unified]}/cgroup.controllers") ]]; then
+		RUNTIME=$(as_v1 crun)
+	fi
+	same nodes "$NODES" "$NONE" "$NONE"
+	same "node-and-rule" "$NODES | $RULES += [{allow: true, type: \"c\", major: 240, minor: 77, access: \"r\"}]" "$READ" "$NONE"
+	# runc refuses a rule without access, and v1 takes none of crun's but one for all devices.
+	if [[ $KIND == crun ]]; then
+		same denial "$RULES = [{allow: true, type: \"c\", major: 240, minor: 77, access: \"rw\"}, {allow: false, type: \"a\"}]" "$NONE" "$NONE"
+	fi
+	if [[ $KIND == crun && $MODE == v2 ]]; then
+		same no-access "$RULES += [{allow: true, type: \"c\", major: 240, minor: 77, access: \"\"}]" "$NONE" "$NONE"
+	fi
+	# Whoever may write annotations gets nothing by them; only an administrator grants loop devices.
+	same annotation ".annotations[\"io.katacontainers.config.runtime.sandbox_cgroup_only\"] = \"true\"" "$NONE" "$NONE"
+	same argument . "$NONE" "$NONE" --sandbox-cgroup-only
+	configure '.extra_devices = ["b 7:* rwm", "c 240:77 r"]'
+	OPTIONS=()
+	probe "extra-$KIND" . yes
+	check_eq "extra_devices, $KIND" "$(LOOP=$ALL probed "$READ" "$NONE")" "$GOT"
+	configure .
+done
+check_nothing_left "devices" "$before"
+
+finish
