@@ -22,16 +22,6 @@ OSC_LIB_ONLY=yes
 
 QUOTA=60000
 
-# reads_threaded - whether this runtime can, of a cgroup below its own
-reads_threaded() {
-	[[ $KIND == runc && ! $VERSION =~ ^runc\ version\ 1\.[01]\. ]]
-}
-
-# asks_ps - whether containerd asks its shims for the container's processes when it starts
-asks_ps() {
-	[[ ! $(containerd --version) =~ \ v?1\.[0-6]\. ]]
-}
-
 # run_vmm - for HOOK, of which P is the name; sets ID, PID, C, K and BEFORE
 run_vmm() {
 	set_layout "$P" "$TAG-$P"
