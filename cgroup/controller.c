@@ -17,6 +17,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* The hierarchy whose descriptor this is, for messages. */
 static const struct cg_hierarchy *hierarchy_of(const struct cg_controller *c, int fd)
@@ -25,7 +26,7 @@ static const struct cg_hierarchy *hierarchy_of(const struct cg_controller *c, in
         if (c->fds[i] == fd)
             return &c->host->hierarchies[i];
     }
-    return &c->host->hierarchies[0]; /* the domain of a v2 leaf; v2 has one hierarchy */
+    return &c->host->hierarchies[0];
 }
 
 static const struct cg_ops *ops_of(enum cg_mode mode)
@@ -40,7 +41,7 @@ static const struct cg_ops *ops_of(enum cg_mode mode)
 }
 
 void cg_init(struct cg_controller *c, const struct cg_host *host, struct cg_parents *parents,
-             const char *path, const char *leaf, bool owns_domain)
+             const char *path, const char *leaf)
 {
     *c = (struct cg_controller){
         .ops = ops_of(host->mode),
@@ -48,7 +49,7 @@ void cg_init(struct cg_controller *c, const struct cg_host *host, struct cg_pare
         .parents = parents,
         .path = path,
         .leaf = leaf,
-        .owns_domain = owns_domain,
+        .borrowed = leaf != NULL,
         .domain_fd = FD_NONE,
     };
     for (size_t i = 0; i < CG_MAX_HIERARCHIES; i++)
@@ -82,11 +83,10 @@ int cg_write_lines(const struct cg_ops *ops, int dirfd, const struct cg_file *f,
 static int write_error(const struct cg_controller *c, int dirfd, const struct cg_file *f, int r,
                        struct err *e)
 {
-    const char *leaf = dirfd == c->domain_fd ? NULL : c->leaf;
     char where[PATH_MAX], what[160];
 
     err_sys(e, r, "cannot write \"%s\" to %s", str_escape(f->text, what, sizeof what),
-            cg_full_path(hierarchy_of(c, dirfd), c->path, leaf, f->file, where, sizeof where));
+            cg_full_path(hierarchy_of(c, dirfd), c->path, c->leaf, f->file, where, sizeof where));
     if (r == -ENOENT)
         err_hint(e, "; the %s controller is not enabled there, or this kernel has no such file",
                  cg_ctl_name(f->ctl, c->ops->v2_names));
@@ -225,20 +225,6 @@ static void remove_dir(const struct cg_controller *c, size_t i)
         cg_parents_remove(c->parents, h, c->path);
 }
 
-/* The leaf, and what was made between it and the domain. */
-static void remove_leaf(const struct cg_controller *c)
-{
-    char name[PATH_MAX], *slash;
-
-    snprintf(name, sizeof name, "%s", c->leaf);
-    do {
-        unlinkat(c->domain_fd, name, AT_REMOVEDIR);
-        slash = strrchr(name, '/');
-        if (slash)
-            *slash = '\0';
-    } while (slash);
-}
-
 /* Stopping a scope kills what is in it, so nothing may be assumed of one that was never opened. One
  * that does not exist any more was collected. */
 static bool is_known_empty(struct cg_controller *c)
@@ -252,20 +238,15 @@ void cg_undo_create(struct cg_controller *c)
         bool made = c->made & UINT32_C(1) << i;
 
         if (made && c->leaf)
-            remove_leaf(c);
+            unlinkat(c->domain_fd, c->leaf, AT_REMOVEDIR);
         else if (made)
             remove_dir(c, i);
         else if (!c->leaf) /* the cgroup itself failed, but its parents may have been made */
             cg_parents_remove(c->parents, &c->host->hierarchies[i], c->path);
     }
-    if (c->made_domain)
-        remove_dir(c, 0);
-    else if (c->leaf && c->owns_domain)
-        cg_parents_remove(c->parents, &c->host->hierarchies[0], c->path);
     if (c->unit && c->unit->started && is_known_empty(c))
         (void)cg_unit_stop(c->unit, NULL);
     c->made = 0;
-    c->made_domain = false;
     cg_close(c);
 }
 
@@ -281,7 +262,6 @@ int cg_load(struct cg_controller *c, struct err *e)
         if (fd >= 0 && c->leaf) {
             fd_close(&c->domain_fd);
             c->domain_fd = fd;
-            any = any || c->owns_domain;
             fd = io_open_beneath(fd, c->leaf, O_PATH | O_DIRECTORY);
         }
         if (fd < 0 && fd != -ENOENT)
@@ -310,7 +290,7 @@ const char *cg_id(const struct cg_controller *c, struct arena *a)
 
 const char *cg_parent(const struct cg_controller *c, struct arena *a)
 {
-    return c->leaf && !c->owns_domain ? cg_path_parent(a, cg_id(c, a)) : cg_path_parent(a, c->path);
+    return cg_path_parent(a, cg_id(c, a));
 }
 
 int cg_stat(const struct cg_controller *c, struct cg_stat *ret, struct err *e)
@@ -350,11 +330,24 @@ int cg_add_thread(struct cg_controller *c, pid_t tid, struct err *e)
     return add(c, tid, true, e);
 }
 
-void cg_keep_warm(struct cg_controller *c, pid_t pid)
+void cg_keep_warm(int fd)
 {
-    /* One lock for all hierarchies. */
-    if (c->fds[0] >= 0)
-        (void)io_write_id_at(c->fds[0], "cgroup.procs", pid);
+    if (fd >= 0)
+        (void)!write(fd, "0", 1); /* the writer itself */
+}
+
+int cg_open_own(const struct cg_host *host)
+{
+    const struct cg_hierarchy *h = &host->hierarchies[0]; /* one lock for all hierarchies */
+    autoarena a = ARENA_INIT;
+    struct cg_origin origin;
+    char path[PATH_MAX];
+
+    if (host->count == 0 || cg_origin_read(host, getpid(), &a, &origin, NULL) < 0 ||
+        !origin.paths[0])
+        return FD_NONE;
+    cg_full_path(h, origin.paths[0], NULL, "cgroup.procs", path, sizeof path);
+    return open(path, O_WRONLY | O_CLOEXEC);
 }
 
 /* What a change of a few files, or of the device list alone, is for a scope. */
@@ -364,8 +357,7 @@ static int update_part(struct cg_controller *c, struct cg_change *want, struct a
     int r = 0;
 
     if (c->unit && want->files.count > 0)
-        r = cg_properties_limits(&want->files, c->ops->v2_names, c->leaf != NULL, a,
-                                 &want->properties, e);
+        r = cg_properties_limits(&want->files, c->ops->v2_names, a, &want->properties, e);
     if (r == 0 && c->unit && want->devices)
         r = cg_properties_devices(want->devices, a, &want->properties, e);
     return r < 0 ? r : cg_update(c, want, e);

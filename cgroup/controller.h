@@ -15,13 +15,12 @@
  * mount included. Threads are placed in each v1 hierarchy on their own; in the cgroup2 mount of a
  * hybrid host a thread stays with its process: a plain v2 cgroup holds whole processes only.
  *
- * v2: the cgroup is @path; with @leaf it is the threaded cgroup @path/@leaf, and memory, io and
- * device rules apply to @path (cgroup-v2.rst "Threads"). Two controllers with the same @path and
- * different leaves share that domain; the one with `owns_domain` creates, configures and removes
- * it. @leaf "sandbox" makes @path itself the threaded domain, "threads/sandbox" a child of it.
+ * v2: the cgroup is @path; with @leaf it is the threaded cgroup @path/@leaf, which makes @path its
+ * threaded domain: memory, io and device rules are those of @path (cgroup-v2.rst "Threads").
  *
- * A cgroup that is `borrowed` is somebody else's, as the runtime's own is in layout nested: it is
- * neither made nor removed here, and what is above it is left alone. With @leaf that leaf is ours.
+ * A cgroup that is `borrowed` is somebody else's, as the runtime's own is in layout nested, or
+ * another controller's: it is neither made nor removed here, and what is above it is left alone. With
+ * @leaf @path always is, and the leaf is ours.
  *
  * systemd: @path is that of a scope, which systemd makes and removes; `unit` says which. Limits and
  * device rules that systemd knows are its properties; the limits are written as files as well, with
@@ -53,13 +52,11 @@ struct cg_controller {
     struct cg_parents *parents; /* borrowed; NULL: parents that had to be made are not remembered */
     const char *path;           /* clean, from the mount root; borrowed */
     const char *leaf;           /* v2 only; NULL: @path itself; borrowed */
-    bool owns_domain;           /* v2 with @leaf: @path is ours too */
     bool borrowed;              /* @path is not ours; set by the caller after cg_init() */
     struct cg_unit *unit;       /* the scope that @path is; NULL: none; borrowed */
     int fds[CG_MAX_HIERARCHIES]; /* by hierarchy: O_PATH of the directory that holds tasks */
     int domain_fd;               /* v2 with @leaf: O_PATH of @path */
     uint32_t made;               /* by hierarchy: cg_create() made the directory in this run */
-    bool made_domain;
 };
 
 /* What is written to a cgroup, all of it decided before: the controller adds nothing. */
@@ -89,7 +86,7 @@ struct cg_stat {
 
 /* Set up the struct; touches nothing. The backend is that of the host's mode. cg_close() later. */
 void cg_init(struct cg_controller *c, const struct cg_host *host, struct cg_parents *parents,
-             const char *path, const char *leaf, bool owns_domain);
+             const char *path, const char *leaf);
 
 /* Close descriptors; the cgroup stays. */
 void cg_close(struct cg_controller *c);
@@ -148,12 +145,14 @@ int cg_add_process(struct cg_controller *c, pid_t pid, struct err *e);
 int cg_add_thread(struct cg_controller *c, pid_t tid, struct err *e);
 
 /*
- * Keep moves fast for the next milliseconds: @pid, which is in the cgroup, is moved to where it is.
+ * Keep moves fast for the next milliseconds: the caller is moved to where it is. @fd is of the
+ * cgroup.procs of its own cgroup, from cg_open_own(), or below zero.
  * The first move after a pause of some 10 ms waits for an RCU grace period (8 to 30 ms and more),
  * later ones take microseconds; meanwhile every fork and exit of the host is a little slower. Never
  * fails. Kernel: cgroup_threadgroup_rwsem, a percpu_rw_semaphore.
  */
-void cg_keep_warm(struct cg_controller *c, pid_t pid);
+void cg_keep_warm(int fd);
+int cg_open_own(const struct cg_host *host);
 
 /* Write limits and device rules of a cgroup that is open, having enabled the controllers that they
  * need. Values written before one that fails stay.
@@ -183,6 +182,10 @@ int cg_update_cpuset(struct cg_controller *c, const char *cpus, const char *mems
  */
 int cg_move_to(struct cg_controller *c, const char *path, unsigned *ret_moved,
                const char **ret_where, struct arena *a, struct err *e);
+
+/* Let run what is frozen in it, and in cgroups made inside of it: on v1 a frozen process does not die of a
+ * signal. Nothing happens to the others; never fails. */
+void cg_thaw(const struct cg_controller *c);
 
 /* Signal every process of the cgroup, until none is left for SIGKILL. 0; -EBUSY; other -errno. */
 int cg_kill(struct cg_controller *c, int signo, struct err *e);

@@ -96,10 +96,9 @@ static int delete_in(struct cg_controller *c, size_t i, unsigned long long deadl
     if (r < 0)
         return err_sys(e, r, "cannot remove %s",
                        cg_full_path(h, c->path, c->leaf, NULL, where, sizeof where));
-    if (c->leaf && !c->owns_domain)
+    if (c->leaf)
         return 0;
-    r = remove_one(h, h->fd, cg_path_relative(c->path), c->leaf ? c->domain_fd : c->fds[i],
-                   deadline);
+    r = remove_one(h, h->fd, cg_path_relative(c->path), c->fds[i], deadline);
     if (r < 0)
         return err_sys(e, r, "cannot remove %s",
                        cg_full_path(h, c->path, NULL, NULL, where, sizeof where));
@@ -115,7 +114,7 @@ static bool wait_until_empty(const struct cg_controller *c, unsigned long long d
 
         if (now >= deadline)
             return false;
-        wait_for_exit(&c->host->hierarchies[0], c->leaf ? c->domain_fd : c->fds[0], attempt,
+        wait_for_exit(&c->host->hierarchies[0], c->fds[0], attempt,
                       (int)((deadline - now) / 1000) + 1);
     }
     return true;

@@ -27,6 +27,9 @@
 /* 4 million pids of 8 bytes each is more than PID_MAX_LIMIT allows. */
 #define LIST_MAX ((size_t)32 << 20)
 
+/* A path in each hierarchy. */
+#define PROC_CGROUP_MAX ((size_t)CG_MAX_HIERARCHIES * PATH_MAX)
+
 /* Cgroups inside of ours are followed as deep as this. */
 #define CHILD_DEPTH 32
 
@@ -179,17 +182,18 @@ bool cg_is_empty(const struct cg_controller *c)
  * /proc/PID/cgroup (cgroups(7)): "ID:CONTROLLERS:PATH" per hierarchy, and "0::PATH" for v2. Fills
  * in the path for each hierarchy of the host, NULL where the file has no line for it.
  */
-static int read_proc_cgroup(const struct cg_host *host, pid_t id, char *buf, size_t size,
+static int read_proc_cgroup(const struct cg_host *host, pid_t id, char **ret_text,
                             const char *paths[static CG_MAX_HIERARCHIES])
 {
-    char name[32], *cursor = buf, *line;
+    char name[32], *cursor, *line;
     ssize_t len;
 
     memset(paths, 0, CG_MAX_HIERARCHIES * sizeof *paths);
     snprintf(name, sizeof name, "/proc/%d/cgroup", (int)id);
-    len = io_read_at(AT_FDCWD, name, buf, size);
+    len = io_read_all_at(AT_FDCWD, name, PROC_CGROUP_MAX, ret_text);
     if (len < 0)
         return len == -ENOENT ? -ESRCH : (int)len;
+    cursor = *ret_text;
     while ((line = str_next(&cursor, '\n'))) {
         char *rest = line;
         const char *number = str_next(&rest, ':'), *controllers = str_next(&rest, ':');
@@ -218,15 +222,13 @@ static const char *below_root(const struct cg_hierarchy *h, const char *path)
     return path[len] ? path + len : "/";
 }
 
-#define PROC_CGROUP_MAX 16384
-
 int cg_holds(const struct cg_controller *c, pid_t tid)
 {
     const char *paths[CG_MAX_HIERARCHIES];
-    char text[PROC_CGROUP_MAX];
+    autofree char *text = NULL;
     size_t len = strlen(c->path);
     int held = 0;
-    int r = read_proc_cgroup(c->host, tid, text, sizeof text, paths);
+    int r = read_proc_cgroup(c->host, tid, &text, paths);
 
     if (r < 0)
         return r;
@@ -249,8 +251,8 @@ int cg_origin_read(const struct cg_host *host, pid_t pid, struct arena *a, struc
                    struct err *e)
 {
     const char *paths[CG_MAX_HIERARCHIES];
-    char text[PROC_CGROUP_MAX];
-    int r = read_proc_cgroup(host, pid, text, sizeof text, paths);
+    autofree char *text = NULL;
+    int r = read_proc_cgroup(host, pid, &text, paths);
 
     *ret = (struct cg_origin){0};
     if (r < 0)

@@ -28,7 +28,7 @@
 static int fill_cpuset_file(const struct cg_hierarchy *h, const char *path, const char *file,
                             bool has_limit, struct err *e)
 {
-    char name[PATH_MAX], value[4096] = "", shown[PATH_MAX];
+    char name[PATH_MAX], value[4096] = "";
     size_t end = strlen(path), configured;
 
     for (;;) {
@@ -53,9 +53,8 @@ static int fill_cpuset_file(const struct cg_hierarchy *h, const char *path, cons
         snprintf(name, sizeof name, ".%.*s/%s", (int)end, path, file);
         r = io_write_at(h->fd, name, value);
         if (r < 0)
-            return err_sys(e, r, "cannot write \"%s\" to %s, taken from its ancestor %.*s", value,
-                           cg_full_path(h, name + 1, NULL, NULL, shown, sizeof shown),
-                           configured ? (int)configured : 1, path);
+            return err_sys(e, r, "cannot write \"%s\" to %s%s, taken from its ancestor %.*s", value,
+                           h->mount_point, name + 1, configured ? (int)configured : 1, path);
     }
     return 0;
 }

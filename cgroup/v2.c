@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The v2 backend: one directory, or a threaded domain with a threaded child per class of threads.
+ * The v2 backend: one directory, or a threaded child of one.
  * Kernel: admin-guide/cgroup-v2.rst, "Threads", "Controlling Controllers", "No Internal Process
  * Constraint".
  */
@@ -14,7 +14,6 @@
 #include "cgroup/devices/bpf.h"
 #include "cgroup/ops.h"
 #include "cgroup/path.h"
-#include "cgroup/systemd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -125,46 +124,6 @@ static int enable_down(const struct cg_hierarchy *h, const char *path, unsigned 
     return 0;
 }
 
-/* Each directory of the leaf's name. */
-static int make_leaf_dirs(struct cg_controller *c, const struct cg_hierarchy *h, struct err *e)
-{
-    char name[PATH_MAX], where[PATH_MAX];
-
-    for (const char *end = c->leaf; *end;) {
-        int r;
-
-        end += strspn(end, "/");
-        end += strcspn(end, "/");
-        snprintf(name, sizeof name, "%.*s", (int)(end - c->leaf), c->leaf);
-        r = mkdirat(c->domain_fd, name, 0755) < 0 ? -errno : 0;
-        if (r == 0)
-            c->made |= 1;
-        else if (r != -EEXIST)
-            return err_sys(e, r, "cannot make %s",
-                           cg_full_path(h, c->path, name, NULL, where, sizeof where));
-    }
-    return 0;
-}
-
-/* From the domain down to the leaf's parent, so that the leaf has the files for its limits. */
-static int enable_to_leaf(struct cg_controller *c, const struct cg_hierarchy *h, unsigned needed,
-                          struct err *e)
-{
-    int r = enable_in(h, c->domain_fd, c->path, needed, e);
-
-    for (const char *slash = c->leaf; r == 0 && (slash = strchr(slash, '/')); slash++) {
-        char name[PATH_MAX], level[2 * PATH_MAX];
-        autofd fd = FD_NONE;
-
-        snprintf(name, sizeof name, "%.*s", (int)(slash - c->leaf), c->leaf);
-        snprintf(level, sizeof level, "%s/%s", c->path, name);
-        fd = io_open_beneath(c->domain_fd, name, O_PATH | O_DIRECTORY);
-        r = fd < 0 ? err_sys(e, fd, "cannot open %s%s", h->mount_point, level)
-                   : enable_in(h, fd, level, needed, e);
-    }
-    return r;
-}
-
 /*
  * A new cgroup is a normal domain; below a threaded domain it is "domain invalid" until it is told
  * to be threaded, and nothing may happen in between but this.
@@ -172,10 +131,13 @@ static int enable_to_leaf(struct cg_controller *c, const struct cg_hierarchy *h,
 static int make_leaf(struct cg_controller *c, const struct cg_hierarchy *h, struct err *e)
 {
     char type[32], where[PATH_MAX];
-    int fd, r = make_leaf_dirs(c, h, e);
+    int fd, r = mkdirat(c->domain_fd, c->leaf, 0755) < 0 ? -errno : 0;
 
-    if (r < 0)
-        return r;
+    if (r == 0)
+        c->made |= 1;
+    else if (r != -EEXIST)
+        return err_sys(e, r, "cannot make %s",
+                       cg_full_path(h, c->path, c->leaf, NULL, where, sizeof where));
     fd = io_open_beneath(c->domain_fd, c->leaf, O_PATH | O_DIRECTORY);
     if (fd < 0)
         return err_sys(e, fd, "cannot open %s",
@@ -188,14 +150,6 @@ static int make_leaf(struct cg_controller *c, const struct cg_hierarchy *h, stru
             return err_sys(e, r, "cannot write \"threaded\" to %s",
                            cg_full_path(h, c->path, c->leaf, "cgroup.type", where, sizeof where));
     }
-    /* systemd has put it into the scope itself, which cannot pass on controllers while it holds a
-     * process. It waits, so where it is does not matter until it is let go. */
-    if (c->unit && c->unit->started) {
-        r = io_write_id_at(fd, "cgroup.procs", c->unit->first);
-        if (r < 0)
-            return err_sys(e, r, "cannot move process %d to %s", (int)c->unit->first,
-                           cg_full_path(h, c->path, c->leaf, "cgroup.procs", where, sizeof where));
-    }
     return 0;
 }
 
@@ -205,7 +159,7 @@ static int enable(struct cg_controller *c, const struct cg_files *files, struct 
     unsigned needed = cg_files_controllers(files) & V2_CONTROLLERS;
     int r = c->borrowed ? 0 : enable_down(h, c->path, needed, e);
 
-    return r < 0 || !c->leaf ? r : enable_to_leaf(c, h, needed & CG_CTL_THREADED, e);
+    return r < 0 || !c->leaf ? r : enable_in(h, c->domain_fd, c->path, needed & CG_CTL_THREADED, e);
 }
 
 static int open_borrowed(const struct cg_controller *c, const struct cg_hierarchy *h, struct err *e)
@@ -228,26 +182,16 @@ static int make(struct cg_controller *c, const struct cg_files *files, struct er
     if (fd < 0)
         return fd;
     fd_close(c->leaf ? &c->domain_fd : &c->fds[0]);
-    if (c->leaf) {
-        c->domain_fd = fd;
-        c->made_domain = made && c->owns_domain;
-    } else {
-        c->fds[0] = fd;
-        c->made |= made;
-    }
+    *(c->leaf ? &c->domain_fd : &c->fds[0]) = fd;
+    c->made |= made;
     r = c->leaf ? make_leaf(c, h, e) : 0;
     return r < 0 ? r : enable(c, files, e);
 }
 
 static int file_dir(const struct cg_controller *c, enum cg_ctl ctl, struct err *e)
 {
-    /* The number of tasks is a property of a scope, and systemd's to set. */
-    if (c->unit && c->leaf && ctl == CG_CTL_PIDS)
-        return c->domain_fd;
     if (!c->leaf || CG_CTL_THREADED & CG_CTL_BIT(ctl))
         return c->fds[0];
-    if (c->owns_domain)
-        return c->domain_fd;
     return err_set(e, -EOPNOTSUPP,
                    "the %s controller cannot limit %s/%s: threads of one process share "
                    "it, only cpu, cpuset and pids limits can differ between them",
@@ -261,7 +205,7 @@ static int set_devices(struct cg_controller *c, const struct cg_dev_table *devic
     int r = cg_bpf_device_program(devices, &a, &program, e);
 
     if (r == 0)
-        r = cg_bpf_device_attach(c->leaf ? c->domain_fd : c->fds[0], &program, e);
+        r = cg_bpf_device_attach(c->fds[0], &program, e);
     if (r < 0) {
         char where[PATH_MAX];
 
@@ -296,7 +240,7 @@ static int write_inherited(int dirfd, const struct cg_file *f)
 /* Linux 5.14: the kernel kills what is forked meanwhile, too. */
 static int kill_all(struct cg_controller *c)
 {
-    int dirfd = c->leaf ? c->domain_fd : c->fds[0];
+    int dirfd = c->leaf ? FD_NONE : c->fds[0];
 
     return dirfd < 0 ? -EOPNOTSUPP : io_write_at(dirfd, "cgroup.kill", "1");
 }
@@ -310,9 +254,7 @@ static void read_type(const struct cg_controller *c, char buf[static 32])
 static void stat_all(const struct cg_controller *c, struct cg_stat *ret)
 {
     int own = c->fds[0];
-    /* A leaf has no memory and io of its own; the domain's are reported with the controller that
-     * owns it. */
-    int domain = !c->leaf ? own : c->owns_domain ? c->domain_fd : FD_NONE;
+    int domain = c->leaf ? FD_NONE : own; /* a leaf has no memory and io of its own */
 
     if (cg_read_key(own, "cpu.stat", "usage_usec", &ret->cpu_usage_us)) {
         cg_read_key(own, "cpu.stat", "user_usec", &ret->cpu_user_us);

@@ -157,11 +157,9 @@ bool json_is_blank(char c)
 /* Form feed and vertical tab: yajl skips them like blanks, RFC 8259 has them nowhere. */
 static size_t before_odd_blank(const char *text, size_t len)
 {
-    for (const char *blank = "\f\v"; *blank; blank++) {
-        const char *found = memchr(text, *blank, len);
-
-        if (found)
-            len = (size_t)(found - text);
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] == '\v' || text[i] == '\f')
+            return i;
     }
     return len;
 }

@@ -335,15 +335,13 @@ static int convert(const struct job *job, const struct cg_file *f)
     return row && property_of(row, job->v2) ? forms[row->property_form](job, row, f) : 0;
 }
 
-int cg_properties_limits(const struct cg_files *files, bool v2, bool split, struct arena *a,
+int cg_properties_limits(const struct cg_files *files, bool v2, struct arena *a,
                          struct cg_properties *ret, struct err *e)
 {
-    const unsigned leaf = CG_CTL_BIT(CG_CTL_CPU) | CG_CTL_BIT(CG_CTL_CPUSET);
     const struct job job = {.files = files, .v2 = v2, .a = a, .ret = ret, .e = e};
 
     for (size_t i = 0; i < files->count; i++) {
-        const struct cg_file *f = &files->items[i];
-        int r = v2 && split && CG_CTL_BIT(f->ctl) & leaf ? 0 : convert(&job, f);
+        int r = convert(&job, &files->items[i]);
 
         if (r < 0)
             return r;

@@ -52,11 +52,10 @@ struct cg_properties {
  * The properties for a list of controller files, appended to @ret: one or two for each file whose
  * row in the limits table names a property, in the order of the files. A file of
  * linux.resources.unified counts like the same file of another member.
- * @split  a v2 scope with threads below it: cpu and cpuset are the leaf's then, not the scope's.
  * TasksMax is always there: systemd would set a default of its own otherwise.
  * 0; -EINVAL a text that the kernel might take but systemd cannot, bad input that names the file.
  */
-int cg_properties_limits(const struct cg_files *files, bool v2, bool split, struct arena *a,
+int cg_properties_limits(const struct cg_files *files, bool v2, struct arena *a,
                          struct cg_properties *ret, struct err *e);
 
 /*

@@ -6,9 +6,7 @@
 #include "base/str.h"
 #include "cgroup/path.h"
 #include "hook/plan/device_list.h"
-#include "hook/plan/quota.h"
-
-#include <inttypes.h>
+#include "hook/plan/overhead.h"
 
 /* ---- where ---- */
 
@@ -128,114 +126,20 @@ static int warn_devices(const struct plan_input *in, struct arena *a, struct pla
     return 0;
 }
 
-/* Those files of a list that have one of these names. */
-static struct cg_files pick(const struct cg_files *files, const char *const *names, struct arena *a)
-{
-    struct cg_files picked = {0};
-
-    for (size_t i = 0; i < files->count; i++) {
-        for (const char *const *name = names; *name; name++) {
-            if (str_eq(files->items[i].file, *name))
-                ARENA_APPEND(a, picked.items, picked.count) = files->items[i];
-        }
-    }
-    return picked;
-}
-
-static const char *const *bandwidth_files(bool v2)
-{
-    static const char *const v1_names[] = {"cpu.cfs_period_us", "cpu.cfs_quota_us", NULL};
-    static const char *const v2_names[] = {"cpu.max", NULL};
-
-    return v2 ? v2_names : v1_names;
-}
-
-/* A quota that was given as text of cpu.max. */
-static struct cg_files quota_files(const struct quota *quota, bool v2, struct arena *a)
-{
-    struct cg_files files = {0};
-    char text[QUOTA_TEXT_SIZE];
-
-    if (v2) {
-        cg_files_add(a, &files, "cpu.max", arena_strdup(a, quota_format(quota, text)), true);
-    } else {
-        cg_files_add(a, &files, "cpu.cfs_period_us", arena_printf(a, "%" PRIu64, quota->period_us),
-                     false);
-        cg_files_add(a, &files, "cpu.cfs_quota_us", arena_printf(a, "%" PRId64, quota->us), false);
-    }
-    return files;
-}
-
-int nested_overhead_files(const struct settings *settings, const char *quota, bool v2,
-                          struct arena *a, struct cg_files *ret, struct plan_warnings *warnings,
-                          struct err *e)
-{
-    struct quota given;
-    struct cg_limits limits;
-    struct cg_files all;
-    int r;
-
-    aggregate_container(settings->overhead_limits, a, &limits);
-    r = cg_limits_files(&limits, v2, a, &all, &warnings->items, &warnings->count, e);
-    if (r < 0) {
-        err_wrap(e, "overhead_limits");
-        return r;
-    }
-    *ret = pick(&all, bandwidth_files(v2), a);
-    for (size_t i = 0; i < all.count; i++) {
-        if (!cg_files_get(ret, all.items[i].file))
-            plan_warn(warnings, a,
-                      arena_printf(a,
-                                   "overhead_limits: %s is not set, because with layout nested the "
-                                   "overhead has the runtime's own, but for a CPU quota",
-                                   all.items[i].file));
-    }
-    if (quota && quota_parse(quota, &given))
-        *ret = quota_files(&given, v2, a);
-    return 0;
-}
-
-/* The quota moves from the runtime's cgroup to that of the vCPUs. */
-static void fill_v2(const struct cg_files *own, const struct cg_files *overhead, struct arena *a,
-                    struct plan *p)
-{
-    static const char *const names[] = {"cpu.max", "cpu.max.burst", NULL};
-    const char *mine = cg_files_get(own, "cpu.max"), *extra = cg_files_get(overhead, "cpu.max");
-    struct quota quota, more, lifted;
-    char text[QUOTA_TEXT_SIZE];
-
-    if (!mine || !quota_parse(mine, &quota) || quota.us < 0)
-        return;
-    lifted = quota_sum_lifted(&quota, extra && quota_parse(extra, &more) ? &more : NULL);
-    quota_format(&lifted, text);
-    p->limits.sandbox.files = pick(own, names, a);
-    cg_files_add(a, &p->limits.overhead.files, "cpu.max", arena_strdup(a, text), true);
-}
-
-/* The overhead competes for CPU time as the whole did. */
-static void fill_v1(const struct cg_files *own, const struct cg_files *overhead, struct arena *a,
-                    struct plan *p)
-{
-    static const char *const names[] = {"cpu.shares", NULL};
-
-    p->limits.overhead.files = pick(own, names, a);
-    cg_files_append(a, &p->limits.overhead.files, overhead);
-}
-
 int nested_fill(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
 {
     bool v2 = p->mode == CG_MODE_V2;
     struct plan_warnings ignored = {0};
-    struct cg_files own, overhead;
+    struct cg_files own;
     struct cg_limits limits;
     int r = warn_devices(in, a, p, e);
 
     if (r < 0 || p->sandbox_cgroup_only)
         return r;
-    r = nested_overhead_files(in->settings, p->overhead_quota, v2, a, &overhead, &p->warnings, e);
     aggregate_container(p->resources, a, &limits);
+    r = cg_limits_files(&limits, v2, a, &own, &ignored.items, &ignored.count, e);
     if (r == 0)
-        r = cg_limits_files(&limits, v2, a, &own, &ignored.items, &ignored.count, e);
+        r = overhead_fill(in, &own, a, p, e);
     if (r < 0)
         return r;
     if (in->facts->cpuacct_with_cpu)
@@ -243,8 +147,6 @@ int nested_fill(const struct plan_input *in, struct arena *a, struct plan *p, st
              "the cpu and cpuacct controllers are one hierarchy here: the CPU time of threads that "
              "are no vCPU is missing in what the runtime reports of the container");
     if (v2)
-        fill_v2(&own, &overhead, a, p);
-    else
-        fill_v1(&own, &overhead, a, p);
+        p->limits.sandbox.files = overhead_quota_of(&own, a);
     return 0;
 }

@@ -31,14 +31,4 @@ int nested_place(const struct plan_input *in, struct arena *a, struct plan *p, s
  */
 int nested_fill(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e);
 
-/*
- * What of overhead_limits is in force: CPU bandwidth. On v1 it is the overhead cgroup's own; on v2
- * what the vCPUs' quota is exceeded by where it was lifted. Warnings name what has no meaning.
- * @quota  in place of it: the container's own, as cpu.max has it; NULL: none.
- * 0; -EINVAL.
- */
-int nested_overhead_files(const struct settings *settings, const char *quota, bool v2,
-                          struct arena *a, struct cg_files *ret, struct plan_warnings *warnings,
-                          struct err *e);
-
 #endif

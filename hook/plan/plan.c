@@ -7,6 +7,7 @@
 #include "cgroup/devices/exceptions.h"
 #include "hook/plan/device_list.h"
 #include "hook/plan/nested.h"
+#include "hook/plan/overhead.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -62,15 +63,17 @@ static void place_systemd(const struct cg_cgroups_path *path, const char *base, 
     p->sandbox_path = cg_path_join(a, path->parent, unit);
 }
 
+/* On v2 the sandbox cgroup is around both. */
 static void place_overhead(const struct settings *settings, struct plan *p, struct arena *a)
 {
-    const char *threads = p->sandbox_path;
-
     if (p->mode == CG_MODE_V2) {
-        if (p->systemd)
-            threads = cg_path_join(a, threads, PLAN_THREADS);
-        p->vcpu_path = cg_path_join(a, threads, PLAN_VCPU_LEAF);
-        p->overhead_path = cg_path_join(a, threads, PLAN_OVERHEAD_LEAF);
+        const char **lifted = arena_alloc(a, sizeof *lifted);
+
+        *lifted = p->overhead_path = p->sandbox_path;
+        p->lifted_paths = lifted;
+        p->lifted_count = 1;
+        p->vcpu_path = cg_path_join(a, p->sandbox_path,
+                                    arena_printf(a, "%s" PLAN_VCPU_CHILD, settings->prefix));
     } else if (p->systemd) {
         p->overhead_unit =
             arena_printf(a, "kata-overhead-%s.scope", cg_unit_escape(a, p->sandbox_id));
@@ -237,12 +240,6 @@ static int sum_devices(const struct plan_basis *basis, const struct aggregate_me
     return 0;
 }
 
-/* Whether CPU limits are those of a threaded cgroup below the scope, which systemd does not see. */
-static bool cpu_is_leafs(const struct plan_basis *basis)
-{
-    return basis->facts->mode == CG_MODE_V2 && !basis->sandbox_cgroup_only;
-}
-
 static int sum_files(const struct plan_basis *basis, const struct aggregate_member *members,
                      size_t count, struct arena *a, struct cg_files *ret,
                      struct plan_warnings *warnings, struct err *e)
@@ -256,45 +253,8 @@ static int sum_files(const struct plan_basis *basis, const struct aggregate_memb
     if (basis->settings->resources == RESOURCES_KATA)
         aggregate_keep_cpuset(&limits);
     r = cg_limits_files(&limits, v2, a, ret, &warnings->items, &warnings->count, e);
-    if (r == 0 && basis->systemd && !cpu_is_leafs(basis))
+    if (r == 0 && basis->systemd)
         cg_files_round_quota(ret, v2, a);
-    return r;
-}
-
-/* On v2 the overhead shares memory and io with the vCPUs: only threaded limits can differ. */
-static struct cg_files threaded_files(const struct cg_files *files, struct arena *a,
-                                      struct plan_warnings *warnings)
-{
-    struct cg_files kept = {0};
-
-    for (size_t i = 0; i < files->count; i++) {
-        const struct cg_file *f = &files->items[i];
-
-        if (CG_CTL_THREADED & CG_CTL_BIT(f->ctl))
-            ARENA_APPEND(a, kept.items, kept.count) = *f;
-        else
-            plan_warn(warnings, a,
-                      arena_printf(a,
-                                   "overhead_limits: %s is not set, because on cgroup v2 the "
-                                   "overhead shares the sandbox's %s",
-                                   f->file, cg_ctl_name(f->ctl, true)));
-    }
-    return kept;
-}
-
-static int overhead_files(const struct plan_basis *basis, struct arena *a, struct cg_files *ret,
-                          struct plan_warnings *warnings, struct err *e)
-{
-    bool v2 = basis->facts->mode == CG_MODE_V2;
-    struct cg_limits limits;
-    int r;
-
-    aggregate_container(basis->settings->overhead_limits, a, &limits);
-    r = cg_limits_files(&limits, v2, a, ret, &warnings->items, &warnings->count, e);
-    if (r == 0 && v2)
-        *ret = threaded_files(ret, a, warnings);
-    else if (r == 0 && basis->systemd)
-        cg_files_round_quota(ret, false, a);
     return r;
 }
 
@@ -308,44 +268,22 @@ static struct cg_files in_order(const struct plan_cgroup *c, struct arena *a)
 }
 
 /* Limits that are no more, and what systemd is told. */
-static int complete(const struct plan_basis *basis, const struct cg_files *recorded, bool has_unit,
-                    struct arena *a, struct plan_cgroup *c, struct plan_warnings *warnings,
-                    struct err *e)
+static int complete(const struct plan_basis *basis, struct arena *a, struct plan_cgroup *c,
+                    struct plan_warnings *warnings, struct err *e)
 {
     bool v2 = basis->facts->mode == CG_MODE_V2;
     struct cg_files all;
     int r;
 
-    cg_files_resets(recorded, &c->files, v2, a, &c->resets, &warnings->items, &warnings->count);
-    if (!has_unit)
+    cg_files_resets(&basis->recorded, &c->files, v2, a, &c->resets, &warnings->items,
+                    &warnings->count);
+    if (!basis->systemd)
         return 0;
     all = in_order(c, a);
-    r = cg_properties_limits(&all, v2, cpu_is_leafs(basis), a, &c->properties, e);
+    r = cg_properties_limits(&all, v2, a, &c->properties, e);
     if (r < 0 && e)
         e->bad_input = true;
     return r;
-}
-
-static int sum_overhead(const struct plan_basis *basis, struct arena *a, struct plan_limits *l,
-                        struct plan_warnings *warnings, struct err *e)
-{
-    bool v2 = basis->facts->mode == CG_MODE_V2, has_unit = basis->systemd && !v2;
-    int r = 0;
-
-    if (basis->overhead)
-        l->overhead.files = *basis->overhead;
-    else
-        r = overhead_files(basis, a, &l->overhead.files, warnings, e);
-    if (r == 0)
-        r = complete(basis, &basis->recorded.overhead, has_unit, a, &l->overhead, warnings, e);
-    if (r < 0) {
-        err_wrap(e, "overhead_limits");
-        return r;
-    }
-    /* On v2 it is in the sandbox's domain. */
-    l->overhead.has_devices = l->sandbox.has_devices && !v2;
-    l->overhead.devices = l->sandbox.devices;
-    return has_unit && l->overhead.has_devices ? express_devices(basis, &l->overhead, a, e) : 0;
 }
 
 int plan_limits(const struct plan_basis *basis, const struct aggregate_member *members,
@@ -358,12 +296,8 @@ int plan_limits(const struct plan_basis *basis, const struct aggregate_member *m
     *ret = (struct plan_limits){0};
     r = sum_files(basis, members, count, a, &sandbox->files, warnings, e);
     if (r == 0)
-        r = complete(basis, &basis->recorded.sandbox, basis->systemd, a, sandbox, warnings, e);
-    if (r == 0)
-        r = sum_devices(basis, members, count, a, ret, warnings, e);
-    if (r == 0 && !basis->sandbox_cgroup_only)
-        r = sum_overhead(basis, a, ret, warnings, e);
-    return r;
+        r = complete(basis, a, sandbox, warnings, e);
+    return r < 0 ? r : sum_devices(basis, members, count, a, ret, warnings, e);
 }
 
 struct cg_change plan_change(const struct plan_cgroup *c, struct arena *a)
@@ -395,20 +329,12 @@ static void add_warnings(const struct plan_input *in, struct arena *a, struct pl
         if (path[0] == '/' && !facts_device(in->facts, path))
             warn(a, p, arena_printf(a, "extra_devices: %s does not exist and is left out", path));
     }
-    if (!p->sandbox_cgroup_only && p->mode != CG_MODE_V2 && p->layout == LAYOUT_SIBLING &&
-        cg_files_get(&p->limits.sandbox.files, "memory.limit_in_bytes"))
+    if (in->settings->has_no_vcpu)
         warn(a, p,
-             "cgroup v1 charges a VM's memory to its main thread, which is in the overhead cgroup: "
-             "memory.limit_in_bytes of the sandbox will not hold it; use sandbox_cgroup_only or "
-             "overhead_limits");
+             "no_vcpu has no effect any more: until a vCPU is found everything is under the limits "
+             "of the sandbox");
     if (p->resources->rdma && p->layout == LAYOUT_SIBLING)
         warn(a, p, "linux.resources.rdma is not carried over to the sandbox cgroup");
-    if (in->settings->overhead_cpus && p->layout == LAYOUT_SIBLING)
-        warn(a, p, "overhead_cpus has no effect with layout sibling");
-    if (p->pinning && p->sandbox_cgroup_only && p->layout == LAYOUT_SIBLING)
-        warn(a, p,
-             "enable_vcpus_pinning has no effect with sandbox_cgroup_only: without the split there "
-             "is no watcher that knows the vCPUs");
 }
 
 /* Beside others only some of its limits count, but one day it may be the last. */
@@ -441,8 +367,10 @@ static int plan_sibling(const struct plan_input *in, struct arena *a, struct pla
     *own = (struct aggregate_member){p->resources, str_eq(p->container_id, p->sandbox_id)};
     if (in->other_count > 0)
         r = check_alone(&basis, own, a, e);
-    return r < 0 ? r
-                 : plan_limits(&basis, all, in->other_count + 1, a, &p->limits, &p->warnings, e);
+    if (r == 0)
+        r = plan_limits(&basis, all, in->other_count + 1, a, &p->limits, &p->warnings, e);
+    return r < 0 || p->sandbox_cgroup_only ? r
+                                           : overhead_fill(in, &p->limits.sandbox.files, a, p, e);
 }
 
 /*

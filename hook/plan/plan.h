@@ -28,12 +28,7 @@
 #define PLAN_KEPT_DEVICES                                                                          \
     "the sandbox keeps its device list, which is also that of containers that are gone: %s"
 
-/* The names of the threaded children of a v2 sandbox without sandbox_cgroup_only. */
-#define PLAN_VCPU_LEAF     "sandbox"
-#define PLAN_OVERHEAD_LEAF "overhead"
-/* Where the threaded tree starts below a scope, which systemd keeps a plain domain. */
-#define PLAN_THREADS "threads"
-/* The threaded child of layout nested, with the prefix in front. */
+/* The threaded child for vCPU threads, on v2, with the prefix in front. */
 #define PLAN_VCPU_CHILD "vcpu"
 /* Of the overhead scopes of cgroup v1. */
 #define PLAN_OVERHEAD_SLICE "kata-overhead.slice"
@@ -49,14 +44,8 @@ struct plan_cgroup {
 
 struct plan_limits {
     struct plan_cgroup sandbox;
-    struct plan_cgroup overhead; /* nothing with sandbox_cgroup_only */
     /* The warning that the device list in force is kept, also in the list of warnings; or NULL. */
     const char *kept_devices;
-};
-
-/* The files that are recorded: everything that may be set now. */
-struct plan_recorded {
-    struct cg_files sandbox, overhead;
 };
 
 struct plan_warnings {
@@ -69,8 +58,7 @@ struct plan_basis {
     const struct settings *settings;
     const struct facts *facts;
     bool systemd, sandbox_cgroup_only;
-    struct plan_recorded recorded;
-    const struct cg_files *overhead; /* its limits; NULL: those of the settings */
+    struct cg_files recorded; /* everything that may be set now */
     /* The sandbox has a device list already. One that the host cannot express, or that cannot be
      * derived any more, leaves that in force: it is the list of more containers. */
     bool may_keep_devices;
@@ -88,7 +76,7 @@ struct plan_input {
     const char *process_path;
     const struct aggregate_member *others; /* the sandbox's other containers */
     size_t other_count;
-    struct plan_recorded recorded;
+    struct cg_files recorded; /* as in struct plan_basis */
     /* For the layout: --layout, the record of this container, and who runs it. See layout.h. */
     enum layout_word layout_argument, recorded_layout;
     const struct runtime *runtime;
@@ -107,16 +95,17 @@ struct plan {
     const char *runtime_path; /* the runtime's own cgroup of this container */
     const char *sandbox_path;
     const char *vcpu_path;           /* where vCPU threads go */
-    const char *overhead_path;       /* NULL with sandbox_cgroup_only */
-    const char *const *lifted_paths; /* whose CPU quota becomes the vCPUs'; see nested.h */
+    const char *overhead_path;       /* of the other threads; NULL with sandbox_cgroup_only */
+    const char *const *lifted_paths; /* v2: whose CPU quota becomes the vCPUs', around them first */
     size_t lifted_count;
     const char *slice;                        /* systemd's, of the sandbox; NULL otherwise */
     const char *sandbox_unit, *overhead_unit; /* systemd's; NULL otherwise */
     struct oci_resources *resources;          /* this container's, as config.json has them */
     struct cg_dev_rules devices;              /* this container's whole device list; nested: none */
     struct plan_limits limits;
-    bool pinning;               /* enable_vcpus_pinning, of the settings or the annotation */
-    const char *overhead_quota; /* cpu.max by annotation, for layout nested; NULL: none */
+    struct plan_cgroup overhead; /* once vCPUs are set apart; see overhead.h */
+    bool pinning;                /* enable_vcpus_pinning, of the settings or the annotation */
+    const char *overhead_quota;  /* cpu.max by annotation, for layout nested; NULL: none */
     /* The warnings about a refused annotation, also in the list; or NULL. */
     const char *refused, *refused_quota;
     /* Of layout.h; the warning is also in the list. */

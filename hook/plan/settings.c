@@ -202,7 +202,7 @@ static int resolve(const char *path, const struct file *f, struct arena *a, stru
         .hotplug_interval_ms =
             f->hotplug_interval_ms.set ? (unsigned)f->hotplug_interval_ms.value : 1000,
         .vcpu_evidence = (enum evidence)evidence,
-        .no_vcpu = no_vcpu ? NO_VCPU_KEEP : NO_VCPU_CONSTRAIN,
+        .has_no_vcpu = f->no_vcpu != NULL,
         .vcpu_thread_patterns = f->vcpu_thread_patterns,
         .enable_vcpus_pinning = f->enable_vcpus_pinning.value,
         .vcpu_numa_nodes = f->vcpu_numa_nodes,

@@ -18,7 +18,6 @@
 
 enum resources_mode { RESOURCES_AGGREGATE, RESOURCES_KATA };
 enum evidence { EVIDENCE_AUTO, EVIDENCE_KERNEL, EVIDENCE_NAME };
-enum no_vcpu { NO_VCPU_CONSTRAIN, NO_VCPU_KEEP };
 enum leftovers { LEFTOVERS_MOVE, LEFTOVERS_KILL };
 
 struct settings {
@@ -35,7 +34,7 @@ struct settings {
     struct json_list allowed_annotations; /* char * */
     unsigned vcpu_timeout_ms;
     unsigned hotplug_interval_ms; /* 0: the watcher leaves once settled */
-    enum no_vcpu no_vcpu;
+    bool has_no_vcpu;             /* a key of versions before, without effect */
     enum evidence vcpu_evidence;
     struct json_list vcpu_thread_patterns; /* char *, as in vcpu.h */
     bool enable_vcpus_pinning;

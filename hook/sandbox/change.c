@@ -41,26 +41,24 @@ static void write_files(const struct cg_files *files, struct arena *a, struct js
 }
 
 static void add_recorded(const struct plan_basis *basis, const struct aggregate_member *members,
-                         size_t count, struct arena *a, struct plan_recorded *ret)
+                         size_t count, struct arena *a, struct cg_files *ret)
 {
     bool v2 = basis->facts->mode == CG_MODE_V2;
     struct plan_warnings ignored = {0};
     struct plan_limits limits;
 
-    if (plan_limits(basis, members, count, a, &limits, &ignored, NULL) < 0)
-        return;
-    ret->sandbox = cg_files_unite(&limits.sandbox.files, &ret->sandbox, v2, a);
-    ret->overhead = cg_files_unite(&limits.overhead.files, &ret->overhead, v2, a);
+    if (plan_limits(basis, members, count, a, &limits, &ignored, NULL) == 0)
+        *ret = cg_files_unite(&limits.sandbox.files, ret, v2, a);
 }
 
 /* Some limits are a lone container's only, and there is one that others of its own hide. */
-static struct plan_recorded guess_recorded(const struct plan_basis *basis, const struct record *r,
-                                           struct arena *a)
+static struct cg_files guess_recorded(const struct plan_basis *basis, const struct record *r,
+                                      struct arena *a)
 {
     const struct aggregate_member *members = change_members(&r->containers, r->sandbox_id, a);
     struct settings settings = *basis->settings;
     struct plan_basis then = *basis;
-    struct plan_recorded recorded = {0};
+    struct cg_files recorded = {0};
 
     /* The settings may have said so when they were set. */
     settings.resources = RESOURCES_AGGREGATE;
@@ -87,46 +85,37 @@ struct plan_basis change_basis(const struct settings *settings, const struct fac
     if (r && r->schema.value == 1)
         basis.recorded = guess_recorded(&basis, r, a);
     else if (r)
-        basis.recorded = (struct plan_recorded){read_files(&r->sandbox_files, v2, a),
-                                                read_files(&r->overhead_files, v2, a)};
+        basis.recorded = read_files(&r->sandbox_files, v2, a);
     return basis;
 }
 
-static struct plan_recorded unite(const struct plan_basis *basis, const struct plan_limits *limits,
-                                  struct arena *a)
+static struct cg_files unite(const struct plan_basis *basis, const struct plan_limits *limits,
+                             struct arena *a)
 {
-    bool v2 = basis->facts->mode == CG_MODE_V2;
-
-    return (struct plan_recorded){
-        cg_files_unite(&basis->recorded.sandbox, &limits->sandbox.files, v2, a),
-        cg_files_unite(&basis->recorded.overhead, &limits->overhead.files, v2, a),
-    };
+    return cg_files_unite(&basis->recorded, &limits->sandbox.files,
+                          basis->facts->mode == CG_MODE_V2, a);
 }
 
 void change_note(const struct plan_basis *basis, const struct plan_limits *limits, struct arena *a,
                  struct record *r)
 {
-    const struct plan_recorded all = unite(basis, limits, a);
+    const struct cg_files all = unite(basis, limits, a);
 
-    write_files(&all.sandbox, a, &r->sandbox_files);
-    write_files(&all.overhead, a, &r->overhead_files);
+    write_files(&all, a, &r->sandbox_files);
 }
 
 bool change_settle(const struct plan_limits *limits, struct arena *a, struct record *r)
 {
     write_files(&limits->sandbox.files, a, &r->sandbox_files);
-    write_files(&limits->overhead.files, a, &r->overhead_files);
-    return limits->sandbox.resets.count > 0 || limits->overhead.resets.count > 0;
+    return limits->sandbox.resets.count > 0;
 }
 
 int change_apply(const struct plan_limits *limits, struct sandbox *s, struct err *e)
 {
     autoarena a = ARENA_INIT;
-    const struct cg_change sandbox = plan_change(&limits->sandbox, &a);
-    const struct cg_change overhead = plan_change(&limits->overhead, &a);
-    int r = cg_update(&s->vcpu, &sandbox, e);
+    const struct cg_change change = plan_change(&limits->sandbox, &a);
 
-    return r == 0 && s->has_overhead ? cg_update(&s->overhead, &overhead, e) : r;
+    return cg_update(&s->home, &change, e);
 }
 
 bool change_back(const struct plan_basis *basis, const struct plan_limits *limits,
@@ -136,7 +125,6 @@ bool change_back(const struct plan_basis *basis, const struct plan_limits *limit
     struct plan_warnings ignored = {0};
 
     back.may_keep_devices = true;
-    back.overhead = &basis->recorded.overhead; /* the settings may be at fault */
     back.recorded = unite(basis, limits, a);
     return plan_limits(&back, change_members(&before->containers, before->sandbox_id, a),
                        before->containers.count, a, ret, &ignored, NULL) == 0;
@@ -147,13 +135,10 @@ bool change_revert(const struct plan_basis *basis, const struct plan_limits *lim
 {
     autoarena a = ARENA_INIT;
     struct plan_limits old;
-    int r;
 
     if (!change_back(basis, limits, before, &a, &old))
         return false;
-    const struct cg_change sandbox = plan_change(&old.sandbox, &a);
-    const struct cg_change overhead = plan_change(&old.overhead, &a);
+    const struct cg_change change = plan_change(&old.sandbox, &a);
 
-    r = cg_revert(&s->vcpu, &sandbox, NULL);
-    return (!s->has_overhead || cg_revert(&s->overhead, &overhead, NULL) == 0) && r == 0;
+    return cg_revert(&s->home, &change, NULL) == 0;
 }

@@ -80,7 +80,7 @@ int fence_open(struct fence *f, const struct cg_host *host, const struct json_li
         *file = (struct fence_file){.watch = -1};
         file->path = heap_copy(from->path, strlen(from->path) + 1);
         take_recorded(file, from->cpu_max);
-        cg_init(&file->cgroup, host, NULL, file->path, NULL, false);
+        cg_init(&file->cgroup, host, NULL, file->path, NULL);
         r = open_cgroup(file, e);
         watch(f, file);
         if (first == 0 && !file->is_gone)

@@ -15,9 +15,14 @@
 int links_add_container(const struct state_dir *s, const char *container_id, const char *sandbox_id,
                         struct err *e)
 {
-    int r =
-        str_eq(container_id, sandbox_id) ? 0 : links_set(s->containers, container_id, sandbox_id);
+    int r;
 
+    if (str_eq(container_id,
+               sandbox_id)) { /* which needs none; that of a predecessor is wrong now */
+        links_drop(s->containers, container_id);
+        return 0;
+    }
+    r = links_set(s->containers, container_id, sandbox_id);
     if (r == -EEXIST) {
         links_drop(s->containers, container_id);
         r = links_set(s->containers, container_id, sandbox_id);

@@ -18,6 +18,8 @@
 #define SOME 2
 /* How long it waits for one: it is not its own. */
 #define SOME_PATIENCE_MS 50
+/* For children of a stage that was killed to end, when nobody is in a hurry. */
+#define STAGE_PATIENCE_MS 1000
 
 enum how { LOOK, REMOVE, IN_PASSING };
 
@@ -38,7 +40,9 @@ static enum prune_result prune(const struct state_dir *state, const struct cg_ho
     struct record record;
     enum record_state st;
     enum prune_result result = PRUNE_DEAD;
-    int r = state_lock(state, sandbox_id, false, 0, &lock, NULL);
+    /* So may children of a stage that was killed, until they are scheduled and end. */
+    int r =
+        state_lock(state, sandbox_id, false, how == REMOVE ? STAGE_PATIENCE_MS : 0, &lock, NULL);
 
     /* A stage was killed before it made the lock. */
     if (r == -ENOENT)

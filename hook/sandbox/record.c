@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #define RECORD_MAX_BYTES ((size_t)64 << 20)
 
@@ -48,6 +49,7 @@ static const struct json_field record_fields[] = {
     JSON_F_STRING("manager", struct record, manager),
     JSON_F_STRING("mode", struct record, mode),
     JSON_F_STRING("layout", struct record, layout),
+    JSON_F_STRING("layout_warning", struct record, layout_warning),
     JSON_F_BOOL("enable_vcpus_pinning", struct record, enable_vcpus_pinning),
     JSON_F_STRING("overhead_quota", struct record, overhead_quota),
     JSON_F_STRING("parent_path", struct record, parent_path),
@@ -61,7 +63,6 @@ static const struct json_field record_fields[] = {
     JSON_F_OBJECT("placeholder", struct record, placeholder, &process_table),
     JSON_F_OBJECT_LIST("containers", struct record, containers, &container_table),
     JSON_F_STRING_MAP("sandbox_files", struct record, sandbox_files),
-    JSON_F_STRING_MAP("overhead_files", struct record, overhead_files),
     JSON_F_OBJECT_LIST("fence", struct record, fence, &fence_table),
     JSON_F_BOOL("cpu_enabled", struct record, cpu_enabled),
 };
@@ -175,6 +176,7 @@ int record_read(const struct state_lock *lock, struct arena *a, struct record *r
     const struct json_doc doc = {.table = &record_table, .dest = ret};
     autofd fd = openat(lock->dirfd, RECORD_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     char boot_id[64];
+    struct stat st;
     int r;
 
     *ret = (struct record){0};
@@ -183,6 +185,10 @@ int record_read(const struct state_lock *lock, struct arena *a, struct record *r
         return 0;
     if (fd < 0)
         return err_sys(e, -errno, "cannot open " RECORD_FILE);
+    if (fstat(fd, &st) < 0 || !state_is_ours(&st))
+        return err_set(e, -EPERM,
+                       RECORD_FILE " is another user's, or can be written by others: it is not "
+                                   "believed");
     r = json_read_fd(fd, &doc, 1, RECORD_MAX_BYTES, 0, RECORD_FILE, a, e);
     if (r < 0) {
         if (e)
@@ -196,6 +202,9 @@ int record_read(const struct state_lock *lock, struct arena *a, struct record *r
                        (long long)ret->schema.value, RECORD_SCHEMA);
     if (!is_complete(ret))
         return err_set(e, -EPROTO, RECORD_FILE ": members are missing");
+    /* Before schema 3 layout sibling was split at once. */
+    if (ret->schema.value < 3 && !record_is_nested(ret) && !ret->sandbox_cgroup_only.value)
+        ret->cpu_enabled.set = true;
     r = read_boot_id(boot_id, sizeof boot_id, e);
     if (r < 0)
         return r;

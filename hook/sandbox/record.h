@@ -15,7 +15,7 @@
 
 #include <stdbool.h>
 
-#define RECORD_SCHEMA 2
+#define RECORD_SCHEMA 3
 #define RECORD_FILE   "record.json"
 
 struct state_lock;
@@ -29,7 +29,7 @@ struct record_container {
     char *id;
     char *bundle;
     struct record_process *init;
-    struct record_process *placeholder; /* in the runtime's own scope; NULL without systemd */
+    struct record_process *placeholder; /* in the runtime's own cgroup, which init has left */
     char *runtime_path;                 /* the runtime's own cgroup */
     struct oci_resources *resources;    /* device nodes folded into its device rules */
 };
@@ -49,6 +49,7 @@ struct record {
     char *manager; /* "cgroupfs", "systemd" */
     char *mode;    /* "v1", "hybrid", "v2" */
     char *layout;
+    char *layout_warning; /* what the layout costs with this runtime; NULL: nothing */
     struct json_bool enable_vcpus_pinning;
     char *overhead_quota; /* cpu.max by annotation, in place of that of overhead_limits; or NULL */
     char *parent_path;
@@ -59,15 +60,16 @@ struct record {
     char *sandbox_unit;
     char *overhead_unit; /* NULL on v2, where the overhead is in the sandbox's scope */
     struct record_process *watcher;
-    struct record_process *placeholder; /* in the sandbox scope on v1 */
+    struct record_process *placeholder; /* in the overhead scope, on v1 */
     struct json_list containers;        /* struct record_container */
     /* Every file of ours that may hold a limit, by name, with the text that was to be written last;
      * struct json_pair. Schema 1 has none. */
-    struct json_list sandbox_files, overhead_files;
-    /* struct record_fence, the cgroup that the vCPUs' is in first. None in other layouts and in
+    struct json_list sandbox_files;
+    /* v2: struct record_fence, the cgroup that the vCPUs' is in first. None with sandbox_cgroup_only and in
      * records of versions without it. */
     struct json_list fence;
-    struct json_bool cpu_enabled; /* "+cpu" in that cgroup's subtree_control is ours */
+    /* Set: a split was begun. True: "+cpu" in the subtree_control of the cgroup around is ours. */
+    struct json_bool cpu_enabled;
 };
 
 struct proc_id record_process_id(const struct record_process *p); /* pid 0 for NULL */

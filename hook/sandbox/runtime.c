@@ -7,6 +7,7 @@
 #include "base/io.h"
 #include "base/proc.h"
 #include "base/str.h"
+#include "hook/sandbox/state_dir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -131,6 +132,7 @@ static void keep(const struct memory *m, const char *version)
 static void open_memory(const char *state_dir, bool make, const struct stat *st, struct memory *ret)
 {
     char path[PATH_MAX];
+    struct stat dir;
 
     *ret = (struct memory){.dirfd = FD_NONE};
     snprintf(ret->name, sizeof ret->name, "%llx-%llx", (unsigned long long)st->st_dev,
@@ -141,7 +143,8 @@ static void open_memory(const char *state_dir, bool make, const struct stat *st,
         return;
     ret->dirfd = make ? io_mkdirs(AT_FDCWD, path, 0700)
                       : open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (make && ret->dirfd >= 0 && io_lock(ret->dirfd, LOCK_MS) < 0)
+    if (ret->dirfd >= 0 && (fstat(ret->dirfd, &dir) < 0 || !state_is_ours(&dir) ||
+                            (make && io_lock(ret->dirfd, LOCK_MS) < 0)))
         fd_close(&ret->dirfd);
 }
 
@@ -247,6 +250,15 @@ static void find_engine(pid_t pid, struct arena *a, struct runtime *ret)
     ret->why_unknown = r < 0 ? arena_printf(a, "cannot look at process %d, an ancestor: %s",
                                             (int)pid, err_name(r, name))
                              : NULL;
+}
+
+enum runtime_engine runtime_engine(pid_t pid)
+{
+    autoarena a = ARENA_INIT;
+    struct runtime r = {0};
+
+    find_engine(pid, &a, &r);
+    return r.engine;
 }
 
 void runtime_look(pid_t pid, const char *state_dir, bool remember, struct arena *a,

@@ -29,6 +29,9 @@ void runtime_look(pid_t pid, const char *state_dir, bool remember, struct arena 
 /* The same of a program, by the path that /proc would say, and without an engine. */
 void runtime_look_at(const char *path, const char *state_dir, struct arena *a, struct runtime *ret);
 
+/* Which engine is above @pid, or is it. */
+enum runtime_engine runtime_engine(pid_t pid);
+
 /* Forget all answers if they are more than RUNTIME_ANSWERS_MAX. */
 void runtime_forget(const char *state_dir);
 

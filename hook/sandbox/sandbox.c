@@ -19,7 +19,7 @@
 #define REMOVE_ROUNDS 5
 #define MOVE_ROUNDS   64
 
-/* "/a/b/threads/sandbox" below "/a/b" is "threads/sandbox"; NULL while the record has no path. */
+/* "/a/b/kata_vcpu" below "/a/b" is "kata_vcpu"; NULL while the record has no path. */
 static const char *leaf_of(const char *domain, const char *path)
 {
     return path && str_starts(path, domain) && path[strlen(domain)] == '/'
@@ -27,66 +27,31 @@ static const char *leaf_of(const char *domain, const char *path)
                : NULL;
 }
 
-/* On v1 threads are set apart where CPU time is limited, and nowhere else. */
-static void only_cpu(const struct cg_host *host, struct cg_host *ret)
+static void add_hierarchy(const struct cg_hierarchy *h, struct cg_host *ret)
 {
-    const struct cg_hierarchy *h = cg_host_find(host, CG_CTL_CPU);
-
-    *ret = (struct cg_host){.mode = host->mode};
+    for (size_t i = 0; h && i < ret->count; i++) {
+        if (ret->hierarchies[i].fd == h->fd)
+            return;
+    }
     if (h)
         ret->hierarchies[ret->count++] = *h;
 }
 
-/* The runtime's cgroup is the overhead's on v2, with the vCPUs in a leaf of it; on v1 it is the
- * vCPUs'. See struct plan. */
-static void init_nested(struct sandbox *s, const struct cg_host *host, struct cg_parents *parents,
-                        const struct record *r)
+/* On v1 threads are set apart where CPU time is limited, in a cgroup of ours also where it is counted,
+ * and nowhere else. */
+static void only_cpu(const struct cg_host *host, bool counted, struct cg_host *ret)
 {
-    bool v2 = host->mode == CG_MODE_V2;
-    const char *home = s->has_overhead && v2 ? r->overhead_path : r->sandbox_path;
-
-    s->is_nested = true;
-    cg_init(&s->home, host, NULL, home, NULL, false);
-    s->home.borrowed = true;
-    if (s->has_overhead && !v2) {
-        only_cpu(host, &s->split);
-        host = &s->split;
-    }
-    cg_init(&s->vcpu, host, NULL, home, s->has_overhead && v2 ? leaf_of(home, r->vcpu_path) : NULL,
-            false);
-    s->vcpu.borrowed = true;
-    if (v2 || !s->has_overhead) {
-        cg_init(&s->overhead, host, NULL, home, NULL, false);
-        s->overhead.borrowed = true;
-    } else {
-        cg_init(&s->overhead, host, parents, r->overhead_path, NULL, false);
-    }
+    *ret = (struct cg_host){.mode = host->mode};
+    add_hierarchy(cg_host_find(host, CG_CTL_CPU), ret);
+    if (counted && ret->count > 0)
+        add_hierarchy(cg_host_find(host, CG_CTL_CPUACCT), ret);
 }
 
-static void init_sibling(struct sandbox *s, const struct cg_host *host, struct cg_parents *parents,
-                         const struct record *r)
+static void init_units(struct sandbox *s, const struct record *r)
 {
-    bool in_domain = s->has_overhead && host->mode == CG_MODE_V2;
-
-    cg_init(&s->home, host, NULL, r->sandbox_path, NULL, false);
-    cg_init(&s->vcpu, host, parents, r->sandbox_path,
-            in_domain ? leaf_of(r->sandbox_path, r->vcpu_path) : NULL, true);
-    cg_init(&s->overhead, host, parents,
-            s->has_overhead && !in_domain ? r->overhead_path : r->sandbox_path,
-            in_domain ? leaf_of(r->sandbox_path, r->overhead_path) : NULL, false);
-}
-
-void sandbox_init(struct sandbox *s, const struct cg_host *host, struct cg_parents *parents,
-                  const struct record *r)
-{
-    *s = (struct sandbox){.has_overhead = !r->sandbox_cgroup_only.value};
-    if (record_is_nested(r))
-        init_nested(s, host, parents, r);
-    else
-        init_sibling(s, host, parents, r);
     if (r->sandbox_unit) {
         s->sandbox_unit = (struct cg_unit){.name = r->sandbox_unit, .slice = r->slice};
-        s->vcpu.unit = &s->sandbox_unit;
+        s->home.unit = &s->sandbox_unit;
     }
     if (r->overhead_unit) {
         s->overhead_unit = (struct cg_unit){
@@ -98,27 +63,50 @@ void sandbox_init(struct sandbox *s, const struct cg_host *host, struct cg_paren
     }
 }
 
+void sandbox_init(struct sandbox *s, const struct cg_host *host, struct cg_parents *parents,
+                  const struct record *r)
+{
+    bool v2 = host->mode == CG_MODE_V2, split = !r->sandbox_cgroup_only.value;
+    bool nested = record_is_nested(r);
+    /* Layout nested has the child as its sandbox cgroup. */
+    const char *home = nested && split && v2 ? r->overhead_path : r->sandbox_path;
+
+    *s = (struct sandbox){.has_overhead = split, .is_nested = nested};
+    cg_init(&s->home, host, nested ? NULL : parents, home, NULL);
+    s->home.borrowed = nested;
+    if (split && !v2) {
+        only_cpu(host, !nested, &s->split);
+        host = &s->split;
+    }
+    cg_init(&s->vcpu, host, NULL, home, split && v2 ? leaf_of(home, r->vcpu_path) : NULL);
+    s->vcpu.borrowed = true;
+    if (split && !v2) {
+        cg_init(&s->overhead, host, parents, r->overhead_path, NULL);
+    } else {
+        cg_init(&s->overhead, host, NULL, home, NULL);
+        s->overhead.borrowed = true;
+    }
+    init_units(s, r);
+}
+
 int sandbox_load(struct sandbox *s, struct err *e)
 {
-    int r = s->is_nested ? cg_load(&s->home, e) : 0, r2 = -ENOENT;
+    struct cg_controller *all[] = {&s->home, &s->vcpu, &s->overhead};
+    bool any = false;
 
-    if (r == 0 || r == -ENOENT) {
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+        int r;
+
         err_reset(e);
-        r = cg_load(&s->vcpu, e);
+        r = cg_load(all[i], e);
+        if (r < 0 && r != -ENOENT)
+            return r;
+        any = any || r == 0;
     }
-    if (r < 0 && r != -ENOENT)
-        return r;
-    if (s->has_overhead) {
-        err_reset(e);
-        r2 = cg_load(&s->overhead, e);
-        if (r2 < 0 && r2 != -ENOENT)
-            return r2;
-    }
-    if (r == 0 || r2 == 0) {
-        err_reset(e);
-        return 0;
-    }
-    return -ENOENT;
+    if (!any)
+        return -ENOENT;
+    err_reset(e);
+    return 0;
 }
 
 void sandbox_close(struct sandbox *s)
@@ -137,6 +125,7 @@ static int evacuate(struct cg_controller *c, const struct record *r,
     unsigned moved = 0;
     int ret;
 
+    cg_thaw(c);
     if (settings->leftovers == LEFTOVERS_KILL)
         return cg_kill(c, SIGKILL, e);
     ret = cg_move_to(c, r->parent_path, &moved, &where, &a, e);
@@ -283,17 +272,32 @@ static int reunite(struct sandbox *s, const struct record *r, int timeout_ms, st
                                             : reunite_v1(s, timeout_ms, e);
 }
 
-/*
- * Remove both cgroups. Processes that are left in them are moved to the record's parent cgroup (or
- * the nearest that can hold them), or killed if the configuration says so. Goes on after a failure
- * and reports the first.
- */
-static int remove_both(struct sandbox *s, const struct record *r, const struct settings *settings,
-                       int timeout_ms, struct err *e)
+/* Versions before this had it in every hierarchy. */
+static int remove_overhead(struct sandbox *s, const struct record *r,
+                           const struct settings *settings, int timeout_ms, struct err *e)
 {
-    /* The overhead first: on v2 it is a child of the sandbox cgroup. */
-    int first = s->has_overhead ? remove_cgroup(&s->overhead, r, settings, timeout_ms, e) : 0;
-    int second = remove_cgroup(&s->vcpu, r, settings, timeout_ms, e);
+    struct cg_controller all;
+    int ret;
+
+    cg_init(&all, s->home.host, s->overhead.parents, s->overhead.path, NULL);
+    all.unit = s->overhead.unit;
+    ret = remove_cgroup(&all, r, settings, timeout_ms, e);
+    cg_close(&all);
+    return ret;
+}
+
+/*
+ * Remove the cgroups of layout sibling. Processes that are left in them are moved to the record's parent
+ * cgroup (or the nearest that can hold them), or killed if the configuration says so. Goes on after a
+ * failure and reports the first.
+ */
+static int remove_all(struct sandbox *s, const struct record *r, const struct settings *settings,
+                      int timeout_ms, struct err *e)
+{
+    /* One of that name that is there without a split is not ours. */
+    bool made = !s->overhead.borrowed && (r->cpu_enabled.set || s->overhead.unit);
+    int first = made ? remove_overhead(s, r, settings, timeout_ms, e) : 0;
+    int second = remove_cgroup(&s->home, r, settings, timeout_ms, e);
 
     return first < 0 ? first : second;
 }
@@ -306,14 +310,42 @@ static int stop(const struct record_process *p, int first, struct err *e)
     return first < 0 ? first : ret;
 }
 
+/* As a runtime sees it: other threads may still be ending. */
+static bool is_over(const struct record_container *c)
+{
+    struct proc_id id = record_process_id(c->init);
+    struct proc_stat st;
+    int ret = proc_stat_read(id.pid, &st);
+
+    return ret == 0 ? st.start_time != id.start_time || st.exiting : ret == -ESRCH;
+}
+
+int sandbox_release(const struct cg_host *host, const struct record_container *c, struct err *e)
+{
+    struct proc_id id = record_process_id(c->placeholder);
+    struct cg_controller own;
+    int ret = child_stop(&id, e);
+
+    if (ret < 0 || !c->placeholder || !c->runtime_path || !is_over(c))
+        return ret;
+    cg_init(&own, host, NULL, c->runtime_path, NULL);
+    if (cg_load(&own, NULL) == 0 && cg_is_empty(&own))
+        (void)cg_delete(&own, 0, NULL);
+    cg_close(&own);
+    return 0;
+}
+
 /* The watcher and every placeholder. */
-static int stop_children(const struct record *r, struct err *e)
+static int stop_children(const struct cg_host *host, const struct record *r, struct err *e)
 {
     int ret = stop(r->watcher, 0, e);
 
     ret = stop(r->placeholder, ret, e);
-    for (size_t i = 0; i < r->containers.count; i++)
-        ret = stop(JSON_AT(r->containers, struct record_container, i).placeholder, ret, e);
+    for (size_t i = 0; i < r->containers.count; i++) {
+        int own = sandbox_release(host, &JSON_AT(r->containers, struct record_container, i), e);
+
+        ret = ret < 0 ? ret : own;
+    }
     return ret;
 }
 
@@ -348,9 +380,8 @@ void sandbox_end_children(const struct cg_host *host, const struct record *r)
 
     sandbox_init(&s, host, NULL, r);
     if (sandbox_load(&s, NULL) == 0) {
-        if (s.has_overhead)
-            end_children_in(&s.overhead);
-        end_children_in(&s.vcpu);
+        end_children_in(&s.overhead);
+        end_children_in(&s.home);
     }
     sandbox_close(&s);
 }
@@ -363,9 +394,9 @@ int sandbox_destroy(const struct state_dir *state, const struct cg_host *host,
     struct sandbox s;
     int first, ret;
 
-    first = stop_children(r, e);
+    first = stop_children(host, r, e);
     sandbox_init(&s, host, &parents, r);
-    ret = s.is_nested ? reunite(&s, r, timeout_ms, e) : remove_both(&s, r, settings, timeout_ms, e);
+    ret = s.is_nested ? reunite(&s, r, timeout_ms, e) : remove_all(&s, r, settings, timeout_ms, e);
     sandbox_close(&s);
     if (first < 0 || ret < 0)
         return first < 0 ? first : ret;

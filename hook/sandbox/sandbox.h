@@ -16,24 +16,38 @@
 /* How long the removal of a sandbox waits for its cgroups. */
 #define SANDBOX_PATIENCE_MS 5000
 
+/*
+ * Every thread is in `home`, the sandbox cgroup of layout sibling or the runtime's own of layout nested,
+ * until there are vCPUs. Then CPU time is split: on v2 vCPU threads go into a threaded child of it, on v1
+ * the others into a cgroup beside it, in the hierarchy of the cpu controller (with sibling cpuacct's, too).
+ */
 struct sandbox {
-    struct cg_controller vcpu;     /* the sandbox cgroup; on v2 its leaf for vCPU threads */
-    struct cg_controller overhead; /* not set up with sandbox_cgroup_only */
+    struct cg_controller home; /* in every hierarchy */
+    struct cg_controller
+        vcpu; /* where vCPU threads are; home as far as threads are split, or its child */
+    struct cg_controller
+        overhead; /* where the others are, likewise; with sandbox_cgroup_only home */
     bool has_overhead;
-    bool is_nested; /* one of the two, or with sandbox_cgroup_only the first, is the runtime's */
-    struct cg_controller home; /* layout nested: the runtime's cgroup, in every hierarchy */
+    bool is_nested;                             /* home is the runtime's */
     struct cg_unit sandbox_unit, overhead_unit; /* used where the record names units */
-    struct cg_host split; /* layout nested on v1: the hierarchy that threads are split in */
+    struct cg_host split;                       /* v1: the hierarchies that threads are split in */
 };
 
 /* Set up the controllers for a record; touches nothing. Strings are borrowed from @r. */
 void sandbox_init(struct sandbox *s, const struct cg_host *host, struct cg_parents *parents,
                   const struct record *r);
 
-/* cg_load() all of them. 0; -ENOENT neither the sandbox cgroup nor the overhead's exists; other
- * -errno. */
+/* cg_load() all of them. 0; -ENOENT none exists; other -errno. */
 int sandbox_load(struct sandbox *s, struct err *e);
 void sandbox_close(struct sandbox *s);
+
+/*
+ * The placeholder of a container whose runtime has declared it dead; and the runtime's own cgroup, if it is
+ * there and empty. A runtime removes it when the main thread of init has ended, and the placeholder is in
+ * its way as long as the others have not: which takes until somebody has waited for every process that
+ * was started in the container's PID namespace.
+ */
+int sandbox_release(const struct cg_host *host, const struct record_container *c, struct err *e);
 
 /* End every process in the cgroups that runs this very program: watchers and placeholders that no
  * record names. */

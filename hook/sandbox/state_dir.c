@@ -18,14 +18,28 @@
 #define LOCK_FILE   "lock"
 #define REPORT_FILE "placement.json" /* see placement.h */
 
+bool state_is_ours(const struct stat *st)
+{
+    return st->st_uid == geteuid() && !(st->st_mode & 022);
+}
+
+static int check_ours(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) < 0 ? -errno : state_is_ours(&st) ? 0 : -EPERM;
+}
+
 static int open_part(int top, const char *name, bool make)
 {
-    int fd;
+    autofd fd = FD_NONE;
+    int r;
 
     if (make && mkdirat(top, name, 0700) < 0 && errno != EEXIST)
         return -errno;
     fd = openat(top, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    return fd < 0 ? -errno : fd;
+    r = fd < 0 ? -errno : check_ours(fd);
+    return r < 0 ? r : fd_take(&fd);
 }
 
 static bool is_private(const char *dir)
@@ -33,7 +47,7 @@ static bool is_private(const char *dir)
     struct stat st;
 
     return dir && dir[0] == '/' && lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) &&
-           st.st_uid == geteuid() && !(st.st_mode & 022);
+           state_is_ours(&st);
 }
 
 const char *state_dir_of_user(struct arena *a)
@@ -48,9 +62,21 @@ const char *state_dir_of_user(struct arena *a)
     return is_private(dir) ? arena_printf(a, "%s/" STATE_DIR_NAME, dir) : NULL;
 }
 
+/* What others could have written is not believed. */
+static int open_error(const char *path, int r, struct err *e)
+{
+    if (r == -EPERM)
+        return err_set(e, r,
+                       "the state directory %s, or one in it, is another user's or can be written "
+                       "by others, so nothing in it is believed; make it yours, with mode 0700",
+                       path);
+    return err_sys(e, r, "cannot open the directories in the state directory %s", path);
+}
+
 int state_dir_open(const char *path, bool make, struct state_dir *ret, struct err *e)
 {
     autofd top = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int r;
 
     *ret = (struct state_dir)STATE_DIR_INIT;
     if (top < 0 && errno == ENOENT && make)
@@ -59,18 +85,21 @@ int state_dir_open(const char *path, bool make, struct state_dir *ret, struct er
         top = -errno;
     if (top < 0)
         return err_sys(e, top, "cannot open the state directory %s", path);
+    r = check_ours(top);
+    if (r < 0)
+        return open_error(path, r, e);
     ret->sandboxes = open_part(top, "sandboxes", make);
     ret->containers = open_part(top, "containers", make);
     ret->paths = open_part(top, "paths", make);
     ret->parents.dirfd = open_part(top, "parents", make);
     if (ret->sandboxes < 0 || ret->containers < 0 || ret->paths < 0 || ret->parents.dirfd < 0) {
-        int r = ret->sandboxes < 0    ? ret->sandboxes
-                : ret->containers < 0 ? ret->containers
-                : ret->paths < 0      ? ret->paths
-                                      : ret->parents.dirfd;
+        r = ret->sandboxes < 0    ? ret->sandboxes
+            : ret->containers < 0 ? ret->containers
+            : ret->paths < 0      ? ret->paths
+                                  : ret->parents.dirfd;
 
         state_dir_close(ret);
-        return err_sys(e, r, "cannot open the directories in the state directory %s", path);
+        return open_error(path, r, e);
     }
     return 0;
 }
@@ -188,9 +217,10 @@ void state_remove(const struct state_dir *s, const char *sandbox_id, const char 
 int state_lookup(const struct state_dir *s, const char *container_id, struct arena *a,
                  const char **ret_sandbox_id)
 {
-    *ret_sandbox_id = faccessat(s->sandboxes, container_id, F_OK, AT_SYMLINK_NOFOLLOW) == 0
-                          ? container_id
-                          : links_find_container(s, container_id, a);
+    /* Somebody else's sandbox may be called like this container. */
+    *ret_sandbox_id = links_find_container(s, container_id, a);
+    if (!*ret_sandbox_id && faccessat(s->sandboxes, container_id, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        *ret_sandbox_id = container_id;
     return *ret_sandbox_id ? 0 : -ENOENT;
 }
 

@@ -21,6 +21,7 @@
 
 struct arena;
 struct err;
+struct stat;
 
 #define STATE_DIR_NAME    "oci-sandbox-cgroup"
 #define STATE_DIR_DEFAULT "/run/" STATE_DIR_NAME
@@ -49,7 +50,7 @@ const char *state_dir_of_user(struct arena *a);
 
 /*
  * Open, and with @make create, the state directory.
- * 0; -ENOENT there is none (without @make); other -errno.
+ * 0; -ENOENT there is none (without @make); -EPERM others may have written in it; other -errno.
  */
 int state_dir_open(const char *path, bool make, struct state_dir *ret, struct err *e);
 void state_dir_close(struct state_dir *s);
@@ -88,7 +89,10 @@ void state_remove(const struct state_dir *s, const char *sandbox_id, const char 
 void state_abandon(const struct state_dir *s, const char *sandbox_id, const char *path,
                    struct state_lock *lock);
 
-/* The sandbox of a container: its own id if there is a sandbox of that name, else by link.
+/* Whether a file or directory of the state is the caller's, and nobody else may write to it. */
+bool state_is_ours(const struct stat *st);
+
+/* The sandbox of a container: by link, else its own id if there is a sandbox of that name.
  * 0; -ENOENT unknown. */
 int state_lookup(const struct state_dir *s, const char *container_id, struct arena *a,
                  const char **ret_sandbox_id);

@@ -112,6 +112,7 @@ struct record run_planned_record(const struct plan *p, struct arena *a)
         .manager = copy(a, plan_manager_name(p)),
         .mode = copy(a, cg_mode_name(p->mode)),
         .layout = copy(a, layout_name(p->layout)),
+        .layout_warning = copy(a, p->layout_warning),
         .enable_vcpus_pinning = {true, p->pinning},
         .overhead_quota = copy(a, p->overhead_quota),
         .parent_path = copy(a, p->parent_path),

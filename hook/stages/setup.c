@@ -3,18 +3,17 @@
 /* prestart, createRuntime, poststart: a container comes, with the first its sandbox. See run.h. */
 
 #include "base/arena.h"
-#include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "hook/sandbox/links.h"
 #include "hook/sandbox/prune.h"
+#include "hook/sandbox/runtime.h"
 #include "hook/stages/placeholder.h"
 #include "hook/stages/run.h"
-#include "hook/vcpu/vcpu.h"
-#include "hook/watch/scan.h"
 #include "hook/watch/watcher.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 struct setup {
     struct proc_id init;
@@ -23,9 +22,10 @@ struct setup {
     struct sandbox sandbox;
     struct plan_basis basis; /* of its limits and devices */
     struct child watcher;
-    struct child runtime_placeholder; /* for the scope that init leaves */
-    struct child sandbox_placeholder; /* for a scope that would have no process */
-    bool placed;                      /* init is where it belongs, since an earlier stage */
+    /* For the cgroup that init leaves; see needs_placeholder(). */
+    struct child runtime_placeholder;
+    struct child overhead_placeholder; /* for a scope that would have no process */
+    bool placed;                       /* init is where it belongs, since an earlier stage */
     bool begun; /* the plan was accepted: from here on there may be something to undo */
     bool wrote_record, changed_limits, attached;
 };
@@ -54,6 +54,11 @@ static int check_conflicts(const struct run *run, const struct proc_id *init, st
         return err_set(e, -EINVAL,
                        "sandbox %s was made with layout %s, and the configuration says %s by now",
                        p->sandbox_id, run->before.layout, layout_name(p->layout));
+    if (run->found == RECORD_VALID && !str_eq(run->before.parent_path, p->parent_path))
+        return err_input(e,
+                         "sandbox %s is in %s, and container %s in %s: an annotation makes no "
+                         "container part of a sandbox that is not in the same parent cgroup",
+                         p->sandbox_id, run->before.parent_path, p->container_id, p->parent_path);
     if (run->found == RECORD_VALID && !str_eq(run->before.manager, plan_manager_name(p)))
         return err_input(e,
                          "sandbox %s has its cgroups by %s, and the cgroupsPath of container %s is "
@@ -62,7 +67,7 @@ static int check_conflicts(const struct run *run, const struct proc_id *init, st
     return 0;
 }
 
-/* Everything stays where the runtime has put it: the watcher sets vCPUs apart. */
+/* Everything stays where the runtime has put it. */
 static bool is_nested(const struct run *run)
 {
     return run->plan.layout == LAYOUT_NESTED;
@@ -99,14 +104,13 @@ static bool is_running(const struct record_process *p)
     return child_works(&id);
 }
 
-/* One watcher per sandbox: the recorded one if it lives. */
+/* One watcher per sandbox: the recorded one if it lives. It stays in the cgroup of who started us: in no
+ * budget of the payload's, and in no runtime's way. */
 static int ensure_watcher(struct run *run, struct setup *s, struct err *e)
 {
-    bool affinity = run->plan.pinning || run->request->settings->overhead_cpus;
-    bool wanted = s->sandbox.has_overhead || (is_nested(run) && affinity);
     int r;
 
-    if (!wanted || is_running(s->record.watcher))
+    if (!watcher_is_wanted(&s->record, run->request->settings) || is_running(s->record.watcher))
         return 0;
     r = watcher_fork(run->state_dir, s->record.sandbox_id, run->request->settings, &s->watcher, e);
     if (r == 0)
@@ -127,29 +131,35 @@ static int ensure_placeholder(struct run *run, const struct proc_id *follow, str
     return r;
 }
 
+/*
+ * Whether somebody takes an empty cgroup of the runtime's for the end of the container: systemd, which
+ * removes its scope, and a containerd that is restarted. Others do not look there, and where one of
+ * ours is in it their runtime warns when it removes it.
+ */
+static bool needs_placeholder(const struct run *run, const struct setup *s)
+{
+    return !s->placed && (run->plan.systemd || runtime_engine(getpid()) != ENGINE_OTHER);
+}
+
 /* Processes of ours, all forked before the record is written, so that it names them. */
 static int ensure_children(struct run *run, struct setup *s, struct err *e)
 {
     struct record_container *mine = record_find(&s->record, run->plan.container_id);
     int r = ensure_watcher(run, s, e);
 
-    if (r == 0 && run->plan.systemd && !s->placed)
+    if (r == 0 && needs_placeholder(run, s))
         r = ensure_placeholder(run, &s->init, &s->runtime_placeholder, &mine->placeholder, e);
-    /* On v2 the watcher is in the same scope. */
     if (r == 0 && s->record.overhead_unit)
-        r = ensure_placeholder(run, NULL, &s->sandbox_placeholder, &s->record.placeholder, e);
+        r = ensure_placeholder(run, NULL, &s->overhead_placeholder, &s->record.placeholder, e);
     return r;
 }
 
-/* A scope starts with one of our own processes where there is one: init must not be in a cgroup
- * whose limits are not all in force. */
+/* A scope starts with a process: that of the overhead takes no thread of the VMM's before vCPUs are set
+ * apart. */
 static void choose_first(const struct run *run, struct setup *s)
 {
-    pid_t watcher = record_process_id(s->record.watcher).pid;
-    pid_t placeholder = record_process_id(s->record.placeholder).pid;
-
-    s->sandbox.sandbox_unit.first = placeholder ? placeholder : watcher ? watcher : s->init.pid;
-    s->sandbox.overhead_unit.first = watcher;
+    s->sandbox.sandbox_unit.first = s->init.pid;
+    s->sandbox.overhead_unit.first = record_process_id(s->record.placeholder).pid;
     s->sandbox.sandbox_unit.expected = run->found == RECORD_VALID;
     s->sandbox.overhead_unit.expected = run->found == RECORD_VALID;
 }
@@ -157,36 +167,34 @@ static void choose_first(const struct run *run, struct setup *s)
 /* Already where setup puts it: by an earlier call, also if the watcher has placed threads since. */
 static bool is_placed(struct setup *s)
 {
-    return cg_holds(&s->sandbox.vcpu, s->init.pid) == 1 ||
-           (s->sandbox.has_overhead && cg_holds(&s->sandbox.overhead, s->init.pid) == 1);
+    return cg_holds(&s->sandbox.home, s->init.pid) == 1 ||
+           (s->sandbox.has_overhead && (cg_holds(&s->sandbox.vcpu, s->init.pid) == 1 ||
+                                        cg_holds(&s->sandbox.overhead, s->init.pid) == 1));
 }
 
 static int make_cgroups(struct run *run, struct setup *s, struct err *e)
 {
-    const struct plan_limits *limits = &run->plan.limits;
-    const struct cg_change sandbox = plan_change(&limits->sandbox, run->a);
-    const struct cg_change overhead = plan_change(&limits->overhead, run->a);
+    const struct cg_change sandbox = plan_change(&run->plan.limits.sandbox, run->a);
+    const struct cg_change overhead = plan_change(&run->plan.overhead, run->a);
     int r;
 
     s->changed_limits = true;
-    r = cg_create(&s->sandbox.vcpu, &sandbox, e);
-    return r == 0 && s->sandbox.has_overhead ? cg_create(&s->sandbox.overhead, &overhead, e) : r;
+    r = cg_create(&s->sandbox.home, &sandbox, e);
+    /* One without a scope is made when there is something to put into it. */
+    return r == 0 && s->sandbox.overhead.unit ? cg_create(&s->sandbox.overhead, &overhead, e) : r;
 }
 
 /* All attaching back to back: only the first write to a cgroup.procs waits for the kernel. systemd
  * has been told of some of these processes, but only we know when they are in their place. */
 static int attach(struct run *run, struct setup *s, struct err *e)
 {
-    struct cg_controller *home = s->sandbox.has_overhead ? &s->sandbox.overhead : &s->sandbox.vcpu;
     int r = 0;
 
-    if (s->sandbox_placeholder.id.pid > 0)
-        r = cg_add_process(&s->sandbox.vcpu, s->sandbox_placeholder.id.pid, e);
-    if (r == 0 && s->watcher.id.pid > 0)
-        r = cg_add_process(&s->sandbox.overhead, s->watcher.id.pid, e);
+    if (s->overhead_placeholder.id.pid > 0)
+        r = cg_add_process(&s->sandbox.overhead, s->overhead_placeholder.id.pid, e);
     if (r < 0 || s->placed)
         return r;
-    r = cg_add_process(home, s->init.pid, e);
+    r = cg_add_process(&s->sandbox.home, s->init.pid, e);
     if (r == 0 && !proc_alive(&s->init))
         r = err_set(e, -ESRCH, "process %d of container %s has ended", (int)s->init.pid,
                     run->plan.container_id);
@@ -197,6 +205,11 @@ static int attach(struct run *run, struct setup *s, struct err *e)
  * because the runtime stops it now, and not every runtime calls poststop then. */
 static void roll_back(struct run *run, struct setup *s, struct err *e)
 {
+    /* A stage that comes to a container which runs, as poststart does, ends nothing. */
+    const struct record_container *same = record_find(&run->before, run->plan.container_id);
+    bool lives = run->alive.count > 0 ||
+                 (run->found == RECORD_VALID && same && stage_action(run->stage) == ACTION_UPDATE &&
+                  record_container_is_alive(same));
     bool as_before = true;
 
     if (!s->begun)
@@ -205,14 +218,14 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
         (void)cg_origin_enter(&run->host, s->init.pid, &s->origin, NULL);
     child_abort(&s->watcher);
     child_abort(&s->runtime_placeholder);
-    child_abort(&s->sandbox_placeholder);
-    if (run->alive.count > 0 && s->changed_limits)
+    child_abort(&s->overhead_placeholder);
+    if (lives && s->changed_limits)
         as_before = change_revert(&s->basis, &run->plan.limits, &run->before, &s->sandbox);
-    cg_undo_create(&s->sandbox.overhead); /* on v2 inside of the other */
-    cg_undo_create(&s->sandbox.vcpu);
+    cg_undo_create(&s->sandbox.overhead);
+    cg_undo_create(&s->sandbox.home);
     if (!s->wrote_record)
         return;
-    if (run->alive.count > 0) {
+    if (lives) {
         /* A watcher of this run is gone: the next stage starts another. What could not be taken
          * away again stays named. */
         if (!as_before)
@@ -268,7 +281,7 @@ static int let_go(struct setup *s, struct err *e)
     int r = child_go(&s->runtime_placeholder, e);
 
     if (r == 0)
-        r = child_go(&s->sandbox_placeholder, e);
+        r = child_go(&s->overhead_placeholder, e);
     return r < 0 ? r : child_go(&s->watcher, e);
 }
 
@@ -317,6 +330,23 @@ static int claim(struct run *run, struct err *e)
     return r;
 }
 
+/* A cgroup that holds somebody, and that no record of ours names, is not taken over. */
+static int check_free(const struct run *run, struct setup *s, struct err *e)
+{
+    struct cg_controller *home = &s->sandbox.home;
+    int r = cg_load(home, e);
+
+    if (r == 0 && !cg_is_empty(home))
+        r = err_set(e, -EEXIST,
+                    "cgroup %s is there already and holds processes, and nothing says that it is "
+                    "ours; end them, or give the container another cgroupsPath",
+                    run->plan.sandbox_path);
+    if (r == -ENOENT)
+        err_reset(e);
+    cg_close(home);
+    return r == -ENOENT ? 0 : r;
+}
+
 /* The others are advice for who asks for it. */
 static bool is_urgent(const struct plan *p, const char *warning)
 {
@@ -359,8 +389,11 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
     if (!s->placed && run->process_path)
         record_find(&s->record, run->plan.container_id)->runtime_path =
             arena_strdup(run->a, run->process_path);
-    if (run->found != RECORD_VALID && !is_nested(run))
+    if (run->found != RECORD_VALID && !is_nested(run)) {
         r = claim(run, e);
+        if (r == 0)
+            r = check_free(run, s, e);
+    }
     if (r < 0)
         return r;
     r = ensure_children(run, s, e);
@@ -373,7 +406,7 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
     if (r == 0)
         r = record_write(&run->lock, run->a, &s->record, e);
     s->attached = !s->placed;
-    /* Before init leaves the runtime's scope, or systemd might find that empty in between. */
+    /* Before init leaves the runtime's cgroup, or systemd might find its scope empty in between. */
     if (r == 0 && s->runtime_placeholder.id.pid > 0)
         r = cg_origin_enter(&run->host, s->runtime_placeholder.id.pid, &s->origin, e);
     if (r == 0 && !is_nested(run)) {
@@ -384,25 +417,6 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
             settle(run, s);
     }
     return r < 0 ? r : let_go(s, e);
-}
-
-/* What poststart is for: place what is there now. The watcher goes on from there. */
-static int place_now(struct run *run, struct setup *s, struct err *e)
-{
-    autofd kvm = vcpu_kvm_open();
-    struct scan scan = {
-        .sandbox = &s->sandbox,
-        .settings = run->request->settings,
-        .cautious = true,
-        .kvm_dirfd = kvm,
-        .own = {record_process_id(s->record.watcher).pid,
-                record_process_id(s->record.placeholder).pid},
-    };
-    struct scan_result result;
-    int r = s->sandbox.has_overhead && !is_nested(run) ? scan_pass(&scan, SCAN_ALL, &result, e) : 0;
-
-    scan_free(&scan);
-    return r;
 }
 
 /* Lock the sandbox; what a dead one of the same id left goes first. */
@@ -426,6 +440,11 @@ static int find_process(struct run *run, struct setup *s, struct err *e)
     if (pid <= 0)
         return err_input(e, "state.pid: missing or 0, but %s needs the container's process",
                          stage_name(run->stage));
+    if (pid == 1 || pid == getpid() || pid == getppid())
+        return err_input(e, "state.pid: %lld is no container's process, but %s", pid,
+                         pid == 1          ? "that of the whole host or PID namespace"
+                         : pid == getpid() ? "this hook"
+                                           : "who has started this hook");
     r = proc_identify((pid_t)pid, &s->init);
     if (r < 0 && r != -ESRCH)
         return err_sys(e, r, "cannot read /proc/%lld/stat", pid);
@@ -456,7 +475,7 @@ int run_set_up(struct run *run, struct err *e)
     struct setup s = {
         .watcher = CHILD_INIT,
         .runtime_placeholder = CHILD_INIT,
-        .sandbox_placeholder = CHILD_INIT,
+        .overhead_placeholder = CHILD_INIT,
     };
     int r = find_process(run, &s, e);
 
@@ -477,12 +496,10 @@ int run_set_up(struct run *run, struct err *e)
     }
     sandbox_init(&s.sandbox, &run->host, &run->state.parents, &s.record);
     r = setup_locked(run, &s, e);
-    if (r < 0)
+    if (r < 0) {
         roll_back(run, &s, e);
-    else if (stage_action(run->stage) == ACTION_UPDATE)
-        r = place_now(run, &s, e);
-    if (r < 0)
         state_abandon(&run->state, run->plan.sandbox_id, run->plan.sandbox_path, &run->lock);
+    }
     sandbox_close(&s.sandbox);
     return r;
 }

@@ -7,6 +7,8 @@
 #include "hook/log/log.h"
 #include "hook/stages/run.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
 
 static int run_stage(struct run *run, struct err *e)
@@ -39,6 +41,27 @@ static int run_foreign(struct run *run, struct err *e)
     return 0;
 }
 
+/*
+ * Pids of the state are those of the runtime's PID namespace; in a container's own, as in the stages
+ * createContainer and startContainer, they would name somebody else.
+ */
+static int check_proc(struct err *e)
+{
+    char self[16], own[16];
+    ssize_t len = readlink("/proc/self", self, sizeof self - 1);
+
+    if (len < 0)
+        return err_sys(e, -errno, "cannot read /proc/self");
+    self[len] = '\0';
+    snprintf(own, sizeof own, "%d", (int)getpid());
+    if (str_eq(self, own))
+        return 0;
+    return err_input(e,
+                     "/proc is of another PID namespace (this is process %s here, and %s there): "
+                     "register the hook in prestart or createRuntime, and in poststop",
+                     own, self);
+}
+
 int stages_run(const struct request *request, const struct oci_input *input, struct arena *a,
                struct err *e)
 {
@@ -50,8 +73,10 @@ int stages_run(const struct request *request, const struct oci_input *input, str
         .state = STATE_DIR_INIT,
         .lock = STATE_LOCK_INIT,
     };
-    int r = cg_host_open(a, &run.host, e);
+    int r = check_proc(e);
 
+    if (r == 0)
+        r = cg_host_open(a, &run.host, e);
     run.state_dir = request->state_dir;
     if (r == 0 && cg_host_is_foreign(&run.host))
         r = run_foreign(&run, e);

@@ -6,7 +6,6 @@
 #include "base/str.h"
 #include "cgroup/path.h"
 #include "hook/log/log.h"
-#include "hook/sandbox/child.h"
 #include "hook/sandbox/links.h"
 #include "hook/stages/run.h"
 
@@ -20,10 +19,10 @@ static void remove_empty(struct run *run)
 
     sandbox_init(&s, &run->host, &run->state.parents, &r);
     if (sandbox_load(&s, NULL) == 0) {
-        if (s.has_overhead && cg_is_empty(&s.overhead))
+        if (cg_is_empty(&s.overhead))
             cg_delete(&s.overhead, 0, NULL);
-        if (cg_is_empty(&s.vcpu))
-            cg_delete(&s.vcpu, 0, NULL);
+        if (cg_is_empty(&s.home))
+            cg_delete(&s.home, 0, NULL);
     }
     sandbox_close(&s);
 }
@@ -122,13 +121,11 @@ static int plan_rest(struct run *run, struct plan_basis *basis, struct plan_limi
 static int shrink(struct run *run, struct err *e)
 {
     struct record after = run->before;
-    struct proc_id placeholder =
-        record_process_id(record_find(&run->before, run->input->state.id)->placeholder);
     struct plan_basis basis;
     struct plan_limits limits;
     int r;
 
-    (void)child_stop(&placeholder, NULL); /* its container's init is dead, so it ends anyway */
+    (void)sandbox_release(&run->host, record_find(&run->before, run->input->state.id), NULL);
     r = plan_rest(run, &basis, &limits, e);
     if (r == 0) {
         change_note(&basis, &limits, run->a, &after);

@@ -11,7 +11,10 @@
 #include "cgroup/systemd.h"
 #include "hook/plan/facts.h"
 #include "hook/plan/plan.h"
+#include "hook/sandbox/child.h"
+#include "hook/sandbox/record.h"
 #include "hook/sandbox/runtime.h"
+#include "hook/sandbox/state_dir.h"
 #include "hook/tool/verbs.h"
 #include "hook/vcpu/vcpu.h"
 
@@ -227,6 +230,53 @@ static void check_layout(const struct options *o, const struct settings *setting
     check_runtimes(o, host, &in, f);
 }
 
+/* What is wrong with one that runs, whatever would be chosen now. */
+static void check_sandbox(const struct state_dir *state, const char *id, struct findings *f)
+{
+    struct state_lock look = STATE_LOCK_INIT;
+    struct record record;
+    enum record_state found = RECORD_NONE;
+    struct proc_id watcher;
+    struct err e = ERR_INIT;
+    char shown[300];
+    int r = state_look(state, id, &look, &e);
+
+    str_escape(id, shown, sizeof shown);
+    if (r == 0)
+        r = record_read(&look, f->a, &record, &found, &e);
+    state_unlock(&look);
+    if (r < 0 && r != -ENOENT)
+        add(f, "sandbox", LIMITED, arena_printf(f->a, "%s: %s", shown, e.text));
+    if (r < 0 || found != RECORD_VALID || !record_is_alive(&record))
+        return;
+    if (record.layout_warning)
+        add(f, "sandbox", LIMITED, arena_printf(f->a, "%s: %s", shown, record.layout_warning));
+    watcher = record_process_id(record.watcher);
+    if (watcher.pid > 0 && !child_works(&watcher))
+        add(f, "sandbox", LIMITED,
+            arena_printf(f->a,
+                         "%s: its watcher has gone, so new vCPUs and changed limits are not "
+                         "followed before the next stage starts another",
+                         shown));
+}
+
+static void check_sandboxes(const struct options *o, struct findings *f)
+{
+    struct state_dir state = STATE_DIR_INIT;
+    const char **ids = NULL;
+    size_t count = 0;
+    struct err e = ERR_INIT;
+    int r = state_dir_open(o->state_dir, false, &state, &e);
+
+    if (r == 0)
+        r = state_list(&state, f->a, &ids, &count, &e);
+    if (r < 0 && r != -ENOENT)
+        add(f, "sandbox", LIMITED, arena_strdup(f->a, e.text));
+    for (size_t i = 0; r == 0 && i < count; i++)
+        check_sandbox(&state, ids[i], f);
+    state_dir_close(&state);
+}
+
 static void print_json(const struct cg_host *host, const struct findings *f)
 {
     static const char *const words[] = {[FINE] = "ok", [LIMITED] = "limited", [BROKEN] = "broken"};
@@ -270,6 +320,7 @@ int verb_check(const struct options *o, const struct settings *settings, struct 
     check_discovery(&f);
     check_manager(&f);
     check_layout(o, settings, &host, &f);
+    check_sandboxes(o, &f);
     if (o->json)
         print_json(&host, &f);
     for (size_t i = 0; i < f.count; i++) {

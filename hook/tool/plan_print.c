@@ -101,11 +101,10 @@ static void print_json(const struct plan *p)
     json_close_list(w);
     print_devices(w, &p->devices);
     print_files(w, "sandbox_files", &p->limits.sandbox.files);
-    print_files(w, "overhead_files", &p->limits.overhead.files);
+    print_files(w, "overhead_files", &p->overhead.files);
     print_files(w, "sandbox_resets", &p->limits.sandbox.resets);
-    print_files(w, "overhead_resets", &p->limits.overhead.resets);
     print_properties(w, "sandbox_properties", &p->limits.sandbox.properties);
-    print_properties(w, "overhead_properties", &p->limits.overhead.properties);
+    print_properties(w, "overhead_properties", &p->overhead.properties);
     json_bool(w, "enable_vcpus_pinning", p->pinning);
     json_open_list(w, "warnings");
     for (size_t i = 0; i < p->warnings.count; i++)
@@ -180,11 +179,10 @@ static void print_text(const struct plan *p)
                cg_dev_rule_text(&p->devices.items[i], rule));
     }
     print_text_files("sandbox files", &p->limits.sandbox.files);
-    print_text_files("overhead files", &p->limits.overhead.files);
+    print_text_files("overhead files", &p->overhead.files);
     print_text_files("sandbox resets", &p->limits.sandbox.resets);
-    print_text_files("overhead resets", &p->limits.overhead.resets);
     print_text_properties("sandbox properties", &p->limits.sandbox.properties);
-    print_text_properties("overhead properties", &p->limits.overhead.properties);
+    print_text_properties("overhead properties", &p->overhead.properties);
     for (size_t i = 0; i < p->warnings.count; i++)
         print_line("warning", p->warnings.items[i]);
 }

@@ -9,6 +9,7 @@
 #include "hook/plan/input.h"
 #include "hook/plan/plan.h"
 #include "hook/sandbox/change.h"
+#include "hook/sandbox/child.h"
 #include "hook/sandbox/prune.h"
 #include "hook/sandbox/record.h"
 #include "hook/sandbox/runtime.h"
@@ -19,6 +20,7 @@
 #include "hook/watch/placement.h"
 #include "hook/watch/scan.h"
 #include "hook/watch/tend.h"
+#include "hook/watch/watcher.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -283,8 +285,8 @@ int verb_list(const struct options *o, const struct settings *settings, struct a
 
 /* One line, or one JSON object, per thread of a cgroup. */
 static void show_threads(struct json_writer *w, const struct cg_controller *c, const char *place,
-                         const struct record *record, const struct settings *settings,
-                         const struct vcpu_kvm *kvm, struct arena *a)
+                         const struct record *record, const struct placement_report *report,
+                         struct arena *a)
 {
     pid_t watcher = record_process_id(record->watcher).pid;
     pid_t placeholder = record_process_id(record->placeholder).pid;
@@ -293,33 +295,31 @@ static void show_threads(struct json_writer *w, const struct cg_controller *c, c
     if (cg_threads(c, a, &tids, NULL) < 0)
         return;
     for (size_t i = 0; i < tids.count; i++) {
+        const struct placement_vcpu *vcpu = placement_find(report, tids.items[i]);
         struct proc_stat st;
-        enum vcpu_source source;
         char shown[128];
-        int index;
 
         if (proc_stat_read(tids.items[i], &st) < 0)
             continue;
-        source = vcpu_classify(tids.items[i], &st, kvm, &settings->vcpu_thread_patterns, &index);
         if (!w) {
             printf("  %-8d %-18s %-10s %s\n", (int)tids.items[i],
                    str_escape(st.comm, shown, sizeof shown), place,
                    tids.items[i] == watcher       ? "watcher"
                    : tids.items[i] == placeholder ? "placeholder"
-                   : source == VCPU_NONE          ? ""
-                                                  : "vCPU");
+                   : vcpu                         ? "vCPU"
+                                                  : "");
             continue;
         }
         json_open_object(w, NULL);
         json_i64(w, "tid", tids.items[i]);
         json_string(w, "name", st.comm);
         json_string(w, "cgroup", place);
-        json_bool(w, "vcpu", source != VCPU_NONE);
-        json_string(w, "vcpu_source", vcpu_source_name(source));
-        if (index == VCPU_NO_INDEX)
-            json_null(w, "vcpu_index");
+        json_bool(w, "vcpu", vcpu != NULL);
+        json_string(w, "vcpu_source", vcpu ? vcpu->source : vcpu_source_name(VCPU_NONE));
+        if (vcpu && vcpu->index.set)
+            json_i64(w, "vcpu_index", vcpu->index.value);
         else
-            json_i64(w, "vcpu_index", index);
+            json_null(w, "vcpu_index");
         json_close_object(w);
     }
 }
@@ -353,10 +353,11 @@ static void show_unsure_kthreads(struct json_writer *w, const struct scan *scan,
         json_close_list(w);
 }
 
-/* Which vCPUs there are, and whether all of them are in their place. */
-static void show_placement(struct json_writer *w, struct sandbox *s, const struct view *v,
-                           const struct settings *settings, int kvm_dirfd, struct arena *a)
+/* The threads, which of them are vCPUs, and whether those are all in their place. */
+static void show_inside(struct json_writer *w, struct sandbox *s, const struct view *v,
+                        const struct settings *settings, struct arena *a)
 {
+    autofd kvm_dirfd = vcpu_kvm_open();
     struct scan scan = {
         .sandbox = s,
         .settings = settings,
@@ -364,12 +365,22 @@ static void show_placement(struct json_writer *w, struct sandbox *s, const struc
         .own = {record_process_id(v->record.watcher).pid,
                 record_process_id(v->record.placeholder).pid},
     };
-    struct placement_report report;
+    struct placement_report report = {0};
     struct scan_result result;
+    bool known;
 
     scan.kernel_evidence = scan_needs_evidence(&scan);
-    if (scan_pass(&scan, SCAN_LOOK, &result, NULL) == 0) {
+    known = scan_pass(&scan, SCAN_LOOK, &result, NULL) == 0;
+    if (known)
         placement_look(&scan, v->lock.dirfd, a, &report);
+    if (w)
+        json_open_list(w, "threads");
+    show_threads(w, &s->vcpu, "sandbox", &v->record, &report, a);
+    if (s->has_overhead)
+        show_threads(w, &s->overhead, "overhead", &v->record, &report, a);
+    if (w)
+        json_close_list(w);
+    if (known) {
         if (w)
             placement_write_json(w, "placement", &report);
         else
@@ -384,9 +395,7 @@ int verb_show(const struct options *o, const struct settings *settings, struct a
 {
     struct view v = VIEW_INIT;
     struct json_writer *w = NULL;
-    struct vcpu_kvm kvm;
     struct sandbox s;
-    autofd kvm_dir = FD_NONE;
     int r = open_sandbox(o, a, &v, e);
 
     if (r < 0) {
@@ -396,25 +405,20 @@ int verb_show(const struct options *o, const struct settings *settings, struct a
     sandbox_init(&s, &v.host, NULL, &v.record);
     r = sandbox_load(&s,
                      NULL); /* a dead sandbox has no cgroups: its record is shown all the same */
-    kvm_dir = vcpu_kvm_open();
-    vcpu_kvm_read(kvm_dir, NULL, NULL, a, &kvm);
     if (o->json) {
         w = json_writer_new(true);
         json_open_object(w, NULL);
         json_string(w, "state", liveness(&v.record));
         record_write_json(w, "record", &v.record);
-        json_open_list(w, "threads");
     } else {
         list_one(NULL, v.record.sandbox_id, &v.record, liveness(&v.record));
     }
-    if (r == 0)
-        show_threads(w, &s.vcpu, "sandbox", &v.record, settings, &kvm, a);
-    if (r == 0 && s.has_overhead)
-        show_threads(w, &s.overhead, "overhead", &v.record, settings, &kvm, a);
-    if (w)
+    if (r == 0) {
+        show_inside(w, &s, &v, settings, a);
+    } else if (w) {
+        json_open_list(w, "threads");
         json_close_list(w);
-    if (r == 0)
-        show_placement(w, &s, &v, settings, kvm_dir, a);
+    }
     if (w) {
         json_close_object(w);
         print_writer(w);
@@ -424,11 +428,34 @@ int verb_show(const struct options *o, const struct settings *settings, struct a
     return 0;
 }
 
-/* Layout nested: whether vCPUs are apart, or were. Setting them apart is the watcher's work, as their
+/* Whether vCPUs are apart, or were. Setting them apart is the watcher's work, as their
  * quota goes before them. */
 static bool is_split(struct sandbox *s, const struct record *r)
 {
     return r->cpu_enabled.set && cg_load(&s->vcpu, NULL) == 0 && cg_load(&s->overhead, NULL) == 0;
+}
+
+/* One that was killed. What is not yet let go ends with this process. */
+static int start_watcher(const struct options *o, struct view *v, const struct settings *settings,
+                         struct arena *a, struct err *e)
+{
+    struct proc_id old = record_process_id(v->record.watcher);
+    struct child watcher = CHILD_INIT;
+    int r;
+
+    if (child_works(&old) || !record_is_alive(&v->record) ||
+        !watcher_is_wanted(&v->record, settings))
+        return 0;
+    r = watcher_fork(o->state_dir, v->record.sandbox_id, settings, &watcher, e);
+    if (r < 0)
+        return r;
+    v->record.watcher = record_process_new(a, &watcher.id);
+    r = record_write(&v->lock, a, &v->record, e);
+    if (r == 0)
+        r = child_go(&watcher, e);
+    if (r < 0)
+        child_abort(&watcher);
+    return r;
 }
 
 int verb_update(const struct options *o, const struct settings *settings, struct arena *a,
@@ -437,8 +464,7 @@ int verb_update(const struct options *o, const struct settings *settings, struct
     struct view v = VIEW_INIT;
     struct scan_result result;
     struct sandbox s;
-    struct scan scan = {
-        .sandbox = &s, .settings = settings, .kvm_dirfd = FD_NONE, .cautious = true};
+    struct scan scan = {.sandbox = &s, .settings = settings, .kvm_dirfd = FD_NONE};
     autofd kvm_dir = FD_NONE;
     int r = open_sandbox(o, a, &v, e);
 
@@ -450,12 +476,14 @@ int verb_update(const struct options *o, const struct settings *settings, struct
         scan.own[1] = record_process_id(v.record.placeholder).pid;
         scan.kernel_evidence = scan_needs_evidence(&scan);
         r = sandbox_load(&s, e);
-        scan.hold = r == 0 && s.is_nested && !is_split(&s, &v.record);
+        scan.hold = r == 0 && !is_split(&s, &v.record);
         if (r == 0)
             r = scan_pass(&scan, SCAN_ALL, &result, e);
         scan_free(&scan);
         sandbox_close(&s);
     }
+    if (r == 0)
+        r = start_watcher(o, &v, settings, a, e);
     close_view(&v);
     return r;
 }

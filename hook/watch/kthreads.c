@@ -394,18 +394,18 @@ int kthreads_find(struct kthreads *k, const pid_t *vmms, size_t count, struct ar
 }
 
 /* 1 moved; 0 there already, or ended. */
-static int place(const struct kthreads *k, struct kthread *h, struct cg_controller *overhead,
-                 struct err *e)
+static int place(const struct kthreads *k, struct kthread *h, struct cg_controller *home,
+                 const struct cg_controller *overhead, struct err *e)
 {
     struct kthread now;
     int r;
 
-    if (h->refused || cg_holds(overhead, h->pid) != 0)
+    if (h->refused || cg_holds(home, h->pid) != 0 || cg_holds(overhead, h->pid) == 1)
         return 0;
     /* A pid that was listed may be another thread's by now. */
     if (look_at(k, h->pid, &now) != h->kind || now.id != h->id || now.start_time != h->start_time)
         return 0;
-    r = cg_add_process(overhead, h->pid, e);
+    r = cg_add_process(home, h->pid, e);
     if (r == -ESRCH) {
         err_reset(e);
         return 0;
@@ -414,8 +414,9 @@ static int place(const struct kthreads *k, struct kthread *h, struct cg_controll
     return r < 0 ? r : 1;
 }
 
-int kthreads_place(struct kthreads *k, struct cg_controller *overhead, const pid_t *vmms,
-                   size_t count, struct err *e)
+int kthreads_place(struct kthreads *k, struct cg_controller *home,
+                   const struct cg_controller *overhead, const pid_t *vmms, size_t count,
+                   struct err *e)
 {
     autoarena a = ARENA_INIT;
     struct cg_pids mine, unsure;
@@ -425,7 +426,7 @@ int kthreads_place(struct kthreads *k, struct cg_controller *overhead, const pid
         return first;
     for (size_t i = 0; i < k->helper_count; i++) {
         struct kthread *h = &k->helpers[i];
-        int r = h->owner > 0 && !h->unsure ? place(k, h, overhead, first < 0 ? NULL : e) : 0;
+        int r = h->owner > 0 && !h->unsure ? place(k, h, home, overhead, first < 0 ? NULL : e) : 0;
 
         if (r > 0)
             moved += r;

@@ -94,13 +94,14 @@ int kthreads_find(struct kthreads *k, const pid_t *vmms, size_t count, struct ar
                   struct cg_pids *ret, struct cg_pids *ret_unsure, struct err *e);
 
 /*
- * Put them into the overhead cgroup, where they are not there. Idempotent.
+ * Put them into the cgroup @home, where they are neither there nor in @overhead. Idempotent.
  * The number of threads moved; -errno of the first that the kernel refused (EINVAL: a thread that
  * is bound to its CPUs). A thread is tried once, so an error is returned once; callers log it and
  * go on.
  */
-int kthreads_place(struct kthreads *k, struct cg_controller *overhead, const pid_t *vmms,
-                   size_t count, struct err *e);
+int kthreads_place(struct kthreads *k, struct cg_controller *home,
+                   const struct cg_controller *overhead, const pid_t *vmms, size_t count,
+                   struct err *e);
 
 /* Forget all. The struct can be used again. */
 void kthreads_free(struct kthreads *k);

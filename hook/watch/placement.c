@@ -310,12 +310,12 @@ bool placement_is_complete(const struct placement *p)
     return p->counted && p->state == PLACEMENT_COMPLETE;
 }
 
-static const struct placement_vcpu *find_vcpu(const struct placement_report *report, uint64_t tid)
+const struct placement_vcpu *placement_find(const struct placement_report *report, pid_t tid)
 {
     for (size_t i = 0; i < report->vcpus.count; i++) {
         const struct placement_vcpu *v = &JSON_AT(report->vcpus, struct placement_vcpu, i);
 
-        if (v->tid.value == tid)
+        if (v->tid.value == (uint64_t)tid)
             return v;
     }
     return NULL;
@@ -341,7 +341,7 @@ void placement_look(struct scan *scan, int dirfd, struct arena *a, struct placem
     }
     for (size_t i = 0; i < ret->vcpus.count; i++) {
         struct placement_vcpu *v = &JSON_AT(ret->vcpus, struct placement_vcpu, i);
-        const struct placement_vcpu *old = find_vcpu(&written, v->tid.value);
+        const struct placement_vcpu *old = placement_find(&written, (pid_t)v->tid.value);
 
         v->placed_ms = old ? old->placed_ms : (struct json_u64){0};
         if (old && old->source)

@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 struct scan;
 struct sandbox;
@@ -64,6 +65,9 @@ struct placement_report {
 
 /* Read the report of a sandbox's directory. 0; -ENOENT there is none; -EPROTO it is damaged. */
 int placement_read(int dirfd, struct arena *a, struct placement_report *ret);
+
+/* The vCPU with this thread; NULL: it is none. */
+const struct placement_vcpu *placement_find(const struct placement_report *report, pid_t tid);
 
 /* As `show --json` prints it: members without a value are null. */
 void placement_write_json(struct json_writer *w, const char *key,

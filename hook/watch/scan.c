@@ -287,13 +287,7 @@ int scan_processes(const struct scan *scan, const struct cg_controller *c, struc
 
 int scan_vmms(const struct scan *scan, struct arena *a, struct cg_pids *ret, struct err *e)
 {
-    const struct sandbox *s = scan->sandbox;
-
-    return scan_processes(scan,
-                          s->is_nested      ? &s->home
-                          : s->has_overhead ? &s->overhead
-                                            : &s->vcpu,
-                          a, ret, e);
+    return scan_processes(scan, &scan->sandbox->home, a, ret, e);
 }
 
 bool scan_needs_evidence(const struct scan *scan)
@@ -302,46 +296,22 @@ bool scan_needs_evidence(const struct scan *scan)
 
     for (size_t i = 0; i < facts_hypervisor_device_count; i++)
         hypervisor = hypervisor || access(facts_hypervisor_devices[i], F_OK) == 0;
-    return scan->sandbox->is_nested && policy_needs_evidence(scan->settings, hypervisor);
+    return policy_needs_evidence(scan->settings, hypervisor);
 }
 
-static int move_all(const struct scan *scan, const struct cg_controller *from,
-                    struct cg_controller *to, struct err *e)
+int scan_reunite(struct scan *scan, struct err *e)
 {
     autoarena a = ARENA_INIT;
     struct cg_pids pids;
-    int r = scan_processes(scan, from, &a, &pids, e);
+    int r = scan_processes(scan, &scan->sandbox->overhead, &a, &pids, e);
 
     for (size_t i = 0; r == 0 && i < pids.count; i++) {
-        r = cg_add_process(to, pids.items[i], e);
+        r = cg_add_process(&scan->sandbox->vcpu, pids.items[i], e);
         if (r == -ESRCH) {
             err_reset(e);
             r = 0;
         }
     }
-    return r;
-}
-
-int scan_constrain(struct scan *scan, struct err *e)
-{
-    scan->constrained = true;
-    return move_all(scan, &scan->sandbox->overhead, &scan->sandbox->vcpu, e);
-}
-
-/*
- * vCPUs turned up after everything had been constrained. Whole processes go back first, because
- * where only processes can be placed they must be on the overhead's side, and because v1 charges
- * memory to where the main thread is.
- */
-static int release(struct pass *p, struct err *e)
-{
-    struct scan *scan = p->scan;
-    int r = move_all(scan, &scan->sandbox->vcpu, &scan->sandbox->overhead, e);
-
-    for (size_t i = 0; r == 0 && i < p->count; i++)
-        p->threads[i].inside = false;
-    if (r == 0)
-        scan->constrained = false;
     return r;
 }
 
@@ -380,10 +350,10 @@ static void keep(struct pass *p)
     scan->count = p->count;
 }
 
-/* Layout nested on v1: the runtime's cgroup, where processes appear, is that of the vCPUs. */
+/* On v1 processes appear where the vCPUs are: all before the split, and what a runtime starts. */
 static bool appears_inside(const struct scan *scan)
 {
-    return scan->sandbox->is_nested && !scan->sandbox->vcpu.leaf;
+    return !scan->sandbox->vcpu.leaf && (scan->sandbox->is_nested || scan->hold);
 }
 
 static int run(struct pass *p, struct scan_result *ret, struct err *e)
@@ -418,10 +388,7 @@ static int run(struct pass *p, struct scan_result *ret, struct err *e)
         for (size_t i = 0; i < p->count; i++)
             ret->placed += p->threads[i].source != VCPU_NONE && p->threads[i].inside;
     } else {
-        if (scan->constrained && ret->vcpus > 0)
-            r = release(p, e);
-        if (r == 0 && !scan->constrained && !(scan->cautious && ret->vcpus == 0))
-            r = settle(p, ret, e);
+        r = settle(p, ret, e);
     }
     if (r < 0)
         return r;

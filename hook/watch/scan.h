@@ -57,17 +57,13 @@ struct scan {
     int kvm_dirfd;               /* vcpu_kvm_open(), or none */
     pid_t own[2];                /* processes of ours that stay where they are; 0: none */
     const struct vcpu_kvm *told; /* vCPUs that another source knows of; NULL: none */
-    /* The caller is not the watcher, and does not know whether it has constrained everything:
-     * without a vCPU nothing is moved. */
-    bool cautious;
     /* Believe also VMs that were made by processes which live outside the sandbox. There may be
      * thousands of those on the host, so not in every pass; SCAN_ALL and SCAN_LOOK always do. */
     bool every_vm;
     /* What a payload says of itself is not believed: a thread is a vCPU if KVM's debugfs names it or
      * it has run a guest, or if its process has descriptors of vCPUs. */
     bool kernel_evidence;
-    bool hold;        /* look only: layout nested before its split */
-    bool constrained; /* no vCPU appeared in time: everything was moved into the sandbox cgroup */
+    bool hold; /* look only: before the split */
     /* the state of the passes; scan_free() */
     struct scan_thread *threads; /* sorted by tid */
     size_t count, size;
@@ -82,20 +78,18 @@ struct scan {
  */
 int scan_pass(struct scan *scan, enum scan_depth depth, struct scan_result *ret, struct err *e);
 
-/* No vCPU came in time: move everything into the sandbox cgroup, also what was started in the
- * overhead since the last time. 0; -errno. */
-int scan_constrain(struct scan *scan, struct err *e);
+/* No thread is a vCPU any more: move everything that is apart to where those were. 0; -errno. */
+int scan_reunite(struct scan *scan, struct err *e);
 
 /* The processes of one of the sandbox's cgroups, without ours; each may be a VMM. */
 int scan_processes(const struct scan *scan, const struct cg_controller *c, struct arena *a,
                    struct cg_pids *ret, struct err *e);
 
-/* Where VMMs are: the overhead, the runtime's cgroup with layout nested, or with sandbox_cgroup_only
- * the sandbox cgroup. As scan_processes(). */
+/* Those of the whole sandbox. As scan_processes(). */
 int scan_vmms(const struct scan *scan, struct arena *a, struct cg_pids *ret, struct err *e);
 
-/* What `kernel_evidence` is for this sandbox: layout nested lets a payload with vCPUs do more, so what
- * it says of itself is not enough where the kernel can tell. */
+/* What `kernel_evidence` is on this host: a payload with vCPUs may do more, so what it says of itself is
+ * not enough where the kernel can tell. */
 bool scan_needs_evidence(const struct scan *scan);
 
 /* Forget all threads. The struct can be used again. */

@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
-#include "hook/plan/nested.h"
+#include "hook/plan/overhead.h"
 #include "hook/sandbox/record.h"
 #include "hook/sandbox/sandbox.h"
 
@@ -29,8 +29,9 @@ int split_init(struct split *s, const struct cg_host *host, const struct setting
     s->is_whole = r->sandbox_cgroup_only.value;
     if (s->is_whole)
         return 0;
-    ret =
-        nested_overhead_files(settings, r->overhead_quota, s->is_v2, a, &s->overhead, &ignored, e);
+    ret = overhead_files(settings, r->overhead_quota, s->is_v2, a, &s->overhead, &ignored, e);
+    if (r->overhead_unit)
+        cg_files_round_quota(&s->overhead, false, a);
     if (ret < 0 || !s->is_v2)
         return ret;
     s->events = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
@@ -90,7 +91,7 @@ static int want(struct split *s, size_t vcpus, struct arena *a, struct quota *qu
     int r = fence_read(&s->fence, &look, e);
 
     if (r == 0 && !fence_least(&s->fence, quota))
-        r = err_set(e, -ENODATA, "the CPU quota of the runtime's cgroup is not known");
+        r = err_set(e, -ENODATA, "the CPU quota is not known");
     if (r == 0)
         r = fence_companions(&s->fence, a, &companions, e);
     if (r == 0)
@@ -162,11 +163,11 @@ static int begin_v2(struct split *s, struct scan *scan, struct scan_result *pass
     int ret = want(s, pass->vcpus, &a, &quota, &change, &why);
 
     if (ret == -ENOENT)
-        return refuse(s, "the runtime's cgroup has no cpu controller");
+        return refuse(s, "their cgroup has no cpu controller");
     if (ret < 0)
         return err_set(e, ret, "%s", why.text);
     if (quota.us < 0)
-        return refuse(s, "the runtime's cgroup has no CPU quota: there is nothing to set apart");
+        return refuse(s, "there is no CPU quota, so there is nothing to set apart");
     if (!may_have_child(s, scan, r))
         return 0;
     if (!r->cpu_enabled.set) {
@@ -194,14 +195,15 @@ static int begin_v2(struct split *s, struct scan *scan, struct scan_result *pass
 
 /* ---- v1 ---- */
 
-/* The overhead competes for CPU time as the runtime's cgroup does. */
+/* The overhead competes for CPU time as the whole did, if it is not told otherwise. */
 static struct cg_files overhead_files_v1(const struct split *s, const struct sandbox *sandbox,
                                          struct arena *a)
 {
     struct cg_files files = {0};
     char shares[32];
 
-    if (io_read_at(sandbox->vcpu.fds[0], "cpu.shares", shares, sizeof shares) > 0)
+    if (!cg_files_get(&s->overhead, "cpu.shares") &&
+        io_read_at(sandbox->vcpu.fds[0], "cpu.shares", shares, sizeof shares) > 0)
         cg_files_add(a, &files, "cpu.shares", arena_strdup(a, shares), false);
     cg_files_append(a, &files, &s->overhead);
     return files;
@@ -214,16 +216,19 @@ static int begin_v1(struct split *s, struct scan *scan, struct scan_result *pass
     struct cg_controller *overhead = &scan->sandbox->overhead;
     autoarena a = ARENA_INIT;
     struct cg_change change = {.files = overhead_files_v1(s, scan->sandbox, &a)};
+    bool exists;
     int ret;
 
     if (overhead->host->count == 0)
         return refuse(s, "no hierarchy of this host has the cpu controller");
-    if (!r->cpu_enabled.set && cg_load(overhead, NULL) == 0 && !cg_is_empty(overhead))
+    exists = cg_load(overhead, NULL) == 0;
+    if (exists && !r->cpu_enabled.set && !overhead->unit && !cg_is_empty(overhead))
         return refuse(s, "there is an overhead cgroup of that name which is not ours");
     r->cpu_enabled = (struct json_bool){true, false};
     ret = record_write(lock, record_arena, r, e);
-    if (ret == 0)
-        ret = cg_create(overhead, &change, e);
+    if (ret == 0) /* a scope was made with all it has */
+        ret = exists && overhead->unit ? cg_update(overhead, &change, e)
+                                       : cg_create(overhead, &change, e);
     if (ret < 0)
         return ret;
     scan->hold = false;
@@ -235,9 +240,8 @@ static int begin_v1(struct split *s, struct scan *scan, struct scan_result *pass
 /* Nothing is a vCPU any more: nothing may be without the quota. */
 static int end(struct split *s, struct scan *scan, struct err *e)
 {
-    int r = s->is_v2 ? fence_restore(&s->fence, e) : scan_constrain(scan, e);
+    int r = s->is_v2 ? fence_restore(&s->fence, e) : scan_reunite(scan, e);
 
-    scan->constrained = false;
     if (r == 0)
         split_again(s, scan); /* when there are vCPUs again */
     return r;

@@ -3,12 +3,12 @@
 #define HOOK_WATCH_SPLIT_H
 
 /*
- * Layout nested: when vCPUs are there, the runtime's cgroup is split, and when they are gone it is
- * one again. What is split where: hook/plan/nested.h; the quotas: hook/sandbox/fence.h.
+ * When vCPUs are there, the cgroup that holds everything is split, and when they are gone it is one
+ * again. What is split where: hook/sandbox/sandbox.h; the quotas: hook/sandbox/fence.h.
  *
- * At every step a kill leaves the vCPUs under the runtime's quota: on v2 their cgroup gets it before
- * they get there, and only then, with the runtime's words in the record, is it lifted above them; on
- * v1 they never leave it.
+ * At every step a kill leaves the vCPUs under the quota: on v2 their cgroup gets it before they get
+ * there, and only then, with the words of who gave it in the record, is it lifted above them; on v1
+ * they never leave it.
  */
 
 #include "hook/plan/settings.h"
@@ -30,12 +30,12 @@ struct split {
     bool woken;               /* the fence was written, or has to be looked at */
     size_t weighed;           /* vCPUs that their cgroup's weight is for */
     char why[SPLIT_WHY_SIZE]; /* why there is no split although there are vCPUs; "" */
-    struct cg_files overhead; /* nested_overhead_files(); in `a` */
+    struct cg_files overhead; /* overhead_files(); in `a` */
     struct arena *a;
 };
 
 /*
- * Begin with a sandbox of layout nested that was just loaded, split or not. @scan holds from here
+ * Begin with a sandbox that was just loaded, split or not. @scan holds from here
  * on until there is a split. 0; -errno: quotas cannot be watched or told, so it stays unsplit.
  */
 int split_init(struct split *s, const struct cg_host *host, const struct settings *settings,

@@ -37,12 +37,6 @@ static bool has_cpuset(const struct record *r)
     return r->containers.count > 0;
 }
 
-/* In layout nested the vCPUs' cgroup is in the hierarchy of the cpu controller alone. */
-static const struct cg_controller *cpuset_of(const struct sandbox *s)
-{
-    return s->is_nested ? &s->home : &s->vcpu;
-}
-
 /* Of a cgroup without a cpuset it is that of its nearest ancestor with one. */
 static bool read_cpuset(const struct cg_controller *c, char *buf, size_t size)
 {
@@ -65,7 +59,7 @@ bool tend_is_due(const struct tend *t, const struct scan *scan, const struct rec
 {
     char cpus[4096];
 
-    if (!scan->sandbox->is_nested || !(t->overhead.list || r->enable_vcpus_pinning.value))
+    if (!t->overhead.list && !r->enable_vcpus_pinning.value)
         return false;
     return !str_eq_null(t->cpuset,
                         read_cpuset(&scan->sandbox->home, cpus, sizeof cpus) ? cpus : NULL);
@@ -78,8 +72,7 @@ static int pin(struct tend *t, const struct scan *scan, const struct record *r, 
     struct pinning_vcpu *vcpus = arena_alloc(&a, (scan->count + 1) * sizeof *vcpus);
     size_t count = 0;
     char cpus[4096];
-    bool known =
-        has_cpuset(r) && pinning_cpuset_read(cpuset_of(scan->sandbox), cpus, sizeof cpus) > 0;
+    bool known = has_cpuset(r) && pinning_cpuset_read(&scan->sandbox->home, cpus, sizeof cpus) > 0;
     int ret;
 
     for (size_t i = 0; i < scan->count; i++) {
@@ -88,11 +81,8 @@ static int pin(struct tend *t, const struct scan *scan, const struct record *r, 
         if (thread->source != VCPU_NONE)
             vcpus[count++] = (struct pinning_vcpu){thread->tid, thread->start_time, thread->index};
     }
-    ret = pinning_update(
-        &t->pinning,
-        known ? overhead_cpus_rest(scan->sandbox->is_nested ? t->overhead.list : NULL, cpus, &a)
-              : NULL,
-        vcpus, count, verify, e);
+    ret = pinning_update(&t->pinning, known ? overhead_cpus_rest(t->overhead.list, cpus, &a) : NULL,
+                         vcpus, count, verify, e);
     return ret < 0 ? ret : 0;
 }
 
@@ -126,12 +116,13 @@ static int place_kthreads(struct tend *t, const struct scan *scan, struct err *e
 {
     autoarena a = ARENA_INIT;
     struct cg_pids vmms = {0};
-    int r = scan_processes(scan, &scan->sandbox->overhead, &a, &vmms, e);
+    int r = scan_vmms(scan, &a, &vmms, e);
 
     if (r < 0)
         return r;
     t->kthreads.kvm_dirfd = scan->kvm_dirfd;
-    r = kthreads_place(&t->kthreads, &scan->sandbox->overhead, vmms.items, vmms.count, e);
+    r = kthreads_place(&t->kthreads, &scan->sandbox->home, &scan->sandbox->overhead, vmms.items,
+                       vmms.count, e);
     return r < 0 ? r : 0;
 }
 
@@ -142,13 +133,13 @@ void tend_vm(struct tend *t, const struct scan *scan, const struct record *r, bo
     /* A kernel thread in the runtime's own cgroup would be in the way of its removal. */
     if (!scan->sandbox->is_nested)
         log_once(&t->kthread_error, place_kthreads(t, scan, &e), &e);
-    else /* before it is used: a change that comes meanwhile is due with the next pass */
-        note_cpuset(t, scan);
+    note_cpuset(t,
+                scan); /* before it is used: a change that comes meanwhile is due with the next */
     err_reset(&e);
     if (r->enable_vcpus_pinning.value)
         log_once(&t->pinning_error, pin(t, scan, r, verify, &e), &e);
     err_reset(&e);
-    if (scan->sandbox->is_nested)
+    if (t->overhead.list)
         log_once(&t->overhead_error, keep_overhead(t, scan, &e), &e);
 }
 
@@ -158,14 +149,14 @@ int tend_unsure(const struct scan *scan, struct arena *a, struct cg_pids *ret, s
     struct kthreads k = {.proc_fd = proc, .kvm_dirfd = scan->kvm_dirfd};
     struct cg_pids vmms = {0}, sure;
     size_t count = 0;
-    int r =
-        scan->sandbox->is_nested ? 0 : scan_processes(scan, &scan->sandbox->overhead, a, &vmms, e);
+    int r = scan->sandbox->is_nested ? 0 : scan_vmms(scan, a, &vmms, e);
 
     if (r == 0)
         r = kthreads_find(&k, vmms.items, vmms.count, a, &sure, ret, e);
     kthreads_free(&k);
     for (size_t i = 0; r == 0 && i < ret->count; i++) {
-        if (cg_holds(&scan->sandbox->overhead, ret->items[i]) == 0)
+        if (cg_holds(&scan->sandbox->home, ret->items[i]) == 0 &&
+            cg_holds(&scan->sandbox->overhead, ret->items[i]) == 0)
             ret->items[count++] = ret->items[i];
     }
     ret->count = count;

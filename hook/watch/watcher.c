@@ -41,12 +41,13 @@ struct watch {
     struct scan scan;
     struct placement placement;
     struct tend tend;
-    struct drift drift;      /* layout sibling */
-    struct split split;      /* layout nested */
+    struct drift drift; /* layout sibling */
+    struct split split;
     struct stat record_file; /* as it was when it was read */
     struct arena host_arena, record_arena, split_arena;
     sigset_t unblocked; /* the signal mask while sleeping */
     int init_pidfd;     /* of a container that lives, to wake up when it does not any more */
+    int own_fd;         /* cgroup.procs of where we are, for cg_keep_warm() */
     struct pace pace;
     unsigned long long started_us, empty_since_us;
     uint64_t print;
@@ -201,7 +202,8 @@ static int plan_together(struct watch *w, struct arena *a, struct plan_limits *r
     int r;
 
     facts_gather(w->host.mode, w->settings, a, &facts);
-    basis = change_basis(w->settings, &facts, w->record.sandbox_unit != NULL, false, &w->record, a);
+    basis = change_basis(w->settings, &facts, w->record.sandbox_unit != NULL,
+                         w->record.sandbox_cgroup_only.value, &w->record, a);
     r = plan_limits(&basis, change_members(&w->record.containers, w->record.sandbox_id, a),
                     w->record.containers.count, a, ret, &warnings, e);
     if (r == 0)
@@ -209,27 +211,8 @@ static int plan_together(struct watch *w, struct arena *a, struct plan_limits *r
     return r;
 }
 
-/* Put them into force, and what is missing of the sandbox cgroup: on v2 a controller that no limit
- * needed before, on v1 a directory that somebody removed. @make: even if all of it is gone. */
-static int apply_limits(struct watch *w, const struct plan_limits *limits, bool make, struct err *e)
-{
-    autoarena a = ARENA_INIT;
-    const struct cg_change sandbox = plan_change(&limits->sandbox, &a);
-    const struct cg_change overhead = plan_change(&limits->overhead, &a);
-    int r = sandbox_load(&w->sandbox, e);
-
-    w->sandbox.sandbox_unit.expected = w->sandbox.overhead_unit.expected = true;
-    if (r == -ENOENT && make) {
-        err_reset(e);
-        r = 0;
-    }
-    if (r == 0)
-        r = cg_create(&w->sandbox.vcpu, &sandbox, e);
-    return r < 0 ? r : cg_update(&w->sandbox.overhead, &overhead, e);
-}
-
 /* The record names the files before they are written, and afterwards only what is in force. */
-static int change_limits(struct watch *w, const struct state_lock *lock, bool make, struct err *e)
+static int change_limits(struct watch *w, const struct state_lock *lock, struct err *e)
 {
     autoarena a = ARENA_INIT;
     struct plan_limits limits;
@@ -239,7 +222,9 @@ static int change_limits(struct watch *w, const struct state_lock *lock, bool ma
     w->carry_due = r < 0;
     if (planned < 0 || r < 0)
         return planned < 0 ? planned : r;
-    r = apply_limits(w, &limits, make, e);
+    r = sandbox_load(&w->sandbox, e);
+    if (r == 0)
+        r = change_apply(&limits, &w->sandbox, e);
     if (r == 0 && change_settle(&limits, &w->record_arena, &w->record))
         r = record_write(lock, &w->record_arena, &w->record, e);
     return r;
@@ -266,7 +251,7 @@ static void carry_over(struct watch *w)
             c->resources = copy;
         }
     }
-    log_once(&w->last_limit_error, change_limits(w, &lock, false, &e), &e);
+    log_once(&w->last_limit_error, change_limits(w, &lock, &e), &e);
     adopt(w, &lock);
     w->tend_due = true; /* the kernel forgets affinities when a cpuset changes */
 }
@@ -294,25 +279,19 @@ static bool tear_down(struct watch *w)
     return true;
 }
 
-/* No vCPU in time: nothing may stay without a limit. */
+/* No vCPU in time is worth a word. */
 static void check_timeout(struct watch *w, const struct scan_result *pass, unsigned long long now)
 {
-    struct err e = ERR_INIT;
-
     if (pass->vcpus > 0 ||
         now - w->started_us < (unsigned long long)w->settings->vcpu_timeout_ms * 1000)
         return;
     if (!w->timed_out && pass->threads > 0)
-        log_msg(LEVEL_WARNING, "sandbox %s: no vCPU thread appeared within %u ms; %s",
+        log_msg(LEVEL_WARNING,
+                "sandbox %s: no vCPU thread appeared within %u ms; everything stays under the %s "
+                "limits",
                 w->sandbox_id, w->settings->vcpu_timeout_ms,
-                w->sandbox.is_nested ? "everything stays under the runtime's limits"
-                : w->settings->no_vcpu == NO_VCPU_CONSTRAIN
-                    ? "everything is moved into the sandbox cgroup"
-                    : "everything stays in the overhead cgroup, without the sandbox's limits");
+                w->sandbox.is_nested ? "runtime's" : "sandbox's");
     w->timed_out = true;
-    if (w->settings->no_vcpu == NO_VCPU_CONSTRAIN && pass->overhead_threads > 0 &&
-        !w->sandbox.is_nested)
-        log_once(&w->last_error, scan_constrain(&w->scan, &e), &e);
 }
 
 /*
@@ -382,20 +361,20 @@ static void sleep_until_next(struct watch *w)
                           .tv_nsec = (long)(w->pace.interval_ms % 1000) * 1000000};
     struct pollfd pfds[] = {
         {.fd = w->init_pidfd, .events = POLLIN},
-        {.fd = w->sandbox.is_nested ? w->split.events : w->drift.fd, .events = POLLIN},
+        {.fd = w->split.events, .events = POLLIN},
+        {.fd = w->drift.fd, .events = POLLIN},
     };
 
-    if (ppoll(pfds, 2, &ts, &w->unblocked) < 0)
+    if (ppoll(pfds, ARRAY_SIZE(pfds), &ts, &w->unblocked) < 0)
         return;
     /* A dead init wakes us once; what follows from it is seen in the cgroups. */
     if (pfds[0].revents) {
         fd_close(&w->init_pidfd);
         pace_hurry(&w->pace, 1);
     }
-    if (w->sandbox.is_nested)
-        w->split.woken = w->split.woken || pfds[1].revents;
+    w->split.woken = w->split.woken || pfds[1].revents;
     /* Without inotify, or of a cgroup that is not there yet, the files themselves tell. */
-    else if (pfds[1].revents || w->pace.settled)
+    if (!w->sandbox.is_nested && (pfds[2].revents || w->pace.settled))
         carry_over(w);
 }
 
@@ -407,25 +386,7 @@ static unsigned long long cpu_time_us(void)
     return (unsigned long long)ts.tv_sec * 1000000 + (unsigned long long)ts.tv_nsec / 1000;
 }
 
-/*
- * A directory of ours has vanished: systemd 252 removes empty cgroups of the blkio hierarchy when
- * it reloads, also those of others, and a sandbox cgroup without vCPUs is empty. Made again, with
- * all that belongs to it. Nothing happens when the sandbox is going.
- */
-static void mend(struct watch *w)
-{
-    struct err e = ERR_INIT;
-    struct state_lock lock;
-    int r;
-
-    if (reload(w, &lock) < 0)
-        return;
-    r = record_is_alive(&w->record) ? change_limits(w, &lock, true, &e) : 0;
-    log_once(&w->last_limit_error, r, &e);
-    adopt(w, &lock);
-}
-
-/* Layout nested: vCPUs have come or gone, or the runtime has given another quota. */
+/* vCPUs have come or gone, or the runtime, or carry_over(), has given another quota. */
 static void keep_split(struct watch *w, struct scan_result *pass, bool thorough)
 {
     struct err e = ERR_INIT;
@@ -435,7 +396,7 @@ static void keep_split(struct watch *w, struct scan_result *pass, bool thorough)
     if (!split_is_due(&w->split, pass, thorough) || reload(w, &lock) < 0)
         return;
     r = sandbox_load(&w->sandbox, &e);
-    if (r == -ENOENT) { /* the runtime has removed its cgroup: this is the end */
+    if (r == -ENOENT) { /* the cgroup was removed: this is the end */
         err_reset(&e);
         r = 0;
     } else if (r == 0)
@@ -454,20 +415,17 @@ static bool look_around(struct watch *w)
     struct scan_result pass;
     int r;
 
-    if (pace_is_eager(&w->pace) && !w->sandbox.is_nested)
-        cg_keep_warm(&w->sandbox.overhead, w->scan.own[0]);
+    if (pace_is_eager(&w->pace))
+        cg_keep_warm(w->own_fd);
     w->scan.every_vm = pace_every_vm(&w->pace, placement_is_complete(&w->placement), now);
     r = scan_pass(&w->scan, depth, &pass, &e);
     log_once(&w->last_error, r, &e);
-    if ((r == -ENOENT || r == -ENODEV) && w->sandbox.is_nested)
+    if (r == -ENOENT || r == -ENODEV)
         split_again(&w->split, &w->scan);
-    else if (r == -ENOENT || r == -ENODEV)
-        mend(w);
     if (r < 0)
         return true;
-    if (w->sandbox.is_nested)
-        keep_split(w, &pass, depth == SCAN_ALL);
-    w->placement.held = w->sandbox.is_nested && w->split.why[0] ? w->split.why : NULL;
+    keep_split(w, &pass, depth == SCAN_ALL);
+    w->placement.held = w->split.why[0] ? w->split.why : NULL;
     now = io_now_us();
     check_timeout(w, &pass, now);
     /* A list that is the same as before says nothing new. */
@@ -539,8 +497,8 @@ static void run(struct watch *w)
         .own = {getpid(), record_process_id(w->record.placeholder).pid},
     };
     w->scan.kernel_evidence = scan_needs_evidence(&w->scan);
-    if (w->sandbox.is_nested)
-        begin_split(w);
+    begin_split(w);
+    w->own_fd = cg_open_own(&w->host);
     w->started_us = io_now_us();
     pace_init(&w->pace, w->settings->hotplug_interval_ms, w->started_us);
     w->placement = (struct placement){.dirfd = dir, .changed_us = w->started_us};
@@ -571,6 +529,12 @@ static void watch(const void *arg)
     run(&w);
 }
 
+bool watcher_is_wanted(const struct record *r, const struct settings *settings)
+{
+    return !r->sandbox_cgroup_only.value || r->enable_vcpus_pinning.value ||
+           settings->overhead_cpus;
+}
+
 int watcher_fork(const char *state_dir, const char *sandbox_id, const struct settings *settings,
                  struct child *ret, struct err *e)
 {
@@ -580,6 +544,7 @@ int watcher_fork(const char *state_dir, const char *sandbox_id, const struct set
         .settings = settings,
         .state = STATE_DIR_INIT,
         .init_pidfd = FD_NONE,
+        .own_fd = FD_NONE,
     };
 
     return child_fork("osc-watch", watch, &w, ret, e);

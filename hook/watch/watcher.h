@@ -3,8 +3,8 @@
 #define HOOK_WATCH_WATCHER_H
 
 /*
- * hook/watch/ places vCPU threads while a VM runs. This is the watcher of a sandbox without
- * sandbox_cgroup_only: a detached process, in the overhead cgroup, that does so as they appear.
+ * hook/watch/ places vCPU threads while a VM runs. This is the watcher of a sandbox: a detached
+ * process, in the cgroup of whoever started the hook, that does so as they appear.
  *
  * Placement cannot be left to poststart: runc runs it inside `create`, before the VMM exists, and
  * waits for it. So setup forks the watcher early, writes its identity into the record, makes the
@@ -17,6 +17,9 @@
 #include "hook/plan/settings.h"
 #include "hook/sandbox/child.h"
 #include "hook/sandbox/record.h"
+
+/* Whether a sandbox needs one: for the split, or to keep threads on CPUs. */
+bool watcher_is_wanted(const struct record *r, const struct settings *settings);
 
 /* Fork a watcher that waits to be let go. As child_fork(); the arguments are copied with it. */
 int watcher_fork(const char *state_dir, const char *sandbox_id, const struct settings *settings,

@@ -29,7 +29,7 @@ podman_takes_cdi() {
 with_device() {
 	local name=$1 before watcher=none
 	before=$(snapshot)
-	run_podman "$name" --device="oci-sandbox-cgroup.io/hook=$2" "${VMM_OPTIONS[@]}" -- "${VMM[@]}" || return 0
+	run_podman "$name" --device="oci-sandbox-cgroup.io/hook=$2" "${QUOTA[@]}" "${VMM_OPTIONS[@]}" -- "${VMM[@]}" || return 0
 	layout "$3"
 	check_threads "$name" "$PID" "$VCPUS"
 	check "$name: nobody else is in podman's own cgroup" own_is_left
@@ -54,7 +54,7 @@ check_eq "the file's program is the installed one" "$OSC" \
 make_rootfs
 
 for MANAGER in ${OSC_PODMAN_MANAGER:-cgroupfs systemd}; do
-	podman_works --memory=64m || continue
+	podman_works --memory=64m "${QUOTA[@]}" || continue
 	without_hook "$MANAGER-none"
 	with_device "$MANAGER-default" default false
 	with_device "$MANAGER-only" only true

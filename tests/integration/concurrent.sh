@@ -13,8 +13,8 @@
 
 declare -A PIDS=()
 
-# together STAGE STATE NAME... - a hook for each, at once; prints those that failed
-together() {
+# at_once STAGE STATE NAME... - a hook for each, at once; prints those that failed
+at_once() {
 	local stage=$1 state=$2 name jobs=() failed=0 i
 	shift 2
 	for name; do
@@ -36,7 +36,7 @@ all_placed() {
 	local name result=0
 	for name; do
 		set_layout "$name"
-		placed "${PIDS[$name]}" rest || result=1
+		together "${PIDS[$name]}" || result=1
 	done
 	return "$result"
 }
@@ -52,17 +52,17 @@ for only in false true; do
 		fake_container "s$i-$only"
 		PIDS[s$i-$only]=$PID
 	done
-	check "50 sandboxes at once, only=$only: setup" together prestart created "${names[@]}"
+	check "50 sandboxes at once, only=$only: setup" at_once prestart created "${names[@]}"
 	check_eq "50 sandboxes at once, only=$only: records" 50 \
 		"$(find "$STATE/sandboxes" -name record.json | wc -l)"
 	check_eq "50 sandboxes at once, only=$only: list" 50 "$(osc list --json | jq '[.. | .sandbox_id? | strings] | length' 2>&1)"
 	if [[ $only == false ]]; then
-		check "50 sandboxes at once, only=$only: every process in its overhead cgroup" all_placed "${names[@]}"
+		check "50 sandboxes at once, only=$only: every process in its sandbox cgroup" all_placed "${names[@]}"
 	fi
 	for name in "${names[@]}"; do
 		end_process "${PIDS[$name]}"
 	done
-	check "50 sandboxes at once, only=$only: teardown" together poststop stopped "${names[@]}"
+	check "50 sandboxes at once, only=$only: teardown" at_once poststop stopped "${names[@]}"
 	for name in "${names[@]}"; do
 		cg_remove "/$TAG/$name"
 	done
@@ -88,41 +88,35 @@ for i in {1..8}; do
 	fake_container "pod/c$i" "$limits" "c$i"
 	PIDS[pod/c$i]=$PID
 done
-set_layout pod1
-# The runtime's cgroups are in the pod's, so the sandbox is, too.
-SANDBOX=/$TAG/pod/kata_pod1
-VCPU=$SANDBOX
-if [[ $MODE == v2 ]]; then
-	VCPU=$SANDBOX/sandbox OVERHEAD=$SANDBOX/overhead
-fi
+set_pod_layout "/$TAG/pod" pod1
 
 # pod_is NAME CONTAINERS - so many of them are counted
 pod_is() {
 	check_eq "$1: containers in the record" "$2" "$(jq '.containers | length' "$STATE/sandboxes/pod1/record.json" 2>&1)"
 	if [[ $MODE == v2 ]]; then
-		check_file "$1" cpu "$VCPU" cpu.max "$(($2 * 10000)) 100000"
+		check_file "$1" cpu "$SANDBOX" cpu.max "$(($2 * 10000)) 100000"
 	else
-		check_file "$1" cpu "$VCPU" cpu.cfs_quota_us $(($2 * 10000))
+		check_file "$1" cpu "$SANDBOX" cpu.cfs_quota_us $(($2 * 10000))
 	fi
-	check_file "$1" pids "$VCPU" pids.max $(($2 * 10))
+	check_file "$1" pids "$SANDBOX" pids.max $(($2 * 10))
 }
 
-check "8 containers of a pod at once: setup" together prestart created "${names[@]}"
+check "8 containers of a pod at once: setup" at_once prestart created "${names[@]}"
 pod_is "8 containers of a pod" 8
 for name in "${names[@]}"; do
-	check "8 containers of a pod: $name is in the pod's overhead cgroup" placed "${PIDS[$name]}" rest
+	check "8 containers of a pod: $name is in the pod's sandbox cgroup" together "${PIDS[$name]}"
 done
 check_eq "8 containers of a pod: one sandbox" pod1 "$(find "$STATE/sandboxes" -mindepth 1 -maxdepth 1 -printf '%f\n')"
 for name in "${names[@]:0:4}"; do
 	end_process "${PIDS[$name]}"
 done
-check "4 of them at once: teardown" together poststop stopped "${names[@]:0:4}"
+check "4 of them at once: teardown" at_once poststop stopped "${names[@]:0:4}"
 pod_is "the other 4" 4
 for name in "${names[@]:4}"; do
-	check "the other 4: $name is in the pod's overhead cgroup" placed "${PIDS[$name]}" rest
+	check "the other 4: $name is in the pod's sandbox cgroup" together "${PIDS[$name]}"
 	end_process "${PIDS[$name]}"
 done
-check "the other 4 at once: teardown" together poststop stopped "${names[@]:4}"
+check "the other 4 at once: teardown" at_once poststop stopped "${names[@]:4}"
 for name in "${names[@]}"; do
 	cg_remove "/$TAG/$name"
 done

@@ -195,9 +195,6 @@ known_differences() {
 		document nested ps '1 .*cgroup.procs.*upported' "$VERSION cannot read a threaded cgroup"
 		! asks_ps || lost nested "$VERSION cannot read a threaded cgroup"
 	fi
-	if asks_ps && [[ $MANAGER == cgroupfs ]]; then
-		lost sibling "nobody is in the runtime's cgroup"
-	fi
 }
 
 # play SCENARIO HOOK... - without the hook, with it, and the difference

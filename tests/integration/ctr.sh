@@ -39,9 +39,9 @@ scenario() {
 		check_no_limits "$name" "$OVERHEAD"
 		check_wait "$name: a watcher runs" 5 has_watcher "$ID"
 		watcher=$(watcher_pid "$ID")
-		check "$name: it lives in the overhead cgroup" placed "$watcher" rest
+		check "$name: it is in no cgroup of the container" stays_outside "$watcher"
 	fi
-	check_devices "$name" "$DOMAIN"
+	check_devices "$name" "$SANDBOX"
 	check "$name: nobody of the container is in the runtime's own cgroup" only_placeholder "$OWN"
 
 	check "$name: exec into the container" ctr_ task exec --exec-id one "$ID" /busybox true

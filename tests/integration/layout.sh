@@ -137,6 +137,8 @@ if [[ $MODE == v2 ]]; then
 	fake_container again
 	capture below "$SHIM" "$BIN/crun" --layout=nested prestart <"$WORK/again/created"
 	check_match "nested by word: the log warns" "^oci-sandbox-cgroup: warning: $loses $BIN/crun" "$ERR"
+	capture osc check
+	check_match "nested by word: check names it" "limited  sandbox +again: $loses $BIN/crun" "$OUT"
 	end_process "$PID"
 	capture osc poststop <"$WORK/again/stopped"
 	drop_fake again "$PID"

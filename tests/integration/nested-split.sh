@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# The split of layout nested: vCPU threads are held by the runtime's quota, wherever it writes it, and
-# the other threads are not; whatever is no vCPU, or no vCPU any more, is nowhere looser than without
-# the hook.
+# The split of layout nested, or of sibling with OSC_LAYOUT=sibling: vCPU threads are held by the
+# runtime's quota, wherever it writes it, and the other threads are not; whatever is no vCPU, or no vCPU
+# any more, is nowhere looser than without the hook.
 
 # shellcheck disable=SC2016 # $name in single quotes is jq's
 # shellcheck disable=SC2317 # functions are called by name
@@ -92,6 +92,11 @@ check_carried() {
 	check_split "$name: holds the vCPUs, and them alone" "$VMM" 2 "$quota"
 }
 
+# in_runtimes CONTROLLER - what it writes there holds the payload: with sibling that is not so
+in_runtimes() {
+	[[ $LAYOUT == nested ]] && available "$1"
+}
+
 # Whatever the runtime or systemd writes, the vCPUs are under its newest word, and nobody else is.
 follows() {
 	local name=busy unit before
@@ -105,8 +110,8 @@ follows() {
 	check_carried "update, down" 5000 oci update --cpu-quota 5000 "$TAG-$name"
 	check_throttled "update, down"
 	check_carried "update, up" 60000 oci update --cpu-quota 60000 "$TAG-$name"
-	! available memory || check_carried "update of memory" 60000 oci update --memory "$NEW_MEMORY" "$TAG-$name"
-	! available memory || check_eq "update of memory: it is in the runtime's cgroup" "$NEW_MEMORY" \
+	! in_runtimes memory || check_carried "update of memory" 60000 oci update --memory "$NEW_MEMORY" "$TAG-$name"
+	! in_runtimes memory || check_eq "update of memory: it is in the runtime's cgroup" "$NEW_MEMORY" \
 		"$(if [[ $MODE == v2 ]]; then cg_text memory "$C" memory.max; else cg_text memory "$C" memory.limit_in_bytes; fi)"
 	check_carried "update, down again" 6000 oci update --cpu-quota 6000 "$TAG-$name"
 	check_throttled "update, down again"
@@ -115,7 +120,7 @@ follows() {
 		check_carried "update, no quota" max oci update --cpu-quota -1 "$TAG-$name"
 		check_carried "update, a quota again" $QUOTA oci update --cpu-quota $QUOTA "$TAG-$name"
 	fi
-	if [[ $MANAGER == systemd ]]; then
+	if [[ $MANAGER == systemd && $LAYOUT == nested ]]; then
 		unit=$TAG-$name.scope
 		check_carried "set-property CPUWeight" "$(quota_in "$VCPU")" systemctl set-property --runtime "$unit" CPUWeight=77
 		check_carried "set-property MemoryMax" "$(quota_in "$VCPU")" systemctl set-property --runtime "$unit" MemoryMax=300M
@@ -123,8 +128,15 @@ follows() {
 		check_carried "daemon-reload" 9000 systemctl daemon-reload
 		# Of the scope's word and the container's own the smaller one counts: the scope's is an old one.
 		check_carried "update after set-property" 8000 oci update --cpu-quota 8000 "$TAG-$name"
-		! available memory || check_carried "update of memory, which makes systemd write again" 8000 \
+		! in_runtimes memory || check_carried "update of memory, which makes systemd write again" 8000 \
 			oci update --memory $((NEW_MEMORY + (16 << 20))) "$TAG-$name"
+		check_carried "daemon-reload in the end" 8000 systemctl daemon-reload
+	elif [[ $MANAGER == systemd ]]; then
+		unit=${SANDBOX_UNIT:-$TAG-kata_$name.scope}
+		check_carried "set-property CPUWeight" "$(quota_in "$VCPU")" systemctl set-property --runtime "$unit" CPUWeight=77
+		check_carried "set-property MemoryMax" "$(quota_in "$VCPU")" systemctl set-property --runtime "$unit" MemoryMax=300M
+		check_carried "daemon-reload" "$(quota_in "$VCPU")" systemctl daemon-reload
+		check_carried "update after set-property" 8000 oci update --cpu-quota 8000 "$TAG-$name"
 		check_carried "daemon-reload in the end" 8000 systemctl daemon-reload
 	fi
 	check "kill and delete" stop_container $name
@@ -148,7 +160,12 @@ sorts() {
 	capture oci exec -d --pid-file "$WORK/$name/exec.pid" "$TAG-$name" /busybox sleep 1000
 	check_exit "exec" 0
 	other=$(<"$WORK/$name/exec.pid")
-	check_wait "exec: its process is where what is no vCPU is" 20 placed "$other" rest
+	if [[ $LAYOUT == nested ]]; then
+		check_wait "exec: its process is where what is no vCPU is" 20 placed "$other" rest
+	else
+		# Runtimes start them in their own cgroup, with its limits.
+		check_eq "exec: its process is under the quota" $QUOTA "$(quota_over "$other")"
+	fi
 	file helper
 	check_wait "a helper of a vCPU: it is where what is no vCPU is" 20 thread_is io-helper rest
 	check_split "threads: all of them" "$VMM" 3 $QUOTA
@@ -183,11 +200,13 @@ vmm_ends() {
 	check_split "survivor: split" "$VMM" 1 $QUOTA
 	kill -KILL "$VMM"
 	check_wait "the VMM ends: init is under the quota again" 20 is_whole "$PID" $QUOTA left
-	capture oci exec -d --pid-file "$WORK/$name/exec.pid" "$TAG-$name" /fake_vmm "CPU 0/KVM" "CPU 1/KVM"
-	check_exit "survivor: another VMM, by exec" 0
-	VMM=$(<"$WORK/$name/exec.pid")
-	check_split "survivor: split again" "$VMM" 2 $QUOTA
-	check "survivor: init is no vCPU" placed "$PID" rest
+	if [[ $LAYOUT == nested ]]; then
+		capture oci exec -d --pid-file "$WORK/$name/exec.pid" "$TAG-$name" /fake_vmm "CPU 0/KVM" "CPU 1/KVM"
+		check_exit "survivor: another VMM, by exec" 0
+		VMM=$(<"$WORK/$name/exec.pid")
+		check_split "survivor: split again" "$VMM" 2 $QUOTA
+		check "survivor: init is no vCPU" placed "$PID" rest
+	fi
 	check "survivor: kill and delete" stop_container $name
 	check_nothing_left "survivor" "$before"
 }
@@ -249,6 +268,7 @@ inhabited() {
 	pid=$PID
 	capture osc prestart <"$WORK/$name/created"
 	check_exit "a cgroup of the payload's: prestart" 0
+	remember_home "$pid" $name
 	sleep infinity &
 	PID=$!
 	disown
@@ -274,7 +294,7 @@ inhabited() {
 	PID=$pid
 	capture osc poststop <"$WORK/$name/stopped"
 	check_exit "a cgroup of the payload's: poststop" 0
-	check "a cgroup of the payload's: all is as it was" is_whole "$PID" $QUOTA
+	[[ $LAYOUT == sibling ]] || check "a cgroup of the payload's: all is as it was" is_whole "$PID" $QUOTA
 	drop_fake $name "$PID"
 	check_nothing_left "a cgroup of the payload's" "$before"
 }
@@ -286,7 +306,8 @@ not_ours() {
 	before=$(snapshot)
 	fake_nested $name $QUOTA
 	pid=$PID
-	mkdir "${CG_DIR[$(hierarchy_of cpu)]}$APART"
+	[[ $LAYOUT != sibling || $MODE != v2 ]] || C=$BASE/kata_$name APART=$BASE/kata_$name/kata_vcpu
+	mkdir -p "${CG_DIR[$(hierarchy_of cpu)]}$APART"
 	sleep infinity &
 	PID=$!
 	disown
@@ -296,6 +317,7 @@ not_ours() {
 	fi
 	capture osc prestart <"$WORK/$name/created"
 	check_exit "a cgroup of our name: prestart" 0
+	remember_home "$pid" $name
 	start_vmm $name "CPU 0/KVM" worker
 	check_wait "a cgroup of our name: placement says why" 20 placement_says $name "which is not ours"
 	[[ $MODE == v2 ]] || check_eq "a cgroup of our name: who was in it is" "$APART" "$(cgroups_of "$PID" && echo "${CG[$(hierarchy_of cpu)]}")"
@@ -308,6 +330,7 @@ not_ours() {
 	check_exit "a cgroup of our name: poststop" 0
 	check "a cgroup of our name: it is there still" test -d "${CG_DIR[$(hierarchy_of cpu)]}$APART"
 	rmdir "${CG_DIR[$(hierarchy_of cpu)]}$APART"
+	[[ $LAYOUT == nested ]] || rmdir "${CG_DIR[$(hierarchy_of cpu)]}${APART%/*}"
 	drop_fake $name "$PID"
 	check_nothing_left "a cgroup of our name" "$before"
 }
@@ -345,7 +368,7 @@ guest() {
 	check_wait "$name: the vCPUs' cgroup is throttled" 60 throttled_above "$VCPU" $(($(throttled "$VCPU") + 3))
 	check_eq "$name: the others are not" 0 "$(others_throttled)"
 	check "$name: pause" pause_container "$name"
-	check_rests "$name: paused, the VMM rests" "$VMM"
+	[[ $LAYOUT == sibling ]] || check_rests "$name: paused, the VMM rests" "$VMM"
 	check "$name: resume" oci resume "$TAG-$name"
 	check "$name: kill and delete" stop_container "$name"
 	check_nothing_left "$name" "$before"

@@ -17,7 +17,7 @@
 . "$TESTS/lib/faults.sh"
 
 declare -A PIDS=()
-# No process here is a VMM, and nobody is to be constrained for that on a slow machine.
+# No process here is a VMM, and nobody is to be told of that: nothing is split, all is in the sandbox cgroup.
 BASIC='.vcpu_timeout_ms = 3600000'
 configure "$BASIC"
 before=$(snapshot)
@@ -56,6 +56,17 @@ gone() {
 	check_nothing_left "$title" "$before"
 }
 
+# read_quota CGROUP - in microseconds, or "max"
+read_quota() {
+	local quota
+	if [[ $MODE == v2 ]]; then
+		read -r quota _ <"$(cg_file cpu "$1" cpu.max)"
+	else
+		quota=$(<"$(cg_file cpu "$1" cpu.cfs_quota_us)")
+	fi
+	echo "${quota/#-1/max}"
+}
+
 # --- one cgroup, two sandboxes -----------------------------------------------
 
 quota='.linux.resources.cpu = {quota: 20000, period: 100000}'
@@ -70,21 +81,21 @@ for only in false true; do
 	check_match "$title: says whose it is" 'is that of sandbox a, which is running' "$ERR"
 	check "$title: the second is where it was" is_in "${PIDS[b]}" "$BASE/b"
 	set_layout a a "$only"
-	check "$title: the first is where it belongs" placed "${PIDS[a]}" rest
+	check "$title: the first is where it belongs" together "${PIDS[a]}"
 	stage poststop b 0 "$title, the second, which never got in"
-	check "$title: the first still is" placed "${PIDS[a]}" rest
+	check "$title: the first still is" together "${PIDS[a]}"
 	check "$title: and has its sandbox" cg_exists "$SANDBOX"
 	# It dies, and nobody says so: the path is free.
 	[[ $only == true ]] || kill -STOP "$(watcher_pid a)"
 	end_process "${PIDS[a]}"
 	stage prestart b 0 "$title, the second, now that the first is dead"
 	set_layout a b "$only"
-	check "$title: the second is where it belongs" placed "${PIDS[b]}" rest
+	check "$title: the second is where it belongs" together "${PIDS[b]}"
 	check_eq "$title: sandboxes" b "$(osc list --json | jq -r '.[].sandbox_id')"
 	stage poststop a 0 "$title, a late one of the first"
 	capture osc prune
 	check_exit "$title: prune" 0
-	check "$title: the second still is" placed "${PIDS[b]}" rest
+	check "$title: the second still is" together "${PIDS[b]}"
 	gone "$title" a b
 done
 configure "$BASIC"
@@ -107,6 +118,68 @@ ln -s "ghost$BASE/kata_a" "$STATE/paths/$claim"
 capture osc prune
 check "prune releases a claim of nobody" no_record_left
 
+# --- strangers ---------------------------------------------------------------
+
+# An annotation is its author's word: who is not in the pod's cgroup is not in the pod.
+container resident "$(of_pod home) | $quota"
+container stranger "$(of_pod home) | .linux.cgroupsPath = \"$BASE/elsewhere/stranger\""
+stage prestart resident 0 "a pod"
+set_pod_layout "$BASE" home
+inside=$(snapshot)
+stage prestart stranger 2 "a stranger"
+check_match "a stranger: says why" 'not in the same parent cgroup' "$ERR"
+check "a stranger: it is where it was" is_in "${PIDS[stranger]}" "$BASE/stranger"
+check "a stranger: the resident is where it was" together "${PIDS[resident]}"
+check "a stranger: nothing has changed" same_as "$inside"
+! available cpu || check_eq "a stranger: the resident's quota holds" 20000 "$(read_quota "$SANDBOX")"
+check_eq "a stranger: it is not in the record" resident "$(jq -r '.containers[].id' "$STATE/sandboxes/home/record.json")"
+stage poststop stranger 0 "a stranger"
+check "a stranger's poststop: the resident is where it was" together "${PIDS[resident]}"
+gone "a stranger" resident stranger
+
+# A sandbox that is called like a container of another one is not that container's.
+container member "$(of_pod home)"
+stage prestart member 0 "a member"
+container namesake "$(of_pod member) | .linux.cgroupsPath = \"$BASE/elsewhere/namesake\""
+stage prestart namesake 0 "a pod of the member's name"
+end_process "${PIDS[member]}"
+stage poststop member 0 "the member's end"
+check "the member's end: its pod is gone" test ! -e "$STATE/sandboxes/home"
+check "the member's end: the other is there" test -e "$STATE/sandboxes/member"
+gone "names of pods and containers" member namesake
+cg_remove "$BASE/elsewhere"
+
+# A cgroup that holds somebody else is not taken over.
+container taken "$quota"
+cg_make "$BASE/kata_taken"
+sleep infinity &
+other=$!
+disown
+STARTED+=("$other")
+cg_enter "$BASE/kata_taken" "$other"
+stage prestart taken 1 "a cgroup that is somebody's"
+check_match "a cgroup that is somebody's: says so" 'kata_taken is there already and holds processes' "$ERR"
+check "a cgroup that is somebody's: the container is where it was" is_in "${PIDS[taken]}" "$BASE/taken"
+! available cpu || check_eq "a cgroup that is somebody's: it gets no quota" max "$(read_quota "$BASE/kata_taken")"
+stage poststop taken 0 "a cgroup that is somebody's"
+check "a cgroup that is somebody's: who was in it is" is_in "$other" "$BASE/kata_taken"
+end_process "$other"
+cg_remove "$BASE/kata_taken"
+gone "a cgroup that is somebody's" taken
+
+# What others may have written is not believed.
+container private
+stage prestart private 0 "a state directory of others"
+for part in . sandboxes sandboxes/private/record.json; do
+	chmod a+w "$STATE/$part"
+	stage poststart private 1 "a state directory of others, $part"
+	check_match "a state directory of others, $part: says so" 'can be written by others' "$ERR"
+	check "a state directory of others, $part: the container is where it was" is_in "${PIDS[private]}" "$BASE/kata_private"
+	chmod go-w "$STATE/$part"
+done
+stage poststart private 0 "a state directory that is ours again"
+gone "a state directory of others" private
+
 # --- stages that cross -------------------------------------------------------
 
 cg_make "$BASE/pod"
@@ -127,12 +200,9 @@ if can_trace; then
 	RC=0
 	wait "$late" || RC=$?
 	check_eq "a late poststop: succeeds" 0 "$RC"
-	SANDBOX=$BASE/pod/kata_pod VCPU=$SANDBOX OVERHEAD=$BASE/overhead/pod ONLY=false
-	if [[ $MODE == v2 ]]; then
-		VCPU=$SANDBOX/sandbox OVERHEAD=$SANDBOX/overhead
-	fi
+	set_pod_layout "$BASE/pod" pod
 	check "a late poststop: the sandbox is there" cg_exists "$SANDBOX"
-	check "a late poststop: its container is in it" placed "${PIDS[pod/first]}" rest
+	check "a late poststop: its container is in it" together "${PIDS[pod/first]}"
 	gone "a late poststop" pod/first pod/late other
 else
 	skip "a late poststop" "strace cannot trace here"
@@ -185,7 +255,7 @@ vmm() {
 	stage prestart "$1" 0 "a watcher that leaves"
 }
 no_watcher() {
-	[[ $(watcher_pid left) == none && -z $(our_processes) ]]
+	[[ $(watcher_pid left) == none ]] && no_watcher_left
 }
 set_layout left
 vmm one
@@ -228,7 +298,7 @@ if can_trace; then
 		"$OSC" --state-dir "$STATE" --config "$CONF" prestart <"$WORK/victim/created" >"$WORK/log" 2>&1 &
 	disown
 	set_layout victim
-	check_wait "a watcher that cannot open anything: prestart succeeds" 20 placed "${PIDS[victim]}" rest
+	check_wait "a watcher that cannot open anything: prestart succeeds" 20 together "${PIDS[victim]}"
 	sleep 0.3
 	check "a watcher that cannot open anything: lives" has_watcher victim
 	end_process "${PIDS[victim]}"

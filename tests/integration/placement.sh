@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Whatever a VMM does with its processes, its threads and their names: a vCPU
-# thread is in the sandbox cgroup and every other thread in the overhead cgroup;
+# Whatever a VMM does with its processes, its threads and their names: vCPU threads
+# and the others are where each belongs, and all together before there is a vCPU;
 # and what a watcher does that is told to end, or has nothing to do any more. The
 # script plays the runtime, fake_vmm the VMM.
 
@@ -17,11 +17,11 @@ SLACK=5
 VMM=$(helper fake_vmm)
 
 # start NAME FAKE_VMM_ARGUMENT... - a container of it after its prestart, still
-# waiting for `go`. Sets PID, C and FILES, where it looks for files.
+# waiting for `go`; FILTER changes its config.json. Sets PID and C.
 start() {
 	C=$1
 	shift
-	fake_container "$C"
+	fake_container "$C" "${FILTER-.}"
 	set_layout "$C"
 	end_process "$PID"
 	"$VMM" "$@" >/dev/null 2>&1 </dev/null &
@@ -202,7 +202,7 @@ settle
 tid=$(thread "$PID" 'CPU 0/KVM')
 for hierarchy in "${HIERARCHIES[@]}"; do
 	if [[ $hierarchy != unified ]]; then
-		echo "$tid" >"${CG_DIR[$hierarchy]}$OVERHEAD/tasks"
+		[[ ! ,$hierarchy, =~ ,(cpu|cpuacct), ]] || echo "$tid" >"${CG_DIR[$hierarchy]}$OVERHEAD/tasks"
 	elif [[ $MODE == v2 ]]; then
 		echo "$tid" >"${CG_DIR[unified]}$OVERHEAD/cgroup.threads"
 	fi
@@ -217,9 +217,9 @@ else
 	fail "$C: in time, with an interval of $INTERVAL_MS ms" "it took $took ms"
 fi
 # Only in one hierarchy, and not the one that the watcher reads its list from.
-if [[ $MODE != v2 ]]; then
+if [[ $MODE != v2 && $(hierarchy_of cpuacct) != "$(hierarchy_of cpu)" ]]; then
 	settle
-	echo "$tid" >"$(cg_file memory "$OVERHEAD" tasks)"
+	echo "$tid" >"$(cg_file cpuacct "$OVERHEAD" tasks)"
 	check_wait "$C: also one that was moved in one hierarchy only" 10 placed "$tid" vcpu
 fi
 check_threads "$C, in the end" "$PID" 3
@@ -260,22 +260,84 @@ stop
 start nameless --wait "$(file go)" --generations 1 --late 'CPU 0/KVM' "$(file late)" a b c
 now go
 check_wait "$C: init has a child" 5 has_child "$PID"
-check_wait "$C: the VMM is constrained after the timeout" 10 constrained "$(child "$PID")"
-check_wait "$C: init is, too" 10 constrained "$PID"
+check "$C: the VMM is under the limits" together "$(child "$PID")"
+check "$C: init is, too" together "$PID"
+check_wait "$C: show says after the timeout that there is no vCPU" 10 placement_is '[.state, .why]' \
+	'["none","no vCPU thread appeared in time"]'
+check "$C: the VMM is under the limits still" together "$(child "$PID")"
 now late
 wait_for 5 has_thread "$(child "$PID")" 'CPU 0/KVM' || :
 check_threads "$C, split after all" "$(child "$PID")" 1
 check_threads "$C, split after all: init" "$PID" 0
 stop
 
+# A setting of earlier versions, to leave a payload without vCPUs in the overhead cgroup.
 configure ".hotplug_interval_ms = $INTERVAL_MS | .vcpu_timeout_ms = 300 | .no_vcpu = \"keep\""
 start kept --wait "$(file go)" 'CPU 0/KVM' worker
+capture osc plan --json <"$WORK/$C/created"
+check_match "$C: plan says that no_vcpu has no effect" "no_vcpu has no effect any more" "$(jq -r '.warnings[]' <<<"$OUT")"
+check "$C: it is in the sandbox cgroup" together "$PID"
 # That nothing happens can only be seen by waiting.
 sleep 1
-check_threads "$C, no vCPU in time" "$PID" 0
+check "$C: and stays there, with no vCPU in time" together "$PID"
 now go
 wait_for 5 has_thread "$PID" 'CPU 0/KVM' || :
 check_threads "$C, vCPUs that come later" "$PID" 1
+stop
+
+# --- what the overhead is limited to -----------------------------------------
+
+# quotas_are VCPUS OTHERS - in microseconds per 100 ms, -1: none; on v2 OTHERS is that of both together
+quotas_are() {
+	local got
+	if [[ $MODE == v2 ]]; then
+		got="$(cat "$(cg_file cpu "$VCPU" cpu.max)") $(cat "$(cg_file cpu "$OVERHEAD" cpu.max)")"
+		[[ $got == "$1 100000 ${2/-1/max} 99999" ]]
+	else
+		got="$(cat "$(cg_file cpu "$VCPU" cpu.cfs_quota_us)") $(cat "$(cg_file cpu "$OVERHEAD" cpu.cfs_quota_us)")"
+		[[ $got == "$1 $2" ]]
+	fi || {
+		echo "expected $1 and $2, got $got"
+		return 1
+	}
+}
+
+if hierarchy_of cpu >/dev/null; then
+	configure ".hotplug_interval_ms = $INTERVAL_MS | .overhead_limits.cpu = {quota: 30000, period: 100000, shares: 77}"
+	start overhead --wait "$(file go)" --exit 'CPU 0/KVM' "$(file exit)" --late 'CPU 1/KVM' "$(file late)" worker
+	check "$C: without a vCPU all is in the sandbox cgroup" together "$PID"
+	now go
+	check_threads "$C" "$PID" 1
+	both=30000
+	[[ $MODE != v2 ]] || both=430000
+	check_wait "$C: the vCPU has the sandbox's quota, the others theirs" 10 quotas_are 400000 $both
+	[[ $MODE == v2 ]] || check_eq "$C: and their shares" 77 "$(<"$(cg_file cpu "$OVERHEAD" cpu.shares)")"
+	now exit
+	check_wait "$C: the last vCPU ends: all is together" 10 together "$PID"
+	if [[ $MODE == v2 ]]; then
+		check_eq "$C: under the quota" "400000 100000" "$(<"$(cg_file cpu "$SANDBOX" cpu.max)")"
+	else
+		check_eq "$C: under the quota" 400000 "$(<"$(cg_file cpu "$SANDBOX" cpu.cfs_quota_us)")"
+	fi
+	now late
+	wait_for 5 has_thread "$PID" 'CPU 1/KVM' || :
+	check_threads "$C, another vCPU" "$PID" 1
+	check_wait "$C: the quotas are apart again" 10 quotas_are 400000 $both
+	stop
+else
+	skip "overhead_limits" "no hierarchy has the controller cpu here"
+fi
+
+# Nothing can be set apart on v2 without a quota.
+configure ".hotplug_interval_ms = $INTERVAL_MS"
+FILTER='del(.linux.resources)' start unlimited 'CPU 0/KVM' worker
+if [[ $MODE == v2 ]]; then
+	check_wait "$C: placement says why nothing is apart" 10 placement_is '[.state, (.why | test("there is nothing to set apart"))]' \
+		'["partial",true]'
+	check "$C: all is together" together "$PID"
+else
+	check_threads "$C: without a quota" "$PID" 1
+fi
 stop
 
 # --- a watcher that ends -----------------------------------------------------
@@ -288,7 +350,8 @@ check_wait "$C: there is a watcher" 5 has_watcher "$C"
 watcher=$(watcher_pid "$C")
 kill -TERM "$watcher"
 check_wait "$C: SIGTERM ends it" 5 is_dead "$watcher"
-check_wait "$C: nothing of ours runs" 5 no_process_left
+check_wait "$C: there is no other" 5 no_watcher_left
+check "$C: what holds the runtime's cgroup stays" only_placeholder "$OWN"
 check_match "$C: the sandbox stays" "exists in" "$(cg_exists "$SANDBOX" || :)"
 check_threads "$C, without a watcher" "$PID" 1
 capture osc prune
@@ -298,10 +361,9 @@ now late
 wait_for 5 has_thread "$PID" 'CPU 1/KVM' || :
 capture osc poststart <"$WORK/$C/running"
 check_exit "$C: poststart" 0
-# Not waited for: the stage itself places what is there.
-check "$C: poststart has placed the new thread" placed "$(thread "$PID" 'CPU 1/KVM')" vcpu
-check_wait "$C: and started a watcher" 5 has_watcher "$C"
-check_eq "$C: just one" 1 "$(our_processes | wc -l)"
+check_wait "$C: poststart has started a watcher" 5 has_watcher "$C"
+check_eq "$C: just one" 1 "$(watchers | wc -l)"
+check_wait "$C: which places the new thread" 10 placed "$(thread "$PID" 'CPU 1/KVM')" vcpu
 check_threads "$C, with a new watcher" "$PID" 2
 stop
 
@@ -321,7 +383,7 @@ configure '.hotplug_interval_ms = 0'
 start leaves --wait "$(file go)" --late 'CPU 1/KVM' "$(file late)" 'CPU 0/KVM' worker
 now go
 check_threads "$C" "$PID" 1
-check_wait "$C: the watcher leaves once settled" 15 no_process_left
+check_wait "$C: the watcher leaves once settled" 15 no_watcher_left
 check_match "$C: the sandbox stays" "exists in" "$(cg_exists "$SANDBOX" || :)"
 now late
 wait_for 5 has_thread "$PID" 'CPU 1/KVM' || :
@@ -332,10 +394,10 @@ capture osc update "$C"
 check_exit "$C: update" 0
 check "$C: update has placed the new thread" placed "$(thread "$PID" 'CPU 1/KVM')" vcpu
 check_threads "$C, rescanned" "$PID" 2
-check "$C: update leaves no process" no_process_left
+check "$C: update leaves no watcher" no_watcher_left
 capture osc poststart <"$WORK/$C/running"
 check_exit "$C: poststart" 0
-check_wait "$C: the watcher of another stage leaves, too" 15 no_process_left
+check_wait "$C: the watcher of another stage leaves, too" 15 no_watcher_left
 stop
 
 # --- whose child it is -------------------------------------------------------
@@ -358,6 +420,7 @@ kill -HUP -- "-$(<"$WORK/rc.pid")"
 kill -KILL -- "-$(<"$WORK/rc.pid")" 2>/dev/null || :
 wait_for 5 is_dead "$(<"$WORK/rc.pid")" || :
 check "$C: the watcher outlives the runtime" has_watcher "$C"
+check "$C: it is in none of the container's cgroups" stays_outside "$watcher"
 check_eq "$C: it has a session of its own" "$watcher" "$(ps -o sid= -p "$watcher" | tr -d ' ')"
 check_eq "$C: nothing of the hook's stdin, stdout and stderr" "/dev/null /dev/null /dev/null" \
 	"$(readlink "/proc/$watcher/fd/0" "/proc/$watcher/fd/1" "/proc/$watcher/fd/2" | xargs)"
@@ -373,7 +436,7 @@ vmm_pid=$PID
 child=$!
 disown
 STARTED+=("$child")
-cg_enter "$OVERHEAD" "$child"
+cg_enter "$SANDBOX" "$child"
 check_threads "$C: it still places threads" "$child" 1
 end_process "$child"
 PID=$vmm_pid

@@ -65,14 +65,14 @@ three_containers() {
 	vmm=$PID
 	check_threads "$P: the VMM" "$vmm" "$VCPUS"
 	check "$P: one sandbox for all that have the hook" count_of_containers $((infra + 1))
-	check "$P: an infra container does not count without limits" limits_are 20000 512 $((256 << 20))
+	check_wait "$P: an infra container does not count without limits" 10 limits_are 20000 512 $((256 << 20))
 	if [[ $only == false ]]; then
 		check_wait "$P: a watcher runs" 5 has_watcher "$SANDBOX_ID"
 		watcher=$(watcher_pid "$SANDBOX_ID")
 	fi
 	member side "${two[@]}" --rootfs "$ROOTFS" /busybox sleep 1000000 || return 0
-	check_wait "$P: the other container's process" 5 placed "$PID" rest
-	check "$P: limits of both" limits_are 50000 768 $((384 << 20))
+	check_wait "$P: the other container's process" 10 placed "$PID" rest
+	check_wait "$P: limits of both" 10 limits_are 50000 768 $((384 << 20))
 	[[ $only == true ]] || check_eq "$P: the watcher is the same" "$watcher" "$(watcher_pid "$SANDBOX_ID")"
 	check "$P: exec into the VMM's container" pod exec "$TAG-vmm" /busybox true
 

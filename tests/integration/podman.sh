@@ -47,7 +47,7 @@ run_vmm() {
 check_sandbox() {
 	check_limits "$1" "$SANDBOX" "$VCPU"
 	if [[ $ONLY == false ]]; then check_no_limits "$1" "$OVERHEAD"; fi
-	check_devices "$1" "$DOMAIN"
+	check_devices "$1" "$SANDBOX"
 }
 
 # check_stop NAME SNAPSHOT - podman stop and podman rm
@@ -67,7 +67,7 @@ split_and_stop() {
 	run_vmm "$name" false || return 0
 	check_wait "$name: a watcher runs" 5 has_watcher "$ID"
 	watcher=$(watcher_pid "$ID")
-	check "$name: it lives in the overhead cgroup" placed "$watcher" rest
+	check "$name: it is in no cgroup of the container" stays_outside "$watcher"
 	if [[ $MANAGER == systemd ]]; then
 		check "$name: podman's own scope lives" systemctl is-active "libpod-$ID.scope"
 		check "$name: systemd reloads" systemctl daemon-reload
@@ -86,7 +86,7 @@ split_and_stop() {
 split_and_rm() {
 	local name=$1 before
 	before=$(snapshot)
-	run_podman "$name" "${VMM_OPTIONS[@]}" -- "${VMM[@]}" || return 0
+	run_podman "$name" "${QUOTA[@]}" "${VMM_OPTIONS[@]}" -- "${VMM[@]}" || return 0
 	layout false
 	check_threads "$name" "$PID" "$VCPUS"
 	capture pod rm --force --time 0 "$ID"
@@ -98,7 +98,7 @@ split_and_rm() {
 split_and_die() {
 	local name=$1 before
 	before=$(snapshot)
-	run_podman "$name" --rm "${VMM_OPTIONS[@]}" -- "${VMM[@]}" || return 0
+	run_podman "$name" --rm "${QUOTA[@]}" "${VMM_OPTIONS[@]}" -- "${VMM[@]}" || return 0
 	layout false
 	check_threads "$name" "$PID" "$VCPUS"
 	kill -KILL "$PID"

@@ -38,7 +38,7 @@ has "one without limits" cpu cpu.cfs_quota_us -1 cpu.max "max 100000"
 has "one without limits" cpu cpu.shares 1792 cpu.weight 156
 has "one without limits" pids pids.max max pids.max max
 has "one without limits" memory memory.limit_in_bytes "$(unlimited_memory)" memory.max max
-has "one without limits" cpuset cpuset.cpus "$no_cpus" cpuset.cpus ""
+has "one without limits" cpuset cpuset.cpus "$no_cpus" cpuset.cpus "$no_cpus"
 leaves c3
 has "without it again" cpu cpu.cfs_quota_us 50000 cpu.max "50000 100000"
 has "without it again" cpu cpu.shares 768 cpu.weight 80
@@ -57,39 +57,36 @@ leaves c1
 has "one without limits alone" cpu cpu.cfs_quota_us -1 cpu.max "max 100000"
 has "one without limits alone" cpu cpu.shares 1024 cpu.weight 100
 has "one without limits alone" pids pids.max max pids.max max
-has "one without limits alone" cpuset cpuset.cpus "$no_cpus" cpuset.cpus ""
+has "one without limits alone" cpuset cpuset.cpus "$no_cpus" cpuset.cpus "$no_cpus"
 if throttles; then
 	has "one without limits alone" blkio blkio.throttle.read_bps_device "" io.max ""
 fi
 leaves c3
 pod_gone c1 c2 c3
 
-# --- limits that are taken out of the configuration ---------------------------
+# --- limits that the overhead has no place for ----------------------------------
 
-if available pids; then
-	configure "$BASIC | .overhead_limits = {pids: {limit: 99}}"
-	new_pod settings
-	joins c1 "$(with pids=10)"
-	check_file "settings: the overhead's limit" pids "$OVERHEAD" pids.max 99
-	check_eq "settings: the record names its file" '{"pids.max":"99"}' "$(jq -c .overhead_files "$RECORD")"
-	configure "$BASIC"
-	member c2 "$(with pids=5)"
-	capture osc plan --json <"$WORK/$POD/c2/created"
-	check_exit "settings: plan of one that would join" 0
-	check_eq "settings: plan says what it would take away" '{"pids.max":"max"}' "$(jq -c .overhead_resets <<<"$OUT")"
-	check_eq "settings: plan adds the other container" 15 "$(jq -r '.sandbox_files."pids.max"' <<<"$OUT")"
-	check_file "settings: plan changes nothing" pids "$OVERHEAD" pids.max 99
-	capture osc prestart <"$WORK/$POD/c2/created"
-	check_exit "settings: it joins" 0
-	check_file "settings: the limit is gone with the key" pids "$OVERHEAD" pids.max max
-	check_eq "settings: the record, too" null "$(jq -c .overhead_files "$RECORD")"
-	has "settings: both" pids pids.max 15 pids.max 15
-	leaves c1
-	leaves c2
-	pod_gone c1 c2
-else
-	skip "settings: overhead_limits taken out" "there is no pids controller"
-fi
+# It shares them with the vCPUs: nothing is written, and the administrator is told.
+configure "$BASIC | .overhead_limits = {pids: {limit: 99}, memory: {limit: 1000000000}, cpu: {cpus: \"$one_cpu\"}}"
+new_pod settings
+member c1 "$(with pids=10)"
+capture osc plan --json <"$WORK/$POD/c1/created"
+check_exit "settings: plan" 0
+for file in pids.max "memory\.[a-z_]+" cpuset.cpus; do
+	check_match "settings: plan says that the overhead shares $file" \
+		"overhead_limits: $file is not set, because the overhead shares the sandbox's ${file%%[.\\]*}" "$(jq -r '.warnings[]' <<<"$OUT")"
+done
+check_eq "settings: plan has nothing to write for it" "{} {}" "$(jq -c '.overhead_files // {}, .overhead_resets // {}' <<<"$OUT" | xargs)"
+capture osc prestart <"$WORK/$POD/c1/created"
+check_exit "settings: it joins" 0
+has "settings: its own limit" pids pids.max 10 pids.max 10
+configure "$BASIC"
+joins c2 "$(with pids=5)"
+has "settings: both" pids pids.max 15 pids.max 15
+check_eq "settings: the record has no files of the overhead's" null "$(jq -c .overhead_files "$RECORD")"
+leaves c1
+leaves c2
+pod_gone c1 c2
 
 # Memory, and memory with swap, which v1 always wants to be at least as much.
 new_pod swap
@@ -175,7 +172,7 @@ done
 # An idle cgroup has no shares, and takes none.
 new_pod idle
 joins c1 "$(with shares=1024)"
-if available cpu && [[ -e $(cg_file cpu "$VCPU" cpu.idle) ]]; then
+if available cpu && [[ -e $(cg_file cpu "$SANDBOX" cpu.idle) ]]; then
 	joins c2 "$(with shares=512) | .linux.resources.cpu.idle = 1"
 	has "beside another" cpu cpu.shares 1536 cpu.weight 138
 	has "beside another" cpu cpu.idle 0 cpu.idle 0
@@ -276,25 +273,11 @@ for only in false true; do
 	# Limits that would be lost in a sum, but that it cannot have alone.
 	member c8 '.linux.resources.cpu.idle = 2'
 	is_refused c8 2 'cpu\.idle'
-	# The overhead's devices are changed by then.
-	if available cpuset && [[ $only == false ]]; then
-		configure "$BASIC | .overhead_limits = {cpu: {cpus: \"1000\"}}"
-		member c9 "$(with pids=5) | .linux.resources.devices = [{allow: true, access: \"rwm\"}]"
-		if [[ $MODE != v2 ]] && available devices; then
-			check_match "$POD: the overhead's devices are among what is looked at" \
-				$'\n'"${OVERHEAD##*/} devices\.list:c 241:1 rm?"$'\n' "$limits_before"
-		fi
-		is_refused c9 1 "$OVERHEAD/cpuset\.cpus"
-		configure "$BASIC"
-		drop_fake "$POD/c9" "${PIDS[c9]}"
-	fi
 	for name in c2 c3 c4 c7 c8; do
 		[[ ! -f $WORK/$POD/$name/created ]] || drop_fake "$POD/$name" "${PIDS[$name]}"
 	done
 	joins c6 "$(with pids=7)"
 	has "after refusals" pids pids.max 17 pids.max 17
-	# With processes in it a v2 cpuset cannot be emptied again.
-	[[ $MODE != v2 || $only == false ]] || no_cpus=$(cat /sys/devices/system/cpu/possible)
 	has "after refusals" cpuset cpuset.cpus "$no_cpus" cpuset.cpus "$no_cpus"
 	leaves c1
 	leaves c6

@@ -49,7 +49,7 @@ capture osc prestart <"$WORK/$POD/c3/created"
 check_exit "dead: c3 again, without a poststop of the first" 0
 in_record "c3 again" c1 c3 c4
 has "c3 counts once" pids pids.max 1101 pids.max 1101
-check "dead: the new c3 is in the overhead cgroup" placed "${PIDS[c3]}" rest
+check "dead: the new c3 is in the sandbox cgroup" together "${PIDS[c3]}"
 capture osc prestart <"$WORK/$POD/c3/created"
 check_exit "dead: the same stage again" 0
 has "c3 still counts once" pids pids.max 1101 pids.max 1101
@@ -88,7 +88,7 @@ for first in sandbox container; do
 	leaves pause
 	in_record "the sandbox container has left" c1
 	has "c1 alone" pids pids.max 4 pids.max 4
-	check "$POD: c1 is still in the overhead cgroup" placed "${PIDS[c1]}" rest
+	check "$POD: c1 is still in the sandbox cgroup" together "${PIDS[c1]}"
 	capture osc poststop <"$WORK/$POD/pause/stopped"
 	check_exit "$POD: poststop of the sandbox container again" 0
 	in_record "poststop of the sandbox container again" c1
@@ -155,7 +155,7 @@ quiet() {
 	fi
 	[[ $ONLY == true ]] || check "$POD: $1: one watcher" one_watcher
 	for i in "${!UP[@]}"; do
-		placed "${PIDS[m$i]}" rest >/dev/null || failed=$((failed + 1))
+		together "${PIDS[m$i]}" >/dev/null || failed=$((failed + 1))
 	done
 	check_eq "$POD: $1: processes that are elsewhere" 0 "$failed"
 }
@@ -263,7 +263,7 @@ next_one() {
 	osc prestart <"$WORK/$POD/guest/created" 2>"$WORK/log" || PROBLEMS+=("$1: a container joins: $(<"$WORK/log")")
 	! is_alive "${PIDS[victim]}" || ! jq -e '.containers[] | select(.id == "victim")' "$RECORD" >/dev/null || pids=211
 	if available pids; then
-		got=$(cat "$(cg_file pids "$VCPU" pids.max)")
+		got=$(cat "$(cg_file pids "$SANDBOX" pids.max)")
 		[[ $got == "$pids" ]] || PROBLEMS+=("$1: pids.max: expected $pids, got $got")
 	fi
 	if throttles && [[ $MODE != v2 ]]; then
@@ -332,8 +332,8 @@ if can_trace; then
 else
 	skip "killed: at each system call" "strace cannot trace here"
 fi
-check "killed: c1 is where it was" placed "${PIDS[c1]}" rest
-check "killed: c2 is where it was" placed "${PIDS[c2]}" rest
+check "killed: c1 is where it was" together "${PIDS[c1]}"
+check "killed: c2 is where it was" together "${PIDS[c2]}"
 if is_alive "${PIDS[victim]}"; then
 	end_process "${PIDS[victim]}"
 	capture osc poststop <"$WORK/$POD/victim/stopped"

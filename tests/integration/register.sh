@@ -362,12 +362,11 @@ run_entry() {
 
 # life NAME ONLY PRESTART_ARGS POSTSTOP_ARGS
 life() {
-	local name=$1 role=rest
-	[[ $2 == false ]] || role=vcpu
+	local name=$1
 	fake_container "$C"
 	set_layout "$C" "$C" "$2"
 	run_entry "$name" prestart created "$3"
-	check "$name, prestart: the process is in its place" placed "$PID" $role
+	check "$name, prestart: the process is in its place" together "$PID"
 	end_process "$PID"
 	run_entry "$name" poststop stopped "$4"
 	check_wait "$name, poststop: the cgroups are gone" 10 cg_gone "$SANDBOX" "$OVERHEAD"

@@ -17,8 +17,8 @@ ANNOTATION=io.katacontainers.config.runtime.sandbox_cgroup_only
 scenario() {
 	local name=$1 filter before split
 	set_layout "$name" "$TAG-$name"
-	split=("$BASE/overhead" "$OVERHEAD")
-	[[ $VCPU == "$SANDBOX" ]] || split+=("$VCPU")
+	split=("$BASE/overhead")
+	if [[ $VCPU == "$SANDBOX" ]]; then split+=("$OVERHEAD"); else split+=("$VCPU"); fi
 	set_layout "$name" "$TAG-$name" true
 	configure "$2"
 	filter=$(limits_filter)
@@ -34,7 +34,7 @@ scenario() {
 	check_threads "$name" "$PID" 2
 	check "$name: the runtime's own cgroup holds none of them" only_placeholder "$OWN"
 	check_limits "$name" "$SANDBOX" "$SANDBOX"
-	check_devices "$name" "$DOMAIN"
+	check_devices "$name" "$SANDBOX"
 	check "$name: no overhead cgroup" cg_gone "${split[@]}"
 	check "$name: exec into the container" oci exec "$TAG-$name" /busybox true
 	check "$name: kill and delete" stop_container "$name"

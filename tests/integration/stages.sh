@@ -23,8 +23,8 @@ start() {
 # is_set_up / is_torn_down NAME - what the last call must have done
 is_set_up() {
 	check_exit "$1: exit status" 0
-	check "$1: the process is in the overhead cgroup" placed "$PID" rest
-	check "$1: the sandbox cgroup exists" cg_exists "$VCPU"
+	check "$1: the process is in the sandbox cgroup" together "$PID"
+	check "$1: nobody else is in the runtime's own cgroup" only_placeholder "$OWN"
 	check_wait "$1: a watcher runs" 5 has_watcher "$C"
 }
 
@@ -88,7 +88,7 @@ if file=$(cg_file cpu "/$TAG" cpu.idle) && [[ -e $file ]]; then
 		capture osc $stage <"$WORK/$C/created"
 		is_set_up "idle, $stage"
 	done
-	check_eq "idle: cpu.idle" 1 "$(cat "$(cg_file cpu "$VCPU" cpu.idle)")"
+	check_eq "idle: cpu.idle" 1 "$(cat "$(cg_file cpu "$SANDBOX" cpu.idle)")"
 	end_process "$PID"
 	capture osc poststop <"$WORK/$C/stopped"
 	is_torn_down "idle"
@@ -102,7 +102,8 @@ set_layout real "$TAG-real"
 make_bundle real '["/busybox", "sleep", "1000"]'
 add_hooks real "prestart createRuntime poststart poststop"
 if run_container real; then
-	check_threads "every stage, $RUNTIME" "$PID" 0
+	check "every stage, $RUNTIME: the process is in the sandbox cgroup" together "$PID"
+	check "every stage, $RUNTIME: nobody else is in the runtime's own cgroup" only_placeholder "$OWN"
 	check "every stage, $RUNTIME: kill and delete" stop_container real
 else
 	fail "every stage, $RUNTIME: the container starts" "$(cat "$WORK/real/log")"
@@ -166,6 +167,19 @@ fi
 jq '.linux.resources.pids.limit = 1 | .linux.resources.unified = {"pids.max/x": "1"}' "$WORK/$C/config.json" >"$WORK/config.new"
 cat "$WORK/$C/created" "$WORK/config.new" >"$WORK/both"
 refused "a limit that is none" 2 "unified" "$WORK/both"
+jq '.pid = 1' "$WORK/$C/created" >"$WORK/init"
+refused "the host's init" 2 "no container's process" "$WORK/init"
+# In another PID namespace, as in createContainer, pids are somebody else's.
+in_pid_namespace() {
+	unshare --pid --fork "$OSC" --state-dir "$STATE" --config "$CONF" "$@"
+}
+for stage in prestart poststop; do
+	capture in_pid_namespace $stage <"$WORK/$C/created"
+	check_exit "refused: another PID namespace, $stage" 2
+	check_match "refused: another PID namespace, $stage: says why" "of another PID namespace" "$ERR"
+	check_eq "refused: another PID namespace, $stage: nothing is touched" "$WAS" "$(cat "/proc/$PID/cgroup")"
+	check "refused: another PID namespace, $stage: no record" no_record_left
+done
 # A second container that wants another policy: the first one is not harmed.
 capture osc prestart <"$WORK/$C/created"
 is_set_up "before a conflict"
@@ -175,7 +189,7 @@ jq '.id = "second"' "$WORK/$C/created" | cat - "$WORK/config.new" >"$WORK/both"
 capture osc prestart <"$WORK/both"
 check_exit "refused: another policy" 2
 check_match "refused: another policy: says why" "same policy" "$ERR"
-check "after a conflict: the first container stays" placed "$PID" rest
+check "after a conflict: the first container stays" together "$PID"
 check "after a conflict: its watcher, too" has_watcher "$C"
 capture osc poststop <"$WORK/$C/stopped"
 is_torn_down "after a conflict"
@@ -271,5 +285,52 @@ capture osc poststop <"$WORK/$C/stopped"
 is_torn_down "manners"
 drop_fake "$C" "$PID"
 check_nothing_left "manners" "$before"
+
+# A journal daemon that does not read, once its queue is full, is not waited for.
+deaf_journal() {
+	unshare -m bash -c '
+		mount --make-rprivate / && mount -t tmpfs none /run && mkdir -p /run/systemd/journal || exit
+		python3 -c "import socket, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(\"/run/systemd/journal/socket\")
+time.sleep(100)" &
+		daemon=$!
+		until [[ -S /run/systemd/journal/socket ]]; do sleep 0.05; done
+		for ((i = 0; i < 20; i++)); do
+			timeout -s KILL 20 "$@" <<<"{\"ociVersion\": \"1.0.2\", \"id\": \"x\", \"pid\": 99999999, \"status\": \"creating\", \"bundle\": \"/\"}"
+			printf "%s " $?
+		done 2>/dev/null
+		kill "$daemon"' bash "$OSC" --state-dir "$STATE" --config "$CONF" prestart
+}
+check_eq "a journal that does not read: no stage waits for it" "$(printf '2 %.0s' {1..20})" "$(deaf_journal)"
+
+# --- a poststart that fails ----------------------------------------------------
+
+# no_room - no file can be written; what it prints goes through a pipe
+no_room() {
+	(trap '' XFSZ && ulimit -f 0 && exec timeout 60 "$OSC" --state-dir "$STATE" --config "$CONF" "$@") 2>&1 | cat >&2
+	return "${PIPESTATUS[0]}"
+}
+for only in false true; do
+	configure ".sandbox_cgroup_only = $only"
+	start "full-$only"
+	set_layout "$C" "$C" $only
+	capture osc prestart <"$WORK/$C/created"
+	check_exit "poststart without room, only=$only: prestart" 0
+	inside=$(snapshot)
+	capture no_room poststart <"$WORK/$C/running"
+	check_exit "poststart without room, only=$only: fails" 1
+	check_match "poststart without room, only=$only: says why" "record.json.*File too large" "$ERR"
+	check "poststart without room, only=$only: the process is where it was" together "$PID"
+	check "poststart without room, only=$only: every cgroup is there" same_as "$inside"
+	capture osc poststart <"$WORK/$C/running"
+	check_exit "poststart without room, only=$only: the next one" 0
+	end_process "$PID"
+	capture osc poststop <"$WORK/$C/stopped"
+	is_torn_down "poststart without room, only=$only"
+	drop_fake "$C" "$PID"
+	check_nothing_left "poststart without room, only=$only" "$before"
+done
+configure .
 
 finish

@@ -88,8 +88,6 @@ for ONLY in false true; do
 	rm -r "$STATE"
 	teardown "$C" .
 	check "$C: its cgroups are gone" cg_gone "$SANDBOX" "$OVERHEAD"
-	# That it had made the overheads' parent was said in the state directory.
-	cg_remove "/$TAG/overhead"
 	gone "$C"
 
 	# A record that cannot be trusted: from another boot, of another version, half
@@ -210,6 +208,46 @@ for leftovers in move kill; do
 	gone "$C"
 done
 
+# Whatever is set apart, and whoever was: each end of a sandbox that is split.
+for end in poststop watcher prune no-record; do
+	C=split-$end
+	configure '.hotplug_interval_ms = 100'
+	fake_container "$C"
+	set_layout "$C"
+	end_process "$PID"
+	"$VMM" "CPU 0/KVM" worker >/dev/null 2>&1 &
+	PID=$!
+	disown
+	STARTED+=("$PID")
+	cg_enter "$OWN" "$PID"
+	capture osc prestart < <(jq --argjson pid "$PID" '.pid = $pid' "$WORK/$C/created")
+	check_exit "$C: setup" 0
+	check_threads "$C" "$PID" 1
+	watcher=$(watcher_pid "$C")
+	if [[ $end == prune || $end == no-record ]]; then
+		kill -KILL "$watcher"
+		wait_for 5 is_dead "$watcher" || :
+	fi
+	end_process "$PID"
+	case $end in
+	poststop) teardown "$C" . ;;
+	watcher) check_wait "$C: the watcher tears down by itself" 10 cg_gone "$SANDBOX" "$OVERHEAD" ;;
+	prune)
+		capture osc prune
+		check_exit "$C: prune" 0
+		;;
+	no-record)
+		wait_for 5 no_process_left >/dev/null
+		rm -r "$STATE"
+		teardown "$C" .
+		check "$C: its cgroups are gone" cg_gone "$SANDBOX" "$OVERHEAD"
+		# That it had made the overheads' parent was said in the state directory.
+		cg_remove "/$TAG/overhead"
+		;;
+	esac
+	gone "$C"
+done
+
 configure '.leftovers = "kill"'
 start leftover-kill
 teardown "$C" .
@@ -217,12 +255,77 @@ check_wait "$C: it is dead" 10 is_dead "$PID"
 gone "$C"
 configure .
 
+# --- what is frozen ----------------------------------------------------------
+
+# freeze CGROUP - and what it holds
+freeze() {
+	if [[ $MODE == v2 ]]; then
+		echo 1 >"${CG_DIR[unified]}$1/cgroup.freeze"
+	else
+		echo FROZEN >"$(cg_file freezer "$1" freezer.state)"
+	fi
+}
+
+is_frozen() {
+	if [[ $MODE == v2 ]]; then
+		grep -qx 'frozen 1' "${CG_DIR[unified]}$1/cgroup.events"
+	else
+		grep -qx FROZEN "$(cg_file freezer "$1" freezer.state)"
+	fi
+}
+
+# freezer_tree - where a cgroup of the payload's can be frozen
+freezer_tree() {
+	if [[ $MODE == v2 ]]; then echo "${CG_DIR[unified]}"; else echo "${CG_DIR[$(hierarchy_of freezer)]}"; fi
+}
+
+if [[ $MODE == v2 ]] || hierarchy_of freezer >/dev/null; then
+	for how in move kill child; do
+		[[ $how == move ]] || configure '.leftovers = "kill"'
+		start "frozen-$how"
+		if [[ $how == child ]]; then
+			mkdir "$(freezer_tree)$SANDBOX/own"
+			echo "$PID" >"$(freezer_tree)$SANDBOX/own/cgroup.procs"
+			freeze "$SANDBOX/own"
+		else
+			freeze "$SANDBOX"
+			check_wait "$C: it is frozen" 10 is_frozen "$SANDBOX"
+		fi
+		if [[ $how == move ]]; then
+			capture osc delete --force "$C"
+			check_exit "$C: delete --force" 0
+			check "$C: it is alive, and in a parent cgroup" outside "$PID"
+		else
+			teardown "$C" .
+			check_wait "$C: it is dead" 10 is_dead "$PID"
+		fi
+		gone "$C"
+		configure .
+	done
+else
+	skip "what is frozen" "no hierarchy has the controller freezer here"
+fi
+
 # --- the watcher is killed ---------------------------------------------------
 
 start watcher-killed
 check_wait "$C: there is a watcher" 5 has_watcher "$C"
-kill -KILL "$(watcher_pid "$C")" || :
-check_wait "$C: it is dead" 5 no_process_left
+killed=$(watcher_pid "$C")
+kill -KILL "$killed" || :
+check_wait "$C: it is dead" 5 no_watcher_left
+capture osc check
+check_match "$C: check misses it" "limited  sandbox +$C: its watcher has gone" "$OUT"
+capture osc update "$C"
+check_exit "$C: the verb update" 0
+check "$C: the verb update: there is another" has_watcher "$C"
+check_eq "$C: the verb update: only one" "$(watcher_pid "$C")" "$(watchers | xargs)"
+capture osc check
+check_eq "$C: check misses none" "" "$(grep "its watcher has gone" <<<"$OUT" || :)"
+killed=$(watcher_pid "$C")
+capture osc update "$C"
+check_eq "$C: the verb update again: it is the same one" "$killed" "$(watcher_pid "$C")"
+kill -KILL "$killed" || :
+check_wait "$C: it is dead, too" 5 no_watcher_left
 end_process "$PID"
 teardown "$C" .
 gone "$C"
@@ -230,7 +333,7 @@ gone "$C"
 start watcher-killed-prune
 check_wait "$C: there is a watcher" 5 has_watcher "$C"
 kill -KILL "$(watcher_pid "$C")" || :
-check_wait "$C: it is dead" 5 no_process_left
+check_wait "$C: it is dead" 5 no_watcher_left
 end_process "$PID"
 capture osc prune --dry-run --json
 check_exit "$C: prune --dry-run" 0

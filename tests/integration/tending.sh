@@ -3,8 +3,8 @@
 #
 # What the watcher does besides placing threads: CPU limits that the runtime's
 # `update` changes reach the sandbox cgroup, vCPUs are pinned and unpinned, a VM's
-# kernel threads are in the overhead cgroup, and a directory that somebody else has
-# removed is made again.
+# kernel threads are in the overhead cgroup, and what somebody else has taken apart
+# is set apart again.
 
 # shellcheck disable=SC2016 # $name in single quotes is jq's
 # shellcheck disable=SC2317 # functions are called by name
@@ -44,7 +44,7 @@ file_is() {
 }
 
 cpus_are() {
-	file_is cpuset "$VCPU" cpuset.cpus "$1"
+	file_is cpuset "$SANDBOX" cpuset.cpus "$1"
 }
 
 # quota_is US
@@ -93,17 +93,22 @@ else
 		check_exit "$C: another stage" 0
 		stop
 	fi
-	if start unlimited "$TWO" . .; then
-		check_threads "$C" "$PID" 2
+	if start unlimited "$TWO" . 'del(.linux.resources.cpu)'; then
+		if [[ $MODE == v2 ]]; then
+			check "$C: nothing to set apart yet" together "$PID"
+		else
+			check_threads "$C" "$PID" 2
+		fi
 		check "$C: runtime's update of what had no limit" oci update --cpu-quota 40000 --cpuset-cpus 0 "$TAG-$C"
 		check_wait "$C: the sandbox has the quota" 5 quota_is 40000
 		check_wait "$C: the sandbox has the cpuset" 5 cpus_are 0
+		check_threads "$C, then" "$PID" 2
 		stop
 	fi
 
 	# --- pinning ---------------------------------------------------------------
 
-	if start pinned "$TWO" '.enable_vcpus_pinning = true' '.linux.resources.cpu = {cpus: "0-1"}'; then
+	if start pinned "$TWO" '.enable_vcpus_pinning = true' '.linux.resources.cpu += {cpus: "0-1"}'; then
 		check_threads "$C" "$PID" 2
 		check_wait "$C: vCPU 0 is pinned" 5 allowed "CPU 0/KVM" 0
 		check_wait "$C: vCPU 1 is pinned" 5 allowed "CPU 1/KVM" 1
@@ -115,12 +120,12 @@ else
 		check_wait "$C: vCPU 1 is pinned again" 5 allowed "CPU 1/KVM" 1
 		stop
 	fi
-	if start mismatch "$TWO" '.enable_vcpus_pinning = true' '.linux.resources.cpu = {cpus: "1"}'; then
+	if start mismatch "$TWO" '.enable_vcpus_pinning = true' '.linux.resources.cpu += {cpus: "1"}'; then
 		check_threads "$C" "$PID" 2
 		check "$C: vCPU 0 is not pinned" allowed "CPU 0/KVM" 1
 		stop
 	fi
-	if start by_annotation "$TWO" . '.linux.resources.cpu = {cpus: "0-1"}
+	if start by_annotation "$TWO" . '.linux.resources.cpu += {cpus: "0-1"}
 		| .annotations = {"io.katacontainers.config.runtime.enable_vcpus_pinning": "true"}'; then
 		check_threads "$C" "$PID" 2
 		check_wait "$C: vCPU 1 is pinned" 5 allowed "CPU 1/KVM" 1
@@ -130,10 +135,19 @@ fi
 
 # --- the VM's kernel threads -------------------------------------------------
 
-# pit_in CGROUP - a timer thread of some VM is there, in every hierarchy
+# apart_in - the hierarchies that threads are set apart in
+apart_in() {
+	if [[ $MODE == v2 ]]; then
+		echo unified
+	else
+		printf '%s\n' "$(hierarchy_of cpu)" "$(hierarchy_of cpuacct)" | sort -u
+	fi
+}
+
+# pit_in CGROUP - a timer thread of some VM is there, wherever threads are set apart
 pit_in() {
 	local name pid found
-	for name in "${HIERARCHIES[@]}"; do
+	for name in $(apart_in); do
 		found=
 		while read -r pid; do
 			[[ $(cat "/proc/$pid/comm" 2>/dev/null) != kvm-pit/* ]] || found=yes
@@ -148,7 +162,7 @@ pit_in() {
 # pit_outside CGROUP - in none
 pit_outside() {
 	local name
-	for name in "${HIERARCHIES[@]}"; do
+	for name in $(apart_in); do
 		if [[ $(while read -r pid; do cat "/proc/$pid/comm"; done <"${CG_DIR[$name]}$1/cgroup.procs") == *kvm-pit/* ]]; then
 			echo "$name: a kvm-pit thread in $1"
 			return 1
@@ -175,10 +189,7 @@ left_alone() {
 # start_vm NAME
 start_vm() {
 	start "$1" "$(qemu_args kvm 1)" . '.linux.devices = [{path: "/dev/kvm", type: "c", major: 10, minor: 232, fileMode: 438}]
-		| .linux.resources.devices += [{allow: true, type: "c", major: 10, minor: 232, access: "rwm"}]' || return
-	where=$OVERHEAD
-	# A threaded cgroup's processes are listed by its domain.
-	[[ $MODE != v2 ]] || where=${OVERHEAD%/*}
+		| .linux.resources.devices += [{allow: true, type: "c", major: 10, minor: 232, access: "rwm"}]'
 }
 
 if ! kvm_works; then
@@ -188,7 +199,7 @@ elif ! timers_are 0; then
 else
 	if start_vm pit; then
 		check_threads "$C" "$PID" 1
-		check_wait "$C: the timer's thread is in the overhead" 10 pit_in "$where"
+		check_wait "$C: the timer's thread is in the overhead" 10 pit_in "$OVERHEAD"
 		check "$C: show has nothing to say about it" left_alone 0
 		check_eq "$C: nor to people" 0 "$(osc show "$TAG-$C" | grep -c "left alone")"
 		stop
@@ -204,7 +215,7 @@ else
 		check_wait "$C: show says that both may be its own" 10 left_alone 2
 		check_match "$C: to people, too" "left alone: kernel thread [0-9]+, kvm-pit/1, may be" "$(osc show "$TAG-$C")"
 		sleep 1
-		check "$C: its timer stays where it is" pit_outside "$where"
+		check "$C: its timer stays where it is" pit_outside "$OVERHEAD"
 		kill -KILL "$neighbour"
 		check_wait "$C: the neighbour has gone" 10 timers_are 1
 		check "$C: show knows whose the other one is" left_alone 0
@@ -214,16 +225,38 @@ else
 	fi
 fi
 
-# --- a directory that others remove ------------------------------------------
+# --- what others take apart --------------------------------------------------
 
-if [[ $MODE == v2 || $MANAGER == systemd ]]; then
-	skip "a removed directory" "with cgroupfs on v1 and hybrid only"
-elif start removed '["/fake_vmm", "--wait", "/go", "CPU 0/KVM", "worker"]' . .; then
-	name=$(hierarchy_of blkio)
-	check "$C: somebody removes the empty cgroup" rmdir "${CG_DIR[$name]}$SANDBOX"
-	touch "$WORK/$C/rootfs/go"
-	wait_for 5 settled "$PID" 1 || :
+# empty_apart - threads of what a split has made go to the cgroup beside it, and it goes
+empty_apart() {
+	local from=$OVERHEAD to=$SANDBOX name tid
+	[[ $MODE != v2 ]] || from=$VCPU
+	for name in $(apart_in); do
+		while read -r tid; do
+			if [[ $MODE == v2 ]]; then
+				echo "$tid" >"${CG_DIR[$name]}$to/cgroup.threads"
+			else
+				echo "$tid" >"${CG_DIR[$name]}$to/tasks"
+			fi
+		done < <(cat "${CG_DIR[$name]}$from"/{cgroup.threads,tasks} 2>/dev/null)
+		rmdir "${CG_DIR[$name]}$from" || return
+	done
+}
+
+if ! hierarchy_of cpu >/dev/null; then
+	skip "a removed cgroup" "no hierarchy has the controller cpu"
+elif [[ $MANAGER == systemd && $MODE != v2 ]]; then
+	skip "a removed cgroup" "there it is a scope, which systemd has to be asked for"
+elif start removed '["/fake_vmm", "CPU 0/KVM", "worker"]' . .; then
 	check_threads "$C" "$PID" 1
+	watcher=$(watcher_pid "$TAG-$C")
+	kill -STOP "$watcher"
+	check "$C: somebody empties and removes the cgroup" empty_apart
+	check "$C: all is together" together "$PID"
+	kill -CONT "$watcher"
+	check_wait "$C: it is set apart again" 20 settled "$PID" 1
+	check_threads "$C, again" "$PID" 1
+	check "$C: by the same watcher" has_watcher "$TAG-$C"
 	stop
 fi
 

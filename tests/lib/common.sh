@@ -376,12 +376,23 @@ directories() {
 	find "${HIERARCHY_DIRS[@]}" -type d "${slices[@]}" 2>/dev/null || :
 }
 
+# The runtime's own cgroups of containers that fake_container has made: whether a dead one is there is
+# not compared, as poststop removes what a runtime has left.
+OWN_CGROUPS=()
+
+own_directories() {
+	local own
+	for own in "${OWN_CGROUPS[@]}"; do
+		printf '%s\n' "${HIERARCHY_DIRS[@]/%/$own}"
+	done
+}
+
 # snapshot - every cgroup directory, every mount that has to do with cgroups, and
 # with systemd every unit of ours
 snapshot() {
 	{
 		units
-		directories | TAG=$TAG FOREIGN=$FOREIGN awk '
+		directories | grep -vxF -f <(own_directories) | TAG=$TAG FOREIGN=$FOREIGN awk '
 			FILENAME != "-" {
 				if (/ - cgroup2? / || index($0, ENVIRON["TAG"])) lines[n++] = "mount: " $0
 				next
@@ -423,6 +434,23 @@ our_processes() {
 no_process_left() {
 	local left
 	left=$(our_processes)
+	[[ -z $left ]] || {
+		echo "still running: $(xargs <<<"$left")"
+		return 1
+	}
+}
+
+# watchers - those of them that watch
+watchers() {
+	local pid
+	for pid in $(our_processes); do
+		[[ $(name_of_ours "$pid") != osc-watch ]] || echo "$pid"
+	done
+}
+
+no_watcher_left() {
+	local left
+	left=$(watchers)
 	[[ -z $left ]] || {
 		echo "still running: $(xargs <<<"$left")"
 		return 1
@@ -529,9 +557,8 @@ own_cgroup() {
 
 # set_layout NAME [SANDBOX_ID] [ONLY] - what the contract says for a
 # container with that cgroups_path; a sandbox of one container has its id.
-# DOMAIN is what processes can join that are to have the sandbox's devices.
 set_layout() {
-	local name=$1 id=${2-$1} threads
+	local name=$1 id=${2-$1}
 	ONLY=${3-false}
 	OWN=$(own_cgroup "$name")
 	if [[ $MANAGER == systemd ]]; then
@@ -539,24 +566,26 @@ set_layout() {
 	else
 		SANDBOX=$BASE/kata_$name
 	fi
-	threads=$SANDBOX
-	if [[ $MANAGER == systemd && $MODE == v2 ]]; then
-		threads+=/threads
-	fi
-	DOMAIN=$SANDBOX
+	VCPU=$SANDBOX
 	if [[ $ONLY == true ]]; then
-		VCPU=$SANDBOX
 		OVERHEAD=
 	elif [[ $MODE == v2 ]]; then
-		DOMAIN=$threads
-		VCPU=$threads/sandbox
-		OVERHEAD=$threads/overhead
+		VCPU=$SANDBOX/kata_vcpu
+		OVERHEAD=$SANDBOX
 	elif [[ $MANAGER == systemd ]]; then
-		VCPU=$SANDBOX
 		OVERHEAD=/kata.slice/kata-overhead.slice/kata-overhead-$(unit_escape "$id").scope
 	else
-		VCPU=$SANDBOX
 		OVERHEAD=${OVERHEAD_PARENT-$BASE/overhead}/$id
+	fi
+}
+
+# set_pod_layout PARENT SANDBOX_ID [ONLY] - of containers whose cgroups are in that of their pod, as
+# the sandbox's is then
+set_pod_layout() {
+	set_layout "$2" "$2" "${3-false}"
+	SANDBOX=$1/kata_$2 VCPU=$1/kata_$2
+	if [[ $MODE == v2 && $ONLY == false ]]; then
+		VCPU=$SANDBOX/kata_vcpu OVERHEAD=$SANDBOX
 	fi
 }
 
@@ -569,11 +598,11 @@ name_of_ours() {
 	echo "$name"
 }
 
-# only_placeholder CGROUP - nobody is in it, or below, but with systemd one
-# process of ours, without which systemd would remove it
+# only_placeholder CGROUP - nobody is in it, or below, but with systemd, or under containerd, one process
+# of ours
 only_placeholder() {
 	local pids
-	if [[ $MANAGER != systemd ]]; then
+	if [[ $MANAGER != systemd && -z ${CONTAINERD-} ]]; then
 		cg_is_empty "$1"
 		return
 	fi
@@ -589,15 +618,28 @@ only_placeholder() {
 	fi
 }
 
+# stays_outside PID - it is in no cgroup of the container's and of the sandbox's
+stays_outside() {
+	local name cgroup result=0
+	cgroups_of "$1" || return 1
+	for name in "${HIERARCHIES[@]}"; do
+		for cgroup in "$OWN" "$SANDBOX" ${OVERHEAD:+"$OVERHEAD"}; do
+			[[ ${CG[$name]-}/ != "$cgroup"/* ]] || {
+				echo "$name: process $1 is in ${CG[$name]}"
+				result=1
+			}
+		done
+	done
+	return "$result"
+}
+
 # expect_cgroup vcpu|rest HIERARCHY - sets EXPECTED
 expect_cgroup() {
-	if [[ $ONLY == true ]]; then
-		EXPECTED=$SANDBOX
-	elif [[ $1 == rest || ($MODE == hybrid && $2 == unified) ]]; then
-		# A plain v2 cgroup takes whole processes only.
-		EXPECTED=$OVERHEAD
-	else
+	EXPECTED=$SANDBOX
+	if [[ $MODE == v2 && $1 == vcpu ]]; then
 		EXPECTED=$VCPU
+	elif [[ $MODE != v2 && $1 == rest && ,$2, =~ ,(cpu|cpuacct), && $ONLY == false ]]; then
+		EXPECTED=$OVERHEAD
 	fi
 }
 
@@ -642,16 +684,14 @@ settled() {
 	[[ $count == "$2" ]]
 }
 
-# constrained PID - every thread of it is in the sandbox cgroup, in every hierarchy
-# that can split a process
-constrained() {
+# together PID - every thread of it is in the sandbox cgroup, in every hierarchy: nothing is split
+together() {
 	local tid name hierarchy result=0
 	while read -r tid name; do
 		cgroups_of "$tid" || return 1
 		for hierarchy in "${HIERARCHIES[@]}"; do
-			[[ $MODE != hybrid || $hierarchy != unified ]] || continue
-			[[ ${CG[$hierarchy]-} == "$VCPU" ]] || {
-				echo "thread '$name' in $hierarchy: expected $VCPU, got ${CG[$hierarchy]-nothing}"
+			[[ ${CG[$hierarchy]-} == "$SANDBOX" ]] || {
+				echo "thread '$name' in $hierarchy: expected $SANDBOX, got ${CG[$hierarchy]-nothing}"
 				result=1
 			}
 		done
@@ -711,10 +751,10 @@ osc() {
 }
 
 # configure JQ_FILTER - writes the configuration file. It names a layout, for hook entries that say
-# `--layout=auto`.
+# `--layout=auto`, and believes threads by their names, as most VMMs here are played.
 configure() {
 	jq -n --arg parent "${OVERHEAD_PARENT-$BASE/overhead}" \
-		"{overhead_parent: \$parent, layout: \"sibling\"} | $1" >"$CONF"
+		"{overhead_parent: \$parent, layout: \"sibling\", vcpu_evidence: \"name\"} | $1" >"$CONF"
 }
 
 # helper NAME - path of a test program, compiled if nobody did
@@ -735,9 +775,10 @@ CONTAINERS=()
 
 # make_bundle NAME ARGS_JSON [JQ_FILTER] - $WORK/NAME with the host's /usr and
 # /etc inside, so that the host's own QEMU runs in it, and a busybox at
-# /busybox. Its cgroup is in $BASE.
+# /busybox. Its cgroup is in $BASE, with a CPU quota where there can be one: on v2 nothing is split without.
 make_bundle() {
-	local bundle=$WORK/$1 dir binds=
+	local bundle=$WORK/$1 dir binds='' quota=.
+	! hierarchy_of cpu >/dev/null || quota='.linux.resources.cpu = {quota: 400000, period: 100000}'
 	mkdir -p "$bundle/rootfs"
 	install -m 0755 "$(type -P busybox)" "$bundle/rootfs/busybox"
 	for dir in /usr /etc /bin /sbin /lib /lib32 /lib64 /libx32; do
@@ -752,7 +793,8 @@ make_bundle() {
 	(cd "$bundle" && "$RUNTIME" spec)
 	edit_config "$1" '.process.terminal = false | .process.args = $args | del(.process.rlimits)
 		| .root = {path: "rootfs", readonly: false}
-		| .mounts += $binds | .linux.cgroupsPath = $path | '"${3:-.}" \
+		| .mounts += $binds | .linux.cgroupsPath = $path
+		| '"$quota | ${3:-.}" \
 		--argjson args "$2" --argjson binds "[${binds:1}]" --arg path "$(cgroups_path "$1")"
 }
 
@@ -843,13 +885,15 @@ kvm_works() {
 # --- playing the runtime -----------------------------------------------------
 
 # fake_container NAME [JQ_FILTER] [ID] - a sleeping process in a cgroup of its
-# own in $BASE, a bundle, and state documents to feed the hook with. Sets PID.
+# own in $BASE, a bundle with a CPU quota where there can be one, and state documents to feed the hook
+# with. Sets PID.
 fake_container() {
+	local resources='{}'
+	! hierarchy_of cpu >/dev/null || resources='{cpu: {quota: 400000, period: 100000}}'
 	mkdir -p "$WORK/$1"
-	[[ $MANAGER == systemd ]] || cg_make "$(own_cgroup "$1")"
 	jq -n --arg path "$(cgroups_path "$1")" \
 		"{ociVersion: \"1.0.2\", process: {args: [\"sleep\", \"1000\"], cwd: \"/\"}, root: {path: \"rootfs\"},
-		linux: {cgroupsPath: \$path}} | ${2-.}" >"$WORK/$1/config.json"
+		linux: {cgroupsPath: \$path, resources: $resources}} | ${2-.}" >"$WORK/$1/config.json"
 	fake_process "$1" "${3-$1}"
 }
 
@@ -858,6 +902,7 @@ fake_container() {
 fake_process() {
 	local state='{"ociVersion": "1.0.2", "id": "%s", "status": "%s", "pid": %s, "bundle": "%s"}\n' own unit
 	own=$(own_cgroup "$1")
+	OWN_CGROUPS+=("$own")
 	if [[ $MANAGER == systemd ]]; then
 		# As the runtimes do, which also join it in every hierarchy that systemd does
 		# not manage. systemd-run becomes the process.
@@ -875,8 +920,9 @@ fake_process() {
 			echo "$SCRIPT: systemd-run failed: $(<"$WORK/$1/log")" >&2
 			return 1
 		}
-		cg_make "$own"
 	fi
+	# It may have gone with a container before.
+	cg_make "$own"
 	cg_enter "$own" "$PID"
 	# shellcheck disable=SC2059 # that is the format
 	{

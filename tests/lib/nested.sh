@@ -1,18 +1,20 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Layout nested: the runtime's cgroup C, its split, and what holds a thread. Needs common.sh and
-# limits.sh.
+# The cgroup C which has everything until there are vCPUs, its split, and what holds a thread. Needs
+# common.sh and limits.sh. C is the runtime's with layout nested, and ours with sibling.
 #
-#   v2   vCPU threads are in C/kata_vcpu with the runtime's quota, everything else in C, whose own
-#        quota is lifted ("max 99999")
-#   v1   vCPU threads are in C; everything else is in PARENT/kata_NAME, in the cpu hierarchy alone
+#   v2   vCPU threads are in C/kata_vcpu with the quota, everything else in C, whose own quota is
+#        lifted ("max 99999")
+#   v1   vCPU threads are in C; everything else is in another cgroup: PARENT/kata_NAME, in the cpu
+#        hierarchy alone, or with sibling the overhead cgroup, where CPU time is counted, too
 
 # Variables come from common.sh and limits.sh, and go to who sources this.
 # shellcheck disable=SC2034,SC2153,SC2154
 
-# The runtime's cgroup, where vCPUs and all others are once it is split, and of each hierarchy where
-# the runtime has put init.
+# That cgroup, where vCPUs and all others are once it is split, and where init is in each hierarchy
+# before.
+LAYOUT=${OSC_LAYOUT:-nested}
 C=
 APART=
 VMM=
@@ -21,11 +23,11 @@ declare -A HOME_OF=()
 # use_nested ONLY [JQ_FILTER] - the configuration. A host with /dev/kvm does not believe names.
 use_nested() {
 	ONLY=$1
-	configure ".layout = \"nested\" | .vcpu_evidence = \"name\" | .sandbox_cgroup_only = $1 | ${2-.}"
+	configure ".layout = \"$LAYOUT\" | .vcpu_evidence = \"name\" | .sandbox_cgroup_only = $1 | ${2-.}"
 }
 
-# remember_home PID - it is where the runtime has put it: sets C, VCPU, OVERHEAD and APART, the one
-# that a split makes
+# remember_home PID ID - it is where the runtime, or prestart, has put it: sets C, VCPU, OVERHEAD and
+# APART, the one that a split makes
 remember_home() {
 	local name
 	cgroups_of "$1" || return
@@ -33,14 +35,17 @@ remember_home() {
 	for name in "${!CG[@]}"; do
 		HOME_OF[$name]=${CG[$name]}
 	done
-	place_split "${CG[$(hierarchy_of cpu)]}"
+	place_split "${CG[$(hierarchy_of cpu)]}" "$2"
 }
 
-# place_split CGROUP - where that one of the runtime's is split
+# place_split CGROUP ID - where that one is split
 place_split() {
 	C=$1
 	if [[ $MODE == v2 ]]; then
 		APART=$C/kata_vcpu VCPU=$APART OVERHEAD=$C
+	elif [[ $LAYOUT == sibling ]]; then
+		set_layout "${2#"$TAG-"}" "$2"
+		APART=$OVERHEAD VCPU=$C
 	else
 		APART=${C%/*}/kata_${C##*/} VCPU=$C OVERHEAD=$APART
 	fi
@@ -49,7 +54,8 @@ place_split() {
 # expect_cgroup vcpu|rest|whole HIERARCHY - where the split puts it, or nothing if there is none
 expect_cgroup() {
 	EXPECTED=${HOME_OF[$2]-}
-	[[ $2 == "$(hierarchy_of cpu)" && $ONLY == false && $1 != whole ]] || return 0
+	[[ $ONLY == false && $1 != whole ]] || return 0
+	[[ $2 == "$(hierarchy_of cpu)" || ($LAYOUT == sibling && ,$2, == *,cpuacct,*) ]] || return 0
 	if [[ $1 == vcpu ]]; then EXPECTED=$VCPU; else EXPECTED=$OVERHEAD; fi
 }
 
@@ -240,7 +246,7 @@ create_nested() {
 	rm -f "$WORK/$1/pid"
 	oci create --bundle "$WORK/$1" --pid-file "$WORK/$1/pid" "$TAG-$1" </dev/null >"$WORK/$1/log" 2>&1 || return
 	PID=$(<"$WORK/$1/pid")
-	remember_home "$PID"
+	remember_home "$PID" "$TAG-$1"
 }
 
 # child_of PID NAME - its first child of that name
@@ -264,7 +270,7 @@ start_vmm() {
 	VMM=$!
 	disown
 	STARTED+=("$VMM")
-	cg_enter "$(own_cgroup "$name")" "$VMM"
+	cg_enter "$C" "$VMM"
 }
 
 # enable_cpu - in the cgroups of cgroup2 down to those of our containers, as a runtime does
@@ -289,6 +295,6 @@ drop_nested() {
 fake_nested() {
 	enable_cpu
 	fake_container "$1" ".linux.resources = {cpu: {quota: $2, period: 100000}}"
-	remember_home "$PID"
+	remember_home "$PID" "$1"
 	set_quota "$C" "$2"
 }

@@ -71,9 +71,11 @@ make_rootfs() {
 	mapfile -t VMM < <(qemu_args "$ACCELERATOR" "$VCPUS" | jq -r '.[]')
 }
 
+# On v2 nothing is split without a quota.
+QUOTA=(--cpu-quota=400000 --cpu-period=100000)
+
 # layout ONLY - where podman's paths and the contract put
-# container ID: OWN is podman's cgroup, DOMAIN one of the sandbox that processes
-# can join
+# container ID: OWN is podman's cgroup
 layout() {
 	local parent=/libpod_parent
 	ONLY=$1
@@ -87,12 +89,10 @@ layout() {
 
 # layout_inside SANDBOX_ID - the rest of it, from MANAGER, ONLY and SANDBOX
 layout_inside() {
-	DOMAIN=$SANDBOX VCPU=$SANDBOX OVERHEAD=
+	VCPU=$SANDBOX OVERHEAD=
 	[[ $ONLY != true ]] || return 0
 	if [[ $MODE == v2 ]]; then
-		# systemd keeps a scope a plain domain; the threaded tree is below it.
-		[[ $MANAGER != systemd ]] || DOMAIN=$SANDBOX/threads
-		VCPU=$DOMAIN/sandbox OVERHEAD=$DOMAIN/overhead
+		VCPU=$SANDBOX/kata_vcpu OVERHEAD=$SANDBOX
 	elif [[ $MANAGER == systemd ]]; then
 		OVERHEAD=/kata.slice/kata-overhead.slice/kata-overhead-$1.scope
 	else

@@ -7,7 +7,7 @@
 # Variables come from common.sh, and are for the scripts; $name in single quotes is jq's.
 # shellcheck disable=SC2034,SC2153,SC2154,SC2016
 
-# No process here is a VMM, and nobody is to be constrained for that on a slow machine.
+# No process here is a VMM, and nobody is to be told of that: nothing is split, all is in the sandbox cgroup.
 BASIC='.vcpu_timeout_ms = 3600000'
 declare -A PIDS=()
 configure "$BASIC"
@@ -19,20 +19,15 @@ new_pod() {
 	POD=$1
 	before_pod=$(snapshot)
 	cg_make "/$TAG/$POD"
-	set_layout "$POD" "$POD" "${2-false}"
-	# The runtime's cgroups are in the pod's, so the sandbox is, too.
-	SANDBOX=/$TAG/$POD/kata_$POD VCPU=/$TAG/$POD/kata_$POD
-	if [[ $MODE == v2 && $ONLY == false ]]; then
-		VCPU=$SANDBOX/sandbox OVERHEAD=$SANDBOX/overhead
-	fi
+	set_pod_layout "/$TAG/$POD" "$POD" "${2-false}"
 	RECORD=$STATE/sandboxes/$POD/record.json
 }
 
-# member NAME [JQ_FILTER] [ROLE] - a container of it, which no hook knows of yet
+# member NAME [JQ_FILTER] [ROLE] - a container of it, which no hook knows of yet, without any limit
 member() {
 	local id=$1
 	[[ ${3-container} == container ]] || id=$POD
-	fake_container "$POD/$1" '.annotations = {"io.kubernetes.cri.container-type": "'"${3-container}"'",
+	fake_container "$POD/$1" 'del(.linux.resources) | .annotations = {"io.kubernetes.cri.container-type": "'"${3-container}"'",
 		"io.kubernetes.cri.sandbox-id": "'"$POD"'"} | '"${2-.}" "$id"
 	PIDS[$1]=$PID
 }
@@ -71,12 +66,10 @@ pod_gone() {
 
 # has NAME CONTROLLER V1_FILE V1_VALUE V2_FILE V2_VALUE - what the sandbox is limited to
 has() {
-	local cgroup=$VCPU
-	[[ $2 != memory && $2 != blkio ]] || cgroup=$SANDBOX
 	if [[ $MODE == v2 ]]; then
-		check_file "$POD: $1" "${2/blkio/io}" "$cgroup" "$5" "$6"
+		check_file "$POD: $1" "${2/blkio/io}" "$SANDBOX" "$5" "$6"
 	else
-		check_file "$POD: $1" "$2" "$cgroup" "$3" "$4"
+		check_file "$POD: $1" "$2" "$SANDBOX" "$3" "$4"
 	fi
 }
 
@@ -92,7 +85,7 @@ in_record() {
 limits_now() {
 	local name cgroup dir
 	for name in "${HIERARCHIES[@]}"; do
-		for cgroup in "$SANDBOX" "$VCPU" ${OVERHEAD:+"$OVERHEAD"}; do
+		for cgroup in "$SANDBOX" ${OVERHEAD:+"$OVERHEAD"}; do
 			dir=${CG_DIR[$name]}$cgroup
 			grep '' "$dir"/{cpu.shares,cpu.weight,cpu.idle,cpu.cfs_*,cpu.max,cpuset.cpus,cpuset.mems,memory.*limit_in_bytes,memory.max,memory.swap.max,pids.max,devices.list} \
 				"$dir"/blkio.throttle.*_device "$dir"/io.max "$dir"/hugetlb.*.max 2>/dev/null | sed "s,.*/,${cgroup##*/} ," || :
@@ -102,12 +95,10 @@ limits_now() {
 
 # one_watcher - that of the record and no other
 one_watcher() {
-	local pid found=()
-	for pid in $(our_processes); do
-		[[ $(name_of_ours "$pid") != osc-watch ]] || found+=("$pid")
-	done
-	[[ ${found[*]} == "$(watcher_pid "$POD")" ]] || {
-		echo "watchers: ${found[*]}, in the record: $(watcher_pid "$POD")"
+	local found
+	found=$(watchers | xargs)
+	[[ $found == "$(watcher_pid "$POD")" ]] || {
+		echo "watchers: $found, in the record: $(watcher_pid "$POD")"
 		return 1
 	}
 }
@@ -142,8 +133,9 @@ if available cpuset; then
 	all_cpus=$(cpuset_of "$parent" cpus) all_mems=$(cpuset_of "$parent" mems)
 fi
 one_cpu=$(first_of "$all_cpus")
-# What a cpuset without a list of its own says.
-if [[ $MODE == v2 ]]; then no_cpus=''; else no_cpus=$all_cpus; fi
+# What a cpuset says whose list was taken away; with processes in it one of v2 cannot be emptied.
+no_cpus=$all_cpus
+[[ $MODE != v2 ]] || no_cpus=$(cat /sys/devices/system/cpu/possible)
 
 # --- steps that fail ---------------------------------------------------------
 

@@ -35,7 +35,7 @@ static void begin_with(enum cg_mode mode)
     f.pid = kit_start_child();
     kit_tree_enter(f.pid, HOME, "init");
     cr_assert_eq(cg_host_open(&f.arena, &f.host, NULL), 0);
-    cg_init(&f.c, &f.host, NULL, HOME, NULL, false);
+    cg_init(&f.c, &f.host, NULL, HOME, NULL);
     f.begin = kit_tree_text(&f.arena);
 }
 
@@ -58,7 +58,7 @@ TestSuite(borrowed, .init = begin, .fini = end);
 static void borrow(const char *path, const char *leaf)
 {
     cg_close(&f.c);
-    cg_init(&f.c, &f.host, NULL, path, leaf, false);
+    cg_init(&f.c, &f.host, NULL, path, leaf);
     f.c.borrowed = true;
 }
 
@@ -232,8 +232,9 @@ Test(borrowed, hold_back)
 
 Test(borrowed, hold_back_what_is_used)
 {
-    borrow(HOME, "a/b");
+    borrow(HOME, "kata_vcpu");
     cr_assert_eq(create(), 0, "%s", f.err.text);
+    kit_tree_put("unified", LEAF, "cgroup.subtree_control", "cpu");
     cr_expect_eq(cg_hold_back(&f.c, CG_CTL_CPU, &f.err), -EBUSY);
     cr_expect(strstr(f.err.text, "\"-cpu\" to ") &&
                   strstr(f.err.text, HOME "/cgroup.subtree_control"),

@@ -59,7 +59,7 @@ Test(controller_devices, devices)
     /* with the cgroup, from the start */
     cg_dev_rules_add(&kit_arena, &rules, full);
     table = dev_compile(&kit_arena, &rules);
-    cg_init(&c, &kit_host, NULL, kit_sub("a"), NULL, false);
+    cg_init(&c, &kit_host, NULL, kit_sub("a"), NULL);
     kit_expect_ok(kit_put_new(&c, &kit_no_limits, &table, &e), &e, "create");
     cr_expect_str_eq(kit_read_value(h, c.path, "devices.list"), "c 1:7 rwm");
     kit_expect_ok(cg_add_process(&c, w.pid, &e), &e, "add");
@@ -67,7 +67,7 @@ Test(controller_devices, devices)
     check_devices(&c, &w);
     /* created without a table: the rules are left alone */
     cg_close(&c);
-    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     cr_expect_str_eq(kit_read_value(h, c.path, "devices.list"), "c 1:3 rwm");
     kit_end_child(w.pid);
     kit_delete_ok(&c);
@@ -76,7 +76,7 @@ Test(controller_devices, devices)
 Test(controller_devices, devices_beyond_the_parent)
 {
     const struct cg_hierarchy *h = kit_need_v1_ctl(CG_CTL_DEVICES);
-    struct cg_controller c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    struct cg_controller c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     struct cg_dev_rules rules = {0};
     struct cg_dev_table table;
     struct err e = ERR_INIT;
@@ -110,7 +110,7 @@ Test(controller_devices, v2_devices)
     const struct cg_hierarchy *h = kit_need_v2();
     struct cg_dev_rules rules = {0};
     struct cg_dev_table table;
-    struct cg_controller overhead, sandbox, plain;
+    struct cg_controller leaf, plain;
     struct err e = ERR_INIT;
     struct kit_worker w = kit_start_worker();
 
@@ -118,28 +118,17 @@ Test(controller_devices, v2_devices)
         cr_skip_test("no device programs on this kernel");
     cg_dev_rules_add(&kit_arena, &rules, full);
     table = dev_compile(&kit_arena, &rules);
-    cg_init(&sandbox, &kit_v2_host, NULL, "/d", "sandbox", true);
-    kit_expect_ok(kit_put_new(&sandbox, &kit_no_limits, &table, &e), &e, "create");
-    overhead = kit_create(&kit_v2_host, NULL, "/d", "overhead", false, &kit_no_limits);
-    cr_expect_eq(count_programs(h, "/d"), 1, "on the domain");
-    cr_expect_eq(count_programs(h, "/d/sandbox"), 0, "not on a leaf");
-    cr_expect_eq(count_programs(h, "/d/overhead"), 0, "not on a leaf");
-    kit_expect_ok(cg_add_process(&overhead, w.pid, &e), &e, "add");
-    cr_expect(kit_ask(&w, 'n') == EPERM && kit_ask(&w, 'f') == 0,
-              "full only, in the other leaf, too");
-    check_devices(&sandbox, &w);
-    cr_expect_eq(count_programs(h, "/d"), 1, "one program, however often it was set");
-    kit_end_child(w.pid);
-    kit_delete_ok(&overhead);
-    kit_delete_ok(&sandbox);
-
-    /* without a leaf on the cgroup itself */
-    cg_init(&plain, &kit_v2_host, NULL, "/a", NULL, false);
+    cg_init(&plain, &kit_v2_host, NULL, "/a", NULL);
     kit_expect_ok(kit_put_new(&plain, &kit_no_limits, &table, &e), &e, "create");
+    leaf = kit_create(&kit_v2_host, NULL, "/a", "vcpu", &kit_no_limits);
     cr_expect_eq(count_programs(h, "/a"), 1);
-    w = kit_start_worker();
+    cr_expect_eq(count_programs(h, "/a/vcpu"), 0, "not on a leaf");
     kit_expect_ok(cg_add_process(&plain, w.pid, &e), &e, "add");
+    kit_expect_ok(cg_add_thread(&leaf, w.pid, &e), &e, "add");
+    cr_expect(kit_ask(&w, 'n') == EPERM && kit_ask(&w, 'f') == 0, "full only, in the leaf, too");
     check_devices(&plain, &w);
+    cr_expect_eq(count_programs(h, "/a"), 1, "one program, however often it was set");
     kit_end_child(w.pid);
+    kit_delete_ok(&leaf);
     kit_delete_ok(&plain);
 }

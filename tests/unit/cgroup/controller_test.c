@@ -29,7 +29,7 @@ Test(controller, create_and_undo)
     struct err e = ERR_INIT;
 
     kit_need_v1();
-    c = kit_create(&kit_host, NULL, path, NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, path, NULL, &kit_no_limits);
     cr_expect_eq(kit_count_existing(&kit_host, path), kit_host.count, "made in every hierarchy");
     cr_expect_eq(c.made, (UINT32_C(1) << kit_host.count) - 1, "made: %#x", c.made);
     for (size_t i = 0; i < kit_host.count; i++) {
@@ -38,7 +38,7 @@ Test(controller, create_and_undo)
     }
     /* again, on the same struct and on another one */
     kit_expect_ok(kit_put_new(&c, &kit_no_limits, NULL, &e), &e, "create again");
-    again = kit_create(&kit_host, NULL, path, NULL, false, &kit_no_limits);
+    again = kit_create(&kit_host, NULL, path, NULL, &kit_no_limits);
     cr_expect_eq(again.made, 0, "there was nothing to make: %#x", again.made);
     cg_undo_create(&again);
     cr_expect_eq(kit_count_existing(&kit_host, path), kit_host.count,
@@ -57,7 +57,7 @@ Test(controller, undo_removes_only_new_hierarchies)
     kit_need_v1();
     kit_make_cgroup(&kit_host.hierarchies[1], kit_base);
     kit_make_cgroup(&kit_host.hierarchies[1], path);
-    c = kit_create(&kit_host, NULL, path, NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, path, NULL, &kit_no_limits);
     cr_expect_eq(c.made, ((UINT32_C(1) << kit_host.count) - 1) & ~2u, "made: %#x", c.made);
     cg_undo_create(&c);
     cr_expect_eq(kit_count_existing(&kit_host, path), 1);
@@ -70,7 +70,7 @@ Test(controller, undo_leaves_busy)
     pid_t pid;
 
     kit_need_v1();
-    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     pid = kit_start_child();
     cr_assert_eq(kit_write_pid(&kit_host.hierarchies[0], c.path, "cgroup.procs", pid), 0);
     cg_undo_create(&c);
@@ -87,7 +87,7 @@ Test(controller, failed_create_is_undone)
     struct err e = ERR_INIT;
     int r;
 
-    cg_init(&c, &kit_host, NULL, kit_sub("a"), NULL, false);
+    cg_init(&c, &kit_host, NULL, kit_sub("a"), NULL);
     r = kit_put_new(&c, &files, NULL, &e);
     cr_expect_eq(r, -EINVAL, "expected %d, got %d", -EINVAL, r);
     cr_expect(strstr(e.text, arena_printf(&kit_arena, "\"many\" to %s%s/cpu.shares: EINVAL",
@@ -108,12 +108,12 @@ Test(controller, load)
     pid_t pid;
 
     kit_need_v1();
-    cg_init(&loaded, &kit_host, NULL, path, NULL, false);
+    cg_init(&loaded, &kit_host, NULL, path, NULL);
     cr_expect_eq(cg_load(&loaded, &e), -ENOENT);
     cr_expect(strstr(e.text, path) && strstr(e.text, "does not exist"), "\"%s\"", e.text);
     err_reset(&e);
 
-    c = kit_create(&kit_host, NULL, path, NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, path, NULL, &kit_no_limits);
     cg_close(&c);
     cr_expect_eq(c.fds[0], FD_NONE);
     cr_expect_eq(kit_count_existing(&kit_host, path), kit_host.count, "closing leaves the cgroup");
@@ -146,11 +146,11 @@ Test(controller, names)
     char buf[32];
 
     kit_need_v1();
-    cg_init(&c, &kit_host, NULL, "/a/b", NULL, false);
+    cg_init(&c, &kit_host, NULL, "/a/b", NULL);
     cr_expect_str_eq(cg_type(&c, buf), "v1");
     cr_expect_str_eq(cg_id(&c, &kit_arena), "/a/b");
     cr_expect_str_eq(cg_parent(&c, &kit_arena), "/a");
-    cg_init(&c, &kit_host, NULL, "/a", NULL, false);
+    cg_init(&c, &kit_host, NULL, "/a", NULL);
     cr_expect_str_eq(cg_parent(&c, &kit_arena), "/");
     cg_close(&c);
 }
@@ -184,7 +184,7 @@ Test(controller, stat)
     uint64_t low;
 
     kit_need_v1();
-    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     w = kit_start_worker();
     kit_expect_ok(cg_add_process(&c, w.pid, &e), &e, "add");
     cr_expect(kit_ask(&w, 'm') == 0 && kit_ask(&w, 'c') == 0);
@@ -234,7 +234,7 @@ static void check_stat(enum cg_mode mode, const struct stat_file *files, size_t 
                                                 .name = "all",
                                                 .mount_point = dir,
                                                 .root = "/"};
-    cg_init(&c, &host, NULL, "/x", NULL, false);
+    cg_init(&c, &host, NULL, "/x", NULL);
     c.fds[0] = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     for (size_t i = 0; i < count; i++) {
         autofd fd = openat(c.fds[0], files[i].name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);

@@ -17,7 +17,7 @@ Test(cpuset_v1, is_filled_top_down)
     const struct cg_hierarchy *h = kit_need_v1_ctl(CG_CTL_CPUSET);
     static const char *const files[] = {"cpuset.cpus", "cpuset.mems"};
     const char *levels[] = {kit_base, kit_sub("a"), kit_sub("a/b")};
-    struct cg_controller c = kit_create(&kit_host, NULL, levels[2], NULL, false, &kit_no_limits);
+    struct cg_controller c = kit_create(&kit_host, NULL, levels[2], NULL, &kit_no_limits);
     pid_t pid = kit_start_child();
     struct err e = ERR_INIT;
 
@@ -57,7 +57,7 @@ Test(cpuset_v1, from_nearest_configured_ancestor)
     kit_make_cgroup(h, kit_base);
     cr_assert_eq(kit_write_value(h, kit_base, "cpuset.cpus", one), 0);
     kit_make_cgroup(h, kit_sub("a"));
-    c = kit_create(&kit_host, NULL, kit_sub("a/b/c"), NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, kit_sub("a/b/c"), NULL, &kit_no_limits);
     cr_expect_str_eq(kit_read_value(h, kit_base, "cpuset.cpus"), one);
     cr_expect_str_eq(kit_read_value(h, kit_base, "cpuset.mems"), mems,
                      "the other file is its own matter");
@@ -69,7 +69,7 @@ Test(cpuset_v1, from_nearest_configured_ancestor)
     /* what is configured is left alone, even when its parent has more */
     cr_assert_eq(kit_write_value(h, kit_base, "cpuset.cpus", all), 0);
     cg_close(&c);
-    c = kit_create(&kit_host, NULL, kit_sub("a/b/c"), NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, kit_sub("a/b/c"), NULL, &kit_no_limits);
     cr_expect_str_eq(kit_read_value(h, c.path, "cpuset.cpus"), one);
     kit_delete_ok(&c);
 }
@@ -81,7 +81,7 @@ Test(cpuset_v1, limit)
     const char *mems = kit_read_value(h, "/", "cpuset.mems");
     const struct cg_limits limits = {.cpuset_cpus = one};
     const struct cg_files files = kit_files_of(&limits, false);
-    struct cg_controller c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &files);
+    struct cg_controller c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &files);
     struct err e = ERR_INIT;
 
     cr_expect_str_eq(kit_read_value(h, kit_base, "cpuset.cpus"), all, "a parent is not limited");
@@ -119,7 +119,7 @@ Test(cpuset_v1, update_cpuset_without_controller)
         if (!(kit_host.hierarchies[i].controllers & CG_CTL_BIT(CG_CTL_CPUSET)))
             host.hierarchies[host.count++] = kit_host.hierarchies[i];
     }
-    c = kit_create(&host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    c = kit_create(&host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     cr_expect_eq(cg_update_cpuset(&c, "0", NULL, &e), -ENOENT);
     cr_expect(strstr(e.text, "cpuset"), "\"%s\"", e.text);
     cr_expect_eq(cg_update_cpuset(&c, NULL, NULL, NULL), 0, "nothing to set");

@@ -406,7 +406,7 @@ Test(host_live, repeated_and_hidden_mounts)
               "expected %s with %s, got %s with %s", part, kit_base, seen->mount_point, seen->root);
 
     /* and paths are relative to it */
-    c = kit_create(&host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    c = kit_create(&host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     cr_expect(kit_exists(seen, c.path));
     pid = kit_start_child();
     kit_expect_ok(cg_add_process(&c, pid, &e), &e, "add");

@@ -26,10 +26,10 @@ Test(parents, go_with_the_last)
 
     kit_need_v1();
     p = kit_open_markers();
-    one = kit_create(&kit_host, &p, kit_sub("p/one"), NULL, false, &kit_no_limits);
+    one = kit_create(&kit_host, &p, kit_sub("p/one"), NULL, &kit_no_limits);
     cr_expect_eq(kit_count_markers(), 2 * kit_host.count, "two parents per hierarchy; got %u",
                  kit_count_markers());
-    two = kit_create(&kit_host, &p, kit_sub("p/two"), NULL, false, &kit_no_limits);
+    two = kit_create(&kit_host, &p, kit_sub("p/two"), NULL, &kit_no_limits);
     cr_expect_eq(kit_count_markers(), 2 * kit_host.count, "they were there; got %u",
                  kit_count_markers());
     kit_delete_ok(&one);
@@ -51,7 +51,7 @@ Test(parents, that_were_there_stay)
     p = kit_open_markers();
     for (size_t i = 0; i < kit_host.count; i++)
         kit_make_cgroup(&kit_host.hierarchies[i], kit_base);
-    c = kit_create(&kit_host, &p, kit_sub("p/one"), NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, &p, kit_sub("p/one"), NULL, &kit_no_limits);
     cr_expect_eq(kit_count_markers(), kit_host.count);
     kit_delete_ok(&c);
     cr_expect_eq(kit_count_existing(&kit_host, kit_sub("p")), 0);
@@ -67,7 +67,7 @@ Test(parents, and_undo)
 
     kit_need_v1();
     p = kit_open_markers();
-    c = kit_create(&kit_host, &p, kit_sub("p/q/one"), NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, &p, kit_sub("p/q/one"), NULL, &kit_no_limits);
     cg_undo_create(&c);
     cr_expect_eq(kit_count_existing(&kit_host, kit_base), 0);
     cr_expect_eq(kit_count_markers(), 0);
@@ -81,8 +81,7 @@ Test(parents, without_markers_stay)
 
     kit_need_v1();
     for (int i = 0; i < 2; i++) {
-        c = kit_create(&kit_host, i ? &nowhere : NULL, kit_sub("p/one"), NULL, false,
-                       &kit_no_limits);
+        c = kit_create(&kit_host, i ? &nowhere : NULL, kit_sub("p/one"), NULL, &kit_no_limits);
         kit_delete_ok(&c);
         cr_expect_eq(kit_count_existing(&kit_host, kit_sub("p")), kit_host.count, "never removed");
         cr_expect_eq(kit_count_existing(&kit_host, kit_sub("p/one")), 0);
@@ -101,7 +100,7 @@ Test(parents, markers_first)
 
     kit_need_v1();
     p.dirfd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    cg_init(&c, &kit_host, &p, kit_sub("p/one"), NULL, false);
+    cg_init(&c, &kit_host, &p, kit_sub("p/one"), NULL);
     r = kit_put_new(&c, &kit_no_limits, NULL, &e);
     cr_expect_eq(r, -ENOTDIR, "expected %d, got %d \"%s\"", -ENOTDIR, r, e.text);
     cr_expect(strstr(e.text, "markers"), "\"%s\"", e.text);
@@ -126,24 +125,19 @@ Test(parents, of_a_failed_create)
 {
     const struct cg_hierarchy *h = kit_need_v2();
     struct cg_parents p = kit_open_markers();
+    struct cg_controller c;
+    struct err e = ERR_INIT;
+    int r;
 
     cr_assert_eq(kit_write_value(h, "/", "cgroup.max.depth", "2"), 0);
-    for (int i = 0; i < 2; i++) {
-        struct cg_controller c;
-        struct err e = ERR_INIT;
-        int r;
-
-        cg_init(&c, &kit_v2_host, &p, "/p/q/one", i ? "sandbox" : NULL, i);
-        r = kit_put_new(&c, &kit_no_limits, NULL, &e);
-        cr_expect_eq(r, -EAGAIN, "expected %d, got %d \"%s\"", -EAGAIN, r, e.text);
-        cr_expect(
-            strstr(e.text, arena_printf(&kit_arena, "cannot make %s/p/q/one", h->mount_point)),
-            "\"%s\"", e.text);
-        cr_expect(kit_exists(h, "/p/q") && kit_count_markers() == 2, "the parents were made");
-        cg_undo_create(&c);
-        cr_expect(!kit_exists(h, "/p") && kit_count_markers() == 0,
-                  "%s: expected no parent, no marker", i ? "leaf" : "plain");
-    }
+    cg_init(&c, &kit_v2_host, &p, "/p/q/one", NULL);
+    r = kit_put_new(&c, &kit_no_limits, NULL, &e);
+    cr_expect_eq(r, -EAGAIN, "expected %d, got %d \"%s\"", -EAGAIN, r, e.text);
+    cr_expect(strstr(e.text, arena_printf(&kit_arena, "cannot make %s/p/q/one", h->mount_point)),
+              "\"%s\"", e.text);
+    cr_expect(kit_exists(h, "/p/q") && kit_count_markers() == 2, "the parents were made");
+    cg_undo_create(&c);
+    cr_expect(!kit_exists(h, "/p") && kit_count_markers() == 0, "expected no parent, no marker");
     kit_close_markers(&p);
 }
 
@@ -172,7 +166,7 @@ Test(parents, create_without_descriptors)
     close(next);
     cr_assert_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
     few = (struct rlimit){.rlim_cur = (rlim_t)next, .rlim_max = old.rlim_max};
-    cg_init(&c, &kit_v2_host, NULL, "/a", NULL, false);
+    cg_init(&c, &kit_v2_host, NULL, "/a", NULL);
     setrlimit(RLIMIT_NOFILE, &few);
     r = kit_put_new(&c, &kit_no_limits, NULL, &e);
     setrlimit(RLIMIT_NOFILE, &old);
@@ -188,8 +182,8 @@ Test(parents, sweep)
 
     kit_need_v1();
     p = kit_open_markers();
-    one = kit_create(&kit_host, &p, kit_sub("p/one"), NULL, false, &kit_no_limits);
-    two = kit_create(&kit_host, &p, kit_sub("q/two"), NULL, false, &kit_no_limits);
+    one = kit_create(&kit_host, &p, kit_sub("p/one"), NULL, &kit_no_limits);
+    two = kit_create(&kit_host, &p, kit_sub("q/two"), NULL, &kit_no_limits);
     /* killed behind the removal of its own cgroup */
     for (size_t i = 0; i < kit_host.count; i++)
         cr_assert_eq(unlinkat(kit_host.hierarchies[i].fd, one.path + 1, AT_REMOVEDIR), 0);
@@ -264,11 +258,7 @@ Test(parents, concurrently)
             int r = 0;
 
             for (int k = 0; r == 0 && k < 200; k++) {
-                cg_init(&c, &kit_v2_host, &p,
-                        i == 0   ? "/p/q/a"
-                        : i == 1 ? "/p/q/b"
-                                 : "/p/c",
-                        NULL, false);
+                cg_init(&c, &kit_v2_host, &p, i == 0 ? "/p/q/a" : i == 1 ? "/p/q/b" : "/p/c", NULL);
                 r = kit_put_new(&c, &kit_no_limits, NULL, &e);
                 if (r == 0)
                     r = cg_delete(&c, 10000, &e);

@@ -22,15 +22,15 @@ Test(remove, again_and_never_made)
     struct err e = ERR_INIT;
 
     kit_need_v1();
-    cg_init(&c, &kit_host, NULL, kit_sub("a"), NULL, false);
+    cg_init(&c, &kit_host, NULL, kit_sub("a"), NULL);
     kit_expect_ok(cg_delete(&c, 0, &e), &e, "there was none");
-    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     kit_expect_ok(cg_delete(&c, 0, &e), &e, "delete");
     cr_expect_eq(kit_count_existing(&kit_host, c.path), 0);
     cr_expect_eq(c.fds[0], FD_NONE);
     kit_expect_ok(cg_delete(&c, 0, &e), &e, "again");
     /* not loaded */
-    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     cg_close(&c);
     kit_expect_ok(cg_delete(&c, 0, &e), &e, "delete what was not loaded");
     cr_expect_eq(kit_count_existing(&kit_host, c.path), 0);
@@ -45,7 +45,7 @@ Test(remove, goes_on_after_busy)
     int r;
 
     kit_need_v1();
-    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     h = &kit_host.hierarchies[0];
     pid = kit_start_child();
     cr_assert_eq(kit_write_pid(h, c.path, "cgroup.procs", pid), 0);
@@ -67,8 +67,7 @@ Test(remove, waits_for_the_ending)
 {
     kit_need_v1();
     for (int i = 0; i < 5; i++) {
-        struct cg_controller c =
-            kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+        struct cg_controller c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
         struct kit_worker w = kit_start_worker();
         struct err e = ERR_INIT;
 
@@ -87,7 +86,7 @@ Test(remove, removes_payload_children)
     struct cg_controller c;
 
     kit_need_v1();
-    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     for (size_t i = 0; i < kit_host.count; i++) {
         for (size_t k = 0; k < ARRAY_SIZE(made); k++)
             kit_make_cgroup(&kit_host.hierarchies[i], kit_sub(made[k]));
@@ -99,7 +98,7 @@ Test(remove, removes_payload_children)
 /* Somebody else removed it while we had it open: nobody is in there, nothing is left to do. */
 static void check_removed_meanwhile(const struct cg_host *host, const char *path)
 {
-    struct cg_controller c = kit_create(host, NULL, path, NULL, false, &kit_no_limits);
+    struct cg_controller c = kit_create(host, NULL, path, NULL, &kit_no_limits);
     struct err e = ERR_INIT;
     struct cg_pids pids;
     struct cg_stat st;
@@ -145,7 +144,7 @@ Test(remove, removes_payload_children_at_once)
     int r;
 
     kit_need_v1();
-    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     kit_make_cgroup(&kit_host.hierarchies[0], kit_sub("a/x"));
     r = cg_delete(&c, 0, &e);
     cr_expect(r == 0 && kit_count_existing(&kit_host, c.path) == 0,

@@ -11,9 +11,11 @@
 #include "tests/unit/kit/process_kit.h"
 
 #include <criterion/criterion.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 TestSuite(tasks, .init = kit_start, .fini = kit_finish, .timeout = 120);
 
@@ -26,7 +28,7 @@ Test(tasks, add_process)
     pid_t tids[KIT_THREADS], pid, gone;
 
     kit_need_v1();
-    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     pid = kit_start_threads(tids);
     cr_expect_eq(cg_holds(&c, pid), 0, "not yet");
     cr_expect(cg_is_empty(&c));
@@ -40,11 +42,8 @@ Test(tasks, add_process)
         cr_expect_eq(cg_holds(&c, pid), 1);
     }
     cr_expect_not(cg_is_empty(&c));
-    cg_keep_warm(&c, pid);
-    kit_expect_where(&kit_host, pid, c.path, "keeping moves fast moves nothing");
     gone = kit_start_child();
     kit_end_child(gone);
-    cg_keep_warm(&c, gone);
     cr_expect_eq(cg_add_process(&c, gone, &e), -ESRCH);
     cr_expect(strstr(e.text, arena_printf(&kit_arena, "process %d to %s%s/cgroup.procs", gone,
                                           kit_host.hierarchies[0].mount_point, c.path)),
@@ -53,6 +52,49 @@ Test(tasks, add_process)
     kit_end_child(pid);
     cr_expect(cg_is_empty(&c));
     kit_delete_ok(&c);
+}
+
+/* The caller is written to where it is already. */
+Test(tasks, keep_warm)
+{
+    struct cg_controller c;
+    struct err e = ERR_INIT;
+    pid_t self = getpid();
+    struct cg_origin origin;
+    autofd own = FD_NONE;
+    char link[64], opened[PATH_MAX] = "";
+
+    kit_need_v1();
+    kit_expect_ok(cg_origin_read(&kit_host, self, &kit_arena, &origin, &e), &e, "origin");
+    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
+    kit_expect_ok(cg_add_process(&c, self, &e), &e, "add");
+    own = cg_open_own(&kit_host);
+    cr_assert_geq(own, 0);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", own);
+    cr_assert_gt(readlink(link, opened, sizeof opened - 1), 0);
+    cr_expect_str_eq(opened, arena_printf(&kit_arena, "%s%s/cgroup.procs",
+                                          kit_host.hierarchies[0].mount_point, c.path));
+    for (int i = 0; i < 2; i++)
+        cg_keep_warm(own);
+    kit_expect_where(&kit_host, self, c.path, "keeping moves fast moves nothing");
+    /* whatever that cgroup is: it is the writer that is moved, and nobody else */
+    kit_expect_ok(cg_origin_enter(&kit_host, self, &origin, &e), &e, "back");
+    cg_keep_warm(own);
+    cr_expect_str_eq(kit_where(&kit_host.hierarchies[0], self),
+                     kit_seen_as(&kit_host.hierarchies[0], c.path));
+    kit_expect_ok(cg_origin_enter(&kit_host, self, &origin, &e), &e, "back");
+    cg_keep_warm(FD_NONE);
+    kit_delete_ok(&c);
+}
+
+/* Where it cannot be told there is nothing to keep warm. */
+Test(tasks, open_own_of_nothing)
+{
+    const struct cg_host nothing = {.count = 0};
+
+    cr_expect_eq(cg_open_own(&nothing), FD_NONE);
+    kit_need_v2();
+    cr_expect_eq(cg_open_own(&kit_v2_host), FD_NONE, "we are outside of the mounted part");
 }
 
 /* Not a parent, not a child, not a neighbour whose name begins alike. */
@@ -64,10 +106,10 @@ Test(tasks, holds_exactly)
     pid_t pid;
 
     kit_need_v1();
-    c = kit_create(&kit_host, NULL, kit_sub("a/b"), NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, kit_sub("a/b"), NULL, &kit_no_limits);
     pid = kit_start_child();
     for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
-        other = kit_create(&kit_host, NULL, kit_sub(others[i]), NULL, false, &kit_no_limits);
+        other = kit_create(&kit_host, NULL, kit_sub(others[i]), NULL, &kit_no_limits);
         kit_expect_ok(cg_add_process(&other, pid, &e), &e, "add");
         cr_expect_eq(cg_holds(&c, pid), 0, "%s is not %s", other.path, c.path);
         cr_expect_eq(cg_holds(&other, pid), 1);
@@ -97,8 +139,8 @@ Test(tasks, add_thread)
     pid_t tids[KIT_THREADS], pid;
 
     kit_need_v1();
-    one = kit_create(&kit_host, NULL, kit_sub("one"), NULL, false, &kit_no_limits);
-    two = kit_create(&kit_host, NULL, kit_sub("two"), NULL, false, &kit_no_limits);
+    one = kit_create(&kit_host, NULL, kit_sub("one"), NULL, &kit_no_limits);
+    two = kit_create(&kit_host, NULL, kit_sub("two"), NULL, &kit_no_limits);
     pid = kit_start_threads(tids);
     kit_expect_ok(cg_add_process(&two, pid, &e), &e, "add");
     for (int i = 0; i < 2; i++)
@@ -152,7 +194,7 @@ Test(tasks, processes)
     pid_t plain, inside, one_hierarchy, outside;
 
     kit_need_v1();
-    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     kit_expect_ok(cg_processes(&c, &kit_arena, &pids, &e), &e, "none");
     cr_expect_eq(pids.count, 0);
     kit_expect_ok(cg_threads(&c, &kit_arena, &pids, &e), &e, "none");
@@ -191,9 +233,8 @@ Test(tasks, processes)
 Test(tasks, origin_and_restore)
 {
     const struct cg_hierarchy *cpuset = kit_need_v1_ctl(CG_CTL_CPUSET);
-    struct cg_controller home =
-        kit_create(&kit_host, NULL, kit_sub("home"), NULL, false, &kit_no_limits);
-    struct cg_controller c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    struct cg_controller home = kit_create(&kit_host, NULL, kit_sub("home"), NULL, &kit_no_limits);
+    struct cg_controller c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     struct cg_origin origin;
     struct err e = ERR_INIT;
     pid_t pid = kit_start_child(), gone;
@@ -255,8 +296,8 @@ Test(tasks, move_to)
     pid_t pids[3], tids[KIT_THREADS];
 
     kit_need_v1();
-    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
-    target = kit_create(&kit_host, NULL, kit_sub("target"), NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
+    target = kit_create(&kit_host, NULL, kit_sub("target"), NULL, &kit_no_limits);
     kit_expect_ok(cg_move_to(&c, target.path, &moved, &to, &kit_arena, &e), &e, "none");
     cr_expect(moved == 0 && str_eq(to, "untouched"), "nobody: got %u, \"%s\"", moved, to);
 
@@ -296,7 +337,7 @@ Test(tasks, move_to)
 Test(tasks, move_to_climbs)
 {
     const struct cg_hierarchy *cpuset = kit_need_v1_ctl(CG_CTL_CPUSET);
-    struct cg_controller c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    struct cg_controller c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     struct err e = ERR_INIT;
     const char *to = NULL;
     unsigned moved = 0;
@@ -338,7 +379,7 @@ Test(tasks, kill)
     int status;
 
     kit_need_v1();
-    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     kit_expect_ok(cg_kill(&c, SIGKILL, &e), &e, "nobody");
     kit_expect_ok(cg_kill(&c, SIGTERM, &e), &e, "nobody");
     a = kit_start_child();
@@ -404,23 +445,23 @@ Test(tasks, v2_move_to_climbs)
         unsigned moved = 0;
         int r;
 
-        kit_expect_ok(cg_add_process(&s.overhead, pid, &e), &e, "add");
-        kit_expect_ok(cg_add_thread(&s.sandbox, tids[0], &e), &e, "add");
+        kit_expect_ok(cg_add_process(&s.domain, pid, &e), &e, "add");
+        kit_expect_ok(cg_add_thread(&s.leaf, tids[0], &e), &e, "add");
         /* a payload's own cgroup inside a leaf */
-        kit_make_cgroup(h, "/d/overhead/x");
-        cr_assert_eq(kit_write_value(h, "/d/overhead/x", "cgroup.type", "threaded"), 0);
-        cr_assert_eq(kit_write_pid(h, "/d/overhead/x", "cgroup.procs", inside), 0);
-        r = cg_move_to(&s.sandbox, cases[i].target, &moved, &to, &kit_arena, &e);
+        kit_make_cgroup(h, "/d/vcpu/x");
+        cr_assert_eq(kit_write_value(h, "/d/vcpu/x", "cgroup.type", "threaded"), 0);
+        cr_assert_eq(kit_write_pid(h, "/d/vcpu/x", "cgroup.procs", inside), 0);
+        r = cg_move_to(&s.domain, cases[i].target, &moved, &to, &kit_arena, &e);
         cr_expect(r == 0 && moved == 2 && to && str_eq(to, cases[i].want),
                   "%s: expected 2 to %s; got %d, %u to %s, %s", cases[i].target, cases[i].want, r,
                   moved, to ? to : "nowhere", e.text);
         kit_expect_where(&kit_v2_host, pid, cases[i].want, cases[i].target);
         kit_expect_where(&kit_v2_host, tids[0], cases[i].want, cases[i].target);
         kit_expect_where(&kit_v2_host, inside, cases[i].want, cases[i].target);
-        cr_expect(cg_is_empty(&s.sandbox));
+        cr_expect(cg_is_empty(&s.domain));
     }
-    kit_delete_ok(&s.overhead);
-    kit_delete_ok(&s.sandbox);
+    kit_delete_ok(&s.leaf);
+    kit_delete_ok(&s.domain);
     kit_end_child(pid);
     kit_end_child(inside);
 }
@@ -432,9 +473,8 @@ Test(tasks, v2_origin)
     pid_t pid;
 
     kit_need_v2();
-    struct cg_controller home =
-        kit_create(&kit_v2_host, NULL, "/home", NULL, false, &kit_no_limits);
-    struct cg_controller c = kit_create(&kit_v2_host, NULL, "/a", NULL, false, &kit_no_limits);
+    struct cg_controller home = kit_create(&kit_v2_host, NULL, "/home", NULL, &kit_no_limits);
+    struct cg_controller c = kit_create(&kit_v2_host, NULL, "/a", NULL, &kit_no_limits);
 
     pid = kit_start_child();
     kit_expect_ok(cg_origin_read(&kit_v2_host, pid, &kit_arena, &origin, &e), &e, "outside");

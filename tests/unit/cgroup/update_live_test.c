@@ -32,7 +32,7 @@ Test(update_live, writes_each_file)
     struct cg_controller c;
 
     kit_need_v1();
-    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         const struct cg_hierarchy *h = cg_host_find(&kit_host, cases[i].ctl);
         struct cg_file file = {.ctl = cases[i].ctl, .file = cases[i].file, .text = cases[i].text};
@@ -169,7 +169,7 @@ Test(update_live, flags)
          "misc controller"},
         {"nothing", {{0}}, 0, "1000", NULL},
     };
-    struct cg_controller c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    struct cg_controller c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct cg_file list[4];
@@ -200,7 +200,7 @@ Test(update_live, flags)
 Test(update_live, quota_and_period)
 {
     const struct cg_hierarchy *h = kit_need_v1_ctl(CG_CTL_CPU);
-    struct cg_controller c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    struct cg_controller c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     static const struct {
         int64_t quota, period;
     } steps[] = {{50000, 100000}, {5000, 10000}, {50000, 100000}, {500000, 1000000}, {1000, 2000}};
@@ -228,8 +228,7 @@ Test(update_live, quota_and_period)
 Test(update_live, quota_beyond_an_ancestor)
 {
     const struct cg_hierarchy *h = kit_need_v1_ctl(CG_CTL_CPU);
-    struct cg_controller c =
-        kit_create(&kit_host, NULL, kit_sub("a/b/c"), NULL, false, &kit_no_limits);
+    struct cg_controller c = kit_create(&kit_host, NULL, kit_sub("a/b/c"), NULL, &kit_no_limits);
     static const struct {
         int64_t quota, period;
         int result;
@@ -268,7 +267,7 @@ Test(update_live, quota_beyond_an_ancestor)
 Test(update_live, resets_of_a_missing_device)
 {
     kit_need_v1_ctl(CG_CTL_BLKIO);
-    struct cg_controller c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    struct cg_controller c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     struct cg_file file = {.ctl = CG_CTL_BLKIO,
                            .file = "blkio.throttle.read_bps_device",
                            .text = "4095:1048575 0",
@@ -289,7 +288,7 @@ Test(update_live, resets_of_a_missing_device)
 Test(update_live, memory_and_swap)
 {
     const struct cg_hierarchy *h = kit_need_v1_ctl(CG_CTL_MEMORY);
-    struct cg_controller c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, false, &kit_no_limits);
+    struct cg_controller c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     static const struct {
         int64_t limit, swap;
     } steps[] = {{64, 64}, {128, 192}, {256, 256}, {32, 48}, {32, 32}, {512, 512}};
@@ -342,7 +341,7 @@ Test(update_live, missing_v1_controller)
         /* one of the cgroup2 mount does not help: v1 limits are written to v1 files */
         if (h && !h->v2)
             continue;
-        cg_init(&c, &kit_host, NULL, kit_sub("a"), NULL, false);
+        cg_init(&c, &kit_host, NULL, kit_sub("a"), NULL);
         cr_expect_eq(kit_put_new(&c, &files, NULL, &e), -ENOENT);
         cr_expect(strstr(e.text, name) && strstr(e.text, "v1"), "%s: \"%s\"", name, e.text);
         cg_undo_create(&c);

@@ -32,7 +32,7 @@ static void begin(void)
     host = (struct cg_host){.count = 1};
     host.hierarchies[0] = (struct cg_hierarchy){
         .fd = FD_NONE, .controllers = ~0u, .name = "all", .mount_point = top, .root = "/"};
-    cg_init(&c, &host, NULL, "/x", NULL, false);
+    cg_init(&c, &host, NULL, "/x", NULL);
 }
 
 static void end(void)
@@ -53,7 +53,7 @@ static void in_mode(enum cg_mode mode)
     cr_assert_geq(host.hierarchies[0].fd, 0);
     host.mode = mode;
     host.hierarchies[0].v2 = mode == CG_MODE_V2;
-    cg_init(&c, &host, NULL, "/x", NULL, false);
+    cg_init(&c, &host, NULL, "/x", NULL);
     c.fds[0] = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
     cr_assert_geq(c.fds[0], 0);
 }

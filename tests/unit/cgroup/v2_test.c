@@ -23,18 +23,17 @@ TestSuite(v2, .init = kit_start, .fini = kit_finish, .timeout = 120);
 Test(v2, plain)
 {
     const struct cg_hierarchy *h = kit_need_v2();
-    struct cg_controller c = kit_create(&kit_v2_host, NULL, "/a/b", NULL, false, &kit_no_limits),
-                         again;
+    struct cg_controller c = kit_create(&kit_v2_host, NULL, "/a/b", NULL, &kit_no_limits), again;
     struct err e = ERR_INIT;
     struct cg_pids pids;
     pid_t tids[KIT_THREADS], pid = kit_start_threads(tids), other = kit_start_child();
     char buf[32];
 
-    cr_expect(kit_exists(h, "/a/b") && c.made == 1 && !c.made_domain, "made %#x", c.made);
+    cr_expect(kit_exists(h, "/a/b") && c.made == 1, "made %#x", c.made);
     cr_expect_str_eq(cg_type(&c, buf), "domain");
     cr_expect_str_eq(cg_id(&c, &kit_arena), "/a/b");
     cr_expect_str_eq(cg_parent(&c, &kit_arena), "/a");
-    again = kit_create(&kit_v2_host, NULL, "/a/b", NULL, false, &kit_no_limits);
+    again = kit_create(&kit_v2_host, NULL, "/a/b", NULL, &kit_no_limits);
     cr_expect_eq(again.made, 0);
     cg_undo_create(&again);
     cr_expect(kit_exists(h, "/a/b"));
@@ -68,7 +67,7 @@ Test(v2, undo)
 {
     const struct cg_hierarchy *h = kit_need_v2();
     struct cg_parents p = kit_open_markers();
-    struct cg_controller c = kit_create(&kit_v2_host, &p, "/p/a", NULL, false, &kit_no_limits);
+    struct cg_controller c = kit_create(&kit_v2_host, &p, "/p/a", NULL, &kit_no_limits);
 
     cr_expect_eq(kit_count_markers(), 1);
     cg_undo_create(&c);
@@ -81,7 +80,7 @@ Test(v2, undo)
 Test(v2, kill_and_delete)
 {
     const struct cg_hierarchy *h = kit_need_v2();
-    struct cg_controller c = kit_create(&kit_v2_host, NULL, "/a", NULL, false, &kit_no_limits);
+    struct cg_controller c = kit_create(&kit_v2_host, NULL, "/a", NULL, &kit_no_limits);
     struct err e = ERR_INIT;
     pid_t pid = kit_start_child(), inside = kit_start_child(), outside = kit_start_child();
     int status;
@@ -114,7 +113,7 @@ Test(v2, kill_and_delete)
 Test(v2, stat)
 {
     kit_need_v2();
-    struct cg_controller c = kit_create(&kit_v2_host, NULL, "/a", NULL, false, &kit_no_limits);
+    struct cg_controller c = kit_create(&kit_v2_host, NULL, "/a", NULL, &kit_no_limits);
     struct kit_worker w = kit_start_worker();
     struct err e = ERR_INIT;
     struct cg_stat st;
@@ -144,35 +143,36 @@ Test(v2, missing_controller)
 
     for (size_t i = 0; i < ARRAY_SIZE(cases) * 2; i++) {
         size_t k = i / 2;
-        const char *leaf = i % 2 ? "sandbox" : NULL;
+        const char *leaf = i % 2 ? "vcpu" : NULL;
         const char *name = cg_ctl_name(cases[k].ctl, true);
         const struct cg_files files = kit_files_of(&cases[k].limits, true);
-        struct cg_controller c;
+        /* a leaf's are its domain's to enable */
+        const char *want =
+            arena_printf(&kit_arena, "the %s controller is not available in %s%s:", name,
+                         h->mount_point, leaf ? "/x/d" : "");
+        struct cg_controller c, domain;
         struct err e = ERR_INIT;
         int r;
 
-        if (h->controllers & CG_CTL_BIT(cases[k].ctl))
+        if (h->controllers & CG_CTL_BIT(cases[k].ctl) ||
+            (leaf && !(CG_CTL_THREADED & CG_CTL_BIT(cases[k].ctl))))
             continue;
         tested++;
-        cg_init(&c, &kit_v2_host, NULL, "/x/d", leaf, leaf != NULL);
+        if (leaf)
+            domain = kit_create(&kit_v2_host, NULL, "/x/d", NULL, &kit_no_limits);
+        cg_init(&c, &kit_v2_host, NULL, "/x/d", leaf);
         r = kit_put_new(&c, &files, NULL, &e);
         cr_expect_eq(r, -ENOENT, "%s: expected %d, got %d", name, -ENOENT, r);
-        cr_expect(strstr(e.text,
-                         arena_printf(&kit_arena, "the %s controller is not available in %s:", name,
-                                      h->mount_point)),
-                  "%s and %s: \"%s\"", name, h->mount_point, e.text);
+        cr_expect(strstr(e.text, want), "%s: \"%s\"", name, e.text);
         cg_undo_create(&c);
-        cr_expect_not(kit_exists(h, "/x/d"), "%s: undone", name);
+        cr_expect_not(kit_exists(h, leaf ? "/x/d/vcpu" : "/x/d"), "%s: undone", name);
 
         /* an existing cgroup says it, too; and where, when it is not to be enabled */
-        c = kit_create(&kit_v2_host, NULL, "/x/d", leaf, leaf != NULL, &kit_no_limits);
+        c = kit_create(&kit_v2_host, NULL, "/x/d", leaf, &kit_no_limits);
         err_reset(&e);
         r = kit_put(&c, &files, &e);
         cr_expect_eq(r, -ENOENT, "%s: expected %d, got %d", name, -ENOENT, r);
-        cr_expect(strstr(e.text,
-                         arena_printf(&kit_arena, "the %s controller is not available in %s:", name,
-                                      h->mount_point)),
-                  "%s: \"%s\"", name, e.text);
+        cr_expect(strstr(e.text, want), "%s: \"%s\"", name, e.text);
         err_reset(&e);
         r = kit_put_back(&c, &files, &e);
         cr_expect_eq(r, -ENOENT, "%s: expected %d, got %d", name, -ENOENT, r);
@@ -186,51 +186,46 @@ Test(v2, missing_controller)
             files.items[n].flags |= CG_FILE_RESET;
         cr_expect_eq(kit_put(&c, &files, &e), 0, "%s: \"%s\"", name, e.text);
         kit_delete_ok(&c);
+        if (leaf)
+            kit_delete_ok(&domain);
     }
     if (tested == 0)
         cr_skip_test("every controller is available");
 }
 
-/* The file's directory in messages is the one that it was looked for in: domain or leaf. */
+/* Files of a leaf are in the leaf, and what the domain decides for all threads it has no say over. */
 Test(v2, file_of_domain_and_leaf)
 {
     static const struct {
         enum cg_ctl ctl;
-        const char *file, *dir;
+        const char *file;
     } cases[] = {
-        {CG_CTL_MEMORY, "memory.none", "/d/memory.none"},
-        {CG_CTL_BLKIO, "io.none", "/d/io.none"},
-        {CG_CTL_HUGETLB, "hugetlb.none", "/d/hugetlb.none"},
-        {CG_CTL_CPU, "cpu.none", "/d/sandbox/cpu.none"},
-        {CG_CTL_CPUSET, "cpuset.none", "/d/sandbox/cpuset.none"},
-        {CG_CTL_PIDS, "pids.none", "/d/sandbox/pids.none"},
+        {CG_CTL_MEMORY, "memory.none"},   {CG_CTL_BLKIO, "io.none"},
+        {CG_CTL_HUGETLB, "hugetlb.none"}, {CG_CTL_CPU, "cpu.none"},
+        {CG_CTL_CPUSET, "cpuset.none"},   {CG_CTL_PIDS, "pids.none"},
     };
     const struct cg_hierarchy *h = kit_need_v2();
     struct kit_split s = kit_create_split(NULL, "/d");
 
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct cg_file file = {.ctl = cases[i].ctl, .file = cases[i].file, .text = "1"};
+    for (size_t i = 0; i < ARRAY_SIZE(cases) * 2; i++) {
+        struct cg_file file = {.ctl = cases[i / 2].ctl, .file = cases[i / 2].file, .text = "1"};
         struct cg_files files = {.items = &file, .count = 1};
+        bool leaf = i % 2, theirs = leaf && !(CG_CTL_THREADED & CG_CTL_BIT(file.ctl));
         struct err e = ERR_INIT;
-        bool threaded = CG_CTL_THREADED & CG_CTL_BIT(cases[i].ctl);
         /* which enables nothing before */
-        int r = kit_put_back(&s.sandbox, &files, &e);
+        int r = kit_put_back(leaf ? &s.leaf : &s.domain, &files, &e);
+        const char *where =
+            arena_printf(&kit_arena, "%s/d/%s%s:", h->mount_point, leaf ? "vcpu/" : "", file.file);
 
-        cr_expect(r == -ENOENT && strstr(e.text, arena_printf(&kit_arena, "%s%s:", h->mount_point,
-                                                              cases[i].dir)),
-                  "%s: expected %s, got %d \"%s\"", cases[i].file, cases[i].dir, r, e.text);
-        /* the other leaf has no say over what the domain decides */
-        err_reset(&e);
-        r = kit_put_back(&s.overhead, &files, &e);
-        cr_expect_eq(r, threaded ? -ENOENT : -EOPNOTSUPP, "%s: got %d \"%s\"", cases[i].file, r,
-                     e.text);
-        if (!threaded)
-            cr_expect(strstr(e.text, cg_ctl_name(cases[i].ctl, true)) &&
-                          strstr(e.text, "/d/overhead"),
+        cr_expect_eq(r, theirs ? -EOPNOTSUPP : -ENOENT, "%s: got %d \"%s\"", file.file, r, e.text);
+        if (theirs)
+            cr_expect(strstr(e.text, cg_ctl_name(file.ctl, true)) && strstr(e.text, "/d/vcpu"),
                       "\"%s\"", e.text);
+        else
+            cr_expect(strstr(e.text, where), "expected %s, got \"%s\"", where, e.text);
     }
-    kit_delete_ok(&s.overhead);
-    kit_delete_ok(&s.sandbox);
+    kit_delete_ok(&s.leaf);
+    kit_delete_ok(&s.domain);
 }
 
 /* A domain controller that our own cgroup has and can pass on; CG_CTL_COUNT if none. */
@@ -262,7 +257,7 @@ Test(v2, controllers_are_passed_down)
         cr_skip_test("the root of the cgroup2 mount passes no controller on");
     name = cg_ctl_name(ctl, true);
     for (int i = 0; i < 2; i++) {
-        c = kit_create(&kit_v2_host, NULL, "/x/y", NULL, false, &files);
+        c = kit_create(&kit_v2_host, NULL, "/x/y", NULL, &files);
         cr_expect_str_eq(kit_read_value(h, "/", "cgroup.subtree_control"), name);
         cr_expect_str_eq(kit_read_value(h, "/x", "cgroup.subtree_control"), name);
         cr_expect_str_eq(kit_read_value(h, "/x/y", "cgroup.subtree_control"), "", "no further");
@@ -270,7 +265,7 @@ Test(v2, controllers_are_passed_down)
     }
 
     /* for a limit that comes later, too */
-    c = kit_create(&kit_v2_host, NULL, "/u/y", NULL, false, &kit_no_limits);
+    c = kit_create(&kit_v2_host, NULL, "/u/y", NULL, &kit_no_limits);
     cr_expect_str_eq(kit_read_value(h, "/u", "cgroup.subtree_control"), "");
     kit_expect_ok(kit_put(&c, &files, &e), &e, "update");
     cr_expect_str_eq(kit_read_value(h, "/u", "cgroup.subtree_control"), name);
@@ -280,7 +275,7 @@ Test(v2, controllers_are_passed_down)
     kit_make_cgroup(h, "/z");
     pid = kit_start_child();
     cr_assert_eq(kit_write_pid(h, "/z", "cgroup.procs", pid), 0);
-    cg_init(&c, &kit_v2_host, NULL, "/z/y", NULL, false);
+    cg_init(&c, &kit_v2_host, NULL, "/z/y", NULL);
     r = kit_put_new(&c, &files, NULL, &e);
     cr_expect_eq(r, -EBUSY, "expected %d, got %d", -EBUSY, r);
     cr_expect(strstr(e.text, arena_printf(&kit_arena, "%s/z holds processes", h->mount_point)) &&
@@ -291,41 +286,31 @@ Test(v2, controllers_are_passed_down)
     kit_end_child(pid);
 }
 
-/* Limits of threads are passed on at each level down to the leaf; those of the domain are not. */
-Test(v2, deep_controllers)
+/* Limits of threads are passed on to the leaf by the domain, and by it alone. */
+Test(v2, leaf_controllers)
 {
     static const enum cg_ctl threaded[] = {CG_CTL_PIDS, CG_CTL_CPU, CG_CTL_CPUSET};
     const struct cg_hierarchy *h = kit_need_v2();
-    enum cg_ctl ctl = available_controller(h);
     unsigned tested = 0;
 
     for (size_t i = 0; i < ARRAY_SIZE(threaded); i++) {
-        struct cg_file file = {.ctl = threaded[i], .file = "none", .flags = CG_FILE_OPTIONAL};
+        struct cg_file file = {
+            .ctl = threaded[i], .file = "none", .text = "1", .flags = CG_FILE_OPTIONAL};
         const struct cg_files files = {.items = &file, .count = 1};
         const char *name = cg_ctl_name(threaded[i], true);
-        struct cg_controller c;
+        struct cg_controller domain, c;
 
         if (!(h->controllers & CG_CTL_BIT(threaded[i])))
             continue;
         tested++;
-        file.text = "1";
-        c = kit_create(&kit_v2_host, NULL, "/x/d", "threads/sandbox", true, &files);
-        cr_expect_str_eq(kit_read_value(h, "/x/d", "cgroup.subtree_control"), name);
-        cr_expect_str_eq(kit_read_value(h, "/x/d/threads", "cgroup.subtree_control"), name);
-        cr_expect_str_eq(kit_read_value(h, "/x/d/threads/sandbox", "cgroup.subtree_control"), "");
-        kit_delete_ok(&c);
-        kit_remove_cgroup(h, "/x");
-    }
-    if (ctl != CG_CTL_COUNT) {
-        struct cg_file file = {.ctl = ctl, .file = "none", .text = "1", .flags = CG_FILE_OPTIONAL};
-        const struct cg_files files = {.items = &file, .count = 1};
-        struct cg_controller c;
-
-        tested++;
-        c = kit_create(&kit_v2_host, NULL, "/x/d", "threads/sandbox", true, &files);
-        cr_expect_str_eq(kit_read_value(h, "/x", "cgroup.subtree_control"), cg_ctl_name(ctl, true));
+        domain = kit_create(&kit_v2_host, NULL, "/x/d", NULL, &files);
         cr_expect_str_eq(kit_read_value(h, "/x/d", "cgroup.subtree_control"), "");
+        c = kit_create(&kit_v2_host, NULL, "/x/d", "vcpu", &files);
+        cr_expect_str_eq(kit_read_value(h, "/x/d", "cgroup.subtree_control"), name);
+        cr_expect_str_eq(kit_read_value(h, "/x/d/vcpu", "cgroup.subtree_control"), "");
         kit_delete_ok(&c);
+        kit_delete_ok(&domain);
+        kit_remove_cgroup(h, "/x");
     }
     if (tested == 0)
         cr_skip_test("the root of the cgroup2 mount passes no controller on");

@@ -295,7 +295,7 @@ static int with_change(struct cg_controller *c, const struct cg_files *files,
     if (files)
         want.files = *files;
     if (c->unit && files)
-        r = cg_properties_limits(files, v2, c->leaf != NULL, &kit_arena, &want.properties, e);
+        r = cg_properties_limits(files, v2, &kit_arena, &want.properties, e);
     if (c->unit && devices && r == 0)
         r = cg_properties_devices(devices, &kit_arena, &want.properties, e);
     return r < 0 ? r : put(c, &want, e);
@@ -328,13 +328,12 @@ void kit_expect_ok(int r, const struct err *e, const char *what)
 }
 
 struct cg_controller kit_create(const struct cg_host *host, struct cg_parents *parents,
-                                const char *path, const char *leaf, bool owns,
-                                const struct cg_files *files)
+                                const char *path, const char *leaf, const struct cg_files *files)
 {
     struct cg_controller c;
     struct err e = ERR_INIT;
 
-    cg_init(&c, host, parents, path, leaf, owns);
+    cg_init(&c, host, parents, path, leaf);
     kit_expect_ok(kit_put_new(&c, files, NULL, &e), &e, "create");
     return c;
 }
@@ -368,24 +367,13 @@ bool kit_in_list(const struct cg_pids *pids, pid_t pid)
     return found > 0;
 }
 
-static struct kit_split create_leaves(struct cg_parents *p, const char *path, const char *sandbox,
-                                      const char *overhead)
+struct kit_split kit_create_split(struct cg_parents *p, const char *path)
 {
     struct kit_split s;
 
-    s.sandbox = kit_create(&kit_v2_host, p, path, sandbox, true, &kit_no_limits);
-    s.overhead = kit_create(&kit_v2_host, p, path, overhead, false, &kit_no_limits);
+    s.domain = kit_create(&kit_v2_host, p, path, NULL, &kit_no_limits);
+    s.leaf = kit_create(&kit_v2_host, NULL, path, "vcpu", &kit_no_limits);
     return s;
-}
-
-struct kit_split kit_create_split(struct cg_parents *p, const char *path)
-{
-    return create_leaves(p, path, "sandbox", "overhead");
-}
-
-struct kit_split kit_create_deep(struct cg_parents *p, const char *path)
-{
-    return create_leaves(p, path, "threads/sandbox", "threads/overhead");
 }
 
 char kit_marker_dir[] = "/tmp/osc-markers-XXXXXX";

@@ -71,18 +71,16 @@ int kit_put_devices(struct cg_controller *c, const struct cg_dev_table *devices,
 
 void kit_expect_ok(int r, const struct err *e, const char *what);
 struct cg_controller kit_create(const struct cg_host *host, struct cg_parents *parents,
-                                const char *path, const char *leaf, bool owns,
-                                const struct cg_files *files);
+                                const char *path, const char *leaf, const struct cg_files *files);
 void kit_delete_ok(struct cg_controller *c);
 struct cg_files kit_files_of(const struct cg_limits *limits, bool v2);
 bool kit_in_list(const struct cg_pids *pids, pid_t pid);
 
-/* The threaded split below @path of kit_v2_host: right below it, or as it is below a scope. */
+/* A domain at @path of kit_v2_host, and the threaded child "vcpu" of it. */
 struct kit_split {
-    struct cg_controller sandbox, overhead;
+    struct cg_controller domain, leaf;
 };
 struct kit_split kit_create_split(struct cg_parents *p, const char *path);
-struct kit_split kit_create_deep(struct cg_parents *p, const char *path);
 
 /* The markers of parents, in a directory of the test's own. */
 extern char kit_marker_dir[];

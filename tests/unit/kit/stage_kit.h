@@ -22,6 +22,9 @@ struct kit_stage {
     const char *begin; /* the tree as kit_note_tree() found it */
 };
 
+/* Whether stages are below containerd, as they are from the beginning: then there are placeholders. */
+void kit_set_engine(bool containerd);
+
 void kit_begin_stage(struct kit_stage *f, enum cg_mode mode);
 void kit_end_stage(struct kit_stage *f);
 
@@ -30,7 +33,8 @@ void kit_end_stage(struct kit_stage *f);
 /* A suite's .init: as main() does. */
 void kit_ignore_sigpipe(void);
 
-/* hook settings; a VM has a minute to come up, so that a test never sees what happens otherwise */
+/* hook settings; a VM has a minute to come up, so that a test never sees what happens otherwise, and
+ * the names of its threads are believed on every host */
 void kit_set_settings(struct kit_stage *f, const char *members);
 
 /* A process that is in the runtime's cgroup @path and is called so in the tree. */

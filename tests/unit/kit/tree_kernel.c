@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * What a kernel does with the files of cgroups, as far as the product relies on it, and the wrappers
- * by which the product gets here (ld's --wrap: a call of X goes to __wrap_X, and __real_X is what it
- * would have been). Kernel: admin-guide/cgroup-v1/, admin-guide/cgroup-v2.rst.
+ * What a kernel does with the files of cgroups, as far as the product relies on it.
+ * Kernel: admin-guide/cgroup-v1/, admin-guide/cgroup-v2.rst.
  */
 
 #include "tests/unit/kit/tree_kernel.h"
@@ -11,38 +10,19 @@
 #include "base/cleanup.h"
 #include "base/proc.h"
 #include "base/str.h"
-#include "cgroup/devices/bpf.h"
-#include "hook/plan/facts.h"
-#include "tests/unit/kit/device_kit.h"
-#include "tests/unit/kit/plan_kit.h"
 
-#include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct tree tree;
-
-int __real_mkdirat(int dirfd, const char *name, mode_t mode);
-int __real_unlinkat(int dirfd, const char *name, int flags);
-int __real_openat(int dirfd, const char *name, int flags, ...);
-ssize_t __real_write(int fd, const void *data, size_t len);
-int __real_cg_host_open(struct arena *a, struct cg_host *ret, struct err *e);
-int __real_cg_bpf_device_attach(int dirfd, const struct cg_bpf_program *p, struct err *e);
-void __real_facts_gather(enum cg_mode mode, const struct settings *settings, struct arena *a,
-                         struct facts *ret);
-
-int __wrap_mkdirat(int dirfd, const char *name, mode_t mode);
-int __wrap_unlinkat(int dirfd, const char *name, int flags);
-int __wrap_openat(int dirfd, const char *name, int flags, ...);
-ssize_t __wrap_write(int fd, const void *data, size_t len);
-int __wrap_cg_host_open(struct arena *a, struct cg_host *ret, struct err *e);
-int __wrap_cg_bpf_device_attach(int dirfd, const struct cg_bpf_program *p, struct err *e);
-void __wrap_facts_gather(enum cg_mode mode, const struct settings *settings, struct arena *a,
-                         struct facts *ret);
 
 /* --- files --- */
 
@@ -87,8 +67,6 @@ void tree_unlock(int *fd)
 {
     fd_close(fd);
 }
-
-#define LOCKED __attribute__((cleanup(tree_unlock), unused)) int locked = tree_lock()
 
 char *tree_get(size_t h, const char *path, const char *file)
 {
@@ -255,14 +233,14 @@ static bool any_child(size_t h, const char *path, bool (*fn)(size_t h, const cha
 
 /* --- who is where --- */
 
-static bool is_gone(pid_t tid)
+bool tree_is_gone(pid_t tid)
 {
     struct proc_stat st;
 
     return proc_stat_read(tid, &st) < 0 || st.state == 'Z' || st.state == 'X';
 }
 
-static struct tree_task *find_task(pid_t tid)
+struct tree_task *tree_find(pid_t tid)
 {
     for (size_t i = 0; i < tree.tasks->count; i++) {
         if (tree.tasks->items[i].tid == tid)
@@ -271,7 +249,7 @@ static struct tree_task *find_task(pid_t tid)
     return NULL;
 }
 
-static pid_t process_of(pid_t tid)
+pid_t tree_process_of(pid_t tid)
 {
     char name[64], line[256];
     pid_t tgid = -1;
@@ -297,10 +275,10 @@ static void add_threads(pid_t tgid)
     dir = opendir(name);
     while (dir && (entry = readdir(dir))) {
         pid_t tid = atoi(entry->d_name);
-        const struct tree_task *leader = find_task(tgid);
+        const struct tree_task *leader = tree_find(tgid);
         struct tree_task *t;
 
-        if (tid <= 0 || find_task(tid) || tree.tasks->count == TREE_TASKS)
+        if (tid <= 0 || tree_find(tid) || tree.tasks->count == TREE_TASKS)
             continue;
         t = &tree.tasks->items[tree.tasks->count++];
         *t = leader ? *leader : (struct tree_task){.tgid = tgid};
@@ -324,7 +302,7 @@ void tree_reap(void)
     size_t kept = 0;
 
     for (size_t i = 0; i < tree.tasks->count; i++) {
-        if (!is_gone(tree.tasks->items[i].tid))
+        if (!tree_is_gone(tree.tasks->items[i].tid))
             tree.tasks->items[kept++] = tree.tasks->items[i];
     }
     tree.tasks->count = kept;
@@ -426,12 +404,12 @@ static int move(const struct tree_place *p, const char *text)
     int r = check_place(p->h, p->path);
 
     tree_reap();
-    tgid = is_gone(id) ? -1 : process_of(id);
+    tgid = tree_is_gone(id) ? -1 : tree_process_of(id);
     if (tgid < 0)
         return -ESRCH;
     if (r < 0)
         return r;
-    if (!find_task(tgid))
+    if (!tree_find(tgid))
         add_threads(tgid);
     for (size_t i = 0; i < tree.tasks->count; i++) {
         struct tree_task *t = &tree.tasks->items[i];
@@ -756,7 +734,7 @@ static bool is_v1_list(const char *file)
 static int apply(const struct tree_place *p, const char *text)
 {
     const char *file = p->file;
-    char line[64];
+    char line[4096 + 16];
 
     if (str_eq(file, "cgroup.procs") || str_eq(file, "cgroup.threads") || str_eq(file, "tasks"))
         return move(p, text);
@@ -795,85 +773,6 @@ int tree_write(const struct tree_place *p, const char *text)
     return apply(p, line);
 }
 
-/* --- the wrappers --- */
-
-/* What of the tree this is; false: nothing, or of a process that knows no tree. */
-static bool locate(int dirfd, const char *name, struct tree_place *ret)
-{
-    char link[64], path[PATH_MAX + NAME_MAX + 2] = "", *rest, *slash;
-    size_t len;
-
-    if (!tree.tasks || name[0] == '/' || dirfd < 0)
-        return false;
-    snprintf(link, sizeof link, "/proc/self/fd/%d", dirfd);
-    if (readlink(link, path, PATH_MAX - 1) < 0)
-        return false;
-    len = strlen(path);
-    snprintf(path + len, sizeof path - len, "/%s", str_eq(name, ".") ? "" : name);
-    len = strlen(tree.top);
-    if (strncmp(path, tree.top, len) != 0 || path[len] != '/')
-        return false;
-    rest = path + len + 1;
-    for (ret->h = 0; ret->h < tree.count; ret->h++) {
-        len = strlen(tree.names[ret->h]);
-        if (strncmp(rest, tree.names[ret->h], len) == 0 && rest[len] == '/')
-            break;
-    }
-    if (ret->h == tree.count)
-        return false;
-    rest += len;
-    for (len = strlen(rest); len > 1 && rest[len - 1] == '/'; len--)
-        rest[len - 1] = '\0';
-    slash = strrchr(rest, '/');
-    snprintf(ret->file, sizeof ret->file, "%s", slash + 1);
-    snprintf(ret->path, sizeof ret->path, "%.*s", slash == rest ? 1 : (int)(slash - rest), rest);
-    return true;
-}
-
-/* The place of a file as the directory of this name. */
-static void as_directory(struct tree_place *p)
-{
-    size_t len = strlen(p->path);
-
-    snprintf(p->path + len, sizeof p->path - len, "%s%s", len == 1 ? "" : "/", p->file);
-    p->file[0] = '\0';
-}
-
-/* Of the test's own process, one after the other; 0, or the -errno that it is to fail with. */
-static int step(const struct tree_place *p, const char *text)
-{
-    if (getpid() != tree.owner)
-        return 0;
-    if (tree.watch)
-        tree.watch(p->path, p->file, text, tree.watch_arg);
-    return ++tree.steps == tree.fail_at ? -tree.error : 0;
-}
-
-static int as_errno(int r)
-{
-    if (r == 0)
-        return 0;
-    errno = -r;
-    return -1;
-}
-
-int __wrap_mkdirat(int dirfd, const char *name, mode_t mode)
-{
-    struct tree_place p;
-    int r;
-
-    if (!locate(dirfd, name, &p))
-        return __real_mkdirat(dirfd, name, mode);
-    as_directory(&p);
-    r = step(&p, "");
-    if (r == 0) {
-        LOCKED;
-
-        r = tree_make(p.h, p.path);
-    }
-    return as_errno(r);
-}
-
 static bool is_child(size_t h, const char *child)
 {
     (void)h;
@@ -881,7 +780,7 @@ static bool is_child(size_t h, const char *child)
     return true;
 }
 
-static int remove_directory(const struct tree_place *p)
+int tree_remove(const struct tree_place *p)
 {
     char name[PATH_MAX], parent[TREE_PATH];
     struct dirent *entry;
@@ -904,43 +803,7 @@ static int remove_directory(const struct tree_place *p)
     return 0;
 }
 
-int __wrap_unlinkat(int dirfd, const char *name, int flags)
-{
-    struct tree_place p;
-
-    if (!(flags & AT_REMOVEDIR) || !locate(dirfd, name, &p))
-        return __real_unlinkat(dirfd, name, flags);
-    as_directory(&p);
-
-    LOCKED;
-
-    return as_errno(remove_directory(&p));
-}
-
-/* /proc/PID/cgroup of a process, as this tree has it. */
-static int open_places(pid_t pid)
-{
-    int fd = memfd_create("cgroup", MFD_CLOEXEC);
-    autosbuf text = SBUF_INIT;
-    const struct tree_task *t;
-
-    LOCKED;
-
-    tree_reap();
-    t = find_task(pid);
-    for (size_t h = 0; h < tree.count; h++) {
-        bool v2 = tree_is_v2(h);
-
-        sbuf_addf(&text, "%zu:%s:%s\n", v2 ? 0 : h + 1, v2 ? "" : tree.names[h],
-                  t ? t->path[h] : "/");
-    }
-    if (fd >= 0 && __real_write(fd, sbuf_text(&text), text.len) == (ssize_t)text.len)
-        lseek(fd, 0, SEEK_SET);
-    return fd;
-}
-
-/* The lists are made when they are opened. 0 or -errno. */
-static int before_open(const struct tree_place *p, int flags)
+int tree_open(const struct tree_place *p, int flags)
 {
     static const char lists[] = "cgroup.procs cgroup.threads tasks cgroup.events";
 
@@ -954,153 +817,5 @@ static int before_open(const struct tree_place *p, int flags)
     if (tree_is_v2(p->h) && str_eq(p->file, "cgroup.procs") && has_type(p->h, p->path, "threaded"))
         return -EOPNOTSUPP;
     tree_list(p->h, p->path);
-    return 0;
-}
-
-/* /proc/PID/task/PID/stat of a thread that has run a guest, if the test says so; FD_NONE. */
-static int open_stat(pid_t tid)
-{
-    char name[PATH_MAX], text[1024] = "", *field = text;
-    autosbuf now = SBUF_INIT;
-    autofd from = FD_NONE;
-    int fd;
-
-    if (access(tree_proc("guest", tid, name), F_OK) < 0)
-        return FD_NONE;
-    snprintf(name, sizeof name, "/proc/%d/task/%d/stat", (int)tid, (int)tid);
-    from = open(name, O_RDONLY | O_CLOEXEC);
-    if (from < 0 || read(from, text, sizeof text - 1) <= 0)
-        return FD_NONE;
-    /* The 43rd field; the second one may have blanks. */
-    field = strrchr(text, ')');
-    for (int i = 2; field && i < 43; i++)
-        field = strchr(field + 1, ' ');
-    if (!field)
-        return FD_NONE;
-    sbuf_addf(&now, "%.*s 7%s", (int)(field - text), text, strchr(field + 1, ' '));
-    fd = memfd_create("stat", MFD_CLOEXEC);
-    if (fd >= 0 && __real_write(fd, sbuf_text(&now), now.len) == (ssize_t)now.len)
-        lseek(fd, 0, SEEK_SET);
-    return fd;
-}
-
-/* What a test says that /proc has of one of its processes; FD_NONE: nothing. */
-static int open_told(const char *name, int flags)
-{
-    char path[PATH_MAX], end;
-    int pid, tid;
-
-    if (sscanf(name, "/proc/%d/task/%d/sta%c", &pid, &tid, &end) == 3 && end == 't')
-        return open_stat(tid);
-    if (sscanf(name, "/proc/%d/f%c", &pid, &end) == 2 && end == 'd')
-        return open(tree_proc("fd", process_of(pid), path), flags);
-    if (sscanf(name, "/proc/%d/cgrou%c", &pid, &end) == 2 && end == 'p' && !is_gone(pid))
-        return open_places(pid);
-    return FD_NONE;
-}
-
-int __wrap_openat(int dirfd, const char *name, int flags, ...)
-{
-    struct tree_place p;
-    mode_t mode = 0;
-    int r = 0, told;
-
-    if (flags & O_CREAT) {
-        va_list ap;
-
-        va_start(ap, flags);
-        mode = va_arg(ap, mode_t);
-        va_end(ap);
-    }
-    told = tree.tasks ? open_told(name, flags) : FD_NONE;
-    if (told >= 0)
-        return told;
-    if (tree.tasks && locate(dirfd, name, &p))
-        r = before_open(&p, flags);
-    return r < 0 ? as_errno(r) : __real_openat(dirfd, name, flags, mode);
-}
-
-ssize_t __wrap_write(int fd, const void *data, size_t len)
-{
-    struct tree_place p;
-    char text[4096];
-    int r;
-
-    if (!locate(fd, ".", &p))
-        return __real_write(fd, data, len);
-    snprintf(text, sizeof text, "%.*s", (int)len, (const char *)data);
-    r = step(&p, text);
-    if (r == 0) {
-        LOCKED;
-
-        r = tree_has(p.h, p.path) ? tree_write(&p, text) : -ENODEV;
-    }
-    return as_errno(r) < 0 ? -1 : (ssize_t)len;
-}
-
-int __wrap_cg_host_open(struct arena *a, struct cg_host *ret, struct err *e)
-{
-    if (!tree.tasks)
-        return __real_cg_host_open(a, ret, e);
-    *ret = (struct cg_host){.mode = tree.mode, .count = tree.count};
-    for (size_t h = 0; h < tree.count; h++) {
-        char name[PATH_MAX];
-        bool v2 = tree_is_v2(h);
-        autofree char *offered = v2 ? tree_get(h, "/", "cgroup.controllers") : NULL;
-
-        ret->hierarchies[h] = (struct cg_hierarchy){
-            .fd = open(tree_full(h, "/", "", name), O_PATH | O_DIRECTORY | O_CLOEXEC),
-            .v2 = v2,
-            .controllers = v2 ? cg_ctl_parse_list(offered, ' ', true)
-                              : cg_ctl_parse_list(tree.names[h], ',', false),
-            .name = tree.names[h],
-            .mount_point = arena_strdup(a, name),
-            .root = "/",
-        };
-    }
-    return 0;
-}
-
-/* Every host of a tree has the same devices, whatever this one has. */
-void __wrap_facts_gather(enum cg_mode mode, const struct settings *settings, struct arena *a,
-                         struct facts *ret)
-{
-    if (!tree.tasks)
-        __real_facts_gather(mode, settings, a, ret);
-    else
-        *ret = kit_facts_of(mode, KVM_ALONE);
-}
-
-/* No program can be attached to a directory: what it allows of a few devices is written down. */
-int __wrap_cg_bpf_device_attach(int dirfd, const struct cg_bpf_program *program, struct err *e)
-{
-    static const struct {
-        char type;
-        unsigned major, minor;
-    } asked[] = {{'c', 1, 3}, {'c', 10, 232}, {'c', 10, 200}, {'b', 8, 0}};
-    autosbuf text = SBUF_INIT;
-    struct tree_place p;
-    int r;
-
-    if (!locate(dirfd, "devices.bpf", &p))
-        return __real_cg_bpf_device_attach(dirfd, program, e);
-    for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
-        sbuf_addf(&text, "%s%c %u:%u ", text.len ? ", " : "", asked[i].type, asked[i].major,
-                  asked[i].minor);
-        for (unsigned k = 0; k < 3; k++) {
-            static const uint8_t bits[] = {CG_DEV_R, CG_DEV_W, CG_DEV_M};
-            bool is = dev_program_allows(program, asked[i].type, asked[i].major, asked[i].minor,
-                                         bits[k], NULL);
-
-            sbuf_addf(&text, "%c", is ? "rwm"[k] : '-');
-        }
-    }
-    r = step(&p, sbuf_text(&text));
-    if (r < 0)
-        return err_sys(e, r, "cannot attach a device program");
-
-    LOCKED;
-
-    tree_set(p.h, p.path, p.file, sbuf_text(&text));
     return 0;
 }

@@ -66,9 +66,10 @@ const char *tree_proc(const char *what, pid_t id, char buf[static PATH_MAX]);
 const char *tree_full(size_t h, const char *path, const char *file, char buf[static PATH_MAX]);
 bool tree_has(size_t h, const char *path);
 
-/* One at a time, of all processes. @fd to tree_unlock(). */
+/* One at a time, of all processes, to the end of the block. */
 int tree_lock(void);
 void tree_unlock(int *fd);
+#define LOCKED __attribute__((cleanup(tree_unlock), unused)) int locked = tree_lock()
 
 /* The content without the last newline; NULL: no such file. The caller's to free. */
 char *tree_get(size_t h, const char *path, const char *file);
@@ -80,13 +81,29 @@ const char *tree_initial(size_t h, const char *path, const char *file);
 /* Make the directory with its files. 0 or -errno. */
 int tree_make(size_t h, const char *path);
 
+/* Remove it if nothing is in there. 0 or -errno. */
+int tree_remove(const struct tree_place *p);
+
+/* Before a file is opened: the lists of tasks are made then. 0 or -errno. */
+int tree_open(const struct tree_place *p, int flags);
+
 /* What the kernel makes of a write. 0 or -errno. */
 int tree_write(const struct tree_place *p, const char *text);
+
+/* NULL: it is where nobody has put it. */
+struct tree_task *tree_find(pid_t tid);
+pid_t tree_process_of(pid_t tid);
+bool tree_is_gone(pid_t tid);
 
 /* Forget who has ended, and learn of new threads. */
 void tree_reap(void);
 
 /* Write the lists of tasks of a directory anew, for somebody who is going to read them. */
 void tree_list(size_t h, const char *path);
+
+/* --- tree_calls.c: what the product calls gets to the functions above --- */
+
+int __real_unlinkat(int dirfd, const char *name, int flags);
+ssize_t __real_write(int fd, const void *data, size_t len);
 
 #endif

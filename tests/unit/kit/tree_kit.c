@@ -27,8 +27,6 @@ static struct {
 } named[16];
 static size_t named_count;
 
-#define LOCKED __attribute__((cleanup(tree_unlock), unused)) int locked = tree_lock()
-
 /* A v1 cpuset in which processes can be; and what passes v2's controllers on can have none. */
 static void fill(size_t h, const char *path, bool pass_on)
 {

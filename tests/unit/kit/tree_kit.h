@@ -9,7 +9,7 @@
  * process is in one cgroup of each hierarchy.
  *
  * The program is linked with wrappers for the few calls by which the product gets to know cgroups
- * (tree_kernel.c). Between kit_tree_begin() and kit_tree_end() the product finds this tree in place
+ * (tree_calls.c). Between kit_tree_begin() and kit_tree_end() the product finds this tree in place
  * of the host's, in the test and in every process that it forks; what is not below the tree goes to
  * the kernel as it is.
  */

@@ -43,11 +43,11 @@ static const char *properties_text(const struct cg_properties *properties)
 }
 
 /* The properties, or "!" and the message. */
-static const char *outcome(const struct cg_files *files, bool v2, bool split)
+static const char *outcome(const struct cg_files *files, bool v2)
 {
     struct cg_properties properties = {0};
     struct err e = ERR_INIT;
-    int r = cg_properties_limits(files, v2, split, &arena, &properties, &e);
+    int r = cg_properties_limits(files, v2, &arena, &properties, &e);
 
     if (r < 0)
         return arena_printf(&arena, "!%s%s", r == -EINVAL && e.bad_input ? "" : "(code) ", e.text);
@@ -57,10 +57,10 @@ static const char *outcome(const struct cg_files *files, bool v2, bool split)
 
 /* @want without the TasksMax at the end; one that starts with '!' lists parts of the message,
  * separated by '&'. */
-static void expect_outcome(const char *files_text, bool v2, bool split, const char *want)
+static void expect_outcome(const char *files_text, bool v2, const char *want)
 {
     struct cg_files files = kit_files(&arena, files_text, v2);
-    const char *got = outcome(&files, v2, split);
+    const char *got = outcome(&files, v2);
     bool same;
 
     if (want[0] == '!') {
@@ -74,8 +74,8 @@ static void expect_outcome(const char *files_text, bool v2, bool split, const ch
             want = arena_printf(&arena, "%s%sTasksMax=t infinity", want, *want ? "; " : "");
         same = str_eq(got, want);
     }
-    cr_expect(same, "\"%s\", v%d%s:\nexpected \"%s\"\ngot      \"%s\"", files_text, v2 + 1,
-              split ? ", split" : "", want, got);
+    cr_expect(same, "\"%s\", v%d:\nexpected \"%s\"\ngot      \"%s\"", files_text, v2 + 1, want,
+              got);
 }
 
 /* --- the rows --- */
@@ -129,8 +129,7 @@ Test(properties, every_row)
         struct cg_properties properties = {0};
         struct err e = ERR_INIT;
 
-        cr_expect_eq(cg_properties_limits(&files, v2, false, &arena, &properties, &e), 0, "%s",
-                     e.text);
+        cr_expect_eq(cg_properties_limits(&files, v2, &arena, &properties, &e), 0, "%s", e.text);
         cr_expect(str_eq(properties.items[0].name, want ? want : "TasksMax"), "%s: %s", file,
                   properties_text(&properties));
     }
@@ -188,7 +187,7 @@ Test(properties, from_members)
 
         cr_assert_eq(cg_limits_files(&limits, v2, &arena, &files, &warnings, &warning_count, &e), 0,
                      "%s", e.text);
-        got = outcome(&files, v2, false);
+        got = outcome(&files, v2);
         cr_expect(str_eq(got, want[v2]), "v%d:\nexpected \"%s\"\ngot      \"%s\"", v2 + 1, want[v2],
                   got);
     }
@@ -337,29 +336,18 @@ Test(properties, texts)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        expect_outcome(cases[i].files, cases[i].v2, false, cases[i].want);
+        expect_outcome(cases[i].files, cases[i].v2, cases[i].want);
 }
 
-Test(properties, split)
+/* All that a scope of v2 has, threads below it or not. */
+Test(properties, all_of_v2)
 {
-    static const struct {
-        bool v2, split;
-        const char *want;
-    } cases[] = {
-        {true, false,
-         "CPUWeight=t 5; CPUQuotaPerSecUSec=t 500000; CPUQuotaPeriodUSec=t 100000; "
-         "AllowedCPUs=ay 1; AllowedMemoryNodes=ay 0; MemoryMax=t 5; TasksMax=t 7; IOWeight=t 9"},
-        {true, true, "MemoryMax=t 5; TasksMax=t 7; IOWeight=t 9"},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        expect_outcome("cpu.weight=5; cpu.max=50000; cpuset.cpus=1; cpuset.mems=0; memory.max=5; "
-                       "pids.max=7; io.weight=9",
-                       cases[i].v2, cases[i].split, cases[i].want);
-    /* Not the scope's business, so not its error. */
-    expect_outcome("cpu.weight=idle", true, true, "");
-    /* v1 has a directory of its own for each controller. */
-    expect_outcome("cpu.shares=5", false, true, "CPUShares=t 5");
+    expect_outcome("cpu.weight=5; cpu.max=50000; cpuset.cpus=1; cpuset.mems=0; memory.max=5; "
+                   "pids.max=7; io.weight=9",
+                   true,
+                   "CPUWeight=t 5; CPUQuotaPerSecUSec=t 500000; CPUQuotaPeriodUSec=t 100000; "
+                   "AllowedCPUs=ay 1; AllowedMemoryNodes=ay 0; MemoryMax=t 5; TasksMax=t 7; "
+                   "IOWeight=t 9");
 }
 
 Test(properties, appended)
@@ -369,9 +357,9 @@ Test(properties, appended)
     struct cg_properties properties = {0};
     const char *got;
 
-    cr_assert_eq(cg_properties_limits(&files, true, false, &arena, &properties, NULL), 0);
+    cr_assert_eq(cg_properties_limits(&files, true, &arena, &properties, NULL), 0);
     cr_assert_eq(cg_properties_devices(&table, &arena, &properties, NULL), 0);
-    cr_assert_eq(cg_properties_limits(&files, true, false, &arena, &properties, NULL), 0);
+    cr_assert_eq(cg_properties_limits(&files, true, &arena, &properties, NULL), 0);
     got = properties_text(&properties);
     cr_expect(str_eq(got, "MemoryMax=t 5; TasksMax=t infinity; DeviceAllow=a(ss) ; "
                           "DevicePolicy=s strict; MemoryMax=t 5; TasksMax=t infinity"),
@@ -406,7 +394,7 @@ Test(properties, bits)
         struct cg_properties properties = {0};
         const struct cg_property *p;
 
-        cr_assert_eq(cg_properties_limits(&files, true, false, &arena, &properties, NULL), 0);
+        cr_assert_eq(cg_properties_limits(&files, true, &arena, &properties, NULL), 0);
         p = &properties.items[0];
         cr_expect_eq(p->kind, CG_PROPERTY_BYTES);
         cr_assert_eq(p->count, cases[i / 2].bytes, "\"%s\": expected %zu bytes, got %zu", list,
@@ -540,9 +528,9 @@ static void check_rounding(uint64_t asked, uint64_t period, bool v2)
     uint64_t per_second, got_period, written = period, quota, file_quota = 0;
     struct err e = ERR_INIT;
 
-    cr_assert_eq(cg_properties_limits(&files, v2, false, &arena, &before, &e), 0, "%s", e.text);
+    cr_assert_eq(cg_properties_limits(&files, v2, &arena, &before, &e), 0, "%s", e.text);
     cg_files_round_quota(&files, v2, &arena);
-    cr_assert_eq(cg_properties_limits(&files, v2, false, &arena, &after, &e), 0, "%s", e.text);
+    cr_assert_eq(cg_properties_limits(&files, v2, &arena, &after, &e), 0, "%s", e.text);
     cr_assert(str_eq(properties_text(&before), properties_text(&after)), "%s: \"%s\" and \"%s\"",
               asked_text, properties_text(&before), properties_text(&after));
     cr_assert(str_eq(before.items[0].name, "CPUQuotaPerSecUSec") &&

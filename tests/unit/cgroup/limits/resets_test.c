@@ -284,8 +284,7 @@ Test(resets, every_row)
         cr_assert_eq(change.count, 1, "%s", file);
         cr_expect_str_eq(change.items[0].file, file);
         cr_expect(change.items[0].flags & CG_FILE_RESET, "%s", file);
-        cr_expect_eq(cg_properties_limits(&change, v2, false, &arena, &properties, &e), 0, "%s",
-                     e.text);
+        cr_expect_eq(cg_properties_limits(&change, v2, &arena, &properties, &e), 0, "%s", e.text);
         if (property && !row->device_reset)
             cr_expect(properties.count > 0 && str_eq(properties.items[0].name, property),
                       "%s: expected %s", file, property);
@@ -327,7 +326,7 @@ Test(resets, properties)
 
         change_files(&before, tasks ? &none : &after, cases[i].v2, &arena, &change, &warnings,
                      &warning_count);
-        cr_assert_eq(cg_properties_limits(&change, cases[i].v2, false, &arena, &properties, &e), 0,
+        cr_assert_eq(cg_properties_limits(&change, cases[i].v2, &arena, &properties, &e), 0,
                      "%s: %s", cases[i].before, e.text);
         for (size_t k = 0; k < properties.count - !tasks; k++)
             sbuf_addf(&got, "%s%s=%s", k ? " " : "", properties.items[k].name,

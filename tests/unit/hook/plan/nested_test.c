@@ -187,8 +187,8 @@ Test(nested, files)
         cr_assert_eq(m.r, 0, "%s", m.e.text);
         cr_expect_str_eq(kit_plan_files(&m.arena, &m.plan.limits.sandbox.files), rows[i].sandbox,
                          "%s", kit_show(&m, &rows[i].given));
-        cr_expect_str_eq(kit_plan_files(&m.arena, &m.plan.limits.overhead.files), rows[i].overhead,
-                         "%s", kit_show(&m, &rows[i].given));
+        cr_expect_str_eq(kit_plan_files(&m.arena, &m.plan.overhead.files), rows[i].overhead, "%s",
+                         kit_show(&m, &rows[i].given));
         cr_expect_eq(m.plan.devices.count, 0);
         cr_expect(!m.plan.limits.sandbox.has_devices);
     }
@@ -202,34 +202,6 @@ static bool warned(const struct plan *p, const char *a, const char *b)
             return true;
     }
     return false;
-}
-
-Test(nested, warns_of_limits_without_meaning)
-{
-    static const struct {
-        enum cg_mode mode;
-        const char *file;
-    } rows[] = {
-        {CG_MODE_V2, "cpu.weight"},
-        {CG_MODE_V2, "memory.max"},
-        {CG_MODE_V1, "cpu.shares"},
-        {CG_MODE_V1, "memory.limit_in_bytes"},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        const struct kit_given g = {
-            .mode = rows[i].mode,
-            .settings = "{'layout':'nested','overhead_limits':{'cpu':{'shares':9,'quota':5000},"
-                        "'memory':{'limit':4096}}}",
-        };
-        MADE m;
-
-        kit_make(&m, &g);
-        cr_assert_eq(m.r, 0, "%s", m.e.text);
-        cr_expect(warned(&m.plan, "overhead_limits", rows[i].file), "%s", rows[i].file);
-        cr_expect(!warned(&m.plan, "overhead_limits", "cpu.cfs_quota_us is") &&
-                  !warned(&m.plan, "overhead_limits", "cpu.max is"));
-    }
 }
 
 #define QUOTA_KEY "oci-sandbox-cgroup.io/overhead-cpu-quota"
@@ -281,9 +253,12 @@ Test(nested, quota_by_annotation)
          NULL,
          "",
          "has no effect"},
-        {{.mode = CG_MODE_V2, .state = OWN, .settings = "{'layout':'sibling'," LISTED "}"},
+        {{.mode = CG_MODE_V2,
+          .state = OWN,
+          .settings = "{'layout':'sibling'," LIMITED "," LISTED "}",
+          .config = QUOTA},
          NULL,
-         "",
+         "cpu.max=75000 99999; ",
          "has no effect"},
         {{.mode = CG_MODE_V2, .state = OWN}, NULL, "", "has no effect"},
     };
@@ -296,8 +271,8 @@ Test(nested, quota_by_annotation)
         cr_assert_eq(m.r, 0, "%s", m.e.text);
         cr_expect(str_eq_null(m.plan.overhead_quota, rows[i].quota), "row %zu: %s", i,
                   m.plan.overhead_quota);
-        cr_expect_str_eq(kit_plan_files(&m.arena, &m.plan.limits.overhead.files), rows[i].overhead,
-                         "%s", kit_show(&m, &rows[i].given));
+        cr_expect_str_eq(kit_plan_files(&m.arena, &m.plan.overhead.files), rows[i].overhead, "%s",
+                         kit_show(&m, &rows[i].given));
         cr_expect_eq(warned(&m.plan, QUOTA_KEY, warning), rows[i].warning != NULL, "row %zu", i);
         cr_expect_eq(m.plan.refused_quota != NULL, str_eq(warning, "is refused"), "row %zu", i);
         cr_expect_null(m.plan.refused);

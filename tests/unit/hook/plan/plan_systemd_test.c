@@ -46,6 +46,9 @@ static const char *properties_text(struct arena *a, const struct cg_properties *
 #define V1_ALL                                                                                     \
     "CPUShares=1024; CPUQuotaPerSecUSec=340000; CPUQuotaPeriodUSec=100000; MemoryLimit=1048576; "  \
     "TasksMax=10; " ALL_DEVICES
+#define V2_ALL                                                                                     \
+    "CPUWeight=100; CPUQuotaPerSecUSec=340000; CPUQuotaPeriodUSec=100000; AllowedCPUs=0-1; "       \
+    "AllowedMemoryNodes=0; MemoryMax=1048576; MemorySwapMax=2097152; TasksMax=10; " ALL_DEVICES
 #define UNEVEN_OVERHEAD                                                                            \
     "{'overhead_limits':{'cpu':{'shares':512,'quota':20001,'cpus':'3'},'memory':{'limit':100},"    \
     "'pids':{'limit':5}}}"
@@ -61,45 +64,46 @@ static const struct {
 } scopes[] = {
     /* without limits: systemd would have a default for the number of tasks */
     {{.config = SCOPE("")},
-     {.sandbox = "TasksMax=infinity; " ALL_DEVICES, .overhead = "TasksMax=infinity; " ALL_DEVICES},
+     {.sandbox = "TasksMax=infinity; " ALL_DEVICES, .overhead = "TasksMax=infinity; "},
      {.sandbox = "TasksMax=infinity; " ALL_DEVICES}},
     {{.config = SCOPE(""), .argument = ONLY},
      {.sandbox = "TasksMax=infinity; " ALL_DEVICES},
      {.sandbox = "TasksMax=infinity; " ALL_DEVICES}},
-    /* below a split v2 scope CPUs are the leaf's: nothing to tell, nothing to round */
+    /* the same with both policies: all limits are the scope's, until there are vCPUs */
     {{.config = SCOPE(UNEVEN_FULL)},
      {.sandbox_files = V1_CPU_FILES("34000") V1_OTHER_FILES,
       .sandbox = V1_ALL,
-      .overhead = "TasksMax=infinity; " ALL_DEVICES},
-     {.sandbox_files = V2_CPU_FILES("33333") V2_OTHER_FILES,
-      .sandbox = "MemoryMax=1048576; MemorySwapMax=2097152; TasksMax=10; " ALL_DEVICES}},
+      .overhead_files = "cpu.shares=1024; ",
+      .overhead = "CPUShares=1024; TasksMax=infinity; "},
+     {.sandbox_files = V2_CPU_FILES("34000") V2_OTHER_FILES,
+      .sandbox = V2_ALL,
+      .overhead_files = "cpu.max=max 99999; "}},
     {{.config = SCOPE(UNEVEN_FULL), .argument = ONLY},
      {.sandbox_files = V1_CPU_FILES("34000") V1_OTHER_FILES, .sandbox = V1_ALL},
-     {.sandbox_files = V2_CPU_FILES("34000") V2_OTHER_FILES,
-      .sandbox = "CPUWeight=100; CPUQuotaPerSecUSec=340000; CPUQuotaPeriodUSec=100000; "
-                 "AllowedCPUs=0-1; AllowedMemoryNodes=0; MemoryMax=1048576; "
-                 "MemorySwapMax=2097152; TasksMax=10; " ALL_DEVICES}},
+     {.sandbox_files = V2_CPU_FILES("34000") V2_OTHER_FILES, .sandbox = V2_ALL}},
     /* without systemd nothing is told or rounded */
     {{.config = RESOURCES("{'devices':[{'allow':true,'access':'rwm'}]" UNEVEN "}"),
       .settings = UNEVEN_OVERHEAD},
      {.sandbox_files = V1_CPU_FILES("33333"),
-      .overhead_files = "cpu.shares=512; cpu.cfs_quota_us=20001; cpuset.cpus=3; "
-                        "memory.limit_in_bytes=100; pids.max=5; "},
-     {.sandbox_files = V2_CPU_FILES("33333"),
-      .overhead_files = "cpu.weight=59; cpu.max=20001 100000; cpuset.cpus=3; pids.max=5; "}},
+      .overhead_files = "cpu.shares=512; cpu.cfs_quota_us=20001; "},
+     {.sandbox_files = V2_CPU_FILES("33333"), .overhead_files = "cpu.max=53334 99999; "}},
     {{.config = RESOURCES("{'devices':[{'allow':true,'access':'rwm'}]" UNEVEN "}"),
       .argument = ONLY},
      {.sandbox_files = V1_CPU_FILES("33333")},
      {.sandbox_files = V2_CPU_FILES("33333")}},
-    /* the overhead is a scope of its own on v1, and a leaf on v2 */
-    {{.config = SCOPE(""), .settings = UNEVEN_OVERHEAD},
-     {.sandbox = "TasksMax=infinity; " ALL_DEVICES,
-      .overhead_files = "cpu.shares=512; cpu.cfs_quota_us=21000; cpuset.cpus=3; "
-                        "memory.limit_in_bytes=100; pids.max=5; ",
+    /* the overhead is a scope of its own on v1, whose quota is rounded as systemd does; on v2 it is
+     * no scope, so nothing of it is told or rounded */
+    {{.config = SCOPE(UNEVEN), .settings = UNEVEN_OVERHEAD},
+     {.sandbox_files = V1_CPU_FILES("34000"),
+      .sandbox = "CPUShares=1024; CPUQuotaPerSecUSec=340000; CPUQuotaPeriodUSec=100000; "
+                 "TasksMax=infinity; " ALL_DEVICES,
+      .overhead_files = "cpu.shares=512; cpu.cfs_quota_us=21000; ",
       .overhead = "CPUShares=512; CPUQuotaPerSecUSec=210000; CPUQuotaPeriodUSec=100000; "
-                  "MemoryLimit=100; TasksMax=5; " ALL_DEVICES},
-     {.sandbox = "TasksMax=infinity; " ALL_DEVICES,
-      .overhead_files = "cpu.weight=59; cpu.max=20001 100000; cpuset.cpus=3; pids.max=5; "}},
+                  "TasksMax=infinity; "},
+     {.sandbox_files = V2_CPU_FILES("34000"),
+      .sandbox = "CPUWeight=100; CPUQuotaPerSecUSec=340000; CPUQuotaPeriodUSec=100000; "
+                 "AllowedCPUs=0-1; AllowedMemoryNodes=0; TasksMax=infinity; " ALL_DEVICES,
+      .overhead_files = "cpu.max=54001 99999; "}},
     {{.config = SCOPE(""), .settings = UNEVEN_OVERHEAD, .argument = ONLY},
      {.sandbox = "TasksMax=infinity; " ALL_DEVICES},
      {.sandbox = "TasksMax=infinity; " ALL_DEVICES}},
@@ -120,7 +124,7 @@ static const struct {
       .sandbox = "TasksMax=infinity; " ALL_DEVICES},
      {.sandbox_files = "cpuset.cpus=0-1; cpuset.mems=0; ",
       .sandbox = "AllowedCPUs=0-1; AllowedMemoryNodes=0; TasksMax=infinity; " ALL_DEVICES}},
-    /* a device list: the empty one takes back what was there before */
+    /* a device list: the empty one takes back what was there before; the overhead has none */
     {{.nodes = NO_NODES,
       .config = "{'linux':{'cgroupsPath':'a.slice:p:n','resources':{'devices':[{'allow':false,'"
                 "access':'rwm'},"
@@ -128,9 +132,7 @@ static const struct {
      {.sandbox = "TasksMax=infinity; DeviceAllow=; DeviceAllow=rm /dev/block/8:1, m block-*, "
                  "rwm /dev/char/5:2, rwm /dev/char/10:200, rwm char-136, m char-*; "
                  "DevicePolicy=strict; ",
-      .overhead = "TasksMax=infinity; DeviceAllow=; DeviceAllow=rm /dev/block/8:1, m block-*, "
-                  "rwm /dev/char/5:2, rwm /dev/char/10:200, rwm char-136, m char-*; "
-                  "DevicePolicy=strict; "},
+      .overhead = "TasksMax=infinity; "},
      {.sandbox = "TasksMax=infinity; DeviceAllow=; DeviceAllow=rm /dev/block/8:1, m block-*, "
                  "rwm /dev/char/5:2, rwm /dev/char/10:200, rwm char-136, m char-*; "
                  "DevicePolicy=strict; "}},
@@ -153,8 +155,8 @@ static void expect_told(const struct kit_given *row, enum cg_mode mode, const st
         const char *text = wanted[i] ? wanted[i] : "";
         const char *got = i == 0   ? kit_plan_files(&m.arena, &m.plan.limits.sandbox.files)
                           : i == 1 ? properties_text(&m.arena, &m.plan.limits.sandbox.properties)
-                          : i == 2 ? kit_plan_files(&m.arena, &m.plan.limits.overhead.files)
-                                   : properties_text(&m.arena, &m.plan.limits.overhead.properties);
+                          : i == 2 ? kit_plan_files(&m.arena, &m.plan.overhead.files)
+                                   : properties_text(&m.arena, &m.plan.overhead.properties);
 
         cr_expect_str_eq(got, text, "input:    %s\nexpected: %s %s\ngot:      %s", kit_show(&m, &g),
                          what[i], text, got);

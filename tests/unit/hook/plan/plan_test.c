@@ -105,6 +105,10 @@ static void expect_place(const struct kit_given *g, const char *const *want)
         cr_expect_eq(p->sandbox_cgroup_only, g->argument.set);
         cr_expect_eq(p->mode, g->mode);
         cr_expect_eq(p->layout, LAYOUT_SIBLING);
+        /* the quota of the cgroup around the vCPUs becomes theirs */
+        cr_expect_eq(p->lifted_count, g->mode == CG_MODE_V2 && !g->argument.set);
+        for (size_t i = 0; i < p->lifted_count; i++)
+            cr_expect_str_eq(p->lifted_paths[i], want[0]);
     }
 }
 
@@ -116,8 +120,6 @@ Test(plan, places)
         for (size_t k = 0; k < ARRAY_SIZE(modes); k++) {
             autoarena a = ARENA_INIT;
             const char *sandbox = places[i].sandbox;
-            const char *threads =
-                places[i].unit ? arena_printf(&a, "%s/threads", sandbox) : sandbox;
             struct kit_given g = {.mode = modes[k],
                                   .state = places[i].state,
                                   .config = places[i].config,
@@ -128,12 +130,13 @@ Test(plan, places)
             const char *const split_v1[] = {
                 sandbox,          sandbox,        places[i].v1_overhead,
                 places[i].parent, places[i].unit, places[i].v1_overhead_unit};
-            const char *const split_v2[] = {sandbox,
-                                            arena_printf(&a, "%s/sandbox", threads),
-                                            arena_printf(&a, "%s/overhead", threads),
-                                            places[i].parent,
-                                            places[i].unit,
-                                            NULL};
+            const char *const split_v2[] = {
+                sandbox,
+                arena_printf(&a, "%s/%svcpu", sandbox, strstr(sandbox, "kata_") ? "kata_" : "p-"),
+                sandbox,
+                places[i].parent,
+                places[i].unit,
+                NULL};
 
             expect_place(&g, only);
             g.argument = (struct json_bool){0};
@@ -389,7 +392,7 @@ static void expect_files(const struct kit_given *row, enum cg_mode mode, bool ov
     g.mode = mode;
     kit_make(&m, &g);
     got = m.r < 0 ? m.e.text
-                  : kit_plan_files(&m.arena, overhead ? &m.plan.limits.overhead.files
+                  : kit_plan_files(&m.arena, overhead ? &m.plan.overhead.files
                                                       : &m.plan.limits.sandbox.files);
     cr_expect_str_eq(got, want, "input:    %s\nexpected: %s\ngot:      %s", kit_show(&m, &g), want,
                      got);
@@ -424,14 +427,28 @@ static const struct {
     struct kit_given given;
     const char *v1, *v2;
 } overhead_limits[] = {
-    {{.settings = "{}", .config = RESOURCES(FULL)}, "", ""},
-    {{.settings = OVERHEAD_LIMITS},
-     "cpu.cfs_quota_us=20000; cpuset.cpus=3; memory.limit_in_bytes=100; pids.max=5; "
-     "hugetlb.2MB.limit_in_bytes=6; hugetlb.2MB.rsvd.limit_in_bytes=6; "
-     "blkio.throttle.read_bps_device=8:0 7; ",
-     "cpu.max=20000 100000; cpuset.cpus=3; pids.max=5; "},
+    /* on v2 the quota of all becomes the vCPUs', and is lifted; on v1 the overhead competes as all did */
+    {{.settings = "{}", .config = RESOURCES(FULL)}, "cpu.shares=1024; ", "cpu.max=max 99999; "},
+    {{.settings = "{}", .config = RESOURCES(FULL), .argument = ONLY}, "", ""},
+    {{.settings = "{}", .config = MEMORY}, "", ""},
+    /* Q + O */
+    {{.settings = OVERHEAD_LIMITS, .config = RESOURCES(FULL)},
+     "cpu.shares=1024; cpu.cfs_quota_us=20000; ",
+     "cpu.max=70000 99999; "},
+    {{.settings = OVERHEAD_LIMITS}, "cpu.cfs_quota_us=20000; ", ""},
+    {{.settings = "{'overhead_limits':{'cpu':{'shares':7}}}", .config = RESOURCES(FULL)},
+     "cpu.shares=7; ",
+     "cpu.max=max 99999; "},
     /* no overhead cgroup, no limits of it */
-    {{.settings = OVERHEAD_LIMITS, .argument = ONLY}, "", ""},
+    {{.settings = OVERHEAD_LIMITS, .config = RESOURCES(FULL), .argument = ONLY}, "", ""},
+    /* the whole sandbox's */
+    {{.settings = OVERHEAD_LIMITS,
+      .config = RESOURCES("{'cpu':{'quota':50000,'shares':1024}}"),
+      .others = {"{'cpu':{'quota':10000,'shares':1024}}"}},
+     "cpu.shares=2048; cpu.cfs_quota_us=20000; ",
+     "cpu.max=80000 99999; "},
+    /* what `resources` leaves out is not set apart either */
+    {{.settings = "{'resources':'kata'}", .config = RESOURCES(FULL)}, "", ""},
 };
 
 Test(plan, overhead_files)
@@ -477,16 +494,17 @@ static const struct {
      {NULL}},
     /* limits of the overhead */
     {{.mode = CG_MODE_V2, .settings = OVERHEAD_LIMITS},
-     {"overhead_limits: memory.max is not set, because on cgroup v2 the overhead shares the "
-      "sandbox's memory",
-      "overhead_limits: hugetlb.2MB.max is not set, because on cgroup v2 the overhead shares the "
-      "sandbox's hugetlb",
+     {"overhead_limits: cpuset.cpus is not set, because the overhead shares the sandbox's cpuset",
+      "overhead_limits: memory.max is not set, because the overhead shares the sandbox's memory",
+      "overhead_limits: pids.max is not set", "overhead_limits: hugetlb.2MB.max is not set",
       "overhead_limits: hugetlb.2MB.rsvd.max is not set",
-      "overhead_limits: io.max is not set, because on cgroup v2 the overhead shares the "
-      "sandbox's io"}},
+      "overhead_limits: io.max is not set, because the overhead shares the sandbox's io"}},
     {{.mode = CG_MODE_V2, .settings = OVERHEAD_LIMITS, .argument = ONLY}, {NULL}},
-    {{.mode = CG_MODE_V1, .settings = OVERHEAD_LIMITS}, {NULL}},
-    {{.mode = CG_MODE_V2, .settings = "{'overhead_limits':{'pids':{'limit':5}}}"}, {NULL}},
+    {{.mode = CG_MODE_V1, .settings = "{'overhead_limits':{'cpu':{'quota':5000}}}"}, {NULL}},
+    {{.mode = CG_MODE_V2, .settings = "{'overhead_limits':{'cpu':{'quota':5000}}}"}, {NULL}},
+    /* a key of versions before */
+    {{.settings = "{'no_vcpu':'constrain'}"}, {"no_vcpu has no effect any more"}},
+    {{.settings = "{'no_vcpu':'keep'}", .argument = ONLY}, {"no_vcpu has no effect any more"}},
     /* a hypervisor's device */
     {{.nodes = FEW}, {"neither /dev/kvm nor /dev/mshv"}},
     {{.nodes = NO_NODES}, {"neither /dev/kvm nor /dev/mshv"}},
@@ -499,29 +517,14 @@ static const struct {
     {{.settings = "{'layout':'nested','virtualization_devices':false,'extra_devices':['b 7:* r']}",
       .argument = ONLY},
      {"extra_devices: \"b 7:* r\" has no effect with layout nested"}},
-    /* where v1 charges a VM's memory */
-    {{.mode = CG_MODE_V1, .config = MEMORY},
-     {"memory.limit_in_bytes of the sandbox will not hold"}},
-    {{.mode = CG_MODE_HYBRID, .config = MEMORY}, {"memory.limit_in_bytes"}},
-    {{.mode = CG_MODE_V2, .config = MEMORY}, {NULL}},
-    {{.mode = CG_MODE_V1, .config = MEMORY, .argument = ONLY}, {NULL}},
-    {{.mode = CG_MODE_V1, .config = MEMORY, .settings = "{'resources':'kata'}"}, {NULL}},
-    {{.mode = CG_MODE_V1, .config = RESOURCES("{'pids':{'limit':1}}")}, {NULL}},
-    /* pinning is the watcher's, and that is not there with sandbox_cgroup_only */
+    /* where v1 charges a VM's memory is where its limit is */
+    {{.mode = CG_MODE_V1, .config = MEMORY}, {NULL}},
+    {{.mode = CG_MODE_HYBRID, .config = MEMORY}, {NULL}},
+    /* the watcher pins with both policies */
     {{.settings = "{'enable_vcpus_pinning':true}"}, {NULL}},
-    {{.settings = "{'enable_vcpus_pinning':true}", .argument = ONLY}, {"enable_vcpus_pinning"}},
-    {{.settings = "{'enable_vcpus_pinning':false}", .argument = ONLY}, {NULL}},
-    {{.settings = "{'overhead_cpus':'0'}"}, {"overhead_cpus"}},
-    {{.settings = "{'overhead_cpus':'0'}", .argument = ONLY}, {"overhead_cpus"}},
-    {{.settings = "{'layout':'nested','virtualization_devices':false,'overhead_cpus':'0'}",
-      .argument = ONLY},
-     {NULL}},
-    {{.state = PINNING("true"), .argument = ONLY}, {"enable_vcpus_pinning"}},
-    {{.config = "{" PINNING("true") "}", .argument = ONLY}, {"enable_vcpus_pinning"}},
-    {{.config = "{" PINNING("false") "}",
-      .settings = "{'enable_vcpus_pinning':true}",
-      .argument = ONLY},
-     {NULL}},
+    {{.settings = "{'enable_vcpus_pinning':true,'overhead_cpus':'0'}", .argument = ONLY}, {NULL}},
+    {{.settings = "{'overhead_cpus':'0'}"}, {NULL}},
+    {{.state = PINNING("true"), .argument = ONLY}, {NULL}},
     /* the runtime's own device rules, with layout nested */
     {{.settings = NESTED,
       .argument = ONLY,
@@ -550,8 +553,8 @@ static const struct {
     {{.mode = CG_MODE_V1,
       .nodes = NO_NODES,
       .config = MEMORY,
-      .settings = "{'enable_vcpus_pinning':true,'extra_devices':['/dev/x']}"},
-     {"neither", "/dev/x", "memory.limit_in_bytes"}},
+      .settings = "{'no_vcpu':'keep','extra_devices':['/dev/x']}"},
+     {"neither", "/dev/x", "no_vcpu"}},
 };
 
 static bool all_warnings(const struct plan *p, const char *const *want, size_t count)
@@ -657,15 +660,15 @@ Test(plan, limits_as_planned)
     cr_expect_eq(limits.sandbox.devices.count, m.plan.limits.sandbox.devices.count);
 }
 
-/* What is recorded and not planned is taken away, of the overhead as well, and systemd is told. */
+/* What is recorded and not planned is taken away, and systemd is told. */
 Test(plan, resets)
 {
     static const struct {
         enum cg_mode mode;
-        const char *sandbox, *overhead;
+        const char *want;
     } rows[] = {
-        {CG_MODE_V1, "memory.limit_in_bytes=-1; ", "cpu.shares=1024; "},
-        {CG_MODE_V2, "memory.max=max; ", "cpu.weight=100; "},
+        {CG_MODE_V1, "memory.limit_in_bytes=-1; "},
+        {CG_MODE_V2, "memory.max=max; "},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -679,14 +682,12 @@ Test(plan, resets)
         MADE m;
 
         kit_prepare(&m, &g);
-        cg_files_add(&m.arena, &m.in.recorded.sandbox, v2 ? "memory.max" : "memory.limit_in_bytes",
-                     "4096", v2);
-        cg_files_add(&m.arena, &m.in.recorded.sandbox, "pids.max", "9", v2);
-        cg_files_add(&m.arena, &m.in.recorded.overhead, v2 ? "cpu.weight" : "cpu.shares", "7", v2);
+        cg_files_add(&m.arena, &m.in.recorded, v2 ? "memory.max" : "memory.limit_in_bytes", "4096",
+                     v2);
+        cg_files_add(&m.arena, &m.in.recorded, "pids.max", "9", v2);
         cr_assert_eq(kit_plan(&m, &m.plan), 0, "%s", m.e.text);
-        cr_expect_str_eq(kit_plan_files(&m.arena, &m.plan.limits.sandbox.resets), rows[i].sandbox);
-        cr_expect_str_eq(kit_plan_files(&m.arena, &m.plan.limits.overhead.resets),
-                         rows[i].overhead);
+        cr_expect_str_eq(kit_plan_files(&m.arena, &m.plan.limits.sandbox.resets), rows[i].want);
+        cr_expect_eq(m.plan.overhead.resets.count, 0);
         for (size_t k = 0; k < m.plan.limits.sandbox.properties.count; k++) {
             if (str_starts(m.plan.limits.sandbox.properties.items[k].name, "Memory"))
                 told = &m.plan.limits.sandbox.properties.items[k];
@@ -719,13 +720,12 @@ Test(plan, kept_devices)
     basis.may_keep_devices = true;
     cr_assert_eq(plan_limits(&basis, &member, 1, &m.arena, &limits, &warnings, NULL), 0);
     cr_expect_not(limits.sandbox.has_devices);
-    cr_expect_not(limits.overhead.has_devices);
     cr_assert_eq(warnings.count, 1);
     cr_expect_eq(warnings.items[0], limits.kept_devices);
     cr_expect(strstr(limits.kept_devices, "keeps its device list"), "%s", limits.kept_devices);
 }
 
-/* For a scope: the manager is the caller's to say, and the split is no business of v1. */
+/* For a scope: the manager is the caller's to say, and the policy is no matter. */
 Test(plan, limits_under_systemd)
 {
     static const struct {
@@ -737,7 +737,7 @@ Test(plan, limits_under_systemd)
         {CG_MODE_V1, true, true, "cpu.cfs_quota_us=61000; "},
         {CG_MODE_HYBRID, true, false, "cpu.cfs_quota_us=61000; "},
         {CG_MODE_V1, false, false, "cpu.cfs_quota_us=60001; "},
-        {CG_MODE_V2, true, false, "cpu.max=60001 100000; "},
+        {CG_MODE_V2, true, false, "cpu.max=61000 100000; "},
         {CG_MODE_V2, true, true, "cpu.max=61000 100000; "},
         {CG_MODE_V2, false, true, "cpu.max=60001 100000; "},
     };

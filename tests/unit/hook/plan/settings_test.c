@@ -73,7 +73,7 @@ static const char *config_text(struct arena *a, const struct settings *c)
         "sandbox_cgroup_only=%s\nresources=%s\nlayout=%s\nprefix=%s\noverhead_parent=%s\n"
         "overhead_limits=%s\nmemory_overhead_bytes=%" PRId64 "\nvirtualization_devices=%s\n"
         "extra_devices=%s\nallowed_annotations=%s\nvcpu_timeout_ms=%u\nhotplug_interval_ms=%u\n"
-        "no_vcpu=%s\nvcpu_evidence=%s\nvcpu_thread_patterns=%s\nenable_vcpus_pinning=%s\n"
+        "has_no_vcpu=%s\nvcpu_evidence=%s\nvcpu_thread_patterns=%s\nenable_vcpus_pinning=%s\n"
         "vcpu_numa_nodes=%s\nleftovers=%s\nlog_level=%s\n",
         c->sandbox_cgroup_only.set ? bool_text(c->sandbox_cgroup_only.value) : "not set",
         c->resources == RESOURCES_KATA ? "kata" : "aggregate",
@@ -81,7 +81,7 @@ static const char *config_text(struct arena *a, const struct settings *c)
         limits_text(a, c->overhead_limits), c->memory_overhead_bytes,
         bool_text(c->virtualization_devices), list_text(a, &c->extra_devices),
         list_text(a, &c->allowed_annotations), c->vcpu_timeout_ms, c->hotplug_interval_ms,
-        c->no_vcpu == NO_VCPU_KEEP ? "keep" : "constrain", evidence[c->vcpu_evidence],
+        bool_text(c->has_no_vcpu), evidence[c->vcpu_evidence],
         list_text(a, &c->vcpu_thread_patterns), bool_text(c->enable_vcpus_pinning),
         numbers_text(a, &c->vcpu_numa_nodes), c->leftovers == LEFTOVERS_KILL ? "kill" : "move",
         levels[c->log_level]);
@@ -102,7 +102,7 @@ static const struct {
     {"allowed_annotations", ""},
     {"vcpu_timeout_ms", "30000"},
     {"hotplug_interval_ms", "1000"},
-    {"no_vcpu", "constrain"},
+    {"has_no_vcpu", "false"},
     {"vcpu_evidence", "auto"},
     {"vcpu_thread_patterns", ""},
     {"enable_vcpus_pinning", "false"},
@@ -134,7 +134,7 @@ static const char *expected_text(struct arena *a, const char *key, const char *v
     "sandbox_cgroup_only=true\nresources=kata\nlayout=nested\nprefix=p-\noverhead_parent=/o\n"     \
     "overhead_limits=quota 1\nmemory_overhead_bytes=2\nvirtualization_devices=false\n"             \
     "extra_devices=[/dev/x]\nallowed_annotations=[y]\nvcpu_timeout_ms=3\nhotplug_interval_ms=4\n"  \
-    "no_vcpu=keep\nvcpu_evidence=name\nvcpu_thread_patterns=[z%u]\nenable_vcpus_pinning="          \
+    "has_no_vcpu=true\nvcpu_evidence=name\nvcpu_thread_patterns=[z%u]\nenable_vcpus_pinning="      \
     "true\nvcpu_numa_nodes=[1][0]"                                                                 \
     "\nleftovers=kill\n"                                                                           \
     "log_level=debug\n"
@@ -171,8 +171,6 @@ static const struct {
     {"vcpu_timeout_ms", "86400000", "86400000"},
     {"hotplug_interval_ms", "0", "0"},
     {"hotplug_interval_ms", "86400000", "86400000"},
-    {"no_vcpu", "'constrain'", "constrain"},
-    {"no_vcpu", "'keep'", "keep"},
     {"vcpu_evidence", "'auto'", "auto"},
     {"vcpu_evidence", "'kernel'", "kernel"},
     {"vcpu_evidence", "'name'", "name"},
@@ -206,6 +204,21 @@ static void expect_accepted(const char *text, const char *want)
     got = r == 0 ? config_text(&a, &settings) : "";
     cr_expect(r == 0 && e.code == 0 && str_eq(got, want),
               "input:    %s\nexpected: %s\ngot:      %d, %s %s", text, want, r, got, e.text);
+}
+
+/* A key of versions before: that it is there is all there is to say. */
+Test(settings, no_vcpu_is_noted)
+{
+    static const char *const texts[] = {"{'no_vcpu':'constrain'}", "{'no_vcpu':'keep'}", "{}"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        autoarena a = ARENA_INIT;
+        struct settings settings;
+        struct err e = ERR_INIT;
+
+        cr_assert_eq(read_config(texts[i], &a, &settings, &e), 0, "%s", e.text);
+        cr_expect_eq(settings.has_no_vcpu, strstr(texts[i], "no_vcpu") != NULL, "%s", texts[i]);
+    }
 }
 
 Test(settings, accepted)

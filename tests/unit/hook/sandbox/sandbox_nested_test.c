@@ -54,15 +54,15 @@ static const struct {
     enum cg_mode mode;
     bool only;
     const char *leaf;                      /* of the vCPUs' */
-    const char *overhead;                  /* NULL: there is none */
+    const char *overhead;                  /* in one: where everything is */
     bool overhead_borrowed, has_parents;   /* the overhead's */
     const char *vcpu_names, *vcpu_missing; /* a hierarchy that it is in, and one that not */
 } rows[] = {
     {"v1", CG_MODE_V1, false, NULL, OVERHEAD, false, true, "cpu,cpuacct", "memory"},
     {"hybrid", CG_MODE_HYBRID, false, NULL, OVERHEAD, false, true, "cpu,cpuacct", "unified"},
     {"v2", CG_MODE_V2, false, "kata_vcpu", HOME, true, false, "unified", "none"},
-    {"v1 in one", CG_MODE_V1, true, NULL, NULL, false, true, "memory", "none"},
-    {"v2 in one", CG_MODE_V2, true, NULL, NULL, true, false, "unified", "none"},
+    {"v1 in one", CG_MODE_V1, true, NULL, HOME, true, false, "memory", "none"},
+    {"v2 in one", CG_MODE_V2, true, NULL, HOME, true, false, "unified", "none"},
 };
 
 static bool is_in(const struct cg_host *host, const char *name)
@@ -98,34 +98,18 @@ Test(sandbox_nested, init)
         cr_expect(s.home.borrowed && s.home.host == &host && !s.home.leaf && !s.home.parents, "%s",
                   name);
         expect_text(s.home.path, HOME, name, "home");
-        cr_expect(s.vcpu.borrowed && !s.vcpu.owns_domain && !s.vcpu.parents, "%s", name);
+        cr_expect(s.vcpu.borrowed && !s.vcpu.parents, "%s", name);
         expect_text(s.vcpu.path, HOME, name, "vCPUs");
         expect_text(s.vcpu.leaf, rows[i].leaf, name, "leaf");
         cr_expect(is_in(s.vcpu.host, rows[i].vcpu_names), "%s", name);
         cr_expect_not(is_in(s.vcpu.host, rows[i].vcpu_missing), "%s", name);
-        if (rows[i].overhead) {
-            expect_text(s.overhead.path, rows[i].overhead, name, "overhead");
-            cr_expect(!s.overhead.leaf && s.overhead.host == s.vcpu.host, "%s", name);
-            cr_expect_eq(s.overhead.borrowed, rows[i].overhead_borrowed, "%s", name);
-            cr_expect_eq(s.overhead.parents != NULL, rows[i].has_parents, "%s", name);
-        }
+        expect_text(s.overhead.path, rows[i].overhead, name, "overhead");
+        cr_expect(!s.overhead.leaf && s.overhead.host == s.vcpu.host, "%s", name);
+        cr_expect_eq(s.overhead.borrowed, rows[i].overhead_borrowed, "%s", name);
+        cr_expect_eq(s.overhead.parents != NULL, rows[i].has_parents, "%s", name);
         sandbox_close(&s);
         cg_host_close(&host);
     }
-}
-
-/* Of layout sibling none is. */
-Test(sandbox_nested, init_of_others)
-{
-    static char sibling[] = "sibling";
-    const struct cg_host host = {.mode = CG_MODE_V2};
-    struct record r = record_of(true, false);
-    struct sandbox s;
-
-    r.layout = sibling;
-    sandbox_init(&s, &host, NULL, &r);
-    cr_expect(!s.is_nested && !s.vcpu.borrowed && !s.overhead.borrowed && s.vcpu.owns_domain);
-    sandbox_close(&s);
 }
 
 /* Without a hierarchy that has the controller there is nothing to set apart in. */

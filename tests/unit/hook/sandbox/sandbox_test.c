@@ -23,7 +23,7 @@
 
 struct wanted {
     const char *path, *leaf, *unit, *slice;
-    bool owns_domain, own_slice;
+    bool borrowed, own_slice;
 };
 
 /* Texts of a record, which has no const ones. "": none. */
@@ -36,57 +36,63 @@ struct given {
 
 static const struct {
     struct given given;
-    struct wanted vcpu, overhead; /* of the overhead without a path: there is none */
+    struct wanted home, vcpu, overhead;
 } cases[] = {
     /* cgroupfs */
     {{CG_MODE_V1, false, "/p/kata_s1", "/p/kata_s1", "/kata_overhead/s1", "", "", ""},
-     {.path = "/p/kata_s1", .owns_domain = true},
+     {.path = "/p/kata_s1"},
+     {.path = "/p/kata_s1", .borrowed = true},
      {.path = "/kata_overhead/s1"}},
     {{CG_MODE_HYBRID, false, "/p/kata_s1", "/p/kata_s1", "/kata_overhead/s1", "", "", ""},
-     {.path = "/p/kata_s1", .owns_domain = true},
+     {.path = "/p/kata_s1"},
+     {.path = "/p/kata_s1", .borrowed = true},
      {.path = "/kata_overhead/s1"}},
-    {{CG_MODE_V2, false, "/p/kata_s1", "/p/kata_s1/sandbox", "/p/kata_s1/overhead", "", "", ""},
-     {.path = "/p/kata_s1", .leaf = "sandbox", .owns_domain = true},
-     {.path = "/p/kata_s1", .leaf = "overhead"}},
+    {{CG_MODE_V2, false, "/p/kata_s1", "/p/kata_s1/kata_vcpu", "/p/kata_s1", "", "", ""},
+     {.path = "/p/kata_s1"},
+     {.path = "/p/kata_s1", .leaf = "kata_vcpu", .borrowed = true},
+     {.path = "/p/kata_s1", .borrowed = true}},
     {{CG_MODE_V1, true, "/p/kata_s1", "/p/kata_s1", "", "", "", ""},
-     {.path = "/p/kata_s1", .owns_domain = true},
-     {0}},
+     {.path = "/p/kata_s1"},
+     {.path = "/p/kata_s1", .borrowed = true},
+     {.path = "/p/kata_s1", .borrowed = true}},
     {{CG_MODE_V2, true, "/p/kata_s1", "/p/kata_s1", "", "", "", ""},
-     {.path = "/p/kata_s1", .owns_domain = true},
-     {0}},
+     {.path = "/p/kata_s1"},
+     {.path = "/p/kata_s1", .borrowed = true},
+     {.path = "/p/kata_s1", .borrowed = true}},
     /* in the root of the hierarchy */
-    {{CG_MODE_V2, false, "/kata_s1", "/kata_s1/sandbox", "/kata_s1/overhead", "", "", ""},
-     {.path = "/kata_s1", .leaf = "sandbox", .owns_domain = true},
-     {.path = "/kata_s1", .leaf = "overhead"}},
+    {{CG_MODE_V2, false, "/kata_s1", "/kata_s1/kata_vcpu", "/kata_s1", "", "", ""},
+     {.path = "/kata_s1"},
+     {.path = "/kata_s1", .leaf = "kata_vcpu", .borrowed = true},
+     {.path = "/kata_s1", .borrowed = true}},
     /* systemd */
     {{CG_MODE_V1, false, SCOPE, SCOPE, OVERHEAD, "a.slice", "p-kata_s1.scope",
       "kata-overhead-s1.scope"},
-     {.path = SCOPE, .owns_domain = true, .unit = "p-kata_s1.scope", .slice = "a.slice"},
+     {.path = SCOPE, .unit = "p-kata_s1.scope", .slice = "a.slice"},
+     {.path = SCOPE, .borrowed = true},
      {.path = OVERHEAD,
       .unit = "kata-overhead-s1.scope",
       .slice = "kata-overhead.slice",
       .own_slice = true}},
     {{CG_MODE_HYBRID, false, SCOPE, SCOPE, OVERHEAD, "a.slice", "p-kata_s1.scope",
       "kata-overhead-s1.scope"},
-     {.path = SCOPE, .owns_domain = true, .unit = "p-kata_s1.scope", .slice = "a.slice"},
+     {.path = SCOPE, .unit = "p-kata_s1.scope", .slice = "a.slice"},
+     {.path = SCOPE, .borrowed = true},
      {.path = OVERHEAD,
       .unit = "kata-overhead-s1.scope",
       .slice = "kata-overhead.slice",
       .own_slice = true}},
-    {{CG_MODE_V2, false, SCOPE, SCOPE "/threads/sandbox", SCOPE "/threads/overhead", "a.slice",
-      "p-kata_s1.scope", ""},
-     {.path = SCOPE,
-      .leaf = "threads/sandbox",
-      .owns_domain = true,
-      .unit = "p-kata_s1.scope",
-      .slice = "a.slice"},
-     {.path = SCOPE, .leaf = "threads/overhead"}},
+    {{CG_MODE_V2, false, SCOPE, SCOPE "/kata_vcpu", SCOPE, "a.slice", "p-kata_s1.scope", ""},
+     {.path = SCOPE, .unit = "p-kata_s1.scope", .slice = "a.slice"},
+     {.path = SCOPE, .leaf = "kata_vcpu", .borrowed = true},
+     {.path = SCOPE, .borrowed = true}},
     {{CG_MODE_V1, true, SCOPE, SCOPE, "", "a.slice", "p-kata_s1.scope", ""},
-     {.path = SCOPE, .owns_domain = true, .unit = "p-kata_s1.scope", .slice = "a.slice"},
-     {0}},
+     {.path = SCOPE, .unit = "p-kata_s1.scope", .slice = "a.slice"},
+     {.path = SCOPE, .borrowed = true},
+     {.path = SCOPE, .borrowed = true}},
     {{CG_MODE_V2, true, SCOPE, SCOPE, "", "a.slice", "p-kata_s1.scope", ""},
-     {.path = SCOPE, .owns_domain = true, .unit = "p-kata_s1.scope", .slice = "a.slice"},
-     {0}},
+     {.path = SCOPE, .unit = "p-kata_s1.scope", .slice = "a.slice"},
+     {.path = SCOPE, .borrowed = true},
+     {.path = SCOPE, .borrowed = true}},
 };
 
 static char *text_or_null(char *text)
@@ -119,35 +125,81 @@ static void expect_controller(const struct cg_controller *c, const struct wanted
     expect_text(c->leaf, want->leaf, i, "leaf");
     expect_text(c->unit ? c->unit->name : NULL, want->unit, i, "unit");
     expect_text(c->unit ? c->unit->slice : NULL, want->slice, i, "slice");
-    cr_expect_eq(c->owns_domain, want->owns_domain, "case %zu, %s: owns its domain %d", i, c->path,
-                 c->owns_domain);
+    cr_expect_eq(c->borrowed, want->borrowed, "case %zu, %s: borrowed %d", i, c->path, c->borrowed);
     cr_expect(!c->unit || c->unit->own_slice == want->own_slice, "case %zu, %s: own slice", i,
               c->path);
     cr_expect(!c->unit || (!c->unit->expected && !c->unit->started && c->unit->first == 0),
               "case %zu: what only a setup knows", i);
 }
 
+/* The sandbox cgroup is ours in every hierarchy; a split is in the hierarchies of CPU time alone. */
 Test(sandbox, init)
 {
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct given g = cases[i].given;
         const struct cg_host host = {.mode = g.mode};
         const struct record r = record_of(&g);
+        bool beside = g.mode != CG_MODE_V2 && !g.only;
         struct cg_parents parents = {.dirfd = FD_NONE};
         struct sandbox s;
 
         memset(&s, 0x5a, sizeof s);
         sandbox_init(&s, &host, &parents, &r);
-        cr_expect_eq(s.has_overhead, cases[i].overhead.path != NULL, "case %zu: overhead %d", i,
-                     s.has_overhead);
+        cr_expect_eq(s.has_overhead, !g.only, "case %zu: overhead %d", i, s.has_overhead);
+        cr_expect_not(s.is_nested);
+        expect_controller(&s.home, &cases[i].home, i);
         expect_controller(&s.vcpu, &cases[i].vcpu, i);
-        if (cases[i].overhead.path)
-            expect_controller(&s.overhead, &cases[i].overhead, i);
-        cr_expect_eq(s.overhead.unit != NULL, cases[i].overhead.unit != NULL, "case %zu", i);
-        cr_expect(s.vcpu.host == &host && s.overhead.host == &host);
-        cr_expect(s.vcpu.parents == &parents && s.overhead.parents == &parents);
+        expect_controller(&s.overhead, &cases[i].overhead, i);
+        cr_expect(s.home.host == &host && s.home.parents == &parents && !s.vcpu.parents);
+        cr_expect_eq(s.vcpu.host, beside ? &s.split : &host, "case %zu", i);
+        cr_expect_eq(s.overhead.host, beside ? &s.split : &host, "case %zu", i);
+        cr_expect_eq(s.overhead.parents, beside ? &parents : NULL, "case %zu", i);
         /* nothing is open: there is nothing to find on this host, and closing is allowed */
         cr_expect_eq(sandbox_load(&s, NULL), -ENOENT, "case %zu", i);
+        sandbox_close(&s);
+    }
+}
+
+/* CPU time is counted where it is shared out; with the runtime's own cgroup it counts there. */
+Test(sandbox, hierarchies_of_a_split)
+{
+    enum { CPU = 101, CPUACCT, MEMORY };
+    static const struct {
+        const char *name;
+        unsigned cpu, cpuacct; /* the hierarchies of both controllers, 0: none */
+        bool nested;
+        size_t count;
+        int fds[2];
+    } rows[] = {
+        {"apart", CPU, CPUACCT, false, 2, {CPU, CPUACCT}},
+        {"together", CPU, CPU, false, 1, {CPU}},
+        {"not counted", CPU, 0, false, 1, {CPU}},
+        {"not shared out", 0, CPUACCT, false, 0, {0}},
+        {"nested, apart", CPU, CPUACCT, true, 1, {CPU}},
+        {"nested, together", CPU, CPU, true, 1, {CPU}},
+    };
+    static char nested[] = "nested";
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct given g = {CG_MODE_V1, false, "/p/s", "/p/s", "/o/s", "", "", ""};
+        struct cg_host host = {.mode = CG_MODE_V1};
+        struct record r = record_of(&g);
+        struct sandbox s;
+
+        host.hierarchies[host.count++] =
+            (struct cg_hierarchy){.fd = MEMORY, .controllers = CG_CTL_BIT(CG_CTL_MEMORY)};
+        for (unsigned fd = CPU; fd <= CPUACCT; fd++)
+            host.hierarchies[host.count++] = (struct cg_hierarchy){
+                .fd = (int)fd,
+                .controllers = (fd == rows[i].cpu ? CG_CTL_BIT(CG_CTL_CPU) : 0) |
+                               (fd == rows[i].cpuacct ? CG_CTL_BIT(CG_CTL_CPUACCT) : 0)};
+        r.layout = rows[i].nested ? nested : NULL;
+        sandbox_init(&s, &host, NULL, &r);
+        cr_expect(s.home.host->count == 3 && s.vcpu.host == s.overhead.host, "%s", rows[i].name);
+        cr_assert_eq(s.overhead.host->count, rows[i].count, "%s: %zu", rows[i].name,
+                     s.overhead.host->count);
+        for (size_t k = 0; k < rows[i].count; k++)
+            cr_expect_eq(s.overhead.host->hierarchies[k].fd, rows[i].fds[k], "%s", rows[i].name);
         sandbox_close(&s);
     }
 }
@@ -161,8 +213,8 @@ Test(sandbox, units_are_borrowed)
     struct sandbox s;
 
     sandbox_init(&s, &host, NULL, &r);
-    cr_expect(s.vcpu.unit == &s.sandbox_unit && s.vcpu.unit->name == r.sandbox_unit &&
-              s.vcpu.unit->slice == r.slice);
+    cr_expect(s.home.unit == &s.sandbox_unit && s.home.unit->name == r.sandbox_unit &&
+              s.home.unit->slice == r.slice);
     cr_expect(s.overhead.unit == &s.overhead_unit && s.overhead.unit->name == r.overhead_unit);
     sandbox_close(&s);
 }
@@ -178,10 +230,10 @@ Test(sandbox, empty_record)
         struct sandbox s;
 
         sandbox_init(&s, &host, NULL, &r);
-        cr_expect(!s.vcpu.path && !s.vcpu.leaf && !s.vcpu.unit && !s.overhead.leaf &&
-                  !s.overhead.unit);
+        cr_expect(!s.home.path && !s.home.unit && !s.vcpu.path && !s.vcpu.leaf && !s.vcpu.unit &&
+                  !s.overhead.leaf && !s.overhead.unit);
         cg_undo_create(&s.overhead);
-        cg_undo_create(&s.vcpu);
+        cg_undo_create(&s.home);
         sandbox_close(&s);
         sandbox_close(&s);
     }

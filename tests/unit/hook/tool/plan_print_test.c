@@ -54,7 +54,7 @@ struct plan_out {
     struct json_bool only, pinning;
     char *sandbox_path, *vcpu_path, *overhead_path, *sandbox_unit, *overhead_unit;
     struct json_list lifted, devices, sandbox_files, overhead_files;
-    struct json_list sandbox_resets, overhead_resets;
+    struct json_list sandbox_resets;
     struct json_list sandbox_properties, overhead_properties, warnings;
 };
 
@@ -83,7 +83,6 @@ static const struct json_field plan_out_fields[] = {
     JSON_F_STRING_MAP("sandbox_files", struct plan_out, sandbox_files),
     JSON_F_STRING_MAP("overhead_files", struct plan_out, overhead_files),
     JSON_F_STRING_MAP("sandbox_resets", struct plan_out, sandbox_resets),
-    JSON_F_STRING_MAP("overhead_resets", struct plan_out, overhead_resets),
     JSON_F_STRING_MAP("sandbox_properties", struct plan_out, sandbox_properties),
     JSON_F_STRING_MAP("overhead_properties", struct plan_out, overhead_properties),
     JSON_F_BOOL("enable_vcpus_pinning", struct plan_out, pinning),
@@ -108,7 +107,7 @@ static char *compact(struct arena *a, const char *json)
     return out;
 }
 
-#define NO_RESETS     "'sandbox_resets':{},'overhead_resets':{},"
+#define NO_RESETS     "'sandbox_resets':{},"
 #define NO_PROPERTIES NO_RESETS "'sandbox_properties':{},'overhead_properties':{},"
 
 /* The rules of WILD_JSON as DeviceAllow. */
@@ -131,7 +130,8 @@ static const struct {
       .config = "{'linux':{'cgroupsPath':'/kubepods/pod1/c1','resources':{"
                 "'devices':[{'allow':false,'access':'rwm'},{'allow':true,'type':'c','major':1,"
                 "'minor':3,'access':'rwm'}],'memory':{'limit':4096}}}}",
-      .settings = "{'virtualization_devices':false,'overhead_limits':{'pids':{'limit':9}}}"},
+      .settings = "{'virtualization_devices':false,'overhead_limits':{'cpu':{'shares':9},"
+                  "'pids':{'limit':5}}}"},
      "{'version':1,'stage':'prestart','sandbox_id':'s1','container_id':'c1','role':'container',"
      "'sandbox_cgroup_only':false,'policy_source':'default','cgroup_mode':'v1',"
      "'manager':'cgroupfs','layout':'sibling','sandbox_path':'/kubepods/pod1/kata_s1',"
@@ -140,11 +140,9 @@ static const struct {
      "'lifted_paths':[],'devices':[{'allow':false,'type':'a','major':null,'minor':null,'access':'"
      "rwm'},"
      "{'allow':true,'type':'c','major':1,'minor':3,'access':'rwm'}," WILD_JSON "],"
-     "'sandbox_files':{'memory.limit_in_bytes':'4096'},'overhead_files':{'pids.max':'9'}"
-     "," NO_PROPERTIES "'enable_vcpus_pinning':false,'warnings':['cgroup v1 charges a VM\"s memory "
-     "to its main thread, which is in the overhead "
-     "cgroup: memory.limit_in_bytes of the sandbox will not hold it; use sandbox_cgroup_only or "
-     "overhead_limits']}"},
+     "'sandbox_files':{'memory.limit_in_bytes':'4096'},'overhead_files':{'cpu.shares':'9'}"
+     "," NO_PROPERTIES "'enable_vcpus_pinning':false,'warnings':['overhead_limits: pids.max is not "
+     "set, because the overhead shares the sandbox\"s pids']}"},
     {{.mode = CG_MODE_V2,
       .nodes = NO_NODES,
       .stage = STAGE_POSTSTART,
@@ -179,10 +177,10 @@ static const struct {
      "'sandbox_cgroup_only':false,'policy_source':'argument','cgroup_mode':'v2',"
      "'manager':'systemd','layout':'sibling',"
      "'sandbox_path':'/a.slice/a-b.slice/pre-kata_nm.scope',"
-     "'vcpu_path':'/a.slice/a-b.slice/pre-kata_nm.scope/threads/sandbox',"
-     "'overhead_path':'/a.slice/a-b.slice/pre-kata_nm.scope/threads/overhead',"
-     "'sandbox_unit':'pre-kata_nm.scope','overhead_unit':null,'lifted_paths':[],'devices':"
-     "[" WILD_JSON "],"
+     "'vcpu_path':'/a.slice/a-b.slice/pre-kata_nm.scope/kata_vcpu',"
+     "'overhead_path':'/a.slice/a-b.slice/pre-kata_nm.scope',"
+     "'sandbox_unit':'pre-kata_nm.scope','overhead_unit':null,"
+     "'lifted_paths':['/a.slice/a-b.slice/pre-kata_nm.scope'],'devices':[" WILD_JSON "],"
      "'sandbox_files':{},'overhead_files':{}," NO_RESETS
      "'sandbox_properties':{'TasksMax':'infinity',"
      "'DeviceAllow':'" WILD_ALLOW "','DevicePolicy':'strict'},'overhead_properties':{},"
@@ -201,8 +199,7 @@ static const struct {
      "'lifted_paths':[],'devices':[" WILD_JSON "],'sandbox_files':{},'overhead_files':{}," NO_RESETS
      "'sandbox_properties':{'TasksMax':'infinity','DeviceAllow':'" WILD_ALLOW "',"
      "'DevicePolicy':'strict'},"
-     "'overhead_properties':{'TasksMax':'infinity','DeviceAllow':'" WILD_ALLOW "',"
-     "'DevicePolicy':'strict'},'enable_vcpus_pinning':false,'warnings':[]}"},
+     "'overhead_properties':{'TasksMax':'infinity'},'enable_vcpus_pinning':false,'warnings':[]}"},
     /* nothing but the empty DeviceAllow, which is the only one then */
     {{.mode = CG_MODE_V1,
       .nodes = NO_NODES,
@@ -210,7 +207,7 @@ static const struct {
                 "'lifted_paths':[],'devices':[{'allow':true,'access':'rwm'}],'memory':{'limit':"
                 "4096},'cpu':{'cpus'"
                 ":'0'}}}}",
-      .settings = "{'virtualization_devices':false,'overhead_limits':{'pids':{'limit':9}}}",
+      .settings = "{'virtualization_devices':false,'overhead_limits':{'cpu':{'shares':9}}}",
       .argument = {true, false}},
      "{'version':1,'stage':'prestart','sandbox_id':'c1','container_id':'c1','role':'single',"
      "'sandbox_cgroup_only':false,'policy_source':'argument','cgroup_mode':'v1',"
@@ -220,14 +217,11 @@ static const struct {
      "'sandbox_unit':'pre-kata_nm.scope','overhead_unit':'kata-overhead-c1.scope',"
      "'lifted_paths':[],'devices':[{'allow':true,'type':'a','major':null,'minor':null,'access':'"
      "rwm'}," WILD_JSON "],'sandbox_files':{'cpuset.cpus':'0','memory.limit_in_bytes':'4096'},"
-     "'overhead_files':{'pids.max':'9'}," NO_RESETS
+     "'overhead_files':{'cpu.shares':'9'}," NO_RESETS
      "'sandbox_properties':{'MemoryLimit':'4096','TasksMax':'infinity','DeviceAllow':'',"
      "'DevicePolicy':'auto'},"
-     "'overhead_properties':{'TasksMax':'9','DeviceAllow':'','DevicePolicy':'auto'},"
-     "'enable_vcpus_pinning':false,'warnings':['cgroup v1 charges a VM\"s memory to its main "
-     "thread, which is in the overhead "
-     "cgroup: memory.limit_in_bytes of the sandbox will not hold it; use sandbox_cgroup_only or "
-     "overhead_limits']}"},
+     "'overhead_properties':{'CPUShares':'9','TasksMax':'infinity'},"
+     "'enable_vcpus_pinning':false,'warnings':[]}"},
 };
 
 /* A text with more behind the first place where @behind stands. */
@@ -314,10 +308,9 @@ Test(plan_print, json_members)
         cr_expect(str_eq_null(out.overhead_unit, m.plan.overhead_unit));
         cr_expect_eq(out.devices.count, m.plan.devices.count);
         cr_expect_eq(out.sandbox_files.count, m.plan.limits.sandbox.files.count);
-        cr_expect_eq(out.overhead_files.count, m.plan.limits.overhead.files.count);
+        cr_expect_eq(out.overhead_files.count, m.plan.overhead.files.count);
         cr_expect_eq(out.sandbox_properties.count, count_names(&m.plan.limits.sandbox.properties));
-        cr_expect_eq(out.overhead_properties.count,
-                     count_names(&m.plan.limits.overhead.properties));
+        cr_expect_eq(out.overhead_properties.count, count_names(&m.plan.overhead.properties));
         cr_expect_eq(out.warnings.count, m.plan.warnings.count);
         for (size_t k = 0; k < out.warnings.count; k++)
             cr_expect_str_eq(JSON_AT(out.warnings, char *, k), m.plan.warnings.items[k]);
@@ -346,7 +339,7 @@ Test(plan_print, json_files_once)
 Test(plan_print, json_properties_once)
 {
     static const struct kit_given g = {.mode = CG_MODE_V1, .config = CGROUPS_PATH("a.slice:p:n")};
-    const char *json, *text, *first, *second;
+    const char *json, *text, *first;
     MADE m;
 
     kit_make(&m, &g);
@@ -355,15 +348,12 @@ Test(plan_print, json_properties_once)
                  m.plan.limits.sandbox.properties.count);
     json = print(&m.arena, &m.plan, true);
     first = strstr(json, "\"DeviceAllow\"");
-    second = first ? strstr(first + 1, "\"DeviceAllow\"") : NULL;
-    cr_expect(second && first < strstr(json, "\"overhead_properties\"") &&
-                  second > strstr(json, "\"overhead_properties\"") &&
-                  !strstr(second + 1, "\"DeviceAllow\""),
-              "once in each object: %s", json);
+    cr_expect(first && first < strstr(json, "\"overhead_properties\"") &&
+                  !strstr(first + 1, "\"DeviceAllow\""),
+              "once: %s", json);
     text = print(&m.arena, &m.plan, false);
     first = strstr(text, "DeviceAllow=");
-    second = first ? strstr(first + 1, "DeviceAllow=") : NULL;
-    cr_expect(second && !strstr(second + 1, "DeviceAllow="), "once for each scope: %s", text);
+    cr_expect(first && !strstr(first + 1, "DeviceAllow="), "once: %s", text);
 }
 
 /* Text that is not ours arrives escaped, in the JSON and on the terminal. */
@@ -398,7 +388,7 @@ Test(plan_print, text)
           .config = "{'linux':{'cgroupsPath':'/k/"
                     "c1','resources':{'lifted_paths':[],'devices':[{'allow':false,'access':'rwm'}],"
                     "'cpu':{'quota':50000,'period':100000}}}}",
-          .settings = "{'overhead_limits':{'pids':{'limit':9}}}"},
+          .settings = "{'overhead_limits':{'cpu':{'shares':9}}}"},
          "stage                 prestart\n"
          "sandbox               s1\n"
          "container             c1\n"
@@ -417,7 +407,7 @@ Test(plan_print, text)
          "                      allow c 5:2 rwm\n"
          "sandbox files         cpu.cfs_period_us = 100000\n"
          "                      cpu.cfs_quota_us = 50000\n"
-         "overhead files        pids.max = 9\n"
+         "overhead files        cpu.shares = 9\n"
          "warning               neither /dev/kvm nor /dev/mshv exists on this host: guests run "
          "without hardware virtualisation\n"},
         {{.mode = CG_MODE_HYBRID,
@@ -443,9 +433,7 @@ Test(plan_print, text)
          "sandbox properties    TasksMax=infinity\n"
          "                      DeviceAllow=" WILD_ALLOW "\n"
          "                      DevicePolicy=strict\n"
-         "overhead properties   TasksMax=infinity\n"
-         "                      DeviceAllow=" WILD_ALLOW "\n"
-         "                      DevicePolicy=strict\n"},
+         "overhead properties   TasksMax=infinity\n"},
         /* files first, then what is told besides */
         {{.mode = CG_MODE_V2,
           .nodes = NO_NODES,

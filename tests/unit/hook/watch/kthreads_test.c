@@ -475,7 +475,7 @@ Test(kthreads_fake, unreadable)
 /* --- placing: a process of the test's own stands for the kernel thread --- */
 
 struct place {
-    struct cg_controller overhead;
+    struct cg_controller home, overhead;
     pid_t pid;
 };
 
@@ -483,15 +483,22 @@ static void begin_place(struct place *p)
 {
     kit_start();
     kit_need_host();
-    p->overhead = kit_create(&kit_host, NULL, kit_base, NULL, false, &kit_no_limits);
+    p->home = kit_create(&kit_host, NULL, kit_sub("home"), NULL, &kit_no_limits);
+    p->overhead = kit_create(&kit_host, NULL, kit_sub("overhead"), NULL, &kit_no_limits);
     p->pid = kit_start_child();
     add_process(500, 500, 10, true);
     add_kthread(p->pid, "vhost-500", 12);
 }
 
+static void end_place(struct place *p)
+{
+    cg_close(&p->home);
+    cg_close(&p->overhead);
+}
+
 static int place(struct place *p, pid_t vmm, struct err *e)
 {
-    return kthreads_place(&fake.k, &p->overhead, &vmm, 1, e);
+    return kthreads_place(&fake.k, &p->home, &p->overhead, &vmm, 1, e);
 }
 
 Test(kthreads_fake, places)
@@ -501,12 +508,12 @@ Test(kthreads_fake, places)
 
     begin_place(&p);
     cr_expect_eq(place(&p, 400, &e), 0);
-    cr_expect_eq(cg_holds(&p.overhead, p.pid), 0);
+    cr_expect_eq(cg_holds(&p.home, p.pid), 0);
     cr_expect_eq(place(&p, 500, &e), 1, "%s", e.text);
-    cr_expect_eq(cg_holds(&p.overhead, p.pid), 1);
+    cr_expect_eq(cg_holds(&p.home, p.pid), 1);
     cr_expect_eq(place(&p, 500, &e), 0);
     cr_expect_eq(e.code, 0);
-    cg_close(&p.overhead);
+    end_place(&p);
 }
 
 Test(kthreads_fake, does_not_place_an_unsure_one)
@@ -518,12 +525,12 @@ Test(kthreads_fake, does_not_place_an_unsure_one)
     write_stat(p.pid, "kvm-pit/500", 12);
     add_process(600, 500, 10, true);
     cr_expect_eq(place(&p, 500, &e), 0);
-    cr_expect_eq(cg_holds(&p.overhead, p.pid), 0);
+    cr_expect_eq(cg_holds(&p.home, p.pid), 0);
     write_text("600/status", "Tgid:\t600\nNStgid:\t600\t501\n");
     kthreads_free(&fake.k);
     cr_expect_eq(place(&p, 500, &e), 1, "%s", e.text);
-    cr_expect_eq(cg_holds(&p.overhead, p.pid), 1);
-    cg_close(&p.overhead);
+    cr_expect_eq(cg_holds(&p.home, p.pid), 1);
+    end_place(&p);
 }
 
 /* The thread ended after it was seen, and its pid went to another one. */
@@ -538,10 +545,10 @@ Test(kthreads_fake, does_not_place_a_successor)
     cr_expect_eq(place(&p, 500, &e), 0);
     write_stat(p.pid, "vhost-501", 12);
     cr_expect_eq(place(&p, 500, &e), 0);
-    cr_expect_eq(cg_holds(&p.overhead, p.pid), 0);
+    cr_expect_eq(cg_holds(&p.home, p.pid), 0);
     write_stat(p.pid, "vhost-500", 12);
     cr_expect_eq(place(&p, 500, &e), 1);
-    cg_close(&p.overhead);
+    end_place(&p);
 }
 
 Test(kthreads_fake, ended)
@@ -553,7 +560,20 @@ Test(kthreads_fake, ended)
     kit_end_child(p.pid);
     cr_expect_eq(place(&p, 500, &e), 0);
     cr_expect_eq(e.code, 0);
-    cg_close(&p.overhead);
+    end_place(&p);
+}
+
+/* Where it is one of the overhead's, as after a split, it stays. */
+Test(kthreads_fake, leaves_one_in_the_overhead)
+{
+    struct err e = ERR_INIT;
+    struct place p;
+
+    begin_place(&p);
+    cr_assert_eq(cg_add_process(&p.overhead, p.pid, &e), 0, "%s", e.text);
+    cr_expect_eq(place(&p, 500, &e), 0, "%s", e.text);
+    cr_expect_eq(cg_holds(&p.overhead, p.pid), 1);
+    end_place(&p);
 }
 
 /* A thread that the kernel does not let go is an error once, and no hindrance for the others. */
@@ -563,18 +583,18 @@ Test(kthreads_fake, refused)
     struct place p;
 
     begin_place(&p);
-    cg_close(&p.overhead);
-    cr_assert_eq(cg_load(&p.overhead, NULL), 0);
+    cg_close(&p.home);
+    cr_assert_eq(cg_load(&p.home, NULL), 0);
     for (size_t i = 0; i < kit_host.count; i++) { /* a directory without cgroup.procs */
-        fd_close(&p.overhead.fds[i]);
-        p.overhead.fds[i] = open(fake.top, O_PATH | O_CLOEXEC);
+        fd_close(&p.home.fds[i]);
+        p.home.fds[i] = open(fake.top, O_PATH | O_CLOEXEC);
     }
     cr_expect_lt(place(&p, 500, &e), 0);
     cr_expect_neq(e.code, 0);
     err_reset(&e);
     cr_expect_eq(place(&p, 500, &e), 0);
     cr_expect_eq(e.code, 0);
-    cg_close(&p.overhead);
+    end_place(&p);
 }
 
 /* --- this host, which is only looked at --- */

@@ -532,7 +532,7 @@ Test(pinning_live, reads_the_cpuset)
     make_node("group", NULL);
     host.hierarchies[0] = (struct cg_hierarchy){
         .fd = open(top, O_PATH | O_CLOEXEC), .v2 = true, .controllers = CG_CTL_BIT(CG_CTL_CPUSET)};
-    cg_init(&c, &host, NULL, "/group", NULL, false);
+    cg_init(&c, &host, NULL, "/group", NULL);
     cr_expect_eq(pinning_cpuset_read(&c, text, sizeof text), -ENOENT);
     cr_assert_eq(cg_load(&c, NULL), 0);
     cr_expect_eq(pinning_cpuset_read(&c, text, sizeof text), -ENOENT);

@@ -15,20 +15,20 @@
 
 /* A directory stands in for the overhead cgroup: only its list of processes is read. */
 static char overhead[] = "/tmp/osc-unit-placement-XXXXXX";
-static int overhead_fd = FD_NONE;
+static int home_fd = FD_NONE;
 
 static void set_up(void)
 {
     cr_assert(mkdtemp(overhead));
-    overhead_fd = open(overhead, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    cr_assert(overhead_fd >= 0);
+    home_fd = open(overhead, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    cr_assert(home_fd >= 0);
 }
 
 static void tear_down(void)
 {
-    unlinkat(overhead_fd, "cgroup.procs", 0);
-    unlinkat(overhead_fd, "cgroup.procs", AT_REMOVEDIR);
-    fd_close(&overhead_fd);
+    unlinkat(home_fd, "cgroup.procs", 0);
+    unlinkat(home_fd, "cgroup.procs", AT_REMOVEDIR);
+    fd_close(&home_fd);
     cr_expect(rmdir(overhead) == 0, "files were left in %s", overhead);
 }
 
@@ -48,9 +48,10 @@ static void see(struct view *v, size_t found, size_t placed)
     static const struct cg_host host = {.mode = CG_MODE_V1, .count = 1};
 
     *v = (struct view){.sandbox.has_overhead = true};
-    cg_init(&v->sandbox.vcpu, &host, NULL, "/p/kata_c", NULL, true);
-    cg_init(&v->sandbox.overhead, &host, NULL, "/o/c", NULL, true);
-    v->sandbox.overhead.fds[0] = overhead_fd;
+    cg_init(&v->sandbox.home, &host, NULL, "/p/kata_c", NULL);
+    cg_init(&v->sandbox.vcpu, &host, NULL, "/p/kata_c", NULL);
+    cg_init(&v->sandbox.overhead, &host, NULL, "/o/c", NULL);
+    v->sandbox.home.fds[0] = home_fd;
     v->scan = (struct scan){
         .sandbox = &v->sandbox, .threads = v->threads, .count = found, .kvm_dirfd = FD_NONE};
     for (size_t i = 0; i < found; i++)
@@ -103,11 +104,11 @@ Test(placement_state, counted_when_quiet)
     cr_expect_not(p.counted, "threads have changed just now");
     cr_expect_not(placement_is_complete(&p));
     p.changed_us = 0;
-    cr_assert_eq(mkdirat(overhead_fd, "cgroup.procs", 0700), 0);
+    cr_assert_eq(mkdirat(home_fd, "cgroup.procs", 0700), 0);
     placement_update(&p, &v.scan, false, false);
     cr_expect_not(p.counted, "the list cannot be read");
-    cr_assert_eq(unlinkat(overhead_fd, "cgroup.procs", AT_REMOVEDIR), 0);
-    cr_assert_eq(mknodat(overhead_fd, "cgroup.procs", S_IFREG | 0600, 0), 0);
+    cr_assert_eq(unlinkat(home_fd, "cgroup.procs", AT_REMOVEDIR), 0);
+    cr_assert_eq(mknodat(home_fd, "cgroup.procs", S_IFREG | 0600, 0), 0);
     placement_update(&p, &v.scan, false, false);
     cr_expect(p.counted, "threads are quiet, and the list is there");
     cr_expect(placement_is_complete(&p));

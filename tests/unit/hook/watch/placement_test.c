@@ -93,8 +93,9 @@ static void make_scan(struct scan *scan, struct sandbox *s, struct scan_thread *
     static struct cg_host host = {.mode = CG_MODE_V1};
 
     *s = (struct sandbox){.has_overhead = true};
-    cg_init(&s->vcpu, &host, NULL, "/p/kata_c", NULL, true);
-    cg_init(&s->overhead, &host, NULL, "/o/c", NULL, true);
+    cg_init(&s->home, &host, NULL, "/p/kata_c", NULL);
+    cg_init(&s->vcpu, &host, NULL, "/p/kata_c", NULL);
+    cg_init(&s->overhead, &host, NULL, "/o/c", NULL);
     *scan = (struct scan){.sandbox = s, .threads = threads, .count = count, .kvm_dirfd = FD_NONE};
 }
 

@@ -16,6 +16,7 @@
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 /* --- a sandbox of the test's own --- */
 
@@ -50,40 +51,43 @@ static void make_sandbox(void)
     struct err e = ERR_INIT;
 
     f.record.sandbox_path = kit_sub("sandbox");
-    f.record.vcpu_path = v2 ? kit_sub("sandbox/sandbox") : f.record.sandbox_path;
-    f.record.overhead_path = kit_sub(v2 ? "sandbox/overhead" : "overhead");
+    f.record.vcpu_path = v2 ? kit_sub("sandbox/kata_vcpu") : f.record.sandbox_path;
+    f.record.overhead_path = v2 ? f.record.sandbox_path : kit_sub("overhead");
     sandbox_init(&f.sandbox, &kit_host, NULL, &f.record);
-    if (kit_put_new(&f.sandbox.vcpu, &kit_no_limits, NULL, &e) < 0 ||
-        kit_put_new(&f.sandbox.overhead, &kit_no_limits, NULL, &e) < 0)
+    if (kit_put_new(&f.sandbox.home, &kit_no_limits, NULL, &e) < 0 ||
+        kit_put_new(v2 ? &f.sandbox.vcpu : &f.sandbox.overhead, &kit_no_limits, NULL, &e) < 0)
         cr_skip_test("%s", e.text);
+    cr_assert_eq(sandbox_load(&f.sandbox, &e), 0, "%s", e.text);
     f.scan = (struct scan){.sandbox = &f.sandbox, .settings = &f.settings, .kvm_dirfd = FD_NONE};
 }
 
-/* Every test begins with it: the process, placed where setup places it. */
-static void start(const char *name)
+static void enter(struct cg_controller *c)
 {
     struct err e = ERR_INIT;
 
+    cr_assert_eq(cg_add_process(c, f.vmm, &e), 0, "%s", e.text);
+}
+
+/* Every test begins with it: the process, placed where it is with a split. */
+static void start(const char *name)
+{
     kit_need_host();
     make_sandbox();
     f.vmm = kit_start_vmm(name);
-    cr_assert_eq(cg_add_process(&f.sandbox.overhead, f.vmm, &e), 0, "%s", e.text);
+    enter(&f.sandbox.home);
+    enter(&f.sandbox.overhead);
 }
 
-/*
- * Where the kernel says that a thread is. In every v1 hierarchy that has our cgroups it must be the
- * same; a cgroup2 mount beside them holds whole processes and is not asked.
- */
+/* Where the kernel says that a thread is, in every hierarchy that is split. */
 static const char *place_of(pid_t tid)
 {
+    const struct cg_host *split = f.sandbox.vcpu.host;
     unsigned sandbox = 0, overhead = 0, elsewhere = 0;
 
-    for (size_t i = 0; i < kit_host.count; i++) {
-        const struct cg_hierarchy *h = &kit_host.hierarchies[i];
+    for (size_t i = 0; i < split->count; i++) {
+        const struct cg_hierarchy *h = &split->hierarchies[i];
         const char *place = kit_where(h, tid);
 
-        if (h->v2 != (kit_host.mode == CG_MODE_V2))
-            continue;
         if (str_eq(place, kit_seen_as(h, f.record.vcpu_path)))
             sandbox++;
         else if (str_eq(place, kit_seen_as(h, f.record.overhead_path)))
@@ -170,7 +174,6 @@ Test(scan, places_by_name)
         got = pass();
         expect_pass(&got, count, count - vcpus, vcpus, vcpus);
     }
-    cr_expect_not(f.scan.constrained);
 }
 
 Test(scan, empty)
@@ -340,8 +343,7 @@ Test(scan, configured_pattern)
     expect_place(1, "sandbox");
 }
 
-/* The watcher lives in the overhead cgroup, a placeholder in the sandbox cgroup: neither is counted
- * or moved. */
+/* A process of ours is neither counted nor moved, wherever it is. */
 static void check_self(size_t slot)
 {
     struct scan_result got;
@@ -369,14 +371,13 @@ Test(scan, placeholder_is_left_alone)
     check_self(1);
 }
 
-/* In its usual place, where it would be sent to the overhead. */
+/* Where it would be sent to the overhead. */
 Test(scan, placeholder_stays_in_the_sandbox)
 {
     struct scan_result got;
-    struct err e = ERR_INIT;
 
     start("osc-hold");
-    cr_assert_eq(cg_add_process(&f.sandbox.vcpu, f.vmm, &e), 0, "%s", e.text);
+    enter(&f.sandbox.vcpu);
     f.scan.own[1] = f.vmm;
     for (int i = 0; i < 2; i++) {
         got = pass();
@@ -525,25 +526,80 @@ Test(scan, look_moves_nothing)
     cr_expect_eq(f.scan.count, 2);
 }
 
-/* Whoever is not the watcher must not set free what the watcher has constrained. */
-Test(scan, cautious)
+/* Before the split every thread is where the sandbox is, and nothing is moved. */
+static void start_together(void)
+{
+    kit_need_host();
+    make_sandbox();
+    f.vmm = kit_start_vmm("vmm");
+    enter(&f.sandbox.home);
+    f.scan.hold = true;
+}
+
+Test(scan, holds)
+{
+    const char *home = kit_host.mode == CG_MODE_V2 ? "overhead" : "sandbox";
+    struct scan_result got;
+
+    start_together();
+    kit_add_thread(0, 1, "CPU 0/TCG");
+    for (int i = 0; i < 2; i++) {
+        got = pass_of(i ? SCAN_CHANGES : SCAN_ALL);
+        cr_expect(got.threads == 2 && got.vcpus == 1, "%zu threads, %zu vCPUs", got.threads,
+                  got.vcpus);
+        expect_place(0, home);
+        expect_place(1, home);
+    }
+    f.scan.hold = false;
+    got = pass();
+    cr_expect_eq(got.placed, 1);
+    expect_place(0, "overhead");
+    expect_place(1, "sandbox");
+}
+
+/* The quickest pass looks where threads come, which before a split is the sandbox itself. */
+Test(scan, quick_before_the_split)
 {
     struct scan_result got;
 
-    start("payload");
-    kit_add_thread(0, 1, "worker");
-    cr_assert_eq(cg_add_process(&f.sandbox.vcpu, f.vmm, NULL), 0);
-    f.scan.cautious = true;
-    got = pass_of(SCAN_ALL);
-    expect_pass(&got, 2, 0, 0, 0);
-    expect_place(0, "sandbox");
-    expect_place(1, "sandbox");
-    kit_add_thread(0, 2, "CPU 0/TCG");
-    got = pass_of(SCAN_ALL);
-    expect_pass(&got, 3, 0, 1, 1);
-    expect_place(0, "overhead");
-    expect_place(1, "overhead");
-    expect_place(2, "sandbox");
+    start_together();
+    pass();
+    kit_add_thread(0, 1, "CPU 0/TCG");
+    got = pass_of(SCAN_QUICK);
+    cr_expect(!got.quick && got.vcpus == 1, "quick %d, %zu vCPUs", got.quick, got.vcpus);
+}
+
+/* VMMs are in the sandbox, whatever is apart. */
+Test(scan, vmms)
+{
+    struct cg_pids pids;
+    pid_t own;
+
+    start("vmm");
+    own = kit_start_child();
+    cr_assert_eq(cg_add_process(&f.sandbox.home, own, NULL), 0);
+    f.scan.own[1] = own;
+    cr_assert_eq(scan_vmms(&f.scan, &kit_arena, &pids, NULL), 0);
+    cr_expect(pids.count == 1 && pids.items[0] == f.vmm, "%zu", pids.count);
+}
+
+/* Where the kernel can tell it is asked, in every layout. */
+Test(scan, needs_evidence)
+{
+    static const enum evidence words[] = {EVIDENCE_AUTO, EVIDENCE_KERNEL, EVIDENCE_NAME};
+    const bool known = access("/dev/kvm", F_OK) == 0 || access("/dev/mshv", F_OK) == 0;
+
+    kit_need_host();
+    make_sandbox();
+    for (size_t i = 0; i < ARRAY_SIZE(words) * 2; i++) {
+        enum evidence word = words[i / 2];
+
+        f.sandbox.is_nested = i % 2;
+        f.settings.vcpu_evidence = word;
+        cr_expect_eq(scan_needs_evidence(&f.scan),
+                     word == EVIDENCE_KERNEL || (word == EVIDENCE_AUTO && known), "%d, nested %zu",
+                     word, i % 2);
+    }
 }
 
 /* --- what another source says --- */
@@ -576,89 +632,30 @@ Test(scan, told)
     cr_expect_eq(found, 1);
 }
 
-/* --- everything was constrained --- */
+/* --- together again --- */
 
-static void constrain(void)
+static void reunite(void)
 {
     struct err e = ERR_INIT;
 
-    cr_assert_eq(cg_add_process(&f.sandbox.vcpu, f.vmm, &e), 0, "%s", e.text);
-    f.scan.constrained = true;
+    cr_assert_eq(scan_reunite(&f.scan, &e), 0, "%s", e.text);
 }
 
-/* The hierarchy of the cgroup2 mount beside v1 ones; NULL where there is none. */
-static const struct cg_hierarchy *unified(void)
+Test(scan, reunites)
 {
-    for (size_t i = 0; i < kit_host.count && kit_host.mode == CG_MODE_HYBRID; i++) {
-        if (kit_host.hierarchies[i].v2)
-            return &kit_host.hierarchies[i];
-    }
-    return NULL;
-}
-
-Test(scan, constrained_without_vcpus)
-{
-    struct scan_result got;
-
     start("vmm");
-    kit_add_thread(0, 1, "worker");
-    constrain();
-    for (int i = 0; i < 2; i++) {
-        got = pass();
-        expect_pass(&got, 2, 0, 0, 0);
-        expect_place(0, "sandbox");
-        expect_place(1, "sandbox");
-        cr_expect(f.scan.constrained, "nothing has released it");
-    }
-}
-
-/* vCPUs turn up late: the split is made. */
-Test(scan, constrained_and_released)
-{
-    const struct cg_hierarchy *h = NULL;
-    struct scan_result got;
-
-    start("vmm");
-    kit_add_thread(0, 1, "worker");
+    kit_add_thread(0, 1, "CPU 0/TCG");
     kit_add_thread(0, 2, "worker");
-    constrain();
-    kit_rename_thread(2, "CPU 0/TCG");
-    got = pass();
-    expect_pass(&got, 3, 0, 1, 1);
-    cr_expect_not(f.scan.constrained);
-    for (int i = 0; i < 2; i++) {
-        expect_place(0, "overhead");
-        expect_place(1, "overhead");
-        expect_place(2, "sandbox");
-        got = pass();
-        expect_pass(&got, 3, 2, 1, 1);
-    }
-    h = unified();
-    if (h)
-        cr_expect_str_eq(kit_where(h, f.vmm), kit_seen_as(h, f.record.overhead_path),
-                         "where only processes can be placed: %s", kit_where(h, f.vmm));
-}
-
-/* Born in the overhead after the constraint: a vCPU there releases, too. */
-Test(scan, constrained_and_released_from_the_overhead)
-{
-    struct scan_result got;
-    struct err e = ERR_INIT;
-
-    start("vmm");
-    kit_add_thread(0, 1, "worker");
-    kit_add_thread(0, 2, "CPU 0/TCG");
-    constrain();
-    cr_assert_eq(cg_add_thread(&f.sandbox.overhead, kit_tid_of(2), &e), 0, "%s", e.text);
-    got = pass();
-    expect_pass(&got, 3, 1, 1, 1);
-    cr_expect_not(f.scan.constrained);
+    pass();
     expect_place(0, "overhead");
-    expect_place(1, "overhead");
-    expect_place(2, "sandbox");
+    for (int i = 0; i < 2; i++) {
+        reunite();
+        for (int k = 0; k <= 2; k++)
+            expect_place(k, "sandbox");
+    }
 }
 
-static void check_release(size_t slot)
+static void check_reunite(size_t slot)
 {
     struct kit_vmm *first;
     struct err e = ERR_INIT;
@@ -666,27 +663,25 @@ static void check_release(size_t slot)
 
     start("vmm");
     first = kit_this_vmm();
-    other = kit_start_vmm("CPU 0/TCG");
-    constrain();
-    if (cg_add_process(&f.sandbox.vcpu, other, &e) == 0) {
-        f.scan.own[slot] = f.vmm;
-        pass();
-    }
-    cr_expect(e.code == 0 && !f.scan.constrained, "%s", e.text);
-    expect_place(0, "sandbox"); /* the one that is a vCPU */
+    other = kit_start_vmm("other");
+    cr_assert_eq(cg_add_process(&f.sandbox.home, other, &e), 0, "%s", e.text);
+    cr_assert_eq(cg_add_process(&f.sandbox.overhead, other, &e), 0, "%s", e.text);
+    f.scan.own[slot] = f.vmm;
+    reunite();
+    expect_place(0, "sandbox");
     kit_use_vmm(first);
-    expect_place(0, "sandbox"); /* the one that is not to be touched */
+    expect_place(0, "overhead"); /* the one that is not to be touched */
     kit_end_child(other);
 }
 
-Test(scan, release_leaves_the_watcher_alone)
+Test(scan, reunite_leaves_the_watcher_alone)
 {
-    check_release(0);
+    check_reunite(0);
 }
 
-Test(scan, release_leaves_the_placeholder_alone)
+Test(scan, reunite_leaves_the_placeholder_alone)
 {
-    check_release(1);
+    check_reunite(1);
 }
 
 /* --- failures --- */
@@ -697,7 +692,7 @@ static void remove_under(const char *path)
     struct cg_controller twin;
     struct err e = ERR_INIT;
 
-    cg_init(&twin, &kit_host, NULL, path, NULL, true);
+    cg_init(&twin, f.sandbox.vcpu.host, NULL, path, NULL);
     cr_assert_eq(cg_load(&twin, &e), 0, "%s", e.text);
     cr_assert_eq(cg_delete(&twin, 0, &e), 0, "%s", e.text);
     cg_close(&twin);
@@ -725,17 +720,16 @@ Test(scan, sandbox_cgroup_gone)
     expect_place(1, "overhead");
 }
 
-/* What cannot be released stays constrained. */
+/* What cannot be sent to the overhead stays. */
 Test(scan, overhead_cgroup_gone)
 {
     start("vmm");
     if (kit_host.mode == CG_MODE_V2)
         cr_skip_test("the test removes v1 directories");
     kit_add_thread(0, 1, "CPU 0/TCG");
-    constrain();
+    enter(&f.sandbox.vcpu);
     remove_under(f.record.overhead_path);
     expect_failure(f.record.overhead_path);
-    cr_expect(f.scan.constrained);
     expect_place(0, "sandbox");
     expect_place(1, "sandbox");
 }

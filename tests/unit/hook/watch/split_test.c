@@ -892,7 +892,7 @@ Test(split, ends_on_v1)
     begin_split(CG_MODE_V1);
     kit_end_thread(1);
     tend(false);
-    cr_expect(!f.split.on && f.scan.hold && !f.scan.constrained);
+    cr_expect(!f.split.on && f.scan.hold);
     cr_expect_str_eq(v1_tasks(C), IDS(0));
     cr_expect_str_eq(v1_tasks(OVERHEAD), "");
     expect_not_due(false);
@@ -911,7 +911,7 @@ Test(split, ends_not_on_v1_without_all)
     look();
     kit_tree_fail(1, EIO);
     cr_expect_eq(split(), -EIO);
-    cr_expect(f.split.on && !f.scan.hold && !f.scan.constrained);
+    cr_expect(f.split.on && !f.scan.hold);
     kit_tree_fail(0, 0);
     tend(false);
     cr_expect_str_eq(v1_tasks(C), IDS(0));

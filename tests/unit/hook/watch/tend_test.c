@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What a watcher does besides placing: in layout nested, whose vCPUs' cgroup has no cpuset. */
+/* What a watcher does besides placing, where the vCPUs' cgroup has no cpuset of its own. */
 
 #include "hook/watch/tend.h"
 
@@ -12,6 +12,7 @@
 
 #include <criterion/criterion.h>
 #include <sched.h>
+#include <stdio.h>
 
 static unsigned first_cpu(void)
 {
@@ -26,54 +27,143 @@ static unsigned first_cpu(void)
     return cpu;
 }
 
-static void expect_pinned(enum cg_mode mode, const char *hierarchy, const char *file)
+struct view {
+    struct kit_stage stage;
+    struct cg_host host;
+    struct record record;
+    struct record_container container;
+    struct oci_resources resources;
+    struct oci_cpu cpu;
+    struct sandbox sandbox;
+    struct scan scan;
+    struct tend tend;
+};
+
+static void begin(struct view *v, enum cg_mode mode, char *layout, const char *settings)
 {
-    static char home[] = "/p/c", child[] = "/p/c/kata_vcpu", other[] = "/p/kata_c",
-                layout[] = "nested", cpus[] = "0";
-    struct oci_cpu cpu = {.cpus = cpus};
-    struct oci_resources resources = {.cpu = &cpu};
-    struct record_container container = {.resources = &resources};
+    static char home[] = "/p/c", child[] = "/p/c/kata_vcpu", other[] = "/p/kata_c", cpus[] = "0";
     bool v2 = mode == CG_MODE_V2;
-    const struct record r = {
+
+    *v = (struct view){.cpu.cpus = cpus};
+    v->resources.cpu = &v->cpu;
+    v->container.resources = &v->resources;
+    v->record = (struct record){
         .layout = layout,
         .sandbox_path = home,
         .vcpu_path = v2 ? child : home,
         .overhead_path = v2 ? home : other,
-        .enable_vcpus_pinning = {true, true},
-        .containers = {&container, 1},
+        .containers = {&v->container, 1},
     };
-    struct sandbox s;
-    struct scan scan = {.sandbox = &s, .kvm_dirfd = FD_NONE, .hold = true};
-    struct scan_result pass;
-    struct cg_host host;
-    struct tend t;
-    cpu_set_t set;
-    STAGE f;
-
-    kit_begin_stage(&f, mode);
-    scan.settings = &f.settings;
+    kit_begin_stage(&v->stage, mode);
+    kit_set_settings(&v->stage, settings);
     kit_tree_enter(kit_start_vmm("qemu"), home, "vmm");
     kit_add_thread(0, 1, "CPU 0/KVM");
-    kit_tree_put(hierarchy, home, file, arena_printf(&f.a, "%u", first_cpu()));
-    cr_assert_eq(cg_host_open(&f.a, &host, NULL), 0);
-    sandbox_init(&s, &host, NULL, &r);
-    cr_assert_eq(sandbox_load(&s, NULL), 0);
-    cr_assert_eq(scan_pass(&scan, SCAN_ALL, &pass, NULL), 0);
-    tend_init(&t, &f.settings);
-    tend_vm(&t, &scan, &r, true);
-    cr_assert_eq(sched_getaffinity(kit_tid_of(1), sizeof set, &set), 0);
-    cr_expect(CPU_COUNT(&set) == 1 && CPU_ISSET(first_cpu(), &set), "%s: %d CPUs", hierarchy,
-              CPU_COUNT(&set));
-    pinning_free(&t.pinning);
-    free(t.cpuset);
-    fd_close(&t.proc_fd);
-    scan_free(&scan);
-    sandbox_close(&s);
-    cg_host_close(&host);
+    cr_assert_eq(cg_host_open(&v->stage.a, &v->host, NULL), 0);
+    sandbox_init(&v->sandbox, &v->host, NULL, &v->record);
+    cr_assert_eq(sandbox_load(&v->sandbox, NULL), 0);
+    v->scan = (struct scan){
+        .sandbox = &v->sandbox, .settings = &v->stage.settings, .kvm_dirfd = FD_NONE, .hold = true};
+    tend_init(&v->tend, &v->stage.settings);
 }
 
-Test(tend, pins_by_the_cpuset_of_the_runtime)
+static void finish(struct view *v)
 {
-    expect_pinned(CG_MODE_V1, "cpuset", "cpuset.effective_cpus");
-    expect_pinned(CG_MODE_V2, "unified", "cpuset.cpus.effective");
+    kthreads_free(&v->tend.kthreads);
+    pinning_free(&v->tend.pinning);
+    overhead_cpus_free(&v->tend.overhead);
+    free(v->tend.cpuset);
+    fd_close(&v->tend.proc_fd);
+    scan_free(&v->scan);
+    sandbox_close(&v->sandbox);
+    cg_host_close(&v->host);
+    kit_end_stage(&v->stage);
+}
+
+static void tend(struct view *v)
+{
+    struct scan_result pass;
+
+    cr_assert_eq(scan_pass(&v->scan, SCAN_ALL, &pass, NULL), 0);
+    tend_vm(&v->tend, &v->scan, &v->record, true);
+}
+
+static bool runs_on(int index, unsigned cpu)
+{
+    cpu_set_t set;
+
+    cr_assert_eq(sched_getaffinity(kit_tid_of(index), sizeof set, &set), 0);
+    return CPU_COUNT(&set) == 1 && CPU_ISSET(cpu, &set);
+}
+
+static char nested[] = "nested", sibling[] = "sibling";
+
+static const struct {
+    enum cg_mode mode;
+    char *layout;
+    const char *hierarchy, *file;
+} rows[] = {
+    {CG_MODE_V1, nested, "cpuset", "cpuset.effective_cpus"},
+    {CG_MODE_V2, nested, "unified", "cpuset.cpus.effective"},
+    {CG_MODE_V1, sibling, "cpuset", "cpuset.effective_cpus"},
+    {CG_MODE_V2, sibling, "unified", "cpuset.cpus.effective"},
+};
+
+/* A leaf, and a cgroup in the cpu hierarchy, has none. */
+Test(tend, pins_by_the_cpuset_of_the_whole)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct view v;
+
+        begin(&v, rows[i].mode, rows[i].layout, "");
+        v.record.enable_vcpus_pinning = (struct json_bool){true, true};
+        kit_tree_put(rows[i].hierarchy, "/p/c", rows[i].file,
+                     arena_printf(&v.stage.a, "%u", first_cpu()));
+        tend(&v);
+        cr_expect(runs_on(1, first_cpu()), "row %zu", i);
+        finish(&v);
+    }
+}
+
+/* The rest of the VMM has CPUs of its own. */
+Test(tend, keeps_the_overhead_apart)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        unsigned cpu = first_cpu();
+        char settings[64];
+        struct view v;
+
+        snprintf(settings, sizeof settings, "'overhead_cpus':'%u'", cpu);
+        begin(&v, rows[i].mode, rows[i].layout, settings);
+        kit_tree_put(rows[i].hierarchy, "/p/c", rows[i].file,
+                     arena_printf(&v.stage.a, "%u-%u", cpu, cpu + 1));
+        tend(&v);
+        cr_expect(runs_on(0, cpu), "row %zu: the main thread", i);
+        cr_expect_not(runs_on(1, cpu), "row %zu: a vCPU", i);
+        finish(&v);
+    }
+}
+
+/* When the cpuset has changed, and somebody asked for what depends on it. */
+Test(tend, is_due)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct view v;
+
+        begin(&v, rows[i].mode, rows[i].layout, "");
+        kit_tree_put(rows[i].hierarchy, "/p/c", rows[i].file, "0");
+        cr_expect_not(tend_is_due(&v.tend, &v.scan, &v.record), "row %zu: nobody asked", i);
+        v.record.enable_vcpus_pinning = (struct json_bool){true, true};
+        cr_expect(tend_is_due(&v.tend, &v.scan, &v.record), "row %zu: for the first time", i);
+        tend(&v);
+        cr_expect_not(tend_is_due(&v.tend, &v.scan, &v.record), "row %zu: done", i);
+        kit_tree_put(rows[i].hierarchy, "/p/c", rows[i].file, "0-1");
+        cr_expect(tend_is_due(&v.tend, &v.scan, &v.record), "row %zu: it has changed", i);
+        v.record.enable_vcpus_pinning.value = false;
+        cr_expect_not(tend_is_due(&v.tend, &v.scan, &v.record), "row %zu", i);
+        finish(&v);
+        begin(&v, rows[i].mode, rows[i].layout, "'overhead_cpus':'0'");
+        kit_tree_put(rows[i].hierarchy, "/p/c", rows[i].file, "0");
+        cr_expect(tend_is_due(&v.tend, &v.scan, &v.record), "row %zu: of the overhead", i);
+        finish(&v);
+    }
 }

@@ -28,8 +28,8 @@ static const struct {
      "cpu.cfs_quota_us", "50000", "20000"},
     {"hybrid", CG_MODE_HYBRID, "cpu,cpuacct", "/p/kata_c1", "/kata_overhead/c1", "tasks",
      "cpu.cfs_quota_us", "50000", "20000"},
-    {"v2", CG_MODE_V2, "unified", "/p/kata_c1/sandbox", "/p/kata_c1/overhead", "cgroup.threads",
-     "cpu.max", "50000 100000", "20000 100000"},
+    {"v2", CG_MODE_V2, "unified", "/p/kata_c1/kata_vcpu", "/p/kata_c1", "cgroup.threads", "cpu.max",
+     "50000 100000", "20000 100000"},
 };
 
 static void *be_vcpu(void *arg)
@@ -107,12 +107,16 @@ Test(watcher, tears_down)
     }
 }
 
-/* The rest of the VMM, and the watcher, stay in the overhead. */
+static const char *text_of(struct kit_stage *f, pid_t pid)
+{
+    return arena_printf(&f->a, "%d", (int)pid);
+}
+
+/* The rest of the VMM is the overhead; we are not. */
 Test(watcher, places_vcpus_and_follows_limits)
 {
     for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
-        pid_t vcpu, pid, watcher;
-        struct record r;
+        pid_t vcpu, pid;
         STAGE f;
 
         kit_begin_stage(&f, hosts[i].mode);
@@ -120,39 +124,64 @@ Test(watcher, places_vcpus_and_follows_limits)
         kit_tree_enter(pid, "/p/c1", "c1");
         kit_tree_put(hosts[i].hierarchy, "/p/c1", hosts[i].quota, hosts[i].first);
         kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, CONFIG);
-        wait_for(hosts[i].hierarchy, hosts[i].sandbox, hosts[i].tasks,
-                 arena_printf(&f.a, "%d", (int)vcpu), hosts[i].name);
-        cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID);
-        watcher = record_process_id(r.watcher).pid;
-        wait_for(hosts[i].hierarchy, hosts[i].overhead, hosts[i].tasks,
-                 arena_printf(&f.a, "%d\n%d", (int)(pid < watcher ? pid : watcher),
-                              (int)(pid < watcher ? watcher : pid)),
+        wait_for(hosts[i].hierarchy, hosts[i].sandbox, hosts[i].tasks, text_of(&f, vcpu),
                  hosts[i].name);
-        cr_expect_str_eq(kit_tree_read(hosts[i].hierarchy, hosts[i].sandbox, hosts[i].quota),
-                         hosts[i].first);
+        wait_for(hosts[i].hierarchy, hosts[i].overhead, hosts[i].tasks, text_of(&f, pid),
+                 hosts[i].name);
+        wait_for(hosts[i].hierarchy, hosts[i].sandbox, hosts[i].quota, hosts[i].first,
+                 hosts[i].name);
+        if (hosts[i].mode == CG_MODE_V2)
+            wait_for("unified", hosts[i].overhead, "cpu.max", "max 99999", "lifted");
         /* An `update` of the runtime, which knows its own cgroup alone. */
         kit_tree_put(hosts[i].hierarchy, "/p/c1", hosts[i].quota, hosts[i].second);
         wait_for(hosts[i].hierarchy, hosts[i].sandbox, hosts[i].quota, hosts[i].second,
                  hosts[i].name);
+        if (hosts[i].mode == CG_MODE_V2)
+            wait_for("unified", hosts[i].overhead, "cpu.max", "max 99999", "lifted again");
     }
 }
 
-/* A VM that never comes up is put under the sandbox's limits; or not, if the settings say so. */
-Test(watcher, constrains)
+/* A VM that never comes up stays under the sandbox's limits: nothing is made for it. */
+Test(watcher, leaves_together_what_has_no_vcpu)
 {
     for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
-        const char *want;
+        unsigned long long deadline = io_now_us() + KIT_PATIENCE_MS * 1000ull;
+        const char *report;
         pid_t pid;
         STAGE f;
 
         kit_begin_stage(&f, hosts[i].mode);
-        f.settings.vcpu_timeout_ms = 10;
+        kit_set_settings(&f, "");
+        f.settings.vcpu_timeout_ms = 1;
         pid = kit_start_in("/p/c1", "c1");
         kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, CONFIG);
-        wait_for(hosts[i].hierarchy, hosts[i].sandbox, hosts[i].tasks,
-                 arena_printf(&f.a, "%d", (int)pid), hosts[i].name);
-        want = arena_printf(&f.a, "c1 in %s\nours in %s\n", hosts[i].sandbox, hosts[i].overhead);
-        while (!strstr(kit_tree_text(&f.a), want))
+        kit_note_tree(&f);
+        report = arena_printf(&f.a, "%s/sandboxes/c1/placement.json", f.state_dir);
+        while (access(report, F_OK) < 0) {
+            cr_assert_lt(io_now_us(), deadline, "%s: nobody looks", hosts[i].name);
             io_sleep_ms(5);
+        }
+        kit_expect_changes(&f, "", hosts[i].name);
+        cr_expect(strstr(kit_tree_text(&f.a), "c1 in /p/kata_c1\n"), "%s", kit_tree_text(&f.a));
+    }
+}
+
+/* Whose word counts: a name is none where the kernel is asked. */
+Test(watcher, believes_no_name_where_the_kernel_tells)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
+        pid_t vcpu, pid;
+        STAGE f;
+
+        kit_begin_stage(&f, hosts[i].mode);
+        f.settings.vcpu_evidence = EVIDENCE_KERNEL;
+        pid = start_vmm(&vcpu);
+        kit_tree_enter(pid, "/p/c1", "c1");
+        kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, CONFIG);
+        io_sleep_ms(100);
+        cr_expect(strstr(kit_tree_text(&f.a), "c1 in /p/kata_c1\n"), "%s", kit_tree_text(&f.a));
+        kit_tree_ran_guest(vcpu);
+        wait_for(hosts[i].hierarchy, hosts[i].sandbox, hosts[i].tasks, text_of(&f, vcpu),
+                 hosts[i].name);
     }
 }
