@@ -54,16 +54,16 @@ static int check_conflicts(const struct run *run, const struct proc_id *init, st
         return err_set(e, -EINVAL,
                        "sandbox %s was made with layout %s, and the configuration says %s by now",
                        p->sandbox_id, run->before.layout, layout_name(p->layout));
-    if (run->found == RECORD_VALID && !str_eq(run->before.parent_path, p->parent_path))
-        return err_input(e,
-                         "sandbox %s is in %s, and container %s in %s: an annotation makes no "
-                         "container part of a sandbox that is not in the same parent cgroup",
-                         p->sandbox_id, run->before.parent_path, p->container_id, p->parent_path);
     if (run->found == RECORD_VALID && !str_eq(run->before.manager, plan_manager_name(p)))
         return err_input(e,
                          "sandbox %s has its cgroups by %s, and the cgroupsPath of container %s is "
                          "one for %s; all containers of a sandbox need the same manager",
                          p->sandbox_id, run->before.manager, p->container_id, plan_manager_name(p));
+    if (run->found == RECORD_VALID && !str_eq(run->before.parent_path, p->parent_path))
+        return err_input(e,
+                         "sandbox %s is in %s, and container %s in %s: an annotation makes no "
+                         "container part of a sandbox that is not in the same parent cgroup",
+                         p->sandbox_id, run->before.parent_path, p->container_id, p->parent_path);
     return 0;
 }
 

@@ -435,7 +435,7 @@ static bool is_split(struct sandbox *s, const struct record *r)
     return r->cpu_enabled.set && cg_load(&s->vcpu, NULL) == 0 && cg_load(&s->overhead, NULL) == 0;
 }
 
-/* One that was killed. What is not yet let go ends with this process. */
+/* One that was killed; one that has left by itself is not recorded. What is not yet let go ends with this process. */
 static int start_watcher(const struct options *o, struct view *v, const struct settings *settings,
                          struct arena *a, struct err *e)
 {
@@ -443,8 +443,7 @@ static int start_watcher(const struct options *o, struct view *v, const struct s
     struct child watcher = CHILD_INIT;
     int r;
 
-    if (child_works(&old) || !record_is_alive(&v->record) ||
-        !watcher_is_wanted(&v->record, settings))
+    if (old.pid <= 0 || child_works(&old) || !record_is_alive(&v->record))
         return 0;
     r = watcher_fork(o->state_dir, v->record.sandbox_id, settings, &watcher, e);
     if (r < 0)
