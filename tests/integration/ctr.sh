@@ -18,8 +18,8 @@ OSC_LIB_ONLY=yes
 
 # gone NAME SNAPSHOT
 gone() {
-	check_wait "$1: the VMM has ended" 10 is_dead "$PID"
-	check_wait "$1: no cgroup of the container left" 15 cg_gone "$OWN" "$SANDBOX" "$OVERHEAD"
+	check_wait "$1: the VMM has ended" 20 is_dead "$PID"
+	check_wait "$1: no cgroup of the container left" 20 cg_gone "$OWN" "$SANDBOX" "$OVERHEAD"
 	check_nothing_left "$1" "$2"
 }
 

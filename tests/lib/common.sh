@@ -126,9 +126,9 @@ wait_for() {
 	done
 }
 
-# check_wait NAME SECONDS COMMAND... - like check, within a deadline
+# check_wait NAME SECONDS COMMAND... - like check, within a deadline, which is longer on slow machines
 check_wait() {
-	local name=$1 seconds=$2
+	local name=$1 seconds=$(($2 * ${OSC_PATIENCE:-1}))
 	shift 2
 	if wait_for "$seconds" "$@" >/dev/null 2>&1; then
 		ok "$name"
@@ -684,19 +684,25 @@ settled() {
 	[[ $count == "$2" ]]
 }
 
-# together PID - every thread of it is in the sandbox cgroup, in every hierarchy: nothing is split
+# together PID - every thread of it is in the sandbox cgroup, in every hierarchy: nothing is split. Threads that
+# end meanwhile do not count; those of a runtime do when it becomes the payload.
 together() {
-	local tid name hierarchy result=0
+	local tid name hierarchy wrong seen=0 result=0
 	while read -r tid name; do
-		cgroups_of "$tid" || return 1
+		cgroups_of "$tid" || continue
+		wrong=
 		for hierarchy in "${HIERARCHIES[@]}"; do
-			[[ ${CG[$hierarchy]-} == "$SANDBOX" ]] || {
-				echo "thread '$name' in $hierarchy: expected $SANDBOX, got ${CG[$hierarchy]-nothing}"
-				result=1
-			}
+			[[ ${CG[$hierarchy]-} == "$SANDBOX" ]] ||
+				wrong+="thread '$name' in $hierarchy: expected $SANDBOX, got ${CG[$hierarchy]-nothing}"$'\n'
 		done
+		if [[ -n $wrong ]] && sleep 0.05 && [[ -d /proc/$1/task/$tid ]]; then
+			printf %s "$wrong"
+			result=1
+		fi
+		seen=$((seen + 1))
 	done < <(threads "$1")
-	return "$result"
+	((seen > 0)) || echo "process $1 is gone"
+	return "$((result || !seen))"
 }
 
 # check_threads NAME PID VCPUS - waits, then one result for each thread

@@ -8,6 +8,9 @@
 
 # shellcheck disable=SC2016 # $name in single quotes is jq's
 # shellcheck disable=SC2034,SC2153,SC2154,SC2317 # the scripts and common.sh set, use and call these
+# shellcheck source=containerd.sh
+. "$TESTS/lib/containerd.sh"
+
 ACCELERATOR=kvm
 VCPUS=2
 IMAGE=localhost/osc/test:1
@@ -136,6 +139,7 @@ start_containerd() {
 		version = 2
 		root = "$WORK/containerd"
 		state = "$WORK/containerd-state"
+		$(patient_containerd)
 		[grpc]
 		  address = "$WORK/containerd.sock"
 		[plugins."io.containerd.grpc.v1.cri"]

@@ -7,6 +7,9 @@
 
 # shellcheck disable=SC2016 # $name in single quotes is jq's
 # shellcheck disable=SC2034,SC2153,SC2154,SC2317 # the scripts and common.sh set, use and call these
+# shellcheck source=containerd.sh
+. "$TESTS/lib/containerd.sh"
+
 KVM_DEVICE='.linux.devices = [{path: "/dev/kvm", type: "c", major: 10, minor: 232, fileMode: 438}]
 	| .linux.resources.devices += [{allow: true, type: "c", major: 10, minor: 232, access: "rwm"}]'
 ACCELERATOR=kvm
@@ -55,6 +58,7 @@ start_containerd() {
 		root = "$WORK/containerd"
 		state = "$WORK/containerd-state"
 		disabled_plugins = ["io.containerd.grpc.v1.cri"]
+		$(patient_containerd)
 		[grpc]
 		  address = "$WORK/containerd.sock"
 	EOF
