@@ -56,10 +56,9 @@ int cg_path_clean(const char *text, const char *what, struct arena *a, char **re
         if (r < 0)
             return r;
         sbuf_addf(&out, "/%s", name);
+        if (out.len > CG_PATH_MAX)
+            return err_input(e, "%s: \"%s\" has more than %d bytes", what, shown, CG_PATH_MAX);
     }
-    if (out.len > CG_PATH_MAX)
-        return err_input(e, "%s: \"%s\" has %zu bytes, at most %d are allowed", what, shown,
-                         out.len, CG_PATH_MAX);
     *ret = arena_strdup(a, out.len ? sbuf_text(&out) : "/");
     return 0;
 }

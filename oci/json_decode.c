@@ -161,6 +161,15 @@ static size_t next_token(const struct json_decoder *p, uint64_t pos)
     return pos + strspn(p->docs[p->done].text + pos, ",: \t\n\r");
 }
 
+/* Whether one more fits to @count of them. What is not used is not counted, as it is not kept. */
+static bool check_room(struct json_decoder *p, size_t count)
+{
+    if (count < JSON_MAX_ELEMENTS)
+        return true;
+    json_decode_refuse(p, "expected at most %d elements", JSON_MAX_ELEMENTS);
+    return false;
+}
+
 /* Of a member whose key is read, or of an element that begins. */
 static void add_item(struct json_decoder *p)
 {
@@ -266,6 +275,8 @@ static int store_i64(struct json_decoder *p, const struct json_field *field, con
     if (field->kind == JSON_I64_LIST) {
         struct json_list *list = top(p)->list;
 
+        if (!check_room(p, list->count))
+            return 0;
         JSON_APPEND(p->arena, *list, int64_t) = value;
         return value_done(p);
     }
@@ -327,6 +338,8 @@ int json_decode_string(struct json_decoder *p, const unsigned char *string, size
     list = top(p)->list;
     switch (top(p)->place) {
     case IN_STRING_LIST:
+        if (!check_room(p, list->count))
+            return 0;
         JSON_APPEND(p->arena, *list, char *) = arena_strndup(p->arena, text, len);
         return value_done(p);
     case IN_STRING_MAP:
@@ -390,6 +403,8 @@ static int object_key(struct json_decoder *p, struct frame *f, const char *text,
     uint64_t bit;
 
     f->field = find_field(f->table, text, len);
+    if (f->item && !check_room(p, f->item->count))
+        return 0;
     add_item(p);
     if (!f->field) {
         if (f->table->strict)
@@ -422,6 +437,8 @@ int json_decode_key(struct json_decoder *p, const unsigned char *string, size_t 
     f = top(p);
     if (f->place == IN_OBJECT)
         return object_key(p, f, text, len);
+    if (!check_room(p, f->list->count))
+        return 0;
     pair = &JSON_APPEND(p->arena, *f->list, struct json_pair);
     pair->key = arena_strndup(p->arena, text, len);
     f->key = pair->key;
@@ -475,6 +492,8 @@ int json_decode_start_map(struct json_decoder *p)
     if (top(p)->place == IN_OBJECT_LIST) {
         struct frame *f = top(p);
 
+        if (!check_room(p, f->list->count))
+            return 0;
         add_item(p);
         return push_object(p, f->table,
                            arena_push(p->arena, &f->list->items, &f->list->count, f->table->size));

@@ -21,6 +21,20 @@ static int parse_number(const char **p, unsigned *ret)
     return 0;
 }
 
+/* Word by word: a long text may name everything a million times. */
+static void add_range(struct cg_cpulist *set, unsigned first, unsigned last)
+{
+    for (unsigned word = first / 64; word <= last / 64; word++) {
+        uint64_t bits = UINT64_MAX;
+
+        if (word == first / 64)
+            bits &= UINT64_MAX << first % 64;
+        if (word == last / 64)
+            bits &= UINT64_MAX >> (63 - last % 64);
+        set->bits[word] |= bits;
+    }
+}
+
 int cg_cpulist_parse(const char *text, struct cg_cpulist *set)
 {
     const char *p = text;
@@ -40,8 +54,7 @@ int cg_cpulist_parse(const char *text, struct cg_cpulist *set)
             if (last < first)
                 return -ERANGE;
         }
-        for (unsigned n = first; n <= last; n++)
-            set->bits[n / 64] |= UINT64_C(1) << n % 64;
+        add_range(set, first, last);
         if (*p == '\0')
             break;
         /* A comma must be followed by another number, perhaps after blanks. */

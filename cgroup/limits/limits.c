@@ -31,6 +31,9 @@ static void set_unified(struct arena *a, struct cg_files *out, enum cg_ctl ctl,
     f->flags = (f->flags & ~(unsigned)CG_FILE_OPTIONAL) | CG_FILE_LINES;
 }
 
+/* Each is compared with each; no kernel has a tenth of these files. */
+#define UNIFIED_MAX 1024
+
 /*
  * Raw v2 files (runtime-spec config-linux.md "Unified"). Only controllers' files: cgroup.* ones
  * would reach the cgroup's structure (cgroup.procs, cgroup.kill, cgroup.type).
@@ -38,6 +41,9 @@ static void set_unified(struct arena *a, struct cg_files *out, enum cg_ctl ctl,
 static int add_unified(const struct cg_limits *l, struct arena *a, struct cg_files *out,
                        struct err *e)
 {
+    if (l->unified_count > UNIFIED_MAX)
+        return err_input(e, "linux.resources.unified: %zu files, expected at most %d",
+                         l->unified_count, UNIFIED_MAX);
     for (size_t i = 0; i < l->unified_count; i++) {
         const struct cg_unified *u = &l->unified[i];
         enum cg_ctl ctl = cg_ctl_of_file(u->file, true);

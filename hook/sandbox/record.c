@@ -217,6 +217,26 @@ void record_write_json(struct json_writer *w, const char *key, const struct reco
     json_write_table(w, key, &record_table, r);
 }
 
+/*
+ * Whether record_read() takes it: one that could not be read again would be a sandbox that nobody
+ * can remove. A short text cannot have too many elements, as each takes two bytes at least.
+ */
+static int check_readable(const char *text, size_t len, struct err *e)
+{
+    struct record again = {0};
+    const struct json_doc doc = {.table = &record_table, .dest = &again};
+    autoarena a = ARENA_INIT;
+    int r;
+
+    if (len > RECORD_MAX_BYTES)
+        return err_set(e, -E2BIG, "its record would have %zu bytes, and may have %zu at most", len,
+                       RECORD_MAX_BYTES);
+    if (len <= 2 * (size_t)JSON_MAX_ELEMENTS)
+        return 0;
+    r = json_read_text(text, len, &doc, 1, 0, "its record", &a, e);
+    return r < 0 ? r : 0;
+}
+
 int record_write(const struct state_lock *lock, struct arena *a, struct record *r, struct err *e)
 {
     char boot_id[64];
@@ -232,6 +252,11 @@ int record_write(const struct state_lock *lock, struct arena *a, struct record *
     w = json_writer_new(false);
     record_write_json(w, NULL, r);
     text = json_writer_text(w, &len);
+    ret = check_readable(text, len, e);
+    if (ret < 0) {
+        json_writer_free(w);
+        return ret;
+    }
     ret = io_replace_at(lock->dirfd, RECORD_FILE, text, len);
     json_writer_free(w);
     if (ret < 0)

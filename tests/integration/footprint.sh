@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# What a hook and a watcher cost in memory, and that libsystemd is not loaded
-# where only cgroup files are written.
+# What a hook and a watcher cost in memory, that libsystemd is not loaded where only
+# cgroup files are written, and that no config.json makes a hook expensive.
 
 # shellcheck source=../lib/common.sh
 . "$(dirname "$0")/../lib/common.sh"
@@ -60,5 +60,52 @@ for only in false true; do
 	drop_fake footprint "$PID"
 	check_nothing_left "only=$only" "$before"
 done
+
+# --- whatever is in config.json ----------------------------------------------
+
+# flood BEFORE TEXT BEHIND - config.json of nearly 16 MiB, with TEXT in it again and again; # is another number
+# each time
+flood() {
+	jq -cn '{ociVersion: "1.0.2", id: "flood", pid: 1, status: "created", bundle: "/"}'
+	awk -v before="$1" -v text="$2" -v behind="$3" 'BEGIN {
+		printf "{\"ociVersion\": \"1.0.2\", %s", before
+		pieces = split(text, piece, "#")
+		for (size = i = 0; size < 15500000; i++) {
+			part = piece[1]
+			for (j = 2; j <= pieces; j++) part = part i piece[j]
+			size += length(part) + 1
+			printf "%s%s", i ? "," : "", part
+		}
+		print behind "}"
+	}'
+}
+
+# bounded NAME STATUS BEFORE TEXT BEHIND - within 64 MiB, and far from the CPU time that a square of the input takes
+bounded() {
+	flood "$3" "$4" "$5" >"$WORK/flood.json"
+	capture prlimit --cpu=5 "$PEAK" "$WORK/report" "$OSC" --state-dir "$STATE" --config "$CONF" plan \
+		<"$WORK/flood.json"
+	check_exit "$1: plan" "$2"
+	[[ $2 == 0 ]] || check_match "$1: says why" 'expected at most [0-9]+ elements|has more than [0-9]+ bytes' "$ERR"
+	at_most "$1: peak memory" 65536 "$(sed -n 's/^vmhwm_kib=//p' "$WORK/report")"
+}
+
+bounded "device nodes" 0 '"linux": {"devices": [' '{}' ']}'
+bounded "device rules" 2 '"linux": {"resources": {"devices": [' '{"allow": true}' ']}}'
+bounded "files" 2 '"linux": {"resources": {"unified": {' '"memory.x#": "1"' '}}}'
+bounded "page sizes" 2 '"linux": {"resources": {"hugepageLimits": [' '{"pageSize": "#KB", "limit": 1}' ']}}'
+bounded "throttles" 2 '"linux": {"resources": {"blockIO": {"throttleReadBpsDevice": [' \
+	'{"major": 8, "minor": #, "rate": 1}' ']}}}'
+bounded "CPUs" 0 '"linux": {"resources": {"cpu": {"cpus": "' '0-8191' '"}}}'
+bounded "annotations" 0 '"annotations": {' '"a#": "1"' '}'
+bounded "a long path" 2 '"linux": {"cgroupsPath": "/x' '/x' '"}'
+# The one that keeps where everything is.
+flood '"hooks": {}' ', "a#": 1' '' | sed '1d; s/,,/,/g' >"$WORK/flood.json"
+capture prlimit --cpu=5 "$PEAK" "$WORK/report" "$OSC" register "$WORK/flood.json"
+check_exit "members: register" 2
+check_match "members: says why" 'expected at most 16384 elements' "$ERR"
+at_most "members: peak memory" 65536 "$(sed -n 's/^vmhwm_kib=//p' "$WORK/report")"
+
+bounded "arguments" 0 '"process": {"args": [' '""' ']}'
 
 finish

@@ -147,6 +147,49 @@ Test(json, a_million_open_brackets, .timeout = 20)
     }
 }
 
+/* Each kind of list and map holds so many and not one more; what is not used may have any number. */
+Test(json, elements, .timeout = 60)
+{
+    static const struct {
+        const char *before, *each, *after, *path;
+    } cases[] = {
+        {"{\"m\":[", "{}", "]}", "doc.m[16384]"},
+        {"{\"names\":[", "\"\"", "]}", "doc.names[16384]"},
+        {"{\"nums\":[", "0", "]}", "doc.nums[16384]"},
+        {"{\"map\":{", NULL, "}}", "doc.map"},
+        {"{\"x\":[", "{}", "]}", NULL},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        for (size_t extra = 0; extra < 2; extra++) {
+            autosbuf input = SBUF_INIT;
+            autoarena a = ARENA_INIT;
+            struct kit_sample s = {0};
+            struct err e = ERR_INIT;
+            char want[128];
+            int r;
+
+            sbuf_addf(&input, "%s", cases[i].before);
+            for (size_t n = 0; n < JSON_MAX_ELEMENTS + extra; n++) {
+                sbuf_addf(&input, "%s", n ? "," : "");
+                if (cases[i].each)
+                    sbuf_addf(&input, "%s", cases[i].each);
+                else
+                    sbuf_addf(&input, "\"%zu\":\"\"", n);
+            }
+            sbuf_addf(&input, "%s", cases[i].after);
+            r = kit_parse(input.text, input.len, 0, &s, &a, &e);
+            if (extra == 0 || !cases[i].path) {
+                cr_expect(r == 1, "%s: expected: 1\ngot: %d, %s", cases[i].before, r, e.text);
+                continue;
+            }
+            snprintf(want, sizeof want, "in: %s: expected at most 16384 elements", cases[i].path);
+            cr_expect(r == -EINVAL && e.bad_input, "%s: %d", cases[i].before, r);
+            cr_expect_str_eq(e.text, want);
+        }
+    }
+}
+
 Test(json, truncated)
 {
     static const char full[] =

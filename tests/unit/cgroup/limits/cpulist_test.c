@@ -190,3 +190,22 @@ Test(cpulist, remove_and_intersect)
         cr_expect_str_eq(sbuf_text(&both_text), rows[i].both);
     }
 }
+
+/* Each range against the numbers in it, around the edges of words. */
+Test(cpulist, ranges)
+{
+    static const unsigned edges[] = {0,   1,   62,  63,  64,   65,   127,
+                                     128, 129, 191, 192, 8127, 8128, 8191};
+
+    for (size_t i = 0; i < ARRAY_SIZE(edges); i++) {
+        for (size_t j = i; j < ARRAY_SIZE(edges); j++) {
+            struct cg_cpulist set = {0};
+            const char *text = arena_printf(&arena, "%u-%u", edges[i], edges[j]);
+
+            cr_assert_eq(cg_cpulist_parse(text, &set), 0);
+            for (unsigned n = 0; n < CG_CPULIST_MAX; n++)
+                cr_assert_eq(cg_cpulist_has(&set, n), n >= edges[i] && n <= edges[j], "%s: %u",
+                             text, n);
+        }
+    }
+}

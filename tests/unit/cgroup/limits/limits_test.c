@@ -638,6 +638,30 @@ static void check_unified(const char *file, const char *text, struct cg_limits l
     expect_outcome(arena_printf(&arena, "unified \"%s\"", file), &limits, v2, want);
 }
 
+Test(limits, number_of_unified_files)
+{
+    static struct cg_unified files[1025];
+    struct cg_limits limits = {.unified = files, .unified_count = ARRAY_SIZE(files) - 1};
+
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+        files[i] = (struct cg_unified){arena_printf(&arena, "memory.x%zu", i), "1"};
+    for (; limits.unified_count <= ARRAY_SIZE(files); limits.unified_count++) {
+        const char **warnings = NULL;
+        size_t warning_count = 0;
+        struct cg_files ret;
+        struct err e = ERR_INIT;
+        int r = cg_limits_files(&limits, true, &arena, &ret, &warnings, &warning_count, &e);
+
+        if (limits.unified_count < ARRAY_SIZE(files)) {
+            cr_expect_eq(r, 0, "%s", e.text);
+            cr_expect_eq(ret.count, limits.unified_count);
+        } else {
+            cr_expect_eq(r, -EINVAL);
+            cr_expect_str_eq(e.text, "linux.resources.unified: 1025 files, expected at most 1024");
+        }
+    }
+}
+
 Test(limits, unified)
 {
     static const struct {

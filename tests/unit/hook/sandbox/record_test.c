@@ -323,6 +323,34 @@ Test(record, write_fails_without_its_directory)
     state_unlock(&lock);
 }
 
+/* What could not be read again is not written, and what was there stays. */
+Test(record, too_much_for_its_reader)
+{
+    autoarena a = ARENA_INIT;
+    FIXTURE f;
+    struct state_lock lock;
+    struct record r, again;
+    enum record_state state = RECORD_NONE;
+    struct err e = ERR_INIT;
+    char *file = make_file(&a, "3", boot_id(), EVERYTHING);
+
+    kit_begin_state(&f);
+    lock = kit_lock(&f, "s1", true);
+    put_record(&lock, file, strlen(file));
+    cr_assert_eq(record_read(&lock, &a, &r, &state, &e), 0, "%s", e.text);
+    while (r.sandbox_files.count < JSON_MAX_ELEMENTS)
+        JSON_APPEND(&a, r.sandbox_files, struct json_pair) = (struct json_pair){
+            arena_printf(&a, "%zu", r.sandbox_files.count), arena_strdup(&a, "")};
+    cr_expect_eq(record_write(&lock, &a, &r, &e), 0, "%s", e.text);
+    JSON_APPEND(&a, r.sandbox_files, struct json_pair) =
+        (struct json_pair){arena_strdup(&a, "more"), arena_strdup(&a, "")};
+    cr_expect_eq(record_write(&lock, &a, &r, &e), -EINVAL);
+    cr_expect(strstr(e.text, "sandbox_files: expected at most 16384 elements"), "%s", e.text);
+    cr_expect_eq(record_read(&lock, &a, &again, &state, NULL), 0);
+    cr_expect_eq(again.sandbox_files.count, JSON_MAX_ELEMENTS);
+    state_unlock(&lock);
+}
+
 /* --- records that are not ours to trust --- */
 
 #define HERE "boot id of this boot"
