@@ -10,9 +10,9 @@
  * so memory depends on what we use and not on what we are sent. Refused, with the JSON path in the
  * message: another type than the table's, a used key twice in one object, a NUL inside a string,
  * invalid UTF-8 (an unpaired surrogate escape too), a number that is no integer or out of range,
- * comments, nesting deeper than JSON_MAX_DEPTH, more elements than JSON_MAX_ELEMENTS, more than the caller's number of bytes, anything
- * after the last document. `null` is the same as an absent key, because Go programs write it for an
- * empty list or map; as an element of a list it is refused.
+ * comments, nesting deeper than JSON_MAX_DEPTH, more elements than JSON_MAX_ELEMENTS, more than the
+ * caller's number of bytes, anything after the last document. `null` is the same as an absent key,
+ * because Go programs write it for an empty list or map; as an element of a list it is refused.
  */
 
 #include "base/arena.h"

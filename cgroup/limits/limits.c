@@ -31,7 +31,7 @@ static void set_unified(struct arena *a, struct cg_files *out, enum cg_ctl ctl,
     f->flags = (f->flags & ~(unsigned)CG_FILE_OPTIONAL) | CG_FILE_LINES;
 }
 
-/* Each is compared with each; no kernel has a tenth of these files. */
+/* Each is compared with each, and no kernel has so many of these files. */
 #define UNIFIED_MAX 1024
 
 /*
