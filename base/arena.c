@@ -2,6 +2,7 @@
 #include "base/arena.h"
 
 #include "base/err.h"
+#include "base/mem.h"
 
 #include <stdalign.h>
 #include <stdarg.h>
@@ -26,15 +27,13 @@ void *arena_alloc(struct arena *a, size_t size)
     struct arena_block *b = a->head;
     void *p;
 
-    if (size > SIZE_MAX / 4)
+    if (size > SIZE_MAX / 8)
         err_out_of_memory();
     size = (size + align - 1) & ~(align - 1);
     if (!b || b->size - b->used < size) {
         size_t room = size > BLOCK_SIZE ? size : BLOCK_SIZE;
 
-        b = malloc(sizeof *b + room);
-        if (!b)
-            err_out_of_memory();
+        b = mem_alloc(sizeof *b + room);
         b->used = 0;
         b->size = room;
         /* A block made for one large request goes behind the current one, which still has room. */
@@ -115,9 +114,5 @@ void arena_free(struct arena *a)
 
 void *heap_copy(const void *from, size_t size)
 {
-    void *to = size > 0 ? malloc(size) : NULL;
-
-    if (size > 0 && !to)
-        err_out_of_memory();
-    return to ? memcpy(to, from, size) : NULL;
+    return size > 0 ? memcpy(mem_alloc(size), from, size) : NULL;
 }

@@ -51,9 +51,7 @@ void err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf,
 void err_hint(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * Say "out of memory" on stderr and end the program with exit status 1. Every allocation of the
- * project ends here: a hook stage could do nothing better, and steps already taken are covered by
- * the sandbox's record.
+ * Say "out of memory" on stderr and end the program with exit status 1: where it is not waited for, see base/mem.h.
  */
 __attribute__((noreturn)) void err_out_of_memory(void);
 

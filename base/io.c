@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,6 +18,7 @@
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
@@ -133,9 +135,12 @@ struct dirent *io_next_entry(DIR *dir)
 {
     struct dirent *entry;
 
-    do
-        entry = dir ? readdir(dir) : NULL;
-    while (entry && (str_eq(entry->d_name, ".") || str_eq(entry->d_name, "..")));
+    if (!dir)
+        return NULL;
+    do {
+        errno = 0;
+        entry = readdir(dir);
+    } while (entry && (str_eq(entry->d_name, ".") || str_eq(entry->d_name, "..")));
     return entry;
 }
 
@@ -242,7 +247,7 @@ int io_write_id_at(int dirfd, const char *name, pid_t id)
     return io_write_at(dirfd, name, p);
 }
 
-static int write_full(int fd, const char *data, size_t len)
+int io_write_full(int fd, const char *data, size_t len)
 {
     while (len > 0) {
         ssize_t n = write(fd, data, len);
@@ -301,10 +306,19 @@ static int be_like(int fd, int like)
     return fchmod(fd, old.st_mode & 07777 & ~(mode_t)(S_ISUID | S_ISGID)) < 0 ? -errno : 0;
 }
 
+/* What is there is gone after a reboot, so none of it has to reach a disk. */
+static bool is_in_memory(int fd)
+{
+    struct statfs fs;
+
+    return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
 static int replace(int dirfd, const char *name, const char *temp, const char *data, size_t len,
-                   int like, bool *ret_replaced)
+                   int like, mode_t mode, bool *ret_replaced)
 {
     autofd fd = FD_NONE;
+    bool in_memory;
     int r;
 
     *ret_replaced = false;
@@ -314,10 +328,13 @@ static int replace(int dirfd, const char *name, const char *temp, const char *da
         fd = openat(dirfd, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
-    r = write_full(fd, data, len);
+    r = io_write_full(fd, data, len);
     if (r == 0 && like >= 0)
         r = be_like(fd, like);
-    if (r == 0 && fsync(fd) < 0)
+    if (r == 0 && mode && fchmod(fd, mode) < 0)
+        r = -errno;
+    in_memory = is_in_memory(fd);
+    if (r == 0 && !in_memory && fsync(fd) < 0)
         r = -errno;
     if (r == 0 && renameat(dirfd, temp, dirfd, name) < 0)
         r = -errno;
@@ -326,6 +343,8 @@ static int replace(int dirfd, const char *name, const char *temp, const char *da
         return r;
     }
     *ret_replaced = true;
+    if (in_memory)
+        return 0;
     /* The rename itself must reach the disk as well. EINVAL: a file system without such a thing. */
     fd_close(&fd);
     fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -336,14 +355,24 @@ static int replace(int dirfd, const char *name, const char *temp, const char *da
     return 0;
 }
 
-int io_replace_at(int dirfd, const char *name, const char *data, size_t len)
+static int replace_at(int dirfd, const char *name, const char *data, size_t len, mode_t mode)
 {
     char temp[NAME_MAX + 1];
     bool replaced;
 
     if ((size_t)snprintf(temp, sizeof temp, "%s.tmp", name) >= sizeof temp)
         return -ENAMETOOLONG;
-    return replace(dirfd, name, temp, data, len, FD_NONE, &replaced);
+    return replace(dirfd, name, temp, data, len, FD_NONE, mode, &replaced);
+}
+
+int io_replace_at(int dirfd, const char *name, const char *data, size_t len)
+{
+    return replace_at(dirfd, name, data, len, 0);
+}
+
+int io_replace_public_at(int dirfd, const char *name, const char *data, size_t len)
+{
+    return replace_at(dirfd, name, data, len, 0644);
 }
 
 int io_replace_like_at(int dirfd, const char *name, const char *data, size_t len, int like,
@@ -354,7 +383,7 @@ int io_replace_like_at(int dirfd, const char *name, const char *data, size_t len
     *ret_replaced = false;
     if ((size_t)snprintf(temp, sizeof temp, ".%s.oci-sandbox-cgroup", name) >= sizeof temp)
         return -ENAMETOOLONG;
-    return replace(dirfd, name, temp, data, len, like, ret_replaced);
+    return replace(dirfd, name, temp, data, len, like, 0, ret_replaced);
 }
 
 int io_mkdirs(int dirfd, const char *path, mode_t mode)
@@ -424,10 +453,20 @@ void io_sleep_ms(unsigned ms)
         ;
 }
 
-unsigned long long io_now_us(void)
+static unsigned long long clock_us(clockid_t clock)
 {
     struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000;
+}
+
+unsigned long long io_now_us(void)
+{
+    return clock_us(CLOCK_MONOTONIC);
+}
+
+unsigned long long io_cpu_us(void)
+{
+    return clock_us(CLOCK_PROCESS_CPUTIME_ID);
 }

@@ -41,7 +41,10 @@ int io_open_beneath_walk(int dirfd, const char *path, int flags);
  */
 DIR *io_opendir_at(int dirfd, const char *name);
 
-/* The next entry but "." and ".."; NULL at the end, and where there is no @dir. */
+/*
+ * The next entry but "." and "..". NULL with errno 0 at the end, so that -errno behind a loop is 0 or why not
+ * all was seen; where there is no @dir errno is what io_opendir_at() has left, as long as nothing came between.
+ */
 struct dirent *io_next_entry(DIR *dir);
 
 /* read(2) until the buffer is full or the file ends. Returns the number of bytes. */
@@ -71,11 +74,18 @@ int io_write_at(int dirfd, const char *name, const char *text);
 /* The same for a number, without allocation. */
 int io_write_id_at(int dirfd, const char *name, pid_t id);
 
+/* Write all of it, by as many calls as that takes. 0; -errno. */
+int io_write_full(int fd, const char *data, size_t len);
+
 /*
  * Replace a file by temporary file, fsync and rename: a kill leaves the old or the new content.
- * The directory is fsynced too. Mode 0600. One writer at a time: the temporary name is fixed.
+ * The directory is fsynced too; on a tmpfs or ramfs, which no reboot survives, neither is. Mode 0600.
+ * One writer at a time: the temporary name is fixed.
  */
 int io_replace_at(int dirfd, const char *name, const char *data, size_t len);
+
+/* The same for one that everybody may read: mode 0644. */
+int io_replace_public_at(int dirfd, const char *name, const char *data, size_t len);
 
 /*
  * The same for a file that others own: the new one has the owner, the access ACL and the mode, but
@@ -110,5 +120,8 @@ void io_sleep_ms(unsigned ms);
 
 /* Monotonic clock in microseconds. */
 unsigned long long io_now_us(void);
+
+/* How much CPU time this process has used, in microseconds. */
+unsigned long long io_cpu_us(void);
 
 #endif

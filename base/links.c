@@ -21,14 +21,16 @@ int links_set(int dirfd, const char *key, const char *text)
     return symlinkat(text, dirfd, key) < 0 ? -errno : 0;
 }
 
-bool links_get(int dirfd, const char *key, char text[static PATH_MAX])
+int links_get(int dirfd, const char *key, char text[static PATH_MAX])
 {
     ssize_t len = readlinkat(dirfd, key, text, PATH_MAX);
 
-    if (len <= 0 || len == PATH_MAX)
-        return false;
+    if (len < 0)
+        return errno == EINVAL ? -ENOENT : -errno; /* no link at all */
+    if (len == 0 || len == PATH_MAX)
+        return -ENOENT;
     text[len] = '\0';
-    return true;
+    return 0;
 }
 
 void links_drop(int dirfd, const char *key)
@@ -36,15 +38,20 @@ void links_drop(int dirfd, const char *key)
     unlinkat(dirfd, key, 0);
 }
 
-void links_sweep(int dirfd, bool (*is_stale)(char *text, const void *arg), const void *arg)
+int links_sweep(int dirfd, bool (*is_stale)(char *text, const void *arg), const void *arg)
 {
     autodir dir = io_opendir_at(dirfd, ".");
     struct dirent *entry;
+    int first = 0, last;
 
     while ((entry = io_next_entry(dir))) {
         char text[PATH_MAX];
+        int r = links_get(dirfd, entry->d_name, text);
 
-        if (links_get(dirfd, entry->d_name, text) && is_stale(text, arg))
+        if (r == 0 && is_stale(text, arg))
             links_drop(dirfd, entry->d_name);
+        first = first < 0 || r == -ENOENT ? first : r;
     }
+    last = -errno;
+    return first < 0 ? first : last;
 }

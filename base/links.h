@@ -21,13 +21,14 @@ const char *links_key(const char *text, char buf[static LINKS_KEY_SIZE]);
 /* Make a row. 0; -EEXIST there is one of this key; other -errno. */
 int links_set(int dirfd, const char *key, const char *text);
 
-/* Read one. False: there is none, or it cannot be read or is too long to be one. */
-bool links_get(int dirfd, const char *key, char text[static PATH_MAX]);
+/* Read one. 0; -ENOENT there is none, or one that nobody of us has made; other -errno. */
+int links_get(int dirfd, const char *key, char text[static PATH_MAX]);
 
 /* Remove one. Nothing happens when there is none. */
 void links_drop(int dirfd, const char *key);
 
-/* Remove every row that @is_stale(text, @arg) says true of. It may change the text. */
-void links_sweep(int dirfd, bool (*is_stale)(char *text, const void *arg), const void *arg);
+/* Remove every row that @is_stale(text, @arg) says true of. It may change the text. 0; -errno of the first
+ * that could not be read, which stays, or of the table. */
+int links_sweep(int dirfd, bool (*is_stale)(char *text, const void *arg), const void *arg);
 
 #endif

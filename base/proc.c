@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 
 /* include/linux/sched.h; no header of user space has it. */
 #define PF_EXITING 4
+#define PF_KTHREAD 0x200000
 
 int proc_stat_parse(const char *text, struct proc_stat *ret)
 {
@@ -47,8 +49,11 @@ int proc_stat_parse(const char *text, struct proc_stat *ret)
         if (*p == ' ')
             p++;
     }
+    if (parent > INT_MAX)
+        return -EINVAL;
     ret->parent = (pid_t)parent;
     ret->exiting = flags & PF_EXITING;
+    ret->is_kernel = flags & PF_KTHREAD;
     return 0;
 }
 
@@ -69,6 +74,43 @@ int proc_stat_read(pid_t pid, struct proc_stat *ret)
     return proc_stat_parse(text, ret);
 }
 
+int proc_cpu_us(pid_t tid, uint64_t *ret)
+{
+    char path[48], text[128];
+    uint64_t ns;
+    ssize_t n;
+    int r;
+
+    snprintf(path, sizeof path, "/proc/%d/schedstat", (int)tid);
+    n = io_read_at(AT_FDCWD, path, text, sizeof text);
+    if (n == -ENOENT) {
+        snprintf(path, sizeof path, "/proc/%d", (int)tid);
+        return tid > 0 && access(path, F_OK) == 0 ? -ENOENT : -ESRCH;
+    }
+    r = n < 0 ? (int)n : str_to_u64(text, strcspn(text, " "), &ns);
+    if (r == 0)
+        *ret = ns / 1000;
+    return r;
+}
+
+pid_t proc_process_of(pid_t tid)
+{
+    char path[32], text[4096], *cursor = text, *line;
+    autofd fd = FD_NONE;
+    ssize_t len;
+    uint64_t id;
+
+    snprintf(path, sizeof path, "/proc/%d/status", (int)tid);
+    fd = openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    len = fd < 0 ? 0 : io_read_full(fd, text, sizeof text - 1);
+    text[len > 0 ? len : 0] = '\0';
+    while ((line = str_next(&cursor, '\n'))) {
+        if (str_starts(line, "Tgid:\t") && str_to_u64(line + 6, strlen(line + 6), &id) == 0)
+            return (pid_t)id;
+    }
+    return 0;
+}
+
 int proc_identify(pid_t pid, struct proc_id *ret)
 {
     struct proc_stat st;
@@ -83,25 +125,29 @@ int proc_identify(pid_t pid, struct proc_id *ret)
     return 0;
 }
 
-bool proc_alive(const struct proc_id *id)
+int proc_alive(const struct proc_id *id)
 {
     struct proc_id now;
+    int r = proc_identify(id->pid, &now);
 
-    return id->pid > 0 && proc_identify(id->pid, &now) == 0 && now.start_time == id->start_time;
+    return r == -ESRCH ? 0 : r < 0 ? r : now.start_time == id->start_time;
 }
 
 int proc_open(const struct proc_id *id)
 {
     autofd fd = FD_NONE;
+    int r;
 
     if (id->pid <= 0)
         return -ESRCH;
     fd = (int)syscall(SYS_pidfd_open, id->pid, 0);
-    if (fd < 0)
-        return -errno;
-    if (!proc_alive(id))
-        return -ESRCH;
-    return fd_take(&fd);
+    if (fd < 0) {
+        /* Another process's thread may have the number: then it is EINVAL, since Linux 6.15 ENOENT. */
+        r = -errno;
+        return (r == -EINVAL || r == -ENOENT) && proc_alive(id) == 0 ? -ESRCH : r;
+    }
+    r = proc_alive(id);
+    return r > 0 ? fd_take(&fd) : r < 0 ? r : -ESRCH;
 }
 
 int proc_signal(const struct proc_id *id, int signo)

@@ -23,6 +23,7 @@ struct proc_stat {
     char state;          /* field 3; 'Z' and 'X' are dead */
     pid_t parent;        /* field 4; 0: none that can be seen */
     bool exiting;        /* field 9, the kernel's PF_EXITING: dead in a moment, or already */
+    bool is_kernel;      /* and PF_KTHREAD */
     uint64_t threads;    /* field 20, of its process; a main thread that has ended counts */
     uint64_t start_time; /* field 22 */
     uint64_t guest_time; /* field 43, clock ticks spent running a guest */
@@ -34,16 +35,27 @@ int proc_stat_parse(const char *text, struct proc_stat *ret);
 /* Of one thread; a process's id names its main thread. 0; -ESRCH no such thread; other -errno. */
 int proc_stat_read(pid_t pid, struct proc_stat *ret);
 
+/* The CPU time of one thread so far, in microseconds. 0; -ESRCH no such thread; -ENOENT this kernel does not
+ * count it (CONFIG_SCHED_INFO); other -errno. Documentation/scheduler/sched-stats.rst. */
+int proc_cpu_us(pid_t tid, uint64_t *ret);
+
+/* The process that a thread is of. 0: it is not known, or has ended. */
+pid_t proc_process_of(pid_t tid);
+
 /* The identity of a live process, which may have lost its main thread.
  * 0; -ESRCH gone or a zombie; other -errno. */
 int proc_identify(pid_t pid, struct proc_id *ret);
 
-/* True while exactly this process lives (zombies do not). */
-bool proc_alive(const struct proc_id *id);
+/*
+ * Whether exactly this process lives (zombies do not). 1 yes; 0 no; other -errno: it is not known, as /proc
+ * cannot be read. Who takes that for no destroys what lives.
+ */
+int proc_alive(const struct proc_id *id);
 
 /*
  * A pidfd for exactly this process: the start time is compared after the pidfd was opened, so the
- * answer cannot be about a successor. Returns the fd; -ESRCH gone; -ENOSYS before Linux 5.3.
+ * answer cannot be about a successor. Returns the fd; -ESRCH gone; -ENOSYS before Linux 5.3; other
+ * -errno: it is not known.
  */
 int proc_open(const struct proc_id *id);
 

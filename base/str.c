@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/str.h"
 
-#include "base/err.h"
+#include "base/mem.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -67,16 +67,12 @@ static void sbuf_reserve(struct sbuf *b, size_t extra)
 {
     size_t need = b->len + extra + 1;
     size_t capacity = b->capacity ? b->capacity : 256;
-    char *bigger;
 
     if (need <= b->capacity)
         return;
     while (capacity < need)
         capacity *= 2;
-    bigger = realloc(b->text, capacity);
-    if (!bigger)
-        err_out_of_memory();
-    b->text = bigger;
+    b->text = mem_realloc(b->text, capacity);
     b->capacity = capacity;
 }
 

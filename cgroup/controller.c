@@ -229,7 +229,7 @@ static void remove_dir(const struct cg_controller *c, size_t i)
  * that does not exist any more was collected. */
 static bool is_known_empty(struct cg_controller *c)
 {
-    return cg_load(c, NULL) == 0 && cg_is_empty(c);
+    return cg_load(c, NULL) == 0 && cg_is_empty(c, NULL) == 1;
 }
 
 void cg_undo_create(struct cg_controller *c)
@@ -293,41 +293,64 @@ const char *cg_parent(const struct cg_controller *c, struct arena *a)
     return cg_path_parent(a, cg_id(c, a));
 }
 
-int cg_stat(const struct cg_controller *c, struct cg_stat *ret, struct err *e)
+/* "avg10=1.23": 123 */
+static uint64_t hundredths(const char *text)
 {
-    (void)e;
-    *ret = (struct cg_stat){0};
-    c->ops->stat(c, ret);
-    return 0;
+    uint64_t whole, part;
+    size_t len = strcspn(text, ".");
+
+    if (text[len] != '.' || str_to_u64(text, len, &whole) < 0 ||
+        str_to_u64(text + len + 1, strcspn(text + len + 1, " "), &part) < 0)
+        return CG_UNKNOWN;
+    return whole * 100 + part;
 }
 
-static int add(struct cg_controller *c, pid_t id, bool thread, struct err *e)
+static void take_pressure(const char *line, uint64_t *ret_us, uint64_t *ret_10s)
 {
-    char where[PATH_MAX];
+    const char *recent = strstr(line, "avg10="), *total = strstr(line, "total=");
 
-    for (size_t i = 0; i < c->host->count; i++) {
-        const struct cg_hierarchy *h = &c->host->hierarchies[i];
-        const char *file = thread ? c->ops->thread_file : "cgroup.procs";
-        int r;
+    if (recent)
+        *ret_10s = hundredths(recent + strlen("avg10="));
+    if (total && str_to_u64(total + strlen("total="), strlen(total + strlen("total=")), ret_us) < 0)
+        *ret_us = CG_UNKNOWN;
+}
 
-        if (c->fds[i] < 0 || (thread && !cg_places_threads(c, h)))
-            continue;
-        r = io_write_id_at(c->fds[i], file, id);
-        if (r < 0)
-            return err_sys(e, r, "cannot move %s %d to %s", thread ? "thread" : "process", (int)id,
-                           cg_full_path(h, c->path, c->leaf, file, where, sizeof where));
+struct cg_pressure cg_pressure_parse(char *text)
+{
+    struct cg_pressure ret = {CG_UNKNOWN, CG_UNKNOWN, CG_UNKNOWN, CG_UNKNOWN};
+    const char *line;
+
+    while ((line = str_next(&text, '\n'))) {
+        if (str_starts(line, "some "))
+            take_pressure(line, &ret.some_us, &ret.some_10s);
+        else if (str_starts(line, "full "))
+            take_pressure(line, &ret.full_us, &ret.full_10s);
     }
-    return 0;
+    return ret;
 }
 
-int cg_add_process(struct cg_controller *c, pid_t pid, struct err *e)
+void cg_stat(const struct cg_controller *c, struct cg_stat *ret)
 {
-    return add(c, pid, false, e);
-}
+    static const struct cg_pressure none = {CG_UNKNOWN, CG_UNKNOWN, CG_UNKNOWN, CG_UNKNOWN};
 
-int cg_add_thread(struct cg_controller *c, pid_t tid, struct err *e)
-{
-    return add(c, tid, true, e);
+    *ret = (struct cg_stat){
+        .cpu_user_us = CG_UNKNOWN,
+        .cpu_system_us = CG_UNKNOWN,
+        .cpu_limit_us = CG_UNKNOWN,
+        .memory_peak_bytes = CG_UNKNOWN,
+        .memory_limit_bytes = CG_UNKNOWN,
+        .anon_bytes = CG_UNKNOWN,
+        .file_bytes = CG_UNKNOWN,
+        .shmem_bytes = CG_UNKNOWN,
+        .kernel_bytes = CG_UNKNOWN,
+        .swap_bytes = CG_UNKNOWN,
+        .oom_kills = CG_UNKNOWN,
+        .pids_limit = CG_UNKNOWN,
+        .cpu = none,
+        .memory = none,
+        .io = none,
+    };
+    c->ops->stat(c, ret);
 }
 
 void cg_keep_warm(int fd)

@@ -30,7 +30,8 @@
  * Every function here is idempotent unless it says otherwise. Messages name a file by full path.
  */
 
-#include "cgroup/devices/devices.h"
+#include "base/proc.h"
+#include "cgroup/devices/exceptions.h"
 #include "cgroup/host.h"
 #include "cgroup/limits/limits.h"
 #include "cgroup/limits/properties.h"
@@ -74,15 +75,36 @@ struct cg_pids {
 /* Ascending, as lists of tasks are; for qsort(3) and bsearch(3). */
 int cg_pid_compare(const void *a, const void *b);
 
+/* A number that this kernel, or this cgroup, does not have. */
+#define CG_UNKNOWN UINT64_MAX
+
+/*
+ * Pressure stall information (Documentation/accounting/psi.rst): how much of the time some, and all, of the
+ * tasks waited. CG_UNKNOWN where it is not kept.
+ */
+struct cg_pressure {
+    uint64_t some_us, full_us;   /* in all */
+    uint64_t some_10s, full_10s; /* hundredths of a per cent of the last 10 s */
+};
+
+/* A member is valid when its bit is in `has`: controllers may be missing on a host. What an older kernel does not
+ * tell is CG_UNKNOWN. */
 struct cg_stat {
-    /* a member is valid when its bit is in `has`; controllers may be missing on a host */
     unsigned has;                                      /* CG_CTL_BIT set */
     uint64_t cpu_usage_us, cpu_user_us, cpu_system_us; /* cpuacct on v1, cpu on v2: bit CPUACCT */
     uint64_t periods, throttled_periods, throttled_us; /* bit CPU */
-    uint64_t memory_bytes, memory_peak_bytes;          /* bit MEMORY */
-    uint64_t pids;                                     /* bit PIDS */
-    uint64_t io_read_bytes, io_write_bytes;            /* bit BLKIO */
+    uint64_t cpu_limit_us;                    /* by the quota, of a second; CG_UNKNOWN: none, too */
+    uint64_t memory_bytes, memory_peak_bytes; /* bit MEMORY, as those behind it */
+    uint64_t memory_limit_bytes;              /* CG_UNKNOWN: none, too */
+    uint64_t anon_bytes, file_bytes, shmem_bytes, kernel_bytes, swap_bytes;
+    uint64_t oom_kills;
+    uint64_t pids, pids_limit;              /* bit PIDS */
+    uint64_t io_read_bytes, io_write_bytes; /* bit BLKIO */
+    struct cg_pressure cpu, memory, io;     /* v2 alone */
 };
+
+/* Of the text of a pressure file. What is not in it is CG_UNKNOWN. */
+struct cg_pressure cg_pressure_parse(char *text);
 
 /* Set up the struct; touches nothing. The backend is that of the host's mode. cg_close() later. */
 void cg_init(struct cg_controller *c, const struct cg_host *host, struct cg_parents *parents,
@@ -128,21 +150,24 @@ const char *cg_parent(const struct cg_controller *c, struct arena *a);
 /*
  * Remove the cgroup from every hierarchy, and parents that were made for it and are empty now.
  * Waits for tasks that are just ending (v2 cgroup.events, short retries on v1), @timeout_ms at
- * most. Goes on after a failure and reports the first.
- * 0 also when there was none; -EBUSY tasks are left in it or it has children; other -errno.
+ * most. Goes on after a failure and reports the first; a scope that systemd does not stop stays whole.
+ * 0 also when there was none; -EBUSY tasks are left in it or it has children; -EEXIST the scope of its
+ * name is another's; other -errno.
  */
 int cg_delete(struct cg_controller *c, int timeout_ms, struct err *e);
 
-/* Usage as the kernel counts it. 0; never fails for a missing controller. */
-int cg_stat(const struct cg_controller *c, struct cg_stat *ret, struct err *e);
+/* Usage as the kernel counts it, of the cgroup with all that is in it. What cannot be read is not there. */
+void cg_stat(const struct cg_controller *c, struct cg_stat *ret);
 
 /*
- * Move a process with all its threads, or one thread, into the cgroup.
+ * Move exactly this process with all its threads, or this thread, into the cgroup. The start time is compared
+ * directly before and after: who gets the number in between is moved back to where it was born. Whether
+ * the task is one that may be moved is for the caller: cg_members(), cg_has_thread(), or who has named it.
  * 0; -ESRCH it has ended (callers decide); other -errno, file in @e. A process that failed in one
  * hierarchy may have been moved in others: cg_origin_enter() puts it back.
  */
-int cg_add_process(struct cg_controller *c, pid_t pid, struct err *e);
-int cg_add_thread(struct cg_controller *c, pid_t tid, struct err *e);
+int cg_add_process(struct cg_controller *c, const struct proc_id *id, struct err *e);
+int cg_add_thread(struct cg_controller *c, const struct proc_id *id, struct err *e);
 
 /*
  * Keep moves fast for the next milliseconds: the caller is moved to where it is. @fd is of the
@@ -170,33 +195,98 @@ int cg_add_device(struct cg_controller *c, struct cg_dev_rules *rules, struct cg
 int cg_remove_device(struct cg_controller *c, struct cg_dev_rules *rules, struct cg_dev_rule device,
                      struct arena *a, struct err *e);
 
+/*
+ * v1 and hybrid: the device list in force in any cgroup, see cg_dev_v1_read(). On v2 it is in
+ * programs that nobody can read.
+ * 1; 0 there is no such cgroup, or no devices hierarchy; -errno.
+ */
+int cg_devices_read(const struct cg_host *host, const char *path, struct arena *a,
+                    struct cg_dev_exceptions *ret, struct err *e);
+
 /* Set both lists of the cpuset; NULL or "" leaves one as it is. -ENOENT no cpuset controller. */
 int cg_update_cpuset(struct cg_controller *c, const char *cpus, const char *mems, struct err *e);
 
 /*
- * Move every process (as cg_processes() lists them) into the cgroup @path, or, where that cannot
- * hold processes, into its nearest ancestor that can. Repeats until none is left, for some rounds.
+ * Move every process (as cg_members() has them) into the cgroup @path, or, where that cannot
+ * hold processes, into its nearest ancestor that can. Repeats until none is left, for some rounds. One that
+ * is refused, as of real time on v1, is in no other's way.
  * @ret_moved  how many, may be NULL.
- * @ret_where  the path that took them, in the arena; may be NULL.
+ * @ret_where  the path that took them, in the arena, of several hierarchies the highest; not set when there were
+ *             none; may be NULL.
  * 0; -EBUSY new processes keep appearing; other -errno.
  */
 int cg_move_to(struct cg_controller *c, const char *path, unsigned *ret_moved,
                const char **ret_where, struct arena *a, struct err *e);
 
+/* Move its threads, one by one, where @to is, until none is left but those that are ending; one that is refused
+ * is in no other's way. 0; -EBUSY new ones keep appearing; other -errno. */
+int cg_move_threads(const struct cg_controller *from, struct cg_controller *to, struct err *e);
+
 /* Let run what is frozen in it, and in cgroups made inside of it: on v1 a frozen process does not die of a
  * signal. Nothing happens to the others; never fails. */
 void cg_thaw(const struct cg_controller *c);
 
+/* Freeze all that is in it: asked for, and soon done. 0; -errno. And whether that is asked for, of it and
+ * not of a cgroup above: 1; 0; -errno. A loaded one that is no leaf. */
+int cg_freeze(const struct cg_controller *c, struct err *e);
+int cg_is_frozen(const struct cg_controller *c);
+
+/* Whether all that is in it stands still, whoever has asked for it. 1; 0; -ENOENT it has no freezer; other
+ * -errno. */
+int cg_is_still(const struct cg_controller *c);
+
+/*
+ * cg_freeze(), and wait until it stands still. What cannot be had in that time is not asked for any more, if
+ * it was not before. 0; -ENOENT there is no freezer; -ETIMEDOUT; other -errno.
+ * And the way back, with @inside of the cgroups inside of it, too. 0; -EBUSY one above it is frozen; other
+ * -errno.
+ */
+int cg_freeze_wait(const struct cg_controller *c, int timeout_ms, struct err *e);
+int cg_thaw_wait(const struct cg_controller *c, bool inside, int timeout_ms, struct err *e);
+
+/* The same question of a cgroup that is not ours, again and again: the file that answers it, -errno;
+ * and its answer, 1; 0; -ENODEV the cgroup has gone; other -errno. */
+int cg_freezer_open(const struct cg_host *host, const char *path);
+int cg_freezer_read(int fd);
+
 /* Signal every process of the cgroup, until none is left for SIGKILL. 0; -EBUSY; other -errno. */
 int cg_kill(struct cg_controller *c, int signo, struct err *e);
+
+/*
+ * Signal every process of some cgroups, that of @all[0] being around what is frozen together.
+ * SIGKILL: also those that are frozen, again until none is left, and none is outrun by what it forks: v2 has
+ * the kernel do it, on v1 all is frozen, signalled and thawed. Another signal: once each, while nothing runs
+ * that could fork; those that somebody has frozen take it when they are thawed.
+ * 0; -EBUSY some have not ended; other -errno.
+ */
+struct cg_signalled {
+    size_t count;
+    bool pending; /* they are frozen: what was sent waits */
+};
+int cg_signal(struct cg_controller *const *all, size_t count, int signo, int timeout_ms,
+              struct cg_signalled *ret, struct err *e);
 
 /* Processes with at least one thread in the cgroup, or in a cgroup made inside of it, in any
  * hierarchy; each once. On v2 with a leaf those of the whole domain: the kernel lists no others. */
 int cg_processes(const struct cg_controller *c, struct arena *a, struct cg_pids *ret,
                  struct err *e);
 
+/* The same with their identities: it was exactly they who were in there, and no successors of theirs.
+ * 0; -errno, of one of whom nothing is known with all the others. */
+struct cg_members {
+    struct proc_id *items; /* in an arena, sorted by pid */
+    size_t count;
+};
+int cg_members(const struct cg_controller *c, struct arena *a, struct cg_members *ret,
+               struct err *e);
+
 /* Threads, as the hierarchy with the cpu controller sees them (any v1 one if there is none). */
 int cg_threads(const struct cg_controller *c, struct arena *a, struct cg_pids *ret, struct err *e);
+
+/* Append the threads of cgroups that were made inside of it, there; 256 cgroups at most. @skip: one of them,
+ * that is there and not looked into; NULL. What cannot be read is left out. */
+void cg_threads_below(const struct cg_controller *c, const char *skip, struct arena *a,
+                      struct cg_pids *ret);
 
 /*
  * Whether a thread is where cg_add_thread() or cg_add_process() puts it: in this cgroup in every
@@ -204,8 +294,24 @@ int cg_threads(const struct cg_controller *c, struct arena *a, struct cg_pids *r
  */
 int cg_holds(const struct cg_controller *c, pid_t tid);
 
-/* True when no hierarchy has a process of this cgroup. */
-bool cg_is_empty(const struct cg_controller *c);
+/* Whether a thread is in this cgroup or in one that was made inside of it, where cg_threads() lists it.
+ * 1; 0; -ESRCH; other -errno. */
+int cg_has_thread(const struct cg_controller *c, pid_t tid);
+
+/*
+ * cg_holds() of a process and several cgroups, at least one, of a host: it is in one of them in every hierarchy
+ * that any of them is open in, also in a cgroup2 mount beside those of v1.
+ */
+int cg_hold_process(const struct cg_controller *const *all, size_t count, pid_t pid);
+
+/*
+ * Whether the controller, no leaf, is open in every hierarchy in which the kernel says that a process is in
+ * its cgroup: also in those that could not be opened when the host was looked at. 1; 0; -ESRCH; other -errno.
+ */
+int cg_covers(const struct cg_controller *c, pid_t pid);
+
+/* Whether no hierarchy has a process of this cgroup. 1 yes; 0 no; -errno: it is not known. */
+int cg_is_empty(const struct cg_controller *c, struct err *e);
 
 /* Where a process is, in each hierarchy of the host, so that it can be put back. */
 struct cg_origin {
@@ -215,9 +321,9 @@ struct cg_origin {
 /* 0; -ESRCH. */
 int cg_origin_read(const struct cg_host *host, pid_t pid, struct arena *a, struct cg_origin *ret,
                    struct err *e);
-/* Put a process there, or back. 0; -ENOENT the cgroup is gone; -ESRCH; other -errno of the first
- * hierarchy that failed. The others are gone through all the same. */
-int cg_origin_enter(const struct cg_host *host, pid_t pid, const struct cg_origin *origin,
-                    struct err *e);
+/* Put exactly this process there, or back, as cg_add_process(). 0; -ENOENT the cgroup is gone; -ESRCH; other
+ * -errno of the first hierarchy that failed. The others are gone through all the same. */
+int cg_origin_enter(const struct cg_host *host, const struct proc_id *id,
+                    const struct cg_origin *origin, struct err *e);
 
 #endif

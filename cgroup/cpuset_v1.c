@@ -12,6 +12,7 @@
 #include "cgroup/limits/cpulist.h"
 #include "cgroup/ops.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -23,11 +24,11 @@
 static int write_tree(int dirfd, const char *file, const struct cg_cpulist *set, unsigned depth);
 
 /* Links of a cgroup directory: two, and one for each child. */
-static bool has_children(int dirfd)
+static bool may_have_children(int dirfd)
 {
     struct stat st;
 
-    return fstat(dirfd, &st) == 0 && st.st_nlink > 2;
+    return fstat(dirfd, &st) < 0 || st.st_nlink > 2;
 }
 
 static int read_set(int dirfd, const char *file, struct cg_cpulist *ret)
@@ -82,18 +83,19 @@ static int write_children(int dirfd, const char *file, const struct cg_cpulist *
 {
     autodir dir = io_opendir_at(dirfd, ".");
     struct dirent *entry;
-    int r = 0;
 
-    while (r == 0 && (entry = io_next_entry(dir))) {
+    while ((entry = io_next_entry(dir))) {
         autofd child = FD_NONE;
+        int r;
 
         if (entry->d_type != DT_DIR)
             continue;
         child = io_open_beneath(dirfd, entry->d_name, O_PATH | O_DIRECTORY);
-        if (child >= 0)
-            r = write_child(child, file, old, set, depth);
+        r = child >= 0 ? write_child(child, file, old, set, depth) : child;
+        if (r < 0 && r != -ENOENT) /* it was removed meanwhile */
+            return r;
     }
-    return r;
+    return -errno;
 }
 
 /* Through the union of the old list and the new one, which every child fits into. */
@@ -102,7 +104,7 @@ static int write_tree(int dirfd, const char *file, const struct cg_cpulist *set,
     struct cg_cpulist old, both = *set;
     int r;
 
-    if (depth == CHILD_DEPTH || !has_children(dirfd))
+    if (depth == CHILD_DEPTH || !may_have_children(dirfd))
         return write_set(dirfd, file, set);
     r = read_set(dirfd, file, &old);
     if (r < 0)
@@ -120,7 +122,8 @@ int cg_v1_write_cpuset(int dirfd, const char *file, const char *text)
     struct cg_cpulist set = {0};
 
     /* A text that we cannot read is the kernel's to refuse. */
-    if (!has_children(dirfd) || cg_cpulist_parse(text, &set) < 0 || cg_cpulist_count(&set) == 0)
+    if (!may_have_children(dirfd) || cg_cpulist_parse(text, &set) < 0 ||
+        cg_cpulist_count(&set) == 0)
         return io_write_at(dirfd, file, text);
     return write_tree(dirfd, file, &set, 0);
 }

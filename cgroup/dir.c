@@ -70,38 +70,40 @@ int cg_make_dir(struct cg_parents *parents, const struct cg_hierarchy *h, const 
     return err_sys(e, r, "cannot open %s", cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
 }
 
-bool cg_read_number(int dirfd, const char *file, uint64_t *ret)
+int cg_read_number(int dirfd, const char *file, uint64_t *ret)
 {
     char text[64];
     ssize_t len = io_read_at(dirfd, file, text, sizeof text);
 
-    return len > 0 && str_to_u64(text, (size_t)len, ret) == 0;
+    return len < 0 ? (int)len : str_to_u64(text, (size_t)len, ret);
 }
 
-bool cg_read_key(int dirfd, const char *file, const char *key, uint64_t *ret)
+int cg_read_key(int dirfd, const char *file, const char *key, uint64_t *ret)
 {
     char text[4096], *cursor = text, *line;
+    ssize_t n = io_read_at(dirfd, file, text, sizeof text);
     size_t len = strlen(key);
 
-    if (io_read_at(dirfd, file, text, sizeof text) < 0)
-        return false;
+    if (n < 0)
+        return (int)n;
     while ((line = str_next(&cursor, '\n'))) {
         if (str_starts(line, key) && line[len] == ' ')
-            return str_to_u64(line + len + 1, strlen(line + len + 1), ret) == 0;
+            return str_to_u64(line + len + 1, strlen(line + len + 1), ret);
     }
-    return false;
+    return -ENODATA;
 }
 
-bool cg_read_sum(int dirfd, const char *file, const char *key, uint64_t *ret)
+int cg_read_sum(int dirfd, const char *file, const char *key, uint64_t *ret)
 {
     autofree char *text = NULL;
+    ssize_t n = io_read_all_at(dirfd, file, LINES_MAX, &text);
 
-    if (io_read_all_at(dirfd, file, LINES_MAX, &text) < 0)
-        return false;
+    if (n < 0)
+        return (int)n;
     *ret = 0;
     for (const char *p = text; (p = strstr(p, key));) {
         p += strlen(key);
         *ret += strtoull(p, NULL, 10);
     }
-    return true;
+    return 0;
 }

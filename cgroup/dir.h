@@ -19,11 +19,12 @@ struct err;
 int cg_make_dir(struct cg_parents *parents, const struct cg_hierarchy *h, const char *path,
                 bool *ret_made, struct err *e);
 
-/* The number that a file holds, or that of one "key value" line of it. False if it is not there. */
-bool cg_read_number(int dirfd, const char *file, uint64_t *ret);
-bool cg_read_key(int dirfd, const char *file, const char *key, uint64_t *ret);
+/* The number that a file holds, or that of one "key value" line of it. 0; -ENOENT no such file; -ENODATA no
+ * such line; -EINVAL no number; other -errno. */
+int cg_read_number(int dirfd, const char *file, uint64_t *ret);
+int cg_read_key(int dirfd, const char *file, const char *key, uint64_t *ret);
 
 /* The sum of the numbers that stand right behind @key, wherever it is in the file. */
-bool cg_read_sum(int dirfd, const char *file, const char *key, uint64_t *ret);
+int cg_read_sum(int dirfd, const char *file, const char *key, uint64_t *ret);
 
 #endif

@@ -14,7 +14,11 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
+#define MOUNTINFO     "/proc/self/mountinfo"
 #define MOUNTINFO_MAX ((size_t)8 << 20)
+/* What is read of it first: the kernel takes some 2 us for each mount, and a busy host has thousands. */
+#define MOUNTINFO_FIRST 4096
+#define MOUNTS_MAX      (2 * CG_MAX_HIERARCHIES)
 
 /* mountinfo writes space, tab, newline and backslash as three octal digits. */
 static void decode_octal(char *s)
@@ -79,7 +83,7 @@ static void name_v1(char *super_options, struct arena *a, struct cg_mount *m)
 static bool parse_line(char *line, struct arena *a, struct cg_mount *ret)
 {
     char *cursor = line, *tail = strstr(line, " - ");
-    char *field[5], *type, *options;
+    char *field[5] = {0}, *type, *options;
 
     if (!tail)
         return false;
@@ -94,7 +98,7 @@ static bool parse_line(char *line, struct arena *a, struct cg_mount *ret)
     if (!type || !(str_eq(type, "cgroup") || str_eq(type, "cgroup2")) || !str_next(&tail, ' '))
         return false;
     options = tail;
-    if (!options || !parse_dev(field[2], ret))
+    if (!options || !parse_dev(field[2], ret) || field[3][0] != '/' || field[4][0] != '/')
         return false;
     decode_octal(field[3]);
     decode_octal(field[4]);
@@ -122,19 +126,19 @@ size_t cg_mountinfo_parse(char *text, struct arena *a, struct cg_mount *mounts, 
     return count;
 }
 
-/* Open a mount point; FD_NONE when it is not (or no longer) what mountinfo says. */
+/* Open a mount point. -ENOENT it is not (or no longer) what mountinfo says; other -errno: not known. */
 static int open_verified(const struct cg_mount *m)
 {
     autofd fd = open(m->mount_point, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    struct statfs fs;
     struct stat st;
 
-    if (fd < 0 || fstatfs(fd, &fs) < 0 || fstat(fd, &st) < 0)
-        return FD_NONE;
-    if (fs.f_type != (m->v2 ? CGROUP2_SUPER_MAGIC : CGROUP_SUPER_MAGIC))
-        return FD_NONE;
+    if (fd < 0)
+        return errno == ENOTDIR ? -ENOENT : -errno;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    /* Of what type it is mountinfo says, and no two file systems have one device. */
     if (major(st.st_dev) != m->dev_major || minor(st.st_dev) != m->dev_minor)
-        return FD_NONE;
+        return -ENOENT;
     return fd_take(&fd);
 }
 
@@ -147,6 +151,28 @@ static bool is_better(const struct cg_mount *candidate, const struct cg_mount *t
     return str_eq(candidate->root, "/") && !str_eq(than->root, "/");
 }
 
+static bool is_same_hierarchy(const struct cg_mount *a, const struct cg_mount *b)
+{
+    return a->dev_major == b->dev_major && a->dev_minor == b->dev_minor;
+}
+
+/* One that nobody could look at is not one that is not there: without it nothing would be limited in its
+ * hierarchy, unless that is mounted where it serves as well. */
+static int check_seen(const struct cg_mount *mounts, const int *fds, size_t count, struct err *e)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool seen = fds[i] >= 0 || fds[i] == -ENOENT;
+
+        for (size_t k = 0; k < count && !seen; k++)
+            seen = fds[k] >= 0 && is_same_hierarchy(&mounts[k], &mounts[i]) &&
+                   !is_better(&mounts[i], &mounts[k]);
+        if (!seen)
+            return err_sys(e, fds[i], "cannot look at the cgroup mount %s", mounts[i].mount_point);
+    }
+    return 0;
+}
+
+/* Returns how many are left. */
 static size_t drop_duplicates(struct cg_mount *mounts, int *fds, size_t count)
 {
     size_t kept = 0;
@@ -154,11 +180,9 @@ static size_t drop_duplicates(struct cg_mount *mounts, int *fds, size_t count)
     for (size_t i = 0; i < count; i++) {
         size_t k = 0;
 
-        fds[i] = open_verified(&mounts[i]);
         if (fds[i] < 0)
             continue;
-        while (k < kept && (mounts[k].dev_major != mounts[i].dev_major ||
-                            mounts[k].dev_minor != mounts[i].dev_minor))
+        while (k < kept && !is_same_hierarchy(&mounts[k], &mounts[i]))
             k++;
         if (k < kept && !is_better(&mounts[i], &mounts[k])) {
             fd_close(&fds[i]);
@@ -173,42 +197,124 @@ static size_t drop_duplicates(struct cg_mount *mounts, int *fds, size_t count)
     return kept;
 }
 
-static unsigned read_v2_controllers(int fd)
+static int add_hierarchy(struct cg_host *host, const struct cg_mount *m, int fd, struct err *e)
 {
+    struct cg_hierarchy *h = &host->hierarchies[host->count++];
     char text[512];
+    ssize_t len;
 
-    if (io_read_at(fd, "cgroup.controllers", text, sizeof text) < 0)
-        return 0;
-    return cg_ctl_parse_list(text, ' ', true);
-}
-
-static void add_hierarchy(struct cg_host *host, const struct cg_mount *m, int fd)
-{
-    host->hierarchies[host->count++] = (struct cg_hierarchy){
+    *h = (struct cg_hierarchy){
         .fd = fd,
         .v2 = m->v2,
-        .controllers = m->v2 ? read_v2_controllers(fd) : m->controllers,
+        .controllers = m->controllers,
         .name = m->name,
         .mount_point = m->mount_point,
         .root = m->root,
     };
+    if (!m->v2)
+        return 0;
+    len = io_read_at(fd, "cgroup.controllers", text, sizeof text);
+    h->controllers = len < 0 ? 0 : cg_ctl_parse_list(text, ' ', true);
+    return len < 0 ? err_sys(e, (int)len, "cannot read %s/cgroup.controllers", m->mount_point) : 0;
+}
+
+/* The cgroup mounts of a text, each of them tried. */
+struct mounts {
+    struct cg_mount items[MOUNTS_MAX];
+    int fds[MOUNTS_MAX];
+    size_t count;
+};
+
+static void open_mounts(char *text, struct arena *a, struct mounts *ret)
+{
+    ret->count = cg_mountinfo_parse(text, a, ret->items, ARRAY_SIZE(ret->items));
+    for (size_t i = 0; i < ret->count; i++)
+        ret->fds[i] = open_verified(&ret->items[i]);
+}
+
+/* @name as /proc/PID/cgroup has it, which calls that of v2 nothing. */
+static bool has_whole(const struct mounts *m, const char *name)
+{
+    for (size_t i = 0; i < m->count; i++) {
+        const struct cg_mount *each = &m->items[i];
+
+        if (m->fds[i] >= 0 && str_eq(each->root, "/") &&
+            (each->v2 ? str_empty(name) : str_eq(each->name, name)))
+            return true;
+    }
+    return false;
+}
+
+/* Whether these are all hierarchies that are mounted anywhere, as /proc/PID/cgroup lists them, and each is
+ * open from its root: no other mount can be a better one then. */
+static bool has_all(const struct mounts *m)
+{
+    char text[4096], *cursor = text, *line;
+
+    if (m->count == 0 || io_read_at(AT_FDCWD, "/proc/self/cgroup", text, sizeof text) <= 0)
+        return false;
+    while ((line = str_next(&cursor, '\n'))) {
+        str_next(&line, ':');
+        if (!line || !has_whole(m, str_next(&line, ':')))
+            return false;
+    }
+    return true;
+}
+
+/* Those of cgroups are mounted at boot, so they are among the first. 1: they were; 0: look at all; -errno. */
+static int find_first(struct arena *a, struct mounts *ret)
+{
+    autofd fd = openat(AT_FDCWD, MOUNTINFO, O_RDONLY | O_CLOEXEC);
+    char text[MOUNTINFO_FIRST + 1], *end;
+    ssize_t len = fd < 0 ? -errno : io_read_full(fd, text, MOUNTINFO_FIRST);
+
+    if (len < 0)
+        return (int)len;
+    text[len] = '\0';
+    end = strrchr(text, '\n');
+    if (!end)
+        return 0;
+    *end = '\0'; /* the last line may go on */
+    open_mounts(text, a, ret);
+    if (len < MOUNTINFO_FIRST || has_all(ret))
+        return 1;
+    for (size_t i = 0; i < ret->count; i++)
+        fd_close(&ret->fds[i]);
+    ret->count = 0;
+    return 0;
+}
+
+static int find_mounts(struct arena *a, struct mounts *ret)
+{
+    autofree char *text = NULL;
+    ssize_t len;
+    int r;
+
+    ret->count = 0;
+    r = find_first(a, ret);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    len = io_read_all_at(AT_FDCWD, MOUNTINFO, MOUNTINFO_MAX, &text);
+    if (len >= 0)
+        open_mounts(text, a, ret);
+    return len < 0 ? (int)len : 0;
 }
 
 int cg_host_open(struct arena *a, struct cg_host *ret, struct err *e)
 {
-    struct cg_mount mounts[2 * CG_MAX_HIERARCHIES];
-    int fds[2 * CG_MAX_HIERARCHIES];
-    autofree char *text = NULL;
+    struct mounts found;
+    struct cg_mount *const mounts = found.items;
+    int *const fds = found.fds;
     bool v1 = false, v2 = false;
-    ssize_t len;
     size_t count;
+    int r;
 
     *ret = (struct cg_host){0};
-    len = io_read_all_at(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &text);
-    if (len < 0)
-        return err_sys(e, (int)len, "cannot read /proc/self/mountinfo");
-    count = cg_mountinfo_parse(text, a, mounts, ARRAY_SIZE(mounts));
-    count = drop_duplicates(mounts, fds, count);
+    r = find_mounts(a, &found);
+    if (r < 0)
+        return err_sys(e, r, "cannot read " MOUNTINFO);
+    r = check_seen(mounts, fds, found.count, e);
+    count = drop_duplicates(mounts, fds, found.count);
     for (size_t i = 0; i < count; i++) {
         v1 = v1 || mounts[i].controllers != 0;
         v2 = v2 || mounts[i].v2;
@@ -217,18 +323,21 @@ int cg_host_open(struct arena *a, struct cg_host *ret, struct err *e)
     for (size_t i = 0; i < count; i++) {
         bool wanted = mounts[i].v2 || ret->mode != CG_MODE_V2;
 
-        if (wanted && ret->count < CG_MAX_HIERARCHIES)
-            add_hierarchy(ret, &mounts[i], fds[i]);
-        else
+        if (wanted && ret->count < CG_MAX_HIERARCHIES) {
+            int added = add_hierarchy(ret, &mounts[i], fds[i], e);
+
+            r = r < 0 ? r : added;
+        } else {
             fd_close(&fds[i]);
+        }
     }
-    if (!v1 && !v2) {
+    if (r == 0 && !v1 && !v2)
+        r = err_set(e, -ENOENT,
+                    "no cgroup file system is mounted (looked in /proc/self/mountinfo); mount "
+                    "cgroup2 at /sys/fs/cgroup");
+    if (r < 0)
         cg_host_close(ret);
-        return err_set(e, -ENOENT,
-                       "no cgroup file system is mounted (looked in /proc/self/mountinfo); mount "
-                       "cgroup2 at /sys/fs/cgroup");
-    }
-    return 0;
+    return r;
 }
 
 void cg_host_close(struct cg_host *host)
@@ -238,19 +347,32 @@ void cg_host_close(struct cg_host *host)
     host->count = 0;
 }
 
-bool cg_host_is_foreign(const struct cg_host *host)
+/* The initial namespace maps all ids to themselves. */
+int cg_host_in_userns(struct err *e)
 {
-    char map[256];
     unsigned long inside, outside, count;
+    char map[256];
+    ssize_t len = io_read_at(AT_FDCWD, "/proc/self/uid_map", map, sizeof map);
 
-    for (size_t i = 0; i < host->count; i++) {
-        if (faccessat(host->hierarchies[i].fd, ".", W_OK, AT_EACCESS) == 0)
-            return false;
-    }
-    /* The initial namespace maps all ids to themselves. */
-    return io_read_at(AT_FDCWD, "/proc/self/uid_map", map, sizeof map) >= 0 &&
-           !(sscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3 && inside == 0 &&
+    if (len == -ENOENT) /* a kernel without them */
+        return 0;
+    if (len < 0)
+        return err_sys(e, (int)len, "cannot read /proc/self/uid_map");
+    return !(sscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3 && inside == 0 &&
              outside == 0 && count == UINT32_MAX);
+}
+
+int cg_host_is_foreign(const struct cg_host *host, struct err *e)
+{
+    for (size_t i = 0; i < host->count; i++) {
+        const struct cg_hierarchy *h = &host->hierarchies[i];
+
+        if (faccessat(h->fd, ".", W_OK, AT_EACCESS) == 0)
+            return 0;
+        if (errno != EACCES && errno != EPERM && errno != EROFS)
+            return err_sys(e, -errno, "cannot look whether %s may be written to", h->mount_point);
+    }
+    return cg_host_in_userns(e);
 }
 
 const struct cg_hierarchy *cg_host_find(const struct cg_host *host, enum cg_ctl ctl)

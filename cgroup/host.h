@@ -7,7 +7,8 @@
  *
  * Everything is found from /proc/self/mountinfo and then verified: a mount counts only if its mount
  * point can be opened, is a cgroup file system, and is the very file system that mountinfo names (a
- * later mount may hide it). Names and paths under /sys/fs/cgroup are never assumed.
+ * later mount may hide it). Names and paths under /sys/fs/cgroup are never assumed. Where the first of
+ * many mounts show all hierarchies that /proc/self/cgroup lists, the others are not read.
  */
 
 #include "cgroup/ctl.h"
@@ -63,9 +64,12 @@ void cg_host_close(struct cg_host *host);
 /*
  * Whether we are in a user namespace that may not make cgroups here, as the hooks of rootless
  * engines are: root of that namespace, and nobody to the host (user_namespaces(7)). In a container
- * with cgroups delegated to it this is false.
+ * with cgroups delegated to it this is not so. 1 yes; 0 no; -errno: it is not known.
  */
-bool cg_host_is_foreign(const struct cg_host *host);
+int cg_host_is_foreign(const struct cg_host *host, struct err *e);
+
+/* Whether we are in a user namespace that is not the host's. 1 yes; 0 no; -errno: it is not known. */
+int cg_host_in_userns(struct err *e);
 
 /* The hierarchy with this controller, NULL if it is mounted nowhere. */
 const struct cg_hierarchy *cg_host_find(const struct cg_host *host, enum cg_ctl ctl);

@@ -49,6 +49,14 @@ static inline bool cg_places_threads(const struct cg_controller *c, const struct
 extern const struct cg_ops cg_v1_ops;
 extern const struct cg_ops cg_v2_ops;
 
+/*
+ * tasks.c, for move.c. The directory whose cgroup.procs can be read, below zero for none: that of a threaded
+ * child cannot. All processes in it and below it are appended, @depth being 0. And what to say of a failure.
+ */
+int cg_procs_dir(const struct cg_controller *c, size_t i);
+int cg_read_tree(int dirfd, unsigned depth, struct arena *a, struct cg_pids *ret);
+int cg_list_error(const struct cg_controller *c, size_t i, const char *file, int r, struct err *e);
+
 /* A file's lines that name several values, each written by itself with ops->write. */
 int cg_write_lines(const struct cg_ops *ops, int dirfd, const struct cg_file *f, const char *text);
 

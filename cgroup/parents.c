@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cgroup/parents.h"
 
-#include "base/cleanup.h"
 #include "base/err.h"
-#include "base/io.h"
 #include "base/links.h"
 #include "base/str.h"
 #include "cgroup/host.h"
@@ -14,9 +12,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
-
-/* It is held for two system calls. */
-#define LOCK_TIMEOUT_MS 10000
+#include <unistd.h>
 
 struct marker {
     char key[LINKS_KEY_SIZE];
@@ -33,72 +29,75 @@ static bool has_marker(const struct cg_parents *p, const struct marker *m)
 {
     char text[PATH_MAX];
 
-    return links_get(p->dirfd, m->key, text) && str_eq(text, m->text);
+    return links_get(p->dirfd, m->key, text) == 0 && str_eq(text, m->text);
 }
 
-/* An O_PATH descriptor cannot be locked, and a lock belongs to the open file: open anew. */
-static int lock(const struct cg_parents *p)
+static bool exists(const struct cg_hierarchy *h, const char *path)
 {
-    autofd fd = openat(p->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int r = fd < 0 ? -errno : io_lock(fd, LOCK_TIMEOUT_MS);
-
-    return r < 0 ? r : fd_take(&fd);
+    return faccessat(h->fd, cg_path_relative(path), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 int cg_parents_make(struct cg_parents *p, const struct cg_hierarchy *h, const char *path,
                     struct err *e)
 {
-    const char *relative = cg_path_relative(path);
+    bool remembered = p && p->dirfd >= 0;
     char shown[PATH_MAX];
-    autofd locked = FD_NONE;
     struct marker m;
-    int r;
+    int r = 0;
 
-    if (p && p->dirfd >= 0) {
-        locked = lock(p);
-        if (locked < 0)
-            return err_sys(e, locked, "cannot lock the markers of parent cgroups");
-        if (faccessat(h->fd, relative, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-            return 0;
+    cg_full_path(h, path, NULL, NULL, shown, sizeof shown);
+    if (exists(h, path))
+        return 0;
+    if (remembered) {
         marker_for(h, path, &m);
         r = links_set(p->dirfd, m.key, m.text);
-        if (r < 0 && r != -EEXIST)
-            return err_sys(e, r, "cannot remember that %s is made by us",
-                           cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
     }
-    if (mkdirat(h->fd, relative, 0755) < 0) {
-        r = -errno;
-        if (locked >= 0)
+    if (r < 0 && r != -EEXIST)
+        return err_sys(e, r, "cannot remember in the markers of parents that %s is made by us",
+                       shown);
+    r = mkdirat(h->fd, cg_path_relative(path), 0755) < 0 ? -errno : 0;
+    if (r < 0 && r != -EEXIST) {
+        if (remembered && !exists(h, path))
             links_drop(p->dirfd, m.key);
-        return r == -EEXIST ? 0
-                            : err_sys(e, r, "cannot make %s",
-                                      cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
+        return err_sys(e, r, "cannot make %s", shown);
     }
+    /* Who removed an earlier one may have dropped the marker only now. */
+    if (remembered)
+        (void)links_set(p->dirfd, m.key, m.text);
     return 0;
+}
+
+/* True while somebody has made it again meanwhile, whose marker was dropped here. */
+static bool remove_one(struct cg_parents *p, const struct cg_hierarchy *h, const char *path,
+                       const struct marker *m, bool *ret_removed)
+{
+    /* Busy: another sandbox lives there and will remove it. */
+    *ret_removed = unlinkat(h->fd, cg_path_relative(path), AT_REMOVEDIR) == 0 || errno == ENOENT;
+    if (!*ret_removed)
+        return false;
+    links_drop(p->dirfd, m->key);
+    return exists(h, path) && links_set(p->dirfd, m->key, m->text) == 0;
 }
 
 void cg_parents_remove(struct cg_parents *p, const struct cg_hierarchy *h, const char *path)
 {
     char parent[PATH_MAX], *slash;
-    autofd locked = FD_NONE;
     struct marker m;
 
     if (!p || p->dirfd < 0 || strlen(path) >= sizeof parent)
         return;
     strcpy(parent, path);
     while ((slash = strrchr(parent, '/')) && slash != parent) {
+        bool removed;
+
         *slash = '\0';
         marker_for(h, parent, &m);
         if (!has_marker(p, &m))
             return;
-        if (locked < 0)
-            locked = lock(p);
-        if (locked < 0)
+        while (remove_one(p, h, parent, &m, &removed))
+            ;
+        if (!removed)
             return;
-        /* Busy: another sandbox lives there and will remove it. */
-        if (unlinkat(h->fd, cg_path_relative(parent), AT_REMOVEDIR) < 0 && errno != ENOENT)
-            return;
-        links_drop(p->dirfd, m.key);
     }
 }
 
@@ -125,10 +124,9 @@ static bool remove_marked(char *text, const void *arg)
     return false;
 }
 
-void cg_parents_sweep(struct cg_parents *p, const struct cg_host *host)
+int cg_parents_sweep(struct cg_parents *p, const struct cg_host *host)
 {
     const struct sweep sweep = {p, host};
 
-    if (p->dirfd >= 0)
-        links_sweep(p->dirfd, remove_marked, &sweep);
+    return p->dirfd < 0 ? 0 : links_sweep(p->dirfd, remove_marked, &sweep);
 }

@@ -11,7 +11,10 @@
  * sandbox that leaves an empty parent with a marker removes both. A marker is a symbolic link that
  * points nowhere: one atomic system call with the path as its content.
  *
- * Making and removing a parent take a lock on the marker directory; nothing else does.
+ * There is no lock, which one stopped process could keep from all sandboxes: who makes a parent sets the
+ * marker before and after, and who removes one sets it again if it is there by then. What can go wrong in the
+ * few microseconds in between is that somebody else's empty directory gets a marker, or that a kill leaves an
+ * empty one of ours without.
  */
 
 struct cg_hierarchy;
@@ -30,6 +33,6 @@ int cg_parents_make(struct cg_parents *p, const struct cg_hierarchy *h, const ch
 void cg_parents_remove(struct cg_parents *p, const struct cg_hierarchy *h, const char *path);
 
 /* Remove every parent that has a marker and is empty: what a kill between two steps left. */
-void cg_parents_sweep(struct cg_parents *p, const struct cg_host *host);
+int cg_parents_sweep(struct cg_parents *p, const struct cg_host *host);
 
 #endif

@@ -10,7 +10,7 @@
 
 #define CG_PATH_MAX 3072
 
-/* Where sandboxes without a cgroupsPath of their own go; Kata's name for it. */
+/* Where sandboxes without a cgroupsPath of their own are planned as long as nobody runs; Kata's name for it. */
 #define DEFAULT_PARENT "/vc"
 
 int cg_name_check(const char *name, const char *what, struct err *e)
@@ -175,19 +175,79 @@ static int parse_systemd(const char *text, struct arena *a, struct cg_cgroups_pa
     return r < 0 ? r : cg_slice_expand(ret->slice, a, &ret->parent, e);
 }
 
-int cg_cgroups_path_parse(const char *text, const char *container_id, struct arena *a,
-                          struct cg_cgroups_path *ret, struct err *e)
+/* "/a.slice/a-b.slice/crun-ID.scope[/container]" of systemd's manager: as "a-b.slice:crun:ID" says it.
+ * False: it is in no scope, or in one of another manager, as that of a user. */
+static bool take_scope(const char *process_path, const char *container_id, struct arena *a,
+                       struct cg_cgroups_path *ret)
+{
+    static const char suffix[] = ".scope";
+    char *scope = arena_strdup(a, process_path), *name, *dash, *slice;
+    struct cg_cgroups_path found = {.systemd = true};
+
+    while (!str_ends(scope, suffix)) {
+        if (str_eq(scope, "/"))
+            return false;
+        scope = cg_path_parent(a, scope);
+    }
+    found.parent = cg_path_parent(a, scope);
+    found.slice = str_eq(found.parent, "/") ? arena_strdup(a, "-.slice")
+                                            : arena_strdup(a, cg_path_base(found.parent));
+    if (cg_slice_expand(found.slice, a, &slice, NULL) < 0 || !str_eq(slice, found.parent))
+        return false;
+    name = arena_strndup(a, cg_path_base(scope), strlen(cg_path_base(scope)) - strlen(suffix));
+    dash = str_ends(name, container_id) ? name + strlen(name) - strlen(container_id) : name;
+    found.prefix = arena_strndup(a, name, dash > name + 1 ? (size_t)(dash - name) - 1 : 0);
+    found.name = dash > name + 1 && dash[-1] == '-' ? arena_strdup(a, dash) : name;
+    if (found.name == name)
+        found.prefix = arena_strdup(a, "");
+    /* systemd has no unit ".scope" or "..scope", but somebody else may have named a directory so. */
+    if (cg_name_check(found.name, "scope", NULL) < 0 ||
+        (found.prefix[0] && cg_name_check(found.prefix, "scope", NULL) < 0))
+        return false;
+    *ret = found;
+    return true;
+}
+
+/* The cgroup that has the container's id in its name, or one that the process is in below it. */
+static const char *own_cgroup(const char *process_path, const char *container_id, struct arena *a)
+{
+    const char *last = NULL;
+
+    for (const char *p = process_path; (p = strstr(p, container_id)); p++)
+        last = p;
+    return last ? arena_strndup(a, process_path, (size_t)(last - process_path) + strcspn(last, "/"))
+                : NULL;
+}
+
+/* Where the runtime has put it, as a path that it could have been given. */
+static const char *find_place(const char *text, const char *container_id, const char *process_path,
+                              struct arena *a)
+{
+    const char *own;
+
+    if (!process_path)
+        return cg_path_join(a, DEFAULT_PARENT, str_empty(text) ? container_id : text);
+    own = own_cgroup(process_path, container_id, a);
+    if (!own && !str_empty(text) && str_ends(process_path, arena_printf(a, "/%s", text)))
+        own = process_path;
+    return own ? own : cg_path_join(a, process_path, container_id);
+}
+
+int cg_cgroups_path_parse(const char *text, const char *container_id, const char *process_path,
+                          struct arena *a, struct cg_cgroups_path *ret, struct err *e)
 {
     char *path;
     int r;
 
     *ret = (struct cg_cgroups_path){0};
-    if (str_empty(text))
-        text = cg_path_join(a, DEFAULT_PARENT, container_id);
-    else if (is_systemd_form(text))
+    if (!str_empty(text) && is_systemd_form(text))
         return parse_systemd(text, a, ret, e);
-    else if (text[0] != '/')
-        text = cg_path_join(a, DEFAULT_PARENT, text);
+    if (str_empty(text) || text[0] != '/') {
+        if (process_path && strstr(process_path, container_id) &&
+            take_scope(process_path, container_id, a, ret))
+            return 0;
+        text = find_place(text, container_id, process_path, a);
+    }
     r = cg_path_clean(text, "linux.cgroupsPath", a, &path, e);
     if (r < 0)
         return r;

@@ -52,11 +52,15 @@ struct cg_cgroups_path {
 };
 
 /*
- * Missing or empty: /vc/<container_id>. Relative: below /vc. Absolute: from the mount root.
+ * Absolute: from the mount root. Missing, empty or relative: the runtime has decided, and @process_path (clean,
+ * from the mount root) is where it has put the container's process. If that is a cgroup of its own, which has
+ * the container's id or the relative path in its name, it is the runtime's; else the runtime has made none, and
+ * ours is made inside of that one, whose limits hold then, too. A scope of systemd's is one here as well.
+ * @process_path  NULL: not known. Then below /vc, with the container's id where the path is missing.
  * 0; -EINVAL with the reason; nothing else.
  */
-int cg_cgroups_path_parse(const char *text, const char *container_id, struct arena *a,
-                          struct cg_cgroups_path *ret, struct err *e);
+int cg_cgroups_path_parse(const char *text, const char *container_id, const char *process_path,
+                          struct arena *a, struct cg_cgroups_path *ret, struct err *e);
 
 /* "a-b.slice" -> "/a.slice/a-b.slice", "-.slice" -> "/". 0; -EINVAL no slice name.
  * systemd.slice(5) "DESCRIPTION". */

@@ -23,6 +23,7 @@ static void remove_children(int dirfd, unsigned depth)
     autodir dir = io_opendir_at(dirfd, ".");
     struct dirent *entry;
 
+    /* What is not seen stays busy, and the removal of the cgroup around it says so. */
     while ((entry = io_next_entry(dir))) {
         if (entry->d_type != DT_DIR)
             continue;
@@ -45,13 +46,13 @@ static void wait_for_exit(const struct cg_hierarchy *h, int dirfd, unsigned atte
         h->v2 && dirfd >= 0 ? openat(dirfd, "cgroup.events", O_RDONLY | O_CLOEXEC) : FD_NONE;
     uint64_t populated = 0;
 
-    if (fd >= 0 && cg_read_key(dirfd, "cgroup.events", "populated", &populated) && populated) {
+    if (fd >= 0 && cg_read_key(dirfd, "cgroup.events", "populated", &populated) == 0 && populated) {
         struct pollfd pfd = {.fd = fd, .events = POLLPRI};
         char text[128];
 
         /* The first read arms the notification; look again, it may have come in between. */
         if (read(fd, text, sizeof text) > 0 &&
-            cg_read_key(dirfd, "cgroup.events", "populated", &populated) && populated)
+            cg_read_key(dirfd, "cgroup.events", "populated", &populated) == 0 && populated)
             poll(&pfd, 1, left_ms);
         return;
     }
@@ -107,17 +108,20 @@ static int delete_in(struct cg_controller *c, size_t i, unsigned long long deadl
 }
 
 /* Stopping a scope kills what is in it: that must not be what this is for. */
-static bool wait_until_empty(const struct cg_controller *c, unsigned long long deadline)
+static int wait_until_empty(const struct cg_controller *c, unsigned long long deadline,
+                            struct err *e)
 {
-    for (unsigned attempt = 0; !cg_is_empty(c); attempt++) {
+    for (unsigned attempt = 0;; attempt++) {
         unsigned long long now = io_now_us();
+        int r = cg_is_empty(c, e);
 
+        if (r != 0)
+            return r < 0 ? r : 0;
         if (now >= deadline)
-            return false;
+            return err_set(e, -EBUSY, "cannot remove %s: it holds processes", c->unit->name);
         wait_for_exit(&c->host->hierarchies[0], c->fds[0], attempt,
                       (int)((deadline - now) / 1000) + 1);
     }
-    return true;
 }
 
 int cg_delete(struct cg_controller *c, int timeout_ms, struct err *e)
@@ -129,12 +133,15 @@ int cg_delete(struct cg_controller *c, int timeout_ms, struct err *e)
         cg_close(c);
         return 0;
     }
-    if (c->unit && !wait_until_empty(c, deadline))
-        return err_set(e, -EBUSY, "cannot remove %s: it holds processes", c->unit->name);
-    /* Without systemd's help an empty scope can be removed all the same: systemd sees it go. */
-    if (c->unit)
-        (void)cg_unit_stop(c->unit, NULL);
+    /* Not before systemd has let go of it: it would take the scope for active for ever. */
+    if (c->unit) {
+        int r = wait_until_empty(c, deadline, e);
 
+        if (r == 0)
+            r = cg_unit_stop(c->unit, e);
+        if (r < 0)
+            return r;
+    }
     for (size_t i = 0; i < c->host->count; i++) {
         int r = delete_in(c, i, deadline, e);
 

@@ -6,8 +6,9 @@
  * Scopes: cgroups that systemd makes and removes, and that are delegated to us in between.
  *
  * Over sd-bus to systemd's manager (org.freedesktop.systemd1(5)). Every call has a deadline, from
- * connecting to the end of the job, and a manager that missed one is not asked again in this run:
- * what has to be undone then must not wait a second time.
+ * connecting to the end of the job. A manager that goes away before that, as in a daemon-reexec, is asked
+ * again; one that missed it gets less time from then on: what has to be undone must not wait as long
+ * a second time.
  *
  * Needed because systemd owns the tree: it would remove an unknown directory's processes from its
  * accounts, and write its own idea of a unit's devices and limits again whenever it reloads.
@@ -20,6 +21,11 @@
 
 struct err;
 
+#define CG_INVOCATION_SIZE 33
+
+/* Whether this program can do any of it. False: only the one that ends in "-systemd" can, see base/program.h. */
+bool cg_systemd_is_here(void);
+
 struct cg_unit {
     const char *name;  /* "crun-kata_c1.scope"; borrowed */
     const char *slice; /* "system.slice"; borrowed */
@@ -29,6 +35,9 @@ struct cg_unit {
     pid_t first;
     bool expected; /* the sandbox's record says that the scope runs already */
     bool started;  /* cg_unit_start() started it in this run */
+    /* systemd's InvocationID in hexadecimal digits: another start of the same name has another. "": it is
+     * not known. cg_unit_start() sets it where it can be read. */
+    char invocation[CG_INVOCATION_SIZE];
 };
 
 /*
@@ -45,8 +54,12 @@ int cg_unit_start(struct cg_unit *u, const struct cg_properties *properties, str
  * 0; -ENOENT there is no such scope; other -errno as above. */
 int cg_unit_set(const struct cg_unit *u, const struct cg_properties *properties, struct err *e);
 
+/* Whether what has the unit's name now is what cg_unit_start() started: 1 yes, or its invocation is not
+ * known; 0 there is none; -EEXIST, without a text, it is another's; other -errno as above. */
+int cg_unit_is_ours(const struct cg_unit *u, struct err *e);
+
 /* Stop the scope and wait until it has gone. Processes in it are killed, so it must be empty.
- * 0, also when there is none; other -errno as above. */
+ * 0, also when there is none; other -errno as cg_unit_is_ours(). */
 int cg_unit_stop(const struct cg_unit *u, struct err *e);
 
 /* What answers: "252.39-1~deb12u2" in @version. 0; -errno with the reason. */

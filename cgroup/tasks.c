@@ -1,27 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/*
- * Who is in a cgroup, where a task is, and moving all of them: the part of the resource controller
- * that deals in processes and threads. See controller.h.
- */
+/* Who is in a cgroup, and where a task is. See controller.h; move.c is about moving them. */
 
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
-#include "base/proc.h"
 #include "base/str.h"
 #include "cgroup/ops.h"
-#include "cgroup/path.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* 4 million pids of 8 bytes each is more than PID_MAX_LIMIT allows. */
@@ -33,8 +26,8 @@
 /* Cgroups inside of ours are followed as deep as this. */
 #define CHILD_DEPTH 32
 
-/* Rounds of move_to() and kill(): each catches what was forked during the one before. */
-#define ROUNDS 64
+/* Of those that a payload has made so many are looked into for threads. */
+#define BELOW_MAX 256
 
 int cg_pid_compare(const void *a, const void *b)
 {
@@ -69,7 +62,7 @@ static int read_ids(int dirfd, const char *file, struct arena *a, struct cg_pids
  * The processes of a cgroup and of the cgroups that a payload made inside of it. The link count of
  * a cgroup directory is two and its children, so the usual cgroup costs no directory listing.
  */
-static int read_tree(int dirfd, unsigned depth, struct arena *a, struct cg_pids *ret)
+int cg_read_tree(int dirfd, unsigned depth, struct arena *a, struct cg_pids *ret)
 {
     int r = read_ids(dirfd, "cgroup.procs", a, ret);
     autodir dir = NULL;
@@ -78,20 +71,24 @@ static int read_tree(int dirfd, unsigned depth, struct arena *a, struct cg_pids 
 
     if (r < 0 && r != -EOPNOTSUPP) /* a threaded cgroup: its domain lists the processes */
         return r;
-    if (depth == CHILD_DEPTH || fstat(dirfd, &st) < 0 || st.st_nlink <= 2)
+    if (depth == CHILD_DEPTH)
+        return 0;
+    if (fstat(dirfd, &st) < 0)
+        return -errno;
+    if (st.st_nlink <= 2)
         return 0;
     dir = io_opendir_at(dirfd, ".");
-    r = 0;
-    while (r == 0 && (entry = io_next_entry(dir))) {
+    while ((entry = io_next_entry(dir))) {
         autofd child = FD_NONE;
 
         if (entry->d_type != DT_DIR)
             continue;
         child = io_open_beneath(dirfd, entry->d_name, O_PATH | O_DIRECTORY);
-        if (child >= 0)
-            r = read_tree(child, depth + 1, a, ret);
+        r = child >= 0 ? cg_read_tree(child, depth + 1, a, ret) : child;
+        if (r < 0 && r != -ENOENT) /* it was removed meanwhile */
+            return r;
     }
-    return r;
+    return errno == ENOENT ? 0 : -errno;
 }
 
 static void sort_unique(struct cg_pids *pids)
@@ -108,14 +105,12 @@ static void sort_unique(struct cg_pids *pids)
     pids->count = kept;
 }
 
-/* The directory whose cgroup.procs can be read: that of a threaded child cannot. */
-static int procs_dir(const struct cg_controller *c, size_t i)
+int cg_procs_dir(const struct cg_controller *c, size_t i)
 {
     return c->leaf ? c->domain_fd : c->fds[i];
 }
 
-static int list_error(const struct cg_controller *c, size_t i, const char *file, int r,
-                      struct err *e)
+int cg_list_error(const struct cg_controller *c, size_t i, const char *file, int r, struct err *e)
 {
     char where[PATH_MAX];
 
@@ -128,22 +123,21 @@ int cg_processes(const struct cg_controller *c, struct arena *a, struct cg_pids 
 {
     *ret = (struct cg_pids){0};
     for (size_t i = 0; i < c->host->count; i++) {
-        int dirfd = procs_dir(c, i);
-        int r = dirfd < 0 ? 0 : read_tree(dirfd, 0, a, ret);
+        int dirfd = cg_procs_dir(c, i);
+        int r = dirfd < 0 ? 0 : cg_read_tree(dirfd, 0, a, ret);
 
         if (r < 0)
-            return list_error(c, i, "cgroup.procs", r, e);
+            return cg_list_error(c, i, "cgroup.procs", r, e);
     }
     sort_unique(ret);
     return 0;
 }
 
-int cg_threads(const struct cg_controller *c, struct arena *a, struct cg_pids *ret, struct err *e)
+/* Where threads are listed: the cpu controller's, or any that places them; @host->count: nowhere. */
+static size_t thread_hierarchy(const struct cg_controller *c)
 {
     size_t best = c->host->count;
-    int r;
 
-    *ret = (struct cg_pids){0};
     for (size_t i = 0; i < c->host->count; i++) {
         const struct cg_hierarchy *h = &c->host->hierarchies[i];
 
@@ -152,30 +146,87 @@ int cg_threads(const struct cg_controller *c, struct arena *a, struct cg_pids *r
         if (best == c->host->count || h->controllers & CG_CTL_BIT(CG_CTL_CPU))
             best = i;
     }
+    return best;
+}
+
+int cg_threads(const struct cg_controller *c, struct arena *a, struct cg_pids *ret, struct err *e)
+{
+    size_t best = thread_hierarchy(c);
+    int r;
+
+    *ret = (struct cg_pids){0};
     if (best == c->host->count)
         return 0;
     r = read_ids(c->fds[best], c->ops->thread_file, a, ret);
     if (r < 0)
-        return list_error(c, best, c->ops->thread_file, r, e);
+        return cg_list_error(c, best, c->ops->thread_file, r, e);
     sort_unique(ret);
     return 0;
 }
 
-bool cg_is_empty(const struct cg_controller *c)
+/* @left: so many directories more. What cannot be listed, as a domain that is none, has no threads for us. */
+static void read_below(int dirfd, const char *file, const char *skip, unsigned depth,
+                       unsigned *left, struct arena *a, struct cg_pids *ret)
+{
+    struct dirent *entry;
+    autodir dir = NULL;
+    struct stat st;
+
+    if (depth == CHILD_DEPTH || fstat(dirfd, &st) < 0 || st.st_nlink <= (skip ? 3u : 2u))
+        return;
+    dir = io_opendir_at(dirfd, ".");
+    while (*left > 0 && (entry = io_next_entry(dir))) {
+        autofd child = FD_NONE;
+
+        if (entry->d_type != DT_DIR || str_eq_null(entry->d_name, skip))
+            continue;
+        (*left)--;
+        child = io_open_beneath(dirfd, entry->d_name, O_PATH | O_DIRECTORY);
+        if (child < 0)
+            continue;
+        (void)read_ids(child, file, a, ret);
+        read_below(child, file, NULL, depth + 1, left, a, ret);
+    }
+}
+
+void cg_threads_below(const struct cg_controller *c, const char *skip, struct arena *a,
+                      struct cg_pids *ret)
+{
+    size_t best = thread_hierarchy(c);
+    unsigned left = BELOW_MAX;
+
+    if (best < c->host->count)
+        read_below(c->fds[best], c->ops->thread_file, skip, 0, &left, a, ret);
+    sort_unique(ret);
+}
+
+/* Of one hierarchy. 1: nobody is in it, also as it was removed meanwhile. */
+static int is_empty_in(int dirfd, const char **ret_file)
+{
+    autofd fd = openat(dirfd, *ret_file = "cgroup.procs", O_RDONLY | O_CLOEXEC);
+    uint64_t populated = 0;
+    char byte;
+    ssize_t n = fd < 0 ? -errno : io_read_full(fd, &byte, 1);
+    int r;
+
+    if (n != 0)
+        return n > 0 ? 0 : n == -ENOENT || n == -ENODEV ? 1 : (int)n;
+    /* v2 knows of the cgroups below it, too. */
+    r = cg_read_key(dirfd, *ret_file = "cgroup.events", "populated", &populated);
+    return r == -ENOENT || r == -ENODEV ? 1 : r < 0 ? r : !populated;
+}
+
+int cg_is_empty(const struct cg_controller *c, struct err *e)
 {
     for (size_t i = 0; i < c->host->count; i++) {
-        int dirfd = procs_dir(c, i);
-        autofd fd = dirfd < 0 ? FD_NONE : openat(dirfd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
-        uint64_t populated = 0;
-        char byte;
+        int dirfd = cg_procs_dir(c, i);
+        const char *file;
+        int r = dirfd < 0 ? 1 : is_empty_in(dirfd, &file);
 
-        if (fd >= 0 && read(fd, &byte, 1) > 0)
-            return false;
-        /* v2 knows of the cgroups below it, too. */
-        if (fd >= 0 && cg_read_key(dirfd, "cgroup.events", "populated", &populated) && populated)
-            return false;
+        if (r != 1)
+            return r < 0 ? cg_list_error(c, i, file, r, e) : 0;
     }
-    return true;
+    return 1;
 }
 
 /*
@@ -222,29 +273,119 @@ static const char *below_root(const struct cg_hierarchy *h, const char *path)
     return path[len] ? path + len : "/";
 }
 
+/* Whether the line of the i-th hierarchy, NULL for none, is that of @c, which is open there. */
+static bool is_at(const struct cg_controller *c, size_t i, const char *line)
+{
+    const char *path = line && c->fds[i] >= 0 ? below_root(&c->host->hierarchies[i], line) : NULL;
+    size_t len;
+
+    if (!path || !str_starts(path, c->path))
+        return false;
+    len = strlen(c->path);
+    return c->leaf ? path[len] == '/' && str_eq(path + len + 1, c->leaf) : path[len] == '\0';
+}
+
 int cg_holds(const struct cg_controller *c, pid_t tid)
 {
     const char *paths[CG_MAX_HIERARCHIES];
     autofree char *text = NULL;
-    size_t len = strlen(c->path);
     int held = 0;
     int r = read_proc_cgroup(c->host, tid, &text, paths);
 
     if (r < 0)
         return r;
     for (size_t i = 0; i < c->host->count; i++) {
-        const struct cg_hierarchy *h = &c->host->hierarchies[i];
-        const char *path = paths[i] ? below_root(h, paths[i]) : NULL;
-
-        if (c->fds[i] < 0 || !cg_places_threads(c, h))
+        if (c->fds[i] < 0 || !cg_places_threads(c, &c->host->hierarchies[i]))
             continue;
-        if (!path || !str_starts(path, c->path))
-            return 0;
-        if (c->leaf ? path[len] != '/' || !str_eq(path + len + 1, c->leaf) : path[len] != '\0')
+        if (!is_at(c, i, paths[i]))
             return 0;
         held = 1;
     }
     return held;
+}
+
+int cg_has_thread(const struct cg_controller *c, pid_t tid)
+{
+    size_t i = thread_hierarchy(c), len;
+    const char *paths[CG_MAX_HIERARCHIES], *path;
+    autofree char *text = NULL;
+    int r = read_proc_cgroup(c->host, tid, &text, paths);
+
+    if (r < 0 || i == c->host->count || !paths[i])
+        return r < 0 ? r : 0;
+    path = below_root(&c->host->hierarchies[i], paths[i]);
+    len = strlen(c->path);
+    if (!path || !str_starts(path, c->path))
+        return 0;
+    path += len;
+    if (c->leaf && *path == '/' && str_starts(path + 1, c->leaf))
+        path += 1 + strlen(c->leaf);
+    else if (c->leaf)
+        return 0;
+    return *path == '/' || *path == '\0';
+}
+
+int cg_hold_process(const struct cg_controller *const *all, size_t count, pid_t pid)
+{
+    const struct cg_host *host = all[0]->host;
+    const char *paths[CG_MAX_HIERARCHIES];
+    autofree char *text = NULL;
+    int held = 0;
+    int r = read_proc_cgroup(host, pid, &text, paths);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < host->count; i++) {
+        bool open = false, here = false;
+
+        for (size_t k = 0; k < count; k++) {
+            open = open || all[k]->fds[i] >= 0;
+            here = here || is_at(all[k], i, paths[i]);
+        }
+        if (open && !here)
+            return 0;
+        held = held || here;
+    }
+    return held;
+}
+
+/* Whether the controller is open where a line of /proc/PID/cgroup says that the process is in its cgroup. */
+static bool is_open_for(const struct cg_controller *c, const char *number, const char *controllers,
+                        const char *path)
+{
+    size_t len = strlen(path), own = strlen(c->path);
+
+    for (size_t i = 0; i < c->host->count; i++) {
+        const struct cg_hierarchy *h = &c->host->hierarchies[i];
+
+        if (h->v2 ? str_eq(number, "0") && !*controllers : str_eq(controllers, h->name)) {
+            path = below_root(h, path);
+            return c->fds[i] >= 0 || !path || !str_eq(path, c->path);
+        }
+    }
+    /* A mount that is not there has no root to take away. */
+    return len < own || !str_eq(path + len - own, c->path);
+}
+
+int cg_covers(const struct cg_controller *c, pid_t pid)
+{
+    char name[32], *cursor, *line;
+    autofree char *text = NULL;
+    ssize_t len;
+
+    snprintf(name, sizeof name, "/proc/%d/cgroup", (int)pid);
+    len = io_read_all_at(AT_FDCWD, name, PROC_CGROUP_MAX, &text);
+    if (len < 0)
+        return len == -ENOENT ? -ESRCH : (int)len;
+    cursor = text;
+    while ((line = str_next(&cursor, '\n'))) {
+        const char *number = str_next(&line, ':'),
+                   *controllers = line ? str_next(&line, ':') : NULL;
+
+        if (controllers && line && !is_open_for(c, number, controllers, line))
+            return 0;
+    }
+    return 1;
 }
 
 int cg_origin_read(const struct cg_host *host, pid_t pid, struct arena *a, struct cg_origin *ret,
@@ -263,178 +404,4 @@ int cg_origin_read(const struct cg_host *host, pid_t pid, struct arena *a, struc
         ret->paths[i] = path ? arena_strdup(a, path) : NULL;
     }
     return 0;
-}
-
-int cg_origin_enter(const struct cg_host *host, pid_t pid, const struct cg_origin *origin,
-                    struct err *e)
-{
-    int first = 0;
-
-    for (size_t i = 0; i < host->count; i++) {
-        const struct cg_hierarchy *h = &host->hierarchies[i];
-        autofd fd = FD_NONE;
-        char where[PATH_MAX];
-        int r;
-
-        if (!origin->paths[i])
-            continue;
-        fd = io_open_beneath(h->fd, cg_path_relative(origin->paths[i]), O_PATH | O_DIRECTORY);
-        r = fd < 0 ? fd : io_write_id_at(fd, "cgroup.procs", pid);
-        if (r < 0)
-            err_sys(e, r, "cannot move process %d to %s", (int)pid,
-                    cg_full_path(h, origin->paths[i], NULL, "cgroup.procs", where, sizeof where));
-        if (first == 0)
-            first = r;
-    }
-    return first;
-}
-
-/* One hierarchy's destination of a move: it climbs while the kernel says "not here". */
-struct target {
-    const struct cg_hierarchy *h;
-    char path[PATH_MAX];
-    int fd;
-};
-
-static bool climb(struct target *t)
-{
-    char *slash = strrchr(t->path, '/');
-
-    fd_close(&t->fd);
-    if (str_eq(t->path, "/"))
-        return false;
-    slash[slash == t->path] = '\0';
-    return true;
-}
-
-/* EBUSY, EOPNOTSUPP: a v2 cgroup that has children with controllers, or is threaded. ENOSPC: a v1
- * cpuset without CPUs. ENOENT: it was removed. */
-static bool is_no_place(int r)
-{
-    return r == -EBUSY || r == -EOPNOTSUPP || r == -ENOSPC || r == -ENOENT || r == -ENODEV;
-}
-
-static int move_one(struct target *t, pid_t pid, struct err *e)
-{
-    char where[PATH_MAX];
-    int r;
-
-    for (;;) {
-        if (t->fd < 0)
-            t->fd = io_open_beneath(t->h->fd, cg_path_relative(t->path), O_PATH | O_DIRECTORY);
-        r = t->fd < 0 ? t->fd : io_write_id_at(t->fd, "cgroup.procs", pid);
-        if (r == 0 || r == -ESRCH)
-            return 0;
-        if (!is_no_place(r) || !climb(t))
-            return err_sys(e, r, "cannot move process %d to %s", (int)pid,
-                           cg_full_path(t->h, t->path, NULL, "cgroup.procs", where, sizeof where));
-    }
-}
-
-/*
- * A main thread that has ended, or is about to, stays listed while other threads of its process
- * live or its files are being closed (inotify's take their time), and a move does not take it
- * along: what is left of such a process has been moved already.
- */
-static void drop_dead(struct cg_pids *pids)
-{
-    size_t kept = 0;
-
-    for (size_t i = 0; i < pids->count; i++) {
-        struct proc_stat st;
-
-        if (proc_stat_read(pids->items[i], &st) == 0 && !st.exiting)
-            pids->items[kept++] = pids->items[i];
-    }
-    pids->count = kept;
-}
-
-int cg_move_to(struct cg_controller *c, const char *path, unsigned *ret_moved,
-               const char **ret_where, struct arena *a, struct err *e)
-{
-    unsigned moved = 0, most = 0;
-
-    for (size_t i = 0; i < c->host->count; i++) {
-        struct target t = {.h = &c->host->hierarchies[i], .fd = FD_NONE};
-        int dirfd = procs_dir(c, i);
-        int r = 0;
-
-        snprintf(t.path, sizeof t.path, "%s", path);
-        moved = 0;
-        for (unsigned round = 0; dirfd >= 0; round++) {
-            struct cg_pids pids = {0};
-
-            r = read_tree(dirfd, 0, a, &pids);
-            if (r < 0)
-                return list_error(c, i, "cgroup.procs", r, e);
-            if (round > 0)
-                drop_dead(&pids);
-            if (pids.count == 0)
-                break;
-            if (round == ROUNDS)
-                return err_set(e, -EBUSY, "processes keep appearing in %s", c->path);
-            for (size_t k = 0; r == 0 && k < pids.count; k++)
-                r = move_one(&t, pids.items[k], e);
-            if (r < 0)
-                break;
-            moved += (unsigned)pids.count;
-        }
-        if (moved > 0 && ret_where)
-            *ret_where = arena_strdup(a, t.path);
-        fd_close(&t.fd);
-        if (r < 0)
-            return r;
-        if (moved > most)
-            most = moved;
-    }
-    if (ret_moved)
-        *ret_moved = most;
-    return 0;
-}
-
-/*
- * A pid that was listed may be another process's by the time it is signalled. A pidfd that was
- * opened before the pid was listed once more is of a process that was in the cgroup, or of none any
- * more.
- */
-static int signal_listed(struct cg_controller *c, int signo, size_t *ret_count, struct err *e)
-{
-    autoarena a = ARENA_INIT;
-    struct cg_pids before, now;
-    int *fds;
-    int r = cg_processes(c, &a, &before, e);
-
-    if (r < 0)
-        return r;
-    fds = arena_alloc(&a, (before.count + 1) * sizeof *fds);
-    for (size_t i = 0; i < before.count; i++)
-        fds[i] = (int)syscall(SYS_pidfd_open, before.items[i], 0);
-    r = cg_processes(c, &a, &now, e);
-    for (size_t i = 0, k = 0; i < before.count; i++) {
-        /* Both lists are sorted. */
-        while (r == 0 && k < now.count && now.items[k] < before.items[i])
-            k++;
-        if (r == 0 && fds[i] >= 0 && k < now.count && now.items[k] == before.items[i])
-            syscall(SYS_pidfd_send_signal, fds[i], signo, NULL, 0);
-        fd_close(&fds[i]);
-    }
-    *ret_count = before.count;
-    return r;
-}
-
-int cg_kill(struct cg_controller *c, int signo, struct err *e)
-{
-    if (signo == SIGKILL && c->ops->kill && c->ops->kill(c) == 0)
-        return 0;
-    for (unsigned round = 0; round < ROUNDS; round++) {
-        size_t count = 0;
-        int r = signal_listed(c, signo, &count, e);
-
-        if (r < 0)
-            return r;
-        if (count == 0 || signo != SIGKILL)
-            return 0;
-        io_sleep_ms(round < 8 ? 1 : 20);
-    }
-    return err_set(e, -EBUSY, "processes keep appearing in %s", c->path);
 }

@@ -12,8 +12,10 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "cgroup/ops.h"
+#include "cgroup/path.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 
@@ -94,18 +96,20 @@ static int index_of(const struct cg_controller *c, enum cg_ctl ctl)
     return -ENOENT;
 }
 
-/* Quota and period of a cgroup or, by "../", of one above it. False: there is none. */
+/* Quota and period of a cgroup or, by "../", of one above it. False: there is none, or it cannot be read. */
 static bool read_bandwidth(int dirfd, const char *up, uint64_t *ret_quota, uint64_t *ret_period)
 {
     char file[PATH_MAX];
+    int r;
 
     snprintf(file, sizeof file, "%scpu.cfs_period_us", up);
-    if (!cg_read_number(dirfd, file, ret_period))
+    if (cg_read_number(dirfd, file, ret_period) < 0)
         return false;
     snprintf(file, sizeof file, "%scpu.cfs_quota_us", up);
-    if (!cg_read_number(dirfd, file, ret_quota))
+    r = cg_read_number(dirfd, file, ret_quota);
+    if (r == -EINVAL)
         *ret_quota = 0; /* -1: none */
-    return true;
+    return r == 0 || r == -EINVAL;
 }
 
 /* Whether this quota is a larger part of a CPU than the nearest quota above. */
@@ -202,25 +206,72 @@ static int set_devices(struct cg_controller *c, const struct cg_dev_table *devic
     return r;
 }
 
+int cg_devices_read(const struct cg_host *host, const char *path, struct arena *a,
+                    struct cg_dev_exceptions *ret, struct err *e)
+{
+    const struct cg_hierarchy *h = cg_host_find(host, CG_CTL_DEVICES);
+    autofd dirfd = FD_NONE;
+    int r;
+
+    if (!h || h->v2)
+        return 0;
+    dirfd = io_open_beneath(h->fd, cg_path_relative(path), O_PATH | O_DIRECTORY);
+    r = dirfd < 0 ? err_sys(e, dirfd, "cannot open it") : cg_dev_v1_read(dirfd, a, ret, e);
+    if (r == -ENOENT || r == -ENODEV) { /* also of one that is removed just now */
+        err_reset(e);
+        return 0;
+    }
+    if (r < 0) {
+        char where[PATH_MAX];
+
+        err_wrap(e, "%s", cg_full_path(h, path, NULL, NULL, where, sizeof where));
+    }
+    return r < 0 ? r : 1;
+}
+
 static void stat_cpu(const struct cg_controller *c, struct cg_stat *ret)
 {
     int acct = index_of(c, CG_CTL_CPUACCT), cpu = index_of(c, CG_CTL_CPU);
-    uint64_t ns;
+    uint64_t ns, quota, period;
 
-    if (acct >= 0 && cg_read_number(c->fds[acct], "cpuacct.usage", &ns)) {
+    if (acct >= 0 && cg_read_number(c->fds[acct], "cpuacct.usage", &ns) == 0) {
         ret->cpu_usage_us = ns / 1000;
-        if (cg_read_number(c->fds[acct], "cpuacct.usage_user", &ns))
+        if (cg_read_number(c->fds[acct], "cpuacct.usage_user", &ns) == 0)
             ret->cpu_user_us = ns / 1000;
-        if (cg_read_number(c->fds[acct], "cpuacct.usage_sys", &ns))
+        if (cg_read_number(c->fds[acct], "cpuacct.usage_sys", &ns) == 0)
             ret->cpu_system_us = ns / 1000;
         ret->has |= CG_CTL_BIT(CG_CTL_CPUACCT);
     }
-    if (cpu >= 0 && cg_read_key(c->fds[cpu], "cpu.stat", "nr_periods", &ret->periods) &&
-        cg_read_key(c->fds[cpu], "cpu.stat", "nr_throttled", &ret->throttled_periods) &&
-        cg_read_key(c->fds[cpu], "cpu.stat", "throttled_time", &ns)) {
+    if (cpu >= 0 && cg_read_key(c->fds[cpu], "cpu.stat", "nr_periods", &ret->periods) == 0 &&
+        cg_read_key(c->fds[cpu], "cpu.stat", "nr_throttled", &ret->throttled_periods) == 0 &&
+        cg_read_key(c->fds[cpu], "cpu.stat", "throttled_time", &ns) == 0) {
         ret->throttled_us = ns / 1000;
         ret->has |= CG_CTL_BIT(CG_CTL_CPU);
     }
+    /* -1, for none, is no such number. */
+    if (cpu >= 0 && cg_read_number(c->fds[cpu], "cpu.cfs_quota_us", &quota) == 0 &&
+        cg_read_number(c->fds[cpu], "cpu.cfs_period_us", &period) == 0 && period > 0)
+        ret->cpu_limit_us = quota * 1000000 / period;
+}
+
+/* The kernel has no word for "no limit" but a number that no memory has. */
+#define NO_LIMIT_BYTES (1ull << 62)
+
+static void stat_memory(int dirfd, struct cg_stat *ret)
+{
+    if (cg_read_number(dirfd, "memory.usage_in_bytes", &ret->memory_bytes) < 0)
+        return;
+    cg_read_number(dirfd, "memory.max_usage_in_bytes", &ret->memory_peak_bytes);
+    if (cg_read_number(dirfd, "memory.limit_in_bytes", &ret->memory_limit_bytes) == 0 &&
+        ret->memory_limit_bytes >= NO_LIMIT_BYTES)
+        ret->memory_limit_bytes = CG_UNKNOWN;
+    cg_read_key(dirfd, "memory.stat", "total_rss", &ret->anon_bytes);
+    cg_read_key(dirfd, "memory.stat", "total_cache", &ret->file_bytes);
+    cg_read_key(dirfd, "memory.stat", "total_shmem", &ret->shmem_bytes);
+    cg_read_key(dirfd, "memory.stat", "total_swap", &ret->swap_bytes); /* with swap accounting */
+    cg_read_number(dirfd, "memory.kmem.usage_in_bytes", &ret->kernel_bytes);
+    cg_read_key(dirfd, "memory.oom_control", "oom_kill", &ret->oom_kills);
+    ret->has |= CG_CTL_BIT(CG_CTL_MEMORY);
 }
 
 static void stat_all(const struct cg_controller *c, struct cg_stat *ret)
@@ -230,16 +281,15 @@ static void stat_all(const struct cg_controller *c, struct cg_stat *ret)
     static const char io[] = "blkio.throttle.io_service_bytes";
 
     stat_cpu(c, ret);
-    if (memory >= 0 &&
-        cg_read_number(c->fds[memory], "memory.usage_in_bytes", &ret->memory_bytes)) {
-        cg_read_number(c->fds[memory], "memory.max_usage_in_bytes", &ret->memory_peak_bytes);
-        ret->has |= CG_CTL_BIT(CG_CTL_MEMORY);
-    }
-    if (pids >= 0 && cg_read_number(c->fds[pids], "pids.current", &ret->pids))
+    if (memory >= 0)
+        stat_memory(c->fds[memory], ret);
+    if (pids >= 0 && cg_read_number(c->fds[pids], "pids.current", &ret->pids) == 0) {
+        cg_read_number(c->fds[pids], "pids.max", &ret->pids_limit);
         ret->has |= CG_CTL_BIT(CG_CTL_PIDS);
+    }
     /* "8:0 Read 4096" lines, and a "Total" of them all. */
-    if (blkio >= 0 && cg_read_sum(c->fds[blkio], io, " Read ", &ret->io_read_bytes) &&
-        cg_read_sum(c->fds[blkio], io, " Write ", &ret->io_write_bytes))
+    if (blkio >= 0 && cg_read_sum(c->fds[blkio], io, " Read ", &ret->io_read_bytes) == 0 &&
+        cg_read_sum(c->fds[blkio], io, " Write ", &ret->io_write_bytes) == 0)
         ret->has |= CG_CTL_BIT(CG_CTL_BLKIO);
 }
 

@@ -251,32 +251,79 @@ static void read_type(const struct cg_controller *c, char buf[static 32])
         strcpy(buf, "domain"); /* the root has no such file */
 }
 
+/* "max", for none, is no number. The kernel takes no quota that makes the product too large. */
+static void stat_cpu_limit(int dirfd, struct cg_stat *ret)
+{
+    char text[64], *period_text = text;
+    uint64_t quota, period;
+    const char *quota_text;
+
+    if (io_read_at(dirfd, "cpu.max", text, sizeof text) < 0)
+        return;
+    quota_text = str_next(&period_text, ' ');
+    if (period_text && str_to_u64(quota_text, strlen(quota_text), &quota) == 0 &&
+        str_to_u64(period_text, strlen(period_text), &period) == 0 && period > 0)
+        ret->cpu_limit_us = quota * 1000000 / period;
+}
+
+static void stat_cpu(int dirfd, struct cg_stat *ret)
+{
+    if (cg_read_key(dirfd, "cpu.stat", "usage_usec", &ret->cpu_usage_us) == 0) {
+        cg_read_key(dirfd, "cpu.stat", "user_usec", &ret->cpu_user_us);
+        cg_read_key(dirfd, "cpu.stat", "system_usec", &ret->cpu_system_us);
+        ret->has |= CG_CTL_BIT(CG_CTL_CPUACCT);
+    }
+    if (cg_read_key(dirfd, "cpu.stat", "nr_periods", &ret->periods) == 0 &&
+        cg_read_key(dirfd, "cpu.stat", "nr_throttled", &ret->throttled_periods) == 0 &&
+        cg_read_key(dirfd, "cpu.stat", "throttled_usec", &ret->throttled_us) == 0)
+        ret->has |= CG_CTL_BIT(CG_CTL_CPU);
+    stat_cpu_limit(dirfd, ret);
+}
+
+static void stat_memory(int dirfd, struct cg_stat *ret)
+{
+    if (cg_read_number(dirfd, "memory.current", &ret->memory_bytes) < 0)
+        return;
+    cg_read_number(dirfd, "memory.peak", &ret->memory_peak_bytes);
+    cg_read_number(dirfd, "memory.max", &ret->memory_limit_bytes);
+    cg_read_number(dirfd, "memory.swap.current", &ret->swap_bytes);
+    cg_read_key(dirfd, "memory.stat", "anon", &ret->anon_bytes);
+    cg_read_key(dirfd, "memory.stat", "file", &ret->file_bytes);
+    cg_read_key(dirfd, "memory.stat", "shmem", &ret->shmem_bytes);
+    cg_read_key(dirfd, "memory.stat", "kernel", &ret->kernel_bytes); /* Linux 5.18 */
+    cg_read_key(dirfd, "memory.events", "oom_kill", &ret->oom_kills);
+    ret->has |= CG_CTL_BIT(CG_CTL_MEMORY);
+}
+
+static struct cg_pressure read_pressure(int dirfd, const char *file)
+{
+    char text[256];
+
+    if (io_read_at(dirfd, file, text, sizeof text) < 0)
+        text[0] = '\0';
+    return cg_pressure_parse(text);
+}
+
 static void stat_all(const struct cg_controller *c, struct cg_stat *ret)
 {
     int own = c->fds[0];
     int domain = c->leaf ? FD_NONE : own; /* a leaf has no memory and io of its own */
 
-    if (cg_read_key(own, "cpu.stat", "usage_usec", &ret->cpu_usage_us)) {
-        cg_read_key(own, "cpu.stat", "user_usec", &ret->cpu_user_us);
-        cg_read_key(own, "cpu.stat", "system_usec", &ret->cpu_system_us);
-        ret->has |= CG_CTL_BIT(CG_CTL_CPUACCT);
-    }
-    if (cg_read_key(own, "cpu.stat", "nr_periods", &ret->periods) &&
-        cg_read_key(own, "cpu.stat", "nr_throttled", &ret->throttled_periods) &&
-        cg_read_key(own, "cpu.stat", "throttled_usec", &ret->throttled_us))
-        ret->has |= CG_CTL_BIT(CG_CTL_CPU);
-    if (cg_read_number(own, "pids.current", &ret->pids))
+    stat_cpu(own, ret);
+    if (cg_read_number(own, "pids.current", &ret->pids) == 0) {
+        cg_read_number(own, "pids.max", &ret->pids_limit);
         ret->has |= CG_CTL_BIT(CG_CTL_PIDS);
+    }
+    ret->cpu = read_pressure(own, "cpu.pressure");
     if (domain < 0)
         return;
-    if (cg_read_number(domain, "memory.current", &ret->memory_bytes)) {
-        cg_read_number(domain, "memory.peak", &ret->memory_peak_bytes);
-        ret->has |= CG_CTL_BIT(CG_CTL_MEMORY);
-    }
+    stat_memory(domain, ret);
     /* "8:0 rbytes=4096 wbytes=0 rios=1 ..." */
-    if (cg_read_sum(domain, "io.stat", " rbytes=", &ret->io_read_bytes) &&
-        cg_read_sum(domain, "io.stat", " wbytes=", &ret->io_write_bytes))
+    if (cg_read_sum(domain, "io.stat", " rbytes=", &ret->io_read_bytes) == 0 &&
+        cg_read_sum(domain, "io.stat", " wbytes=", &ret->io_write_bytes) == 0)
         ret->has |= CG_CTL_BIT(CG_CTL_BLKIO);
+    ret->memory = read_pressure(domain, "memory.pressure");
+    ret->io = read_pressure(domain, "io.pressure");
 }
 
 const struct cg_ops cg_v2_ops = {

@@ -4,6 +4,33 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 
+#define SCOPE "org.systemd.property."
+
+#define SCOPE_LIMITS(X)                                                                            \
+    X(0, "MemoryMax")                                                                              \
+    X(1, "MemoryLimit")                                                                            \
+    X(2, "TasksMax")                                                                               \
+    X(3, "CPUQuotaPerSecUSec")                                                                     \
+    X(4, "CPUQuotaPerSecSec")                                                                      \
+    X(5, "MemoryHigh")                                                                             \
+    X(6, "MemorySwapMax")                                                                          \
+    X(7, "MemoryZSwapMax")                                                                         \
+    X(8, "AllowedCPUs")                                                                            \
+    X(9, "AllowedMemoryNodes")                                                                     \
+    X(10, "IOReadBandwidthMax")                                                                    \
+    X(11, "IOWriteBandwidthMax")                                                                   \
+    X(12, "IOReadIOPSMax")                                                                         \
+    X(13, "IOWriteIOPSMax")                                                                        \
+    X(14, "BlockIOReadBandwidth")                                                                  \
+    X(15, "BlockIOWriteBandwidth")                                                                 \
+    X(16, "DevicePolicy")                                                                          \
+    X(17, "DeviceAllow")
+
+#define SCOPE_NAME(index, name)  [index] = SCOPE name,
+#define SCOPE_FIELD(index, name) JSON_F_STRING(SCOPE name, struct oci_annotations, scope[index]),
+
+const char *const oci_scope_limits[OCI_SCOPE_COUNT] = {SCOPE_LIMITS(SCOPE_NAME)};
+
 #define ANNOTATION(key, member) JSON_F_STRING(key, struct oci_annotations, member)
 
 static const struct json_field fields[] = {
@@ -17,6 +44,16 @@ static const struct json_field fields[] = {
     ANNOTATION("io.katacontainers.config.runtime.sandbox_cgroup_only", sandbox_cgroup_only),
     ANNOTATION("io.katacontainers.config.runtime.enable_vcpus_pinning", enable_vcpus_pinning),
     ANNOTATION("oci-sandbox-cgroup.io/overhead-cpu-quota", overhead_cpu_quota),
+    SCOPE_LIMITS(SCOPE_FIELD) /* names are the last */
+    ANNOTATION("io.kubernetes.cri.container-name", names[OCI_NAME_CRI_CONTAINER]),
+    ANNOTATION("io.kubernetes.cri.sandbox-name", names[OCI_NAME_CRI_POD]),
+    ANNOTATION("io.kubernetes.cri.sandbox-namespace", names[OCI_NAME_CRI_NAMESPACE]),
+    ANNOTATION("io.kubernetes.container.name", names[OCI_NAME_LABEL_CONTAINER]),
+    ANNOTATION("io.kubernetes.pod.name", names[OCI_NAME_LABEL_POD]),
+    ANNOTATION("io.kubernetes.pod.namespace", names[OCI_NAME_LABEL_NAMESPACE]),
+    ANNOTATION("io.kubernetes.cri-o.KubeName", names[OCI_NAME_CRIO_POD]),
+    ANNOTATION("io.kubernetes.cri-o.Namespace", names[OCI_NAME_CRIO_NAMESPACE]),
+    ANNOTATION("nerdctl/name", names[OCI_NAME_NERDCTL]),
 };
 
 const struct json_table oci_annotations_table = JSON_TABLE(fields, struct oci_annotations);
@@ -30,7 +67,7 @@ int oci_annotations_merge(struct oci_annotations *into, const struct oci_annotat
                           struct err *e)
 {
     /* All are compared before the first is taken, so that a refusal leaves @into as it was. */
-    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(fields) - OCI_NAME_COUNT; i++) {
         const char *ours = value_of(into, &fields[i]), *theirs = value_of(from, &fields[i]);
         char one[160], other[160];
 

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "oci/json_decode.h"
 
@@ -18,22 +19,14 @@
 /* yajl does not check what its allocator returns, so it gets one that never returns NULL. */
 static void *alloc_or_end(void *ctx, size_t size)
 {
-    void *p = malloc(size ? size : 1);
-
     (void)ctx;
-    if (!p)
-        err_out_of_memory();
-    return p;
+    return mem_alloc(size);
 }
 
 static void *realloc_or_end(void *ctx, void *old, size_t size)
 {
-    void *p = realloc(old, size ? size : 1);
-
     (void)ctx;
-    if (!p)
-        err_out_of_memory();
-    return p;
+    return mem_realloc(old, size);
 }
 
 static void free_any(void *ctx, void *p)
@@ -213,8 +206,9 @@ static int finish(struct parser *p)
     return (int)p->d.done;
 }
 
-int json_read_fd(int fd, const struct json_doc *docs, size_t ndocs, size_t max_bytes, size_t chunk,
-                 const char *where, struct arena *a, struct err *e)
+int json_read_fd_copy(int fd, const struct json_doc *docs, size_t ndocs, size_t max_bytes,
+                      size_t chunk, const char *where, struct sbuf *copy, struct arena *a,
+                      struct err *e)
 {
     size_t want = chunk ? chunk : DEFAULT_CHUNK, capacity = 0, left = max_bytes;
     CLEANUP(parser_free) struct parser p;
@@ -238,6 +232,8 @@ int json_read_fd(int fd, const struct json_doc *docs, size_t ndocs, size_t max_b
             return err_sys(e, (int)n, "%s: cannot read", str_escape(where, shown, sizeof shown));
         over = (size_t)n > left;
         len = over ? left : (size_t)n;
+        if (copy)
+            sbuf_add(copy, buf, len);
         r = feed(&p, buf, len);
         if (r < 0)
             return r;
@@ -254,6 +250,12 @@ int json_read_fd(int fd, const struct json_doc *docs, size_t ndocs, size_t max_b
         if (!chunk && p.d.event_end == before)
             want *= 2;
     }
+}
+
+int json_read_fd(int fd, const struct json_doc *docs, size_t ndocs, size_t max_bytes, size_t chunk,
+                 const char *where, struct arena *a, struct err *e)
+{
+    return json_read_fd_copy(fd, docs, ndocs, max_bytes, chunk, where, NULL, a, e);
 }
 
 int json_read_text(const char *text, size_t len, const struct json_doc *docs, size_t ndocs,
@@ -397,6 +399,15 @@ void json_u64(struct json_writer *w, const char *key, uint64_t value)
 {
     char text[24];
     int len = snprintf(text, sizeof text, "%" PRIu64, value);
+
+    put_key(w, key);
+    must(yajl_gen_number(w->gen, text, (size_t)len));
+}
+
+void json_hundredths(struct json_writer *w, const char *key, uint64_t value)
+{
+    char text[32];
+    int len = snprintf(text, sizeof text, "%" PRIu64 ".%02u", value / 100, (unsigned)(value % 100));
 
     put_key(w, key);
     must(yajl_gen_number(w->gen, text, (size_t)len));

@@ -84,7 +84,7 @@ struct json_table {
     const struct json_field *fields;
     size_t count; /* at most 64 */
     size_t size;  /* of the struct */
-    bool strict;  /* an unknown key is an error that lists what was expected */
+    bool strict;  /* an unknown key, here or further in, is an error that lists what was expected */
     bool go;      /* a key that only programs in Go take for a used one is an error */
 };
 
@@ -158,6 +158,10 @@ struct json_doc {
  */
 int json_read_fd(int fd, const struct json_doc *docs, size_t ndocs, size_t max_bytes, size_t chunk,
                  const char *where, struct arena *a, struct err *e);
+/* The same, and what was read is added to @copy; NULL: not. */
+int json_read_fd_copy(int fd, const struct json_doc *docs, size_t ndocs, size_t max_bytes,
+                      size_t chunk, const char *where, struct sbuf *copy, struct arena *a,
+                      struct err *e);
 
 /* The same from memory, parsed @chunk bytes at a time (0: at once). */
 int json_read_text(const char *text, size_t len, const struct json_doc *docs, size_t ndocs,
@@ -182,6 +186,7 @@ void json_string(struct json_writer *w, const char *key, const char *value); /* 
 void json_bool(struct json_writer *w, const char *key, bool value);
 void json_i64(struct json_writer *w, const char *key, int64_t value);
 void json_u64(struct json_writer *w, const char *key, uint64_t value);
+void json_hundredths(struct json_writer *w, const char *key, uint64_t value); /* 123 is 1.23 */
 void json_null(struct json_writer *w, const char *key);
 /* The text so far, NUL-terminated, valid until the next call. Bytes that are no UTF-8 were written
  * as U+FFFD, so that what we print always parses, and control characters of any kind as escapes, so

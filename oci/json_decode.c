@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 
 #include <assert.h>
@@ -407,7 +408,7 @@ static int object_key(struct json_decoder *p, struct frame *f, const char *text,
         return 0;
     add_item(p);
     if (!f->field) {
-        if (f->table->strict)
+        if (f->strict)
             return refuse_unknown(p, f->table, text, len);
         if (len >= sizeof p->unused_key)
             len = sizeof p->unused_key - 1;
@@ -460,6 +461,7 @@ static int push_object(struct json_decoder *p, const struct json_table *t, void 
 {
     p->frames[p->depth] =
         (struct frame){.place = IN_OBJECT, .table = t, .object = object, .item = open_item(p)};
+    p->frames[p->depth].strict = t->strict || (p->depth > 0 && top(p)->strict);
     p->depth++;
     return 1;
 }
@@ -470,6 +472,7 @@ static int push_list(struct json_decoder *p, enum place place, const struct json
 
     p->frames[p->depth] = (struct frame){
         .place = place, .table = field->sub, .field = field, .list = list, .item = open_item(p)};
+    p->frames[p->depth].strict = top(p)->strict;
     p->depth++;
     return 1;
 }
@@ -544,10 +547,8 @@ static int order_keys(const void *a, const void *b)
 /* Every key of a map is used, so all are compared: sorted, as there may be very many of them. */
 static const char *repeated_key(const struct json_list *map)
 {
-    autofree const char **keys = malloc(map->count * sizeof *keys);
+    autofree const char **keys = mem_alloc(map->count * sizeof *keys);
 
-    if (!keys)
-        err_out_of_memory();
     for (size_t i = 0; i < map->count; i++)
         keys[i] = JSON_AT(*map, struct json_pair, i).key;
     qsort(keys, map->count, sizeof *keys, order_keys);

@@ -20,10 +20,11 @@ struct frame {
     const char *key;                /* objects and maps: whose value comes; NULL between members */
     const struct json_table *table; /* IN_OBJECT; IN_OBJECT_LIST: of the elements */
     const struct json_field *field; /* IN_OBJECT: of the key, NULL if it is unused; of the list */
-    uint64_t seen;                  /* IN_OBJECT: bit i for fields[i] */
-    char *object;                   /* IN_OBJECT: what is filled */
-    struct json_list *list;         /* the other places: what is filled */
-    struct json_item *item;         /* where it stands; NULL if the document is not edited */
+    bool strict;   /* unknown keys are errors: the table says so, or that of what it is in */
+    uint64_t seen; /* IN_OBJECT: bit i for fields[i] */
+    char *object;  /* IN_OBJECT: what is filled */
+    struct json_list *list; /* the other places: what is filled */
+    struct json_item *item; /* where it stands; NULL if the document is not edited */
 };
 
 struct json_decoder {

@@ -8,6 +8,8 @@
 #include <assert.h>
 
 #define WHERE "standard input"
+/* A mistake of people, who have no state at hand. */
+#define NO_STATE "; of a config.json alone: oci-sandbox-cgroup plan CONFIG.json"
 
 /* PID_MAX_LIMIT of a 64-bit kernel; 0 is what runtimes send when there is no process. */
 #define STATE_PID_MAX 4194304
@@ -48,7 +50,8 @@ static const struct json_field first_fields[] = {
 };
 static const struct json_table first_table = JSON_TABLE(first_fields, struct first);
 
-static int read_documents(int fd, struct arena *a, struct oci_input *ret, struct err *e)
+static int read_documents(int fd, struct sbuf *copy, struct arena *a, struct oci_input *ret,
+                          struct err *e)
 {
     struct oci_input input = {0};
     struct first first = {0};
@@ -56,7 +59,7 @@ static int read_documents(int fd, struct arena *a, struct oci_input *ret, struct
         {.table = &first_table, .dest = &first, .name = "state"},
         {.table = &oci_config_table, .dest = &input.config, .name = "config"},
     };
-    int n = json_read_fd(fd, docs, ARRAY_SIZE(docs), OCI_MAX_BYTES, 0, WHERE, a, e);
+    int n = json_read_fd_copy(fd, docs, ARRAY_SIZE(docs), OCI_MAX_BYTES, 0, WHERE, copy, a, e);
 
     if (n < 0)
         return n;
@@ -74,15 +77,16 @@ static int read_documents(int fd, struct arena *a, struct oci_input *ret, struct
     if (first.config)
         input.config = *first.config;
     if (str_empty(input.state.id))
-        return err_input(e, WHERE ": state.id: %s, expected the container's id",
-                         input.state.id ? "empty" : "missing");
+        return err_input(e, WHERE ": state.id: %s, expected the container's id%s",
+                         input.state.id ? "empty" : "missing",
+                         input.has_config || input.state.id ? "" : NO_STATE);
     *ret = input;
     return 0;
 }
 
-int oci_input_read(int fd, struct arena *a, struct oci_input *ret, struct err *e)
+int oci_input_read(int fd, struct sbuf *copy, struct arena *a, struct oci_input *ret, struct err *e)
 {
-    int r = read_documents(fd, a, ret, e);
+    int r = read_documents(fd, copy, a, ret, e);
 
     /* A runtime that still writes must not die of SIGPIPE because its document was refused. */
     if (r < 0)

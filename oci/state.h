@@ -36,8 +36,10 @@ extern const struct json_table oci_state_table;
  * 0; -EINVAL: no document, one document too many, no or an empty `id`, `config` without `state`, an
  * `id` beside `state`, or any error of json.h; other -errno from read(2). @ret is written on
  * success only; after an error the rest of the stream has been read and dropped. Does not judge
- * `status`, `pid` or `bundle`: which of them are needed depends on the stage.
+ * `status`, `pid` or `bundle`: which of them are needed depends on the stage. What was read is added to @copy, if
+ * that is not NULL.
  */
-int oci_input_read(int fd, struct arena *a, struct oci_input *ret, struct err *e);
+int oci_input_read(int fd, struct sbuf *copy, struct arena *a, struct oci_input *ret,
+                   struct err *e);
 
 #endif

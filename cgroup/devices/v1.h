@@ -7,6 +7,13 @@
 #include "cgroup/devices/exceptions.h"
 
 /*
+ * What is in force, devices.list, as the kernel shows it: of "allow all but" no exceptions.
+ * @dirfd  the cgroup in the devices hierarchy; O_PATH will do.
+ * 0; -EPROTO a line that is no rule; other -errno.
+ */
+int cg_dev_v1_read(int dirfd, struct arena *a, struct cg_dev_exceptions *ret, struct err *e);
+
+/*
  * Bring a cgroup's device list to @want: what is in force (devices.list) is read first.
  *   - "Deny all but" in force and wanted: only the differences are written, nothing if there are
  *     none. Additions go first, so that no device that both lists allow is denied in between.

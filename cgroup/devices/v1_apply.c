@@ -18,12 +18,6 @@
 /* Room for a list far beyond what the kernel handles in reasonable time. */
 #define LIST_MAX ((size_t)16 << 20)
 
-struct list {
-    bool allow_all;
-    struct cg_dev_entry *items; /* sorted; only without allow_all */
-    size_t count;
-};
-
 /* "*" or a number, ended by @end. The cursor moves behind it. */
 static int parse_number(char **cursor, char end, int64_t *ret)
 {
@@ -55,12 +49,13 @@ static int parse_line(char *line, struct cg_dev_entry *ret)
     return cg_dev_access_parse(cursor, &ret->access);
 }
 
-static int read_list(int dirfd, struct arena *a, struct list *ret, struct err *e)
+int cg_dev_v1_read(int dirfd, struct arena *a, struct cg_dev_exceptions *ret, struct err *e)
 {
     autofree char *text = NULL;
     ssize_t n = io_read_all_at(dirfd, "devices.list", LIST_MAX, &text);
     char *cursor, *line;
 
+    *ret = (struct cg_dev_exceptions){0};
     if (n < 0)
         return err_sys(e, (int)n, "reading devices.list");
     cursor = text;
@@ -78,10 +73,10 @@ static int read_list(int dirfd, struct arena *a, struct list *ret, struct err *e
             ret->allow_all = true;
             continue;
         }
-        ARENA_APPEND(a, ret->items, ret->count) = entry;
+        ARENA_APPEND(a, ret->exceptions, ret->count) = entry;
     }
     if (ret->count > 1)
-        qsort(ret->items, ret->count, sizeof *ret->items, cg_dev_entry_compare);
+        qsort(ret->exceptions, ret->count, sizeof *ret->exceptions, cg_dev_entry_compare);
     return 0;
 }
 
@@ -169,8 +164,8 @@ int cg_dev_v1_apply(int dirfd, const struct cg_dev_exceptions *want, struct err 
     struct writer allow = {.dirfd = dirfd, .file = "devices.allow", .fd = FD_NONE};
     CLEANUP(writer_close)
     struct writer deny = {.dirfd = dirfd, .file = "devices.deny", .fd = FD_NONE};
-    struct list now = {0};
-    int r = read_list(dirfd, &a, &now, e);
+    struct cg_dev_exceptions now;
+    int r = cg_dev_v1_read(dirfd, &a, &now, e);
 
     if (r < 0)
         return r;
@@ -182,8 +177,8 @@ int cg_dev_v1_apply(int dirfd, const struct cg_dev_exceptions *want, struct err 
                              0, true, e);
     }
     /* A whole entry, so that the parent's consent does not depend on what was here before. */
-    r = write_missing(&allow, want->exceptions, want->count, now.items, now.count, true, e);
+    r = write_missing(&allow, want->exceptions, want->count, now.exceptions, now.count, true, e);
     if (r < 0)
         return r;
-    return write_missing(&deny, now.items, now.count, want->exceptions, want->count, false, e);
+    return write_missing(&deny, now.exceptions, now.count, want->exceptions, want->count, false, e);
 }

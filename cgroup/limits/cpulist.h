@@ -16,7 +16,7 @@ struct cg_cpulist {
     uint64_t bits[CG_CPULIST_MAX / 64];
 };
 
-/* Adds to @set. Spaces around numbers are not accepted; "" is the empty set.
+/* Adds to @set. Spaces are accepted behind a comma and nowhere else; "" is the empty set.
  * 0; -EINVAL malformed; -ERANGE a number of CG_CPULIST_MAX or more, or a backward range. */
 int cg_cpulist_parse(const char *text, struct cg_cpulist *set);
 

@@ -194,6 +194,17 @@ static int check_page_size(const char *size, struct err *e)
     return 0;
 }
 
+/* Of a size that is there twice the last one counts, as each is written over the one before. A file is named
+ * once: a record that names one twice cannot be read. */
+static bool comes_again(const struct cg_limits *l, size_t index)
+{
+    for (size_t i = index + 1; i < l->hugetlb_count; i++) {
+        if (str_eq(l->hugetlb[i].page_size, l->hugetlb[index].page_size))
+            return true;
+    }
+    return false;
+}
+
 /* Usage and, from Linux 5.7 on, reservation: a reserved page is as gone as a used one. */
 int cg_emit_hugetlb(const struct cg_limit_row *row, const struct cg_limits *l, bool v2,
                     struct arena *a, struct cg_files *out, struct err *e)
@@ -206,6 +217,8 @@ int cg_emit_hugetlb(const struct cg_limit_row *row, const struct cg_limits *l, b
 
         if (r < 0)
             return r;
+        if (comes_again(l, i))
+            continue;
         add_file(a, out, row, arena_printf(a, "hugetlb.%s.%s", h->page_size, end), text);
         add_file(a, out, row, arena_printf(a, "hugetlb.%s.rsvd.%s", h->page_size, end), text);
         out->items[out->count - 1].flags |= CG_FILE_OPTIONAL;
@@ -359,16 +372,34 @@ bool cg_priorities_are_set(const struct cg_limits *l)
     return l->net_priority_count > 0;
 }
 
+/* A blank would end the name in its line, and a newline begin another line. */
+static int check_interface(const struct cg_limits *l, size_t index, struct err *e)
+{
+    const char *name = l->net_priorities[index].interface;
+    char shown[64];
+
+    if (!str_empty(name) && !name[strcspn(name, " \t\r\n")])
+        return 0;
+    return err_input(e,
+                     "linux.resources.network.priorities[%zu].name: \"%s\" is not the name of a "
+                     "network interface",
+                     index, str_escape(name ? name : "", shown, sizeof shown));
+}
+
 int cg_emit_priorities(const struct cg_limit_row *row, const struct cg_limits *l, bool v2,
                        struct arena *a, struct cg_files *out, struct err *e)
 {
     autosbuf lines = SBUF_INIT;
 
-    (void)e;
     (void)v2;
-    for (size_t i = 0; i < l->net_priority_count; i++)
+    for (size_t i = 0; i < l->net_priority_count; i++) {
+        int r = check_interface(l, i, e);
+
+        if (r < 0)
+            return r;
         sbuf_addf(&lines, "%s%s %" PRIu32, i ? "\n" : "", l->net_priorities[i].interface,
                   l->net_priorities[i].priority);
+    }
     add_file(a, out, row, row->v1_file, arena_strdup(a, sbuf_text(&lines)));
     return 0;
 }

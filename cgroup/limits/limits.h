@@ -160,6 +160,9 @@ const char *cg_files_get(const struct cg_files *files, const char *file);
  * l = log2(shares). */
 uint64_t cg_shares_to_weight(uint64_t shares);
 
+/* The fewest shares that make a weight of v2. */
+uint64_t cg_weight_to_shares(uint64_t weight);
+
 /* blkio.weight (10..1000) -> io.weight (1..10000), linear. */
 uint64_t cg_blkio_to_io_weight(uint64_t weight);
 

@@ -52,6 +52,21 @@ uint64_t cg_shares_to_weight(uint64_t shares)
     return (double)weight + 1e-9 < power ? weight + 1 : weight;
 }
 
+uint64_t cg_weight_to_shares(uint64_t weight)
+{
+    uint64_t low = 2, high = 262144;
+
+    while (low < high) {
+        uint64_t middle = (low + high) / 2;
+
+        if (cg_shares_to_weight(middle) >= weight)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
 uint64_t cg_blkio_to_io_weight(uint64_t weight)
 {
     return 1 + (weight - 10) * 9999 / 990;

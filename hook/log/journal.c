@@ -62,7 +62,7 @@ static size_t add_field(char *buf, size_t size, size_t used, const char *name, c
     return used;
 }
 
-void journal_send(enum log_level level, const char *text)
+void journal_send(enum log_level level, const char *message_id, const char *text)
 {
     const char priority[] = {(char)('0' + priority_of(level)), '\0'};
     char buf[8192];
@@ -70,6 +70,7 @@ void journal_send(enum log_level level, const char *text)
 
     used = add_field(buf, sizeof buf, used, "MESSAGE", text);
     used = add_field(buf, sizeof buf, used, "PRIORITY", priority);
+    used = add_field(buf, sizeof buf, used, "MESSAGE_ID", message_id);
     used = add_field(buf, sizeof buf, used, "SYSLOG_IDENTIFIER", NAME);
     used = add_field(buf, sizeof buf, used, "STAGE", log_about.stage);
     used = add_field(buf, sizeof buf, used, "SANDBOX_ID", log_about.sandbox_id);

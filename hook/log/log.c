@@ -35,25 +35,50 @@ void log_set_level(enum log_level level)
     threshold = level;
 }
 
-void log_msg(enum log_level level, const char *fmt, ...)
+__attribute__((format(printf, 3, 0))) static void say(enum log_level level, const char *message_id,
+                                                      const char *fmt, va_list ap)
 {
     char text[ERR_TEXT_SIZE + 256];
-    va_list ap;
 
-    if (level > threshold)
-        return;
-    va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
     /* The last line of defence: names from outside are escaped where the message is made. */
     for (unsigned char *p = (unsigned char *)text; *p; p++) {
         if (*p < 0x20 || *p > 0x7e)
             *p = '?';
     }
-    fprintf(stderr, "oci-sandbox-cgroup: %s%s%s\n", level == LEVEL_ERROR ? "" : level_names[level],
-            level == LEVEL_ERROR ? "" : ": ", text);
+    if (level <= threshold)
+        fprintf(stderr, "oci-sandbox-cgroup: %s%s%s\n",
+                level == LEVEL_ERROR ? "" : level_names[level], level == LEVEL_ERROR ? "" : ": ",
+                text);
     if (log_about.to_journal)
-        journal_send(level, text);
+        journal_send(level, message_id, text);
+}
+
+void log_msg(enum log_level level, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (level > threshold)
+        return;
+    va_start(ap, fmt);
+    say(level, NULL, fmt, ap);
+    va_end(ap);
+}
+
+void log_event(enum log_event event, const char *fmt, ...)
+{
+    static const char *const ids[] = {
+        [EVENT_SET_UP] = "23dce8263ce9472d9442b1e1d7f98f4a",
+        [EVENT_PLACED] = "15e08aa0b1f44c65ab2b04983f8f8e61",
+        [EVENT_REMOVED] = "68d6ca4efbd8446fa53fb0792dd11d38",
+    };
+    va_list ap;
+
+    if (threshold < LEVEL_WARNING)
+        return;
+    va_start(ap, fmt);
+    say(LEVEL_INFO, ids[event], fmt, ap);
+    va_end(ap);
 }
 
 void log_once(int *last, int code, const struct err *e)

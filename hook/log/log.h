@@ -28,13 +28,21 @@ int log_level_parse(const char *name, enum log_level *ret);
 void log_set_level(enum log_level level);
 void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* That something went well, once in the life of a sandbox or container. The journal can be asked for each by its
+ * MESSAGE_ID, see systemd.journal-fields(7) and the manual page. */
+enum log_event { EVENT_SET_UP, EVENT_PLACED, EVENT_REMOVED };
+
+/* An info for the journal or syslog, unless errors alone are wanted: so that one can see there that the hook works.
+ * To stderr it goes as other infos do. */
+void log_event(enum log_event event, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 struct err;
 
 /* Warn of a failure that may come back with each try: once, until it changes.
  * @last: the code of the last try. @code: of this one, 0 for success. */
 void log_once(int *last, int code, const struct err *e);
 
-/* Give one finished line to the journal with the fields of log_about, or to syslog. */
-void journal_send(enum log_level level, const char *text);
+/* Give one finished line to the journal with the fields of log_about, or to syslog. @message_id may be NULL. */
+void journal_send(enum log_level level, const char *message_id, const char *text);
 
 #endif

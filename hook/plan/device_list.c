@@ -8,6 +8,22 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+
+/* A class of devices that a rule of config.json allows, and the last such rule. */
+struct word {
+    struct cg_dev_entry class; /* without its access */
+    size_t index;
+};
+
+/* The list that is being made. */
+struct job {
+    struct arena *a;
+    const struct facts *facts;
+    struct cg_dev_rules *rules;
+    const struct word *words; /* sorted; none: what is allowed twice adds up */
+    size_t word_count;
+};
 
 /*
  * Without access a rule has no bits: crun's program of v2 takes it for that, runc refuses it, and v1
@@ -48,26 +64,50 @@ static int convert_rule(const struct oci_device_rule *in, size_t index, struct c
     return convert_access(in, index, ret, e);
 }
 
-static void allow(struct arena *a, struct cg_dev_rules *rules, char type, int64_t major,
-                  int64_t minor, uint8_t access)
+static void add(const struct job *job, char type, int64_t major, int64_t minor, uint8_t access)
 {
-    cg_dev_rules_add(a, rules, (struct cg_dev_rule){true, type, major, minor, access});
+    cg_dev_rules_add(job->a, job->rules, (struct cg_dev_rule){true, type, major, minor, access});
 }
 
-static void allow_node(struct arena *a, struct cg_dev_rules *rules, const struct facts *facts,
-                       const char *path)
+static const struct word *find_word(const struct job *job, char type, int64_t major, int64_t minor)
 {
-    const struct device_node *node = facts_device(facts, path);
+    const struct cg_dev_entry class = {.type = type, .major = major, .minor = minor};
+
+    return job->word_count == 0 ? NULL
+                                : bsearch(&class, job->words, job->word_count, sizeof *job->words,
+                                          cg_dev_entry_compare);
+}
+
+/* What runtimes allow by default, as long as config.json has no word about just these devices. */
+static void add_default(const struct job *job, char type, int64_t major, int64_t minor,
+                        uint8_t access)
+{
+    if (!find_word(job, type, major, minor))
+        add(job, type, major, minor, access);
+}
+
+static void add_default_nodes(const struct job *job)
+{
+    for (size_t i = 0; i < facts_default_device_count; i++) {
+        const struct device_node *node = facts_device(job->facts, facts_default_devices[i]);
+
+        if (node)
+            add_default(job, node->type, node->major, node->minor, CG_DEV_RWM);
+    }
+}
+
+static void add_node(const struct job *job, const char *path)
+{
+    const struct device_node *node = facts_device(job->facts, path);
 
     if (node)
-        allow(a, rules, node->type, node->major, node->minor, CG_DEV_RWM);
+        add(job, node->type, node->major, node->minor, CG_DEV_RWM);
 }
 
-static void allow_nodes(struct arena *a, struct cg_dev_rules *rules, const struct facts *facts,
-                        const char *const *paths, size_t count)
+static void add_nodes(const struct job *job, const char *const *paths, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        allow_node(a, rules, facts, paths[i]);
+        add_node(job, paths[i]);
 }
 
 /* "*" or digits. */
@@ -97,15 +137,14 @@ int device_list_parse_extra(const char *text, struct cg_dev_rule *ret)
                : -EINVAL;
 }
 
-static void allow_extra(struct arena *a, struct cg_dev_rules *rules, const struct facts *facts,
-                        const char *text)
+static void add_extra(const struct job *job, const char *text)
 {
     struct cg_dev_rule rule;
 
     if (device_list_parse_extra(text, &rule) == 0)
-        cg_dev_rules_add(a, rules, rule);
+        cg_dev_rules_add(job->a, job->rules, rule);
     else
-        allow_node(a, rules, facts, text);
+        add_node(job, text);
 }
 
 int device_list_own(const struct oci_resources *resources, struct arena *a,
@@ -124,25 +163,185 @@ int device_list_own(const struct oci_resources *resources, struct arena *a,
     return 0;
 }
 
-int device_list_make(const struct oci_resources *resources, const struct settings *settings,
-                     const struct facts *facts, struct arena *a, struct cg_dev_rules *ret,
-                     struct err *e)
+static char *access_text(uint8_t access, struct arena *a)
 {
-    int r = device_list_own(resources, a, ret, e);
+    char text[4];
+
+    return arena_strdup(a, cg_dev_access_text(access, text));
+}
+
+struct oci_resources *device_list_take(struct oci_resources *resources,
+                                       const struct cg_dev_exceptions *in_force, struct arena *a)
+{
+    struct oci_resources *ret;
+
+    if (!in_force || in_force->allow_all)
+        return resources;
+    ret = arena_alloc(a, sizeof *ret);
+    *ret = *resources;
+    ret->devices = (struct json_list){0};
+    JSON_APPEND(a, ret->devices, struct oci_device_rule) =
+        (struct oci_device_rule){.allow = {true, false}, .access = access_text(CG_DEV_RWM, a)};
+    for (size_t i = 0; i < in_force->count; i++) {
+        const struct cg_dev_entry *entry = &in_force->exceptions[i];
+
+        JSON_APPEND(a, ret->devices, struct oci_device_rule) = (struct oci_device_rule){
+            .allow = {true, true},
+            .type = arena_printf(a, "%c", entry->type),
+            .major = {entry->major != CG_DEV_ANY, entry->major},
+            .minor = {entry->minor != CG_DEV_ANY, entry->minor},
+            .access = access_text(entry->access, a),
+        };
+    }
+    return ret;
+}
+
+/* The bits of the list's own entry for just this class. */
+static uint8_t bits_of(const struct cg_dev_exceptions *list, const struct cg_dev_entry *class)
+{
+    const struct cg_dev_entry *found =
+        list->count == 0 ? NULL
+                         : bsearch(class, list->exceptions, list->count, sizeof *list->exceptions,
+                                   cg_dev_entry_compare);
+
+    return found ? found->access : 0;
+}
+
+static void add_class(const struct cg_dev_entry *class, uint8_t access, struct arena *a,
+                      struct cg_dev_rules *ret)
+{
+    const struct cg_dev_rule rule = {true, class->type, class->major, class->minor, access};
+
+    if (access)
+        cg_dev_rules_add(a, ret, rule);
+}
+
+bool device_list_adopt(const struct cg_dev_exceptions *in_force,
+                       const struct cg_dev_exceptions *before, const struct cg_dev_exceptions *ours,
+                       bool denials, struct arena *a, struct cg_dev_rules *ret)
+{
+    bool differs = false;
+
+    *ret = (struct cg_dev_rules){0};
+    /* The kernel shows no denials of a list that allows all else. */
+    if (in_force->allow_all || before->allow_all || ours->allow_all)
+        return false;
+    for (size_t i = 0; i < ours->count; i++) {
+        const struct cg_dev_entry *e = &ours->exceptions[i];
+        uint8_t denied =
+            denials ? e->access & bits_of(before, e) & (uint8_t)~bits_of(in_force, e) : 0;
+
+        differs = differs || denied;
+        add_class(e, e->access & (uint8_t)~denied, a, ret);
+    }
+    for (size_t i = 0; i < in_force->count; i++) {
+        const struct cg_dev_entry *e = &in_force->exceptions[i];
+        uint8_t added = e->access & (uint8_t) ~(bits_of(before, e) | bits_of(ours, e));
+
+        differs = differs || added;
+        add_class(e, added, a, ret);
+    }
+    return differs;
+}
+
+bool device_list_same(const struct cg_dev_exceptions *one, const struct cg_dev_exceptions *other)
+{
+    bool same = one->allow_all == other->allow_all && one->count == other->count;
+
+    for (size_t i = 0; same && i < one->count; i++)
+        same = cg_dev_entry_compare(&one->exceptions[i], &other->exceptions[i]) == 0 &&
+               one->exceptions[i].access == other->exceptions[i].access;
+    return same;
+}
+
+/* By class, and of one class the last rule first. */
+static int compare_words(const void *a, const void *b)
+{
+    const struct word *x = a, *y = b;
+    int r = cg_dev_entry_compare(&x->class, &y->class);
+
+    return r ? r : (x->index < y->index) - (x->index > y->index);
+}
+
+static void take_words(const struct cg_dev_rules *own, struct job *job)
+{
+    struct word *words = arena_alloc(job->a, (2 * own->count + 1) * sizeof *words);
+    size_t count = 0, kept = 0;
+
+    for (size_t i = 0; i < own->count; i++) {
+        const struct cg_dev_rule *rule = &own->items[i];
+
+        for (const char *type = "bc"; *type && rule->allow; type++)
+            if (rule->type == 'a' || rule->type == *type)
+                words[count++] = (struct word){{*type, rule->major, rule->minor, 0}, i};
+    }
+    qsort(words, count, sizeof *words, compare_words);
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || cg_dev_entry_compare(&words[kept - 1].class, &words[i].class) != 0)
+            words[kept++] = words[i];
+    job->words = words;
+    job->word_count = kept;
+}
+
+/* A row of equal classes is what its last rule says. */
+static void add_last_words(const struct job *job, const struct cg_dev_rules *own)
+{
+    for (size_t i = 0; i < own->count; i++) {
+        const struct cg_dev_rule *rule = &own->items[i];
+
+        if (!rule->allow)
+            cg_dev_rules_add(job->a, job->rules, *rule);
+        for (const char *type = "bc"; *type && rule->allow; type++) {
+            const struct word *word = find_word(job, *type, rule->major, rule->minor);
+
+            if ((rule->type == 'a' || rule->type == *type) && word->index == i)
+                add(job, *type, rule->major, rule->minor, rule->access);
+        }
+    }
+}
+
+/* Behind the last denial all devices of both types are allowed: crun asks nothing of systemd then. */
+static bool allows_all(const struct cg_dev_rules *own)
+{
+    bool b = false, c = false;
+
+    for (size_t i = own->count; i > 0 && own->items[i - 1].allow && !(b && c); i--) {
+        const struct cg_dev_rule *rule = &own->items[i - 1];
+        bool any = rule->major == CG_DEV_ANY && rule->minor == CG_DEV_ANY;
+
+        b = b || (any && rule->type != 'c');
+        c = c || (any && rule->type != 'b');
+    }
+    return b && c;
+}
+
+int device_list_make(const struct oci_resources *resources, const struct settings *settings,
+                     const struct facts *facts, bool systemd, struct arena *a,
+                     struct cg_dev_rules *ret, struct err *e)
+{
+    struct cg_dev_rules own;
+    struct job job = {.a = a, .facts = facts, .rules = ret};
+    int r = device_list_own(resources, a, &own, e);
 
     if (r < 0)
         return r;
-    allow_nodes(a, ret, facts, facts_default_devices, facts_default_device_count);
-    if (settings->virtualization_devices) {
-        allow_nodes(a, ret, facts, facts_hypervisor_devices, facts_hypervisor_device_count);
-        allow_nodes(a, ret, facts, facts_virtualization_devices, facts_virtualization_device_count);
+    *ret = own;
+    if (systemd && !allows_all(&own)) {
+        *ret = (struct cg_dev_rules){0};
+        take_words(&own, &job);
+        add_last_words(&job, &own);
     }
-    allow(a, ret, 'c', CG_DEV_ANY, CG_DEV_ANY, CG_DEV_M);
-    allow(a, ret, 'b', CG_DEV_ANY, CG_DEV_ANY, CG_DEV_M);
-    allow(a, ret, 'c', 136, CG_DEV_ANY, CG_DEV_RWM); /* /dev/pts */
-    allow(a, ret, 'c', 10, 200, CG_DEV_RWM);         /* tuntap */
-    allow(a, ret, 'c', 5, 2, CG_DEV_RWM);            /* /dev/ptmx */
+    add_default_nodes(&job);
+    if (settings->virtualization_devices) {
+        add_nodes(&job, facts_hypervisor_devices, facts_hypervisor_device_count);
+        add_nodes(&job, facts_virtualization_devices, facts_virtualization_device_count);
+    }
+    add_default(&job, 'c', CG_DEV_ANY, CG_DEV_ANY, CG_DEV_M);
+    add_default(&job, 'b', CG_DEV_ANY, CG_DEV_ANY, CG_DEV_M);
+    add_default(&job, 'c', 136, CG_DEV_ANY, CG_DEV_RWM); /* /dev/pts */
+    add_default(&job, 'c', 10, 200, CG_DEV_RWM);         /* tuntap */
+    add_default(&job, 'c', 5, 2, CG_DEV_RWM);            /* /dev/ptmx */
     for (size_t i = 0; i < settings->extra_devices.count; i++)
-        allow_extra(a, ret, facts, JSON_AT(settings->extra_devices, char *, i));
+        add_extra(&job, JSON_AT(settings->extra_devices, char *, i));
     return 0;
 }

@@ -4,7 +4,7 @@
 
 /* The device list of a sandbox (Kata: resourcecontrol/utils_linux.go and default devices). Pure. */
 
-#include "cgroup/devices/devices.h"
+#include "cgroup/devices/exceptions.h"
 #include "hook/plan/facts.h"
 
 /*
@@ -15,6 +15,27 @@ int device_list_own(const struct oci_resources *resources, struct arena *a,
                     struct cg_dev_rules *ret, struct err *e);
 
 /*
+ * The same resources with the rules that are in force in the container's cgroup in place of those of
+ * config.json: the runtime has made them of these, and other hooks may have added to them. Where all
+ * devices are allowed there the runtime has set none, and @resources is returned; also if @in_force
+ * is NULL, not known.
+ */
+struct oci_resources *device_list_take(struct oci_resources *resources,
+                                       const struct cg_dev_exceptions *in_force, struct arena *a);
+
+/*
+ * What somebody else has changed in a cgroup of ours stays so: @ours, what is wanted there now, with
+ * what is in force although @before did not allow it, and, with @denials, without what @before allowed
+ * and is not. Each of one cgroup. True: @ret, the allowed classes, is another list than @ours.
+ */
+bool device_list_adopt(const struct cg_dev_exceptions *in_force,
+                       const struct cg_dev_exceptions *before, const struct cg_dev_exceptions *ours,
+                       bool denials, struct arena *a, struct cg_dev_rules *ret);
+
+/* Whether two lists say the same. */
+bool device_list_same(const struct cg_dev_exceptions *one, const struct cg_dev_exceptions *other);
+
+/*
  * An element of `extra_devices` that is no path: "b 7:* rwm", of type b or c. 0; -EINVAL it is none.
  */
 int device_list_parse_extra(const char *text, struct cg_dev_rule *ret);
@@ -23,10 +44,14 @@ int device_list_parse_extra(const char *text, struct cg_dev_rule *ret);
  * The whole list: @resources' own rules, then the default devices, virtualisation devices unless
  * turned off, wildcards that a VMM needs, extra devices. The policy has no say, because an annotation
  * has one in that.
+ * @systemd  config.json is taken as systemd takes the DeviceAllow that crun makes of it: of several
+ *           rules that allow just the same devices, and of our defaults, only the last one counts,
+ *           unless all devices are allowed anyway.
+ *           (With runc they add up there, too; but nothing may be looser with us under either.)
  * 0; -EINVAL a rule of config.json that means nothing.
  */
 int device_list_make(const struct oci_resources *resources, const struct settings *settings,
-                     const struct facts *facts, struct arena *a, struct cg_dev_rules *ret,
-                     struct err *e);
+                     const struct facts *facts, bool systemd, struct arena *a,
+                     struct cg_dev_rules *ret, struct err *e);
 
 #endif

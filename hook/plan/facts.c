@@ -4,7 +4,9 @@
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "cgroup/devices/bpf.h"
 
+#include <errno.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -25,13 +27,26 @@ const char *const facts_virtualization_devices[] = {
 };
 const size_t facts_virtualization_device_count = ARRAY_SIZE(facts_virtualization_devices);
 
+/* The path leads nowhere, whoever looks. */
+static bool is_missing(int error)
+{
+    return error == ENOENT || error == ENOTDIR || error == ELOOP || error == ENAMETOOLONG;
+}
+
 static void look_at(const char *path, struct arena *a, struct facts *ret)
 {
     struct device_node *node = &ARENA_APPEND(a, ret->nodes, ret->node_count);
     struct stat st;
 
     node->path = path;
-    if (stat(path, &st) < 0 || !(S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)))
+    if (stat(path, &st) < 0) {
+        if (!is_missing(errno) && !ret->unseen) {
+            ret->unseen_error = -errno;
+            ret->unseen = path;
+        }
+        return;
+    }
+    if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
         return;
     node->exists = true;
     node->type = S_ISCHR(st.st_mode) ? 'c' : 'b';
@@ -39,10 +54,16 @@ static void look_at(const char *path, struct arena *a, struct facts *ret)
     node->minor = minor(st.st_rdev);
 }
 
+bool facts_refuse_devices(enum cg_mode mode)
+{
+    /* Where that is not known they are tried: an error leaves nothing out. */
+    return cg_host_in_userns(NULL) > 0 && (mode != CG_MODE_V2 || cg_bpf_device_probe() == -EPERM);
+}
+
 void facts_gather(enum cg_mode mode, const struct settings *settings, struct arena *a,
                   struct facts *ret)
 {
-    *ret = (struct facts){.mode = mode};
+    *ret = (struct facts){.mode = mode, .no_device_rules = facts_refuse_devices(mode)};
     for (size_t i = 0; i < facts_default_device_count; i++)
         look_at(facts_default_devices[i], a, ret);
     for (size_t i = 0; settings->virtualization_devices && i < facts_hypervisor_device_count; i++)

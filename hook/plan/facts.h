@@ -22,9 +22,12 @@ struct device_node {
 struct facts {
     enum cg_mode mode;
     bool foreign;          /* cg_host_is_foreign(); facts_gather() does not ask */
+    bool no_device_rules;  /* the kernel takes none from us: facts_refuse_devices() */
     bool cpuacct_with_cpu; /* one v1 hierarchy has both controllers: facts_add_host() */
     struct device_node *nodes;
     size_t node_count;
+    const char *unseen; /* a path that could not be looked at, with the -errno; NULL: all were */
+    int unseen_error;
 };
 
 /* The nodes that the hook adds on its own account. A missing one is skipped. */
@@ -36,9 +39,16 @@ extern const size_t facts_hypervisor_device_count;
 extern const char *const facts_virtualization_devices[];
 extern const size_t facts_virtualization_device_count;
 
-/* stat(2) all of these and the paths of settings->extra_devices. Never fails: what cannot be read is missing. */
+/* stat(2) all of these and the paths of settings->extra_devices. Never fails: plan_limits() does, if one of them
+ * is neither there nor missing. */
 void facts_gather(enum cg_mode mode, const struct settings *settings, struct arena *a,
                   struct facts *ret);
+
+/*
+ * Whether device rules can be set: v1 wants CAP_SYS_ADMIN of the host for each, and v2 a BPF program,
+ * so who is root of a user namespace alone, with cgroups of its own (LXC, Incus), cannot.
+ */
+bool facts_refuse_devices(enum cg_mode mode);
 
 /* What the mounted hierarchies tell besides their mode. */
 void facts_add_host(struct facts *facts, const struct cg_host *host);

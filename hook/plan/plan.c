@@ -8,13 +8,21 @@
 #include "hook/plan/device_list.h"
 #include "hook/plan/nested.h"
 #include "hook/plan/overhead.h"
+#include "hook/plan/scope_limits.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 void plan_warn(struct plan_warnings *warnings, struct arena *a, const char *text)
 {
     ARENA_APPEND(a, warnings->items, warnings->count) = text;
+}
+
+bool plan_warns_of_loss(const char *text)
+{
+    return strstr(text, "not carried over") || str_eq(text, PLAN_NO_DEVICE_RULES) ||
+           str_eq(text, PLAN_OTHER_HOOKS);
 }
 
 static void warn(struct arena *a, struct plan *p, const char *text)
@@ -83,6 +91,18 @@ static void place_overhead(const struct settings *settings, struct plan *p, stru
     }
 }
 
+/* What is escaped for systemd is up to four times as long. */
+static int check_units(const struct plan *p, struct err *e)
+{
+    int r = p->sandbox_unit
+                ? cg_name_check(p->sandbox_unit, "linux.cgroupsPath, as a unit of systemd", e)
+                : 0;
+
+    if (r == 0 && p->overhead_unit)
+        r = cg_name_check(p->overhead_unit, "the sandbox's id, as a unit of systemd", e);
+    return r;
+}
+
 struct layout_input plan_layout_input(const struct plan_input *in)
 {
     return (struct layout_input){
@@ -123,6 +143,13 @@ static int take_quota(const struct plan_input *in, const struct oci_annotations 
     return 0;
 }
 
+bool plan_has_no_place(const struct plan_input *in)
+{
+    const char *path = in->config && in->config->linux_ ? in->config->linux_->cgroups_path : NULL;
+
+    return !in->process_path && (str_empty(path) || (path[0] != '/' && !strchr(path, ':')));
+}
+
 int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
 {
     const struct oci_linux *spec = in->config ? in->config->linux_ : NULL;
@@ -146,9 +173,11 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
     if (r == 0)
         r = policy_sandbox_cgroup_only(in->settings, in->only_argument, &annotations, &policy, e);
     if (r == 0)
-        r = cg_cgroups_path_parse(spec ? spec->cgroups_path : NULL, in->state->id, a, &path, e);
+        r = cg_cgroups_path_parse(spec ? spec->cgroups_path : NULL, in->state->id, in->process_path,
+                                  a, &path, e);
     if (r != 0)
         return r;
+    names_take(&annotations, p->role, a, &p->names);
     p->sandbox_cgroup_only = policy.sandbox_cgroup_only;
     p->policy_source = policy.source;
     p->refused = policy.warning;
@@ -175,7 +204,7 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
         return nested_place(in, a, p, e);
     if (!p->sandbox_cgroup_only)
         place_overhead(in->settings, p, a);
-    return 0;
+    return check_units(p, e);
 }
 
 /* ---- what containers add up to ---- */
@@ -188,7 +217,8 @@ static int unite_devices(const struct plan_basis *basis, const struct aggregate_
 
     for (size_t i = 0; i < count; i++) {
         struct cg_dev_rules rules;
-        int r = device_list_make(members[i].resources, basis->settings, basis->facts, a, &rules, e);
+        int r = device_list_make(members[i].resources, basis->settings, basis->facts,
+                                 basis->systemd, a, &rules, e);
 
         if (r == 0)
             r = cg_dev_compile(&rules, a, &tables[i], e);
@@ -217,6 +247,20 @@ static int express_devices(const struct plan_basis *basis, struct plan_cgroup *c
     return r;
 }
 
+int plan_set_devices(const struct plan_basis *basis, const struct cg_dev_rules *rules,
+                     struct arena *a, struct plan_limits *limits, struct err *e)
+{
+    struct plan_limits other = *limits;
+    int r = cg_dev_compile(rules, a, &other.sandbox.devices, e);
+
+    /* Of a property that is there twice the last one counts. */
+    if (r == 0)
+        r = express_devices(basis, &other.sandbox, a, e);
+    if (r == 0)
+        *limits = other;
+    return r;
+}
+
 static int sum_devices(const struct plan_basis *basis, const struct aggregate_member *members,
                        size_t count, struct arena *a, struct plan_limits *l,
                        struct plan_warnings *warnings, struct err *e)
@@ -228,6 +272,11 @@ static int sum_devices(const struct plan_basis *basis, const struct aggregate_me
     if (r == 0)
         r = express_devices(basis, c, a, &why);
     c->has_devices = r == 0;
+    /* systemd may be told all the same: it knows what it can do. */
+    if (r == 0 && basis->facts->no_device_rules && !basis->systemd) {
+        c->has_devices = false;
+        plan_warn(warnings, a, PLAN_NO_DEVICE_RULES);
+    }
     if (r == 0)
         return 0;
     if (!basis->may_keep_devices) {
@@ -294,6 +343,9 @@ int plan_limits(const struct plan_basis *basis, const struct aggregate_member *m
     int r;
 
     *ret = (struct plan_limits){0};
+    if (basis->facts->unseen)
+        return err_sys(e, basis->facts->unseen_error, "cannot look at the device %s",
+                       basis->facts->unseen);
     r = sum_files(basis, members, count, a, &sandbox->files, warnings, e);
     if (r == 0)
         r = complete(basis, a, sandbox, warnings, e);
@@ -333,6 +385,9 @@ static void add_warnings(const struct plan_input *in, struct arena *a, struct pl
         warn(a, p,
              "no_vcpu has no effect any more: until a vCPU is found everything is under the limits "
              "of the sandbox");
+    if (p->mode == CG_MODE_V2 && p->layout == LAYOUT_SIBLING && in->config &&
+        oci_config_has_other_hooks(in->config))
+        warn(a, p, PLAN_OTHER_HOOKS);
     if (p->resources->rdma && p->layout == LAYOUT_SIBLING)
         warn(a, p, "linux.resources.rdma is not carried over to the sandbox cgroup");
 }
@@ -347,6 +402,17 @@ static int check_alone(const struct plan_basis *basis, const struct aggregate_me
     return sum_files(basis, own, 1, a, &files, &warnings, e);
 }
 
+/* A rule of config.json that means nothing is refused also where it is not the one that counts. */
+static int take_devices(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
+{
+    struct cg_dev_rules own;
+    int r = in->runtime_devices ? device_list_own(p->resources, a, &own, e) : 0;
+
+    if (r == 0)
+        p->resources = device_list_take(p->resources, in->runtime_devices, a);
+    return r;
+}
+
 static int plan_sibling(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
 {
     const struct plan_basis basis = {
@@ -357,8 +423,10 @@ static int plan_sibling(const struct plan_input *in, struct arena *a, struct pla
         .recorded = in->recorded,
     };
     struct aggregate_member *all = arena_alloc(a, (in->other_count + 1) * sizeof *all), *own;
-    int r = device_list_make(p->resources, in->settings, in->facts, a, &p->devices, e);
+    int r = take_devices(in, a, p, e);
 
+    if (r == 0)
+        r = device_list_make(p->resources, in->settings, in->facts, p->systemd, a, &p->devices, e);
     if (r < 0)
         return r;
     for (size_t i = 0; i < in->other_count; i++)
@@ -394,13 +462,29 @@ static void take_pids(const struct plan_input *in, struct arena *a, struct plan 
     p->resources = own;
 }
 
+/* Of a scope of the runtime's that the container leaves. */
+static int take_scope_limits(const struct plan_input *in, struct arena *a, struct plan *p,
+                             struct err *e)
+{
+    struct oci_annotations annotations;
+    int r = merge_annotations(in, &annotations, e);
+
+    if (r == 0)
+        p->resources = scope_limits_take(&annotations, p->resources, a, &p->warnings);
+    return r;
+}
+
 int plan_fill(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
 {
     const struct oci_linux *spec = in->config ? in->config->linux_ : NULL;
-    int r;
+    int r = 0;
 
     p->resources = spec && spec->resources ? spec->resources : arena_alloc(a, sizeof *p->resources);
     take_pids(in, a, p);
+    if (p->systemd && p->layout == LAYOUT_SIBLING)
+        r = take_scope_limits(in, a, p, e);
+    if (r < 0)
+        return r;
     r = p->layout == LAYOUT_NESTED ? nested_fill(in, a, p, e) : plan_sibling(in, a, p, e);
     if (r == 0)
         add_warnings(in, a, p);

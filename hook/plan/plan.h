@@ -14,6 +14,7 @@
 #include "hook/plan/aggregate.h"
 #include "hook/plan/facts.h"
 #include "hook/plan/layout.h"
+#include "hook/plan/names.h"
 #include "hook/plan/policy.h"
 #include "hook/plan/settings.h"
 #include "hook/plan/stage.h"
@@ -23,6 +24,17 @@
 #define PLAN_FOREIGN                                                                               \
     "this user namespace may not make cgroups (a rootless engine?): nothing is done, and the "     \
     "container stays in the runtime's own cgroup, with its limits"
+
+/* Where the kernel takes no device rules from us: the same as runtimes do there. */
+#define PLAN_NO_DEVICE_RULES                                                                       \
+    "device rules are left out: the kernel takes none from this user namespace, and those of the " \
+    "cgroups above go on to hold"
+
+/* On v2 device rules are programs, of which nobody can tell what they allow. */
+#define PLAN_OTHER_HOOKS                                                                           \
+    "there are other hooks that run before the container's process: a device that one of them "    \
+    "allows in the runtime's cgroup is not allowed in the sandbox cgroup; name it in "             \
+    "linux.resources.devices or extra_devices, or use layout nested"
 
 /* A device list that stays in force although it is one of more containers, and why. */
 #define PLAN_KEPT_DEVICES                                                                          \
@@ -71,9 +83,11 @@ struct plan_input {
     const struct settings *settings;
     struct json_bool only_argument; /* --sandbox-cgroup-only */
     const struct facts *facts;
-    /* Where the container's process is, for layout nested: some runtimes put it below the cgroup
-     * that config.json names. NULL: not known, as config.json has it. */
+    /* Where the container's process is: where config.json leaves that to the runtime, and for layout
+     * nested, as some runtimes put it below the cgroup that config.json names. NULL: not known. */
     const char *process_path;
+    /* v1: the device list in force where the process was put by its runtime; NULL: not known. */
+    const struct cg_dev_exceptions *runtime_devices;
     const struct aggregate_member *others; /* the sandbox's other containers */
     size_t other_count;
     struct cg_files recorded; /* as in struct plan_basis */
@@ -86,6 +100,7 @@ struct plan {
     enum stage stage;
     const char *sandbox_id, *container_id;
     enum role role;
+    struct names names;
     bool sandbox_cgroup_only;
     enum policy_source policy_source;
     enum cg_mode mode;
@@ -123,6 +138,10 @@ struct layout_input plan_layout_input(const struct plan_input *in);
  */
 int plan_place(const struct plan_input *in, struct arena *a, struct plan *ret, struct err *e);
 
+/* config.json leaves it to the runtime where the container's cgroup is, and nobody runs there yet: /vc stands
+ * for that place. */
+bool plan_has_no_place(const struct plan_input *in);
+
 /*
  * Decide the rest of a plan that has a place.
  * 0; -EINVAL as plan_place(); -ENOTSUP the same of a device list that the host cannot express.
@@ -139,10 +158,17 @@ int plan_limits(const struct plan_basis *basis, const struct aggregate_member *m
                 size_t count, struct arena *a, struct plan_limits *ret,
                 struct plan_warnings *warnings, struct err *e);
 
+/* Let @rules be the device list of @limits. 0; errors as plan_fill(), and @limits is as it was. */
+int plan_set_devices(const struct plan_basis *basis, const struct cg_dev_rules *rules,
+                     struct arena *a, struct plan_limits *limits, struct err *e);
+
 /* A plan's cgroup as the controller takes it. Borrows from @c. */
 struct cg_change plan_change(const struct plan_cgroup *c, struct arena *a);
 
 void plan_warn(struct plan_warnings *warnings, struct arena *a, const char *text);
+
+/* Whether it names something that config.json asks for and that will not hold the payload. */
+bool plan_warns_of_loss(const char *text);
 
 /* "cgroupfs", "systemd" */
 const char *plan_manager_name(const struct plan *plan);

@@ -4,6 +4,10 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "cgroup/controller.h"
+#include "hook/plan/device_list.h"
+
+#include <errno.h>
 
 const struct aggregate_member *change_members(const struct json_list *containers,
                                               const char *sandbox_id, struct arena *a)
@@ -89,6 +93,20 @@ struct plan_basis change_basis(const struct settings *settings, const struct fac
     return basis;
 }
 
+int change_plan(const struct settings *settings, const struct cg_host *host, const struct record *r,
+                const struct json_list *containers, struct arena *a, struct plan_basis *basis,
+                struct plan_limits *limits, struct err *e)
+{
+    struct facts *facts = arena_alloc(a, sizeof *facts);
+    struct plan_warnings ignored = {0};
+
+    facts_gather(host->mode, settings, a, facts);
+    *basis =
+        change_basis(settings, facts, r->sandbox_unit != NULL, r->sandbox_cgroup_only.value, r, a);
+    return plan_limits(basis, change_members(containers, r->sandbox_id, a), containers->count, a,
+                       limits, &ignored, e);
+}
+
 static struct cg_files unite(const struct plan_basis *basis, const struct plan_limits *limits,
                              struct arena *a)
 {
@@ -108,6 +126,43 @@ bool change_settle(const struct plan_limits *limits, struct arena *a, struct rec
 {
     write_files(&limits->sandbox.files, a, &r->sandbox_files);
     return limits->sandbox.resets.count > 0;
+}
+
+/* What the containers of @before are allowed. False: it cannot be derived any more. */
+static bool allowed_before(const struct plan_basis *basis, const struct record *before,
+                           struct arena *a, struct cg_dev_exceptions *ret)
+{
+    struct plan_warnings ignored = {0};
+    struct plan_basis then = *basis;
+    struct plan_limits limits;
+
+    then.may_keep_devices = true;
+    return plan_limits(&then, change_members(&before->containers, before->sandbox_id, a),
+                       before->containers.count, a, &limits, &ignored, NULL) == 0 &&
+           limits.sandbox.has_devices &&
+           cg_dev_exceptions_make(&limits.sandbox.devices, a, ret, NULL) == 0;
+}
+
+int change_adopt(const struct plan_basis *basis, const struct record *before,
+                 const struct cg_host *host, struct arena *a, struct plan_limits *limits,
+                 struct err *e)
+{
+    struct cg_dev_exceptions in_force, ours, then;
+    struct cg_dev_rules rules;
+    /* Of others it may be that a setup was killed before it put into force what it had recorded. */
+    bool lone = before->containers.count == 1;
+    int r;
+
+    if (basis->facts->mode == CG_MODE_V2 || !limits->sandbox.has_devices || !before->made.value)
+        return 0;
+    r = cg_devices_read(host, before->sandbox_path, a, &in_force, e);
+    if (r <= 0)
+        return r;
+    r = cg_dev_exceptions_make(&limits->sandbox.devices, a, &ours, e);
+    if (r < 0 || device_list_same(&in_force, &ours) || !allowed_before(basis, before, a, &then) ||
+        !device_list_adopt(&in_force, &then, &ours, lone, a, &rules))
+        return r;
+    return plan_set_devices(basis, &rules, a, limits, e);
 }
 
 int change_apply(const struct plan_limits *limits, struct sandbox *s, struct err *e)

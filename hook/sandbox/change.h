@@ -27,6 +27,15 @@ struct plan_basis change_basis(const struct settings *settings, const struct fac
                                bool systemd, bool sandbox_cgroup_only, const struct record *r,
                                struct arena *a);
 
+/*
+ * What the limits of a recorded sandbox are with @containers, all of its own or what is left of them.
+ * @basis  is set, and good as long as @a is.
+ * 0; errors as plan_limits().
+ */
+int change_plan(const struct settings *settings, const struct cg_host *host, const struct record *r,
+                const struct json_list *containers, struct arena *a, struct plan_basis *basis,
+                struct plan_limits *limits, struct err *e);
+
 /* Before writing: let a record name the files of @limits and those still to be taken away. */
 void change_note(const struct plan_basis *basis, const struct plan_limits *limits, struct arena *a,
                  struct record *r);
@@ -34,6 +43,16 @@ void change_note(const struct plan_basis *basis, const struct plan_limits *limit
 /* When all is in force: let it name the files of @limits alone. Whether anything was taken away, so
  * that the record is another than change_note() made it. */
 bool change_settle(const struct plan_limits *limits, struct arena *a, struct record *r);
+
+/*
+ * v1: let @limits keep what somebody else, such as the prestart hook of a vendor, has allowed or denied
+ * in the sandbox cgroup since it was made: in what is in force there and what the containers of
+ * @before have is different. (Denials of a lone container only.)
+ * 0; -errno what is in force cannot be read, or said together with the rest.
+ */
+int change_adopt(const struct plan_basis *basis, const struct record *before,
+                 const struct cg_host *host, struct arena *a, struct plan_limits *limits,
+                 struct err *e);
 
 /*
  * Put the limits into force in an existing sandbox that is loaded.

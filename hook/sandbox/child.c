@@ -3,11 +3,17 @@
 
 #include "base/err.h"
 #include "base/io.h"
+#include "base/mem.h"
 #include "base/str.h"
+#include "base/title.h"
+#include "hook/log/log.h"
+#include "hook/sandbox/confine.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -46,32 +52,66 @@ static void detach(int null_fd, int go_fd)
         return;
 }
 
-/* A runtime may have started the hook with the signal ignored or blocked. */
-static void listen_to_sigterm(void)
+/*
+ * A runtime may have started the hook with the signal ignored or blocked. And it may signal all that its
+ * cgroup holds, so a placeholder is deaf to all else from its beginning, see fork_deaf(): what the payload would
+ * have handled must not end it, as that is taken for an order to kill.
+ */
+static void listen_to_sigterm(bool deaf)
 {
     const struct sigaction action = {.sa_handler = SIG_DFL};
-    sigset_t none;
+    sigset_t blocked;
 
-    sigemptyset(&none);
+    sigemptyset(&blocked);
+    if (deaf)
+        sigfillset(&blocked);
+    sigdelset(&blocked, SIGTERM);
     sigaction(SIGTERM, &action, NULL);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    sigprocmask(SIG_SETMASK, &blocked, NULL);
+}
+
+/* What it is to ps, which shows what its stage was started with otherwise. */
+static void introduce(const char *name)
+{
+    char text[2 * NAME_MAX];
+
+    prctl(PR_SET_NAME, name);
+    snprintf(text, sizeof text, "%s %s", name, log_about.sandbox_id ? log_about.sandbox_id : "");
+    title_set(text);
 }
 
 static _Noreturn void child(const char *name, void (*run)(const void *arg), const void *arg,
                             int null_fd, int go_fd)
 {
+    const bool watches = str_eq(name, CHILD_WATCHER);
     char byte;
 
     detach(null_fd, go_fd);
-    listen_to_sigterm();
+    listen_to_sigterm(!watches);
     prctl(PR_SET_NAME, CHILD_WAITING);
     if (read(3, &byte, 1) != 1)
         _exit(0);
-    prctl(PR_SET_NAME, name);
+    introduce(name);
     close(3);
+    mem_wait();
     survive_oom();
+    confine(watches ? confine_watcher_caps() : 0);
     run(arg);
     _exit(0);
+}
+
+/* The child begins with every signal blocked. */
+static pid_t fork_deaf(void)
+{
+    sigset_t all, before;
+    pid_t pid;
+
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    pid = fork();
+    if (pid != 0)
+        sigprocmask(SIG_SETMASK, &before, NULL);
+    return pid;
 }
 
 int child_fork(const char *name, void (*run)(const void *arg), const void *arg, struct child *ret,
@@ -87,7 +127,7 @@ int child_fork(const char *name, void (*run)(const void *arg), const void *arg, 
         return err_sys(e, -errno, "cannot open /dev/null for %s", name);
     if (pipe2(pipe_fds, O_CLOEXEC) < 0)
         return err_sys(e, -errno, "cannot make a pipe for %s", name);
-    pid = fork();
+    pid = fork_deaf();
     if (pid == 0)
         child(name, run, arg, null_fd, pipe_fds[0]);
     r = pid < 0 ? -errno : 0;
@@ -114,7 +154,7 @@ int child_go(struct child *c, struct err *e)
     return 0;
 }
 
-/* Before it has a name of ours it is called as the stage is. */
+/* Before it has a name of ours it is called as the stage is. False also where it cannot be seen. */
 static bool is_let_go(pid_t pid)
 {
     struct proc_stat st;
@@ -123,14 +163,16 @@ static bool is_let_go(pid_t pid)
            !str_eq(st.comm, CHILD_WAITING);
 }
 
-bool child_works(const struct proc_id *id)
+int child_works(const struct proc_id *id)
 {
-    for (unsigned tries = 0; proc_alive(id); tries++) {
+    int alive;
+
+    for (unsigned tries = 0; (alive = proc_alive(id)) > 0; tries++) {
         if (is_let_go(id->pid) || tries == SETTLE_TIMEOUT_MS)
-            return true;
+            break;
         io_sleep_ms(1);
     }
-    return false;
+    return alive;
 }
 
 void child_abort(struct child *c)

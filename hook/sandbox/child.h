@@ -27,12 +27,14 @@ struct child {
 
 /* What it is called in /proc as long as it waits. */
 #define CHILD_WAITING "osc-wait"
+/* The name of a watcher: others than it keep no capability, see confine.h. */
+#define CHILD_WATCHER "osc-watch"
 
 /*
  * Fork a child that waits, and will then call @run(@arg) in its own session, with /dev/null as
  * stdin, stdout and stderr and no other descriptor: a runtime waits for every holder of the hook's
  * pipes. @name is what it is called in /proc once it is let go, 15 characters that begin with
- * "osc-"; until then it is CHILD_WAITING. SIGTERM ends it.
+ * "osc-"; until then it is CHILD_WAITING. ps shows it with the sandbox of log_about. SIGTERM ends it.
  * 0; -errno of fork or pipe.
  */
 int child_fork(const char *name, void (*run)(const void *arg), const void *arg, struct child *ret,
@@ -45,9 +47,9 @@ int child_go(struct child *c, struct err *e);
 /*
  * Whether a recorded one lives and was let go. One that still waits ends when its stage is dead, or
  * is about to be let go: that is waited for. Only for who holds the lock of its sandbox, so that
- * the stage which started it is over.
+ * the stage which started it is over. 1 yes; 0 no; -errno: it is not known.
  */
-bool child_works(const struct proc_id *id);
+int child_works(const struct proc_id *id);
 
 /* The stage failed: end it, also if it was let go already, and wait. Nothing happens for one that
  * was never forked or has gone. */

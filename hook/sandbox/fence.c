@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "base/mem.h"
 #include "base/str.h"
 #include "cgroup/dir.h"
 #include "hook/sandbox/record.h"
@@ -69,9 +70,7 @@ int fence_open(struct fence *f, const struct cg_host *host, const struct json_li
     *f = (struct fence){.events = events};
     if (host->mode != CG_MODE_V2)
         return err_set(e, -EOPNOTSUPP, "quotas are lifted on cgroup v2 only");
-    f->items = calloc(files->count + 1, sizeof *f->items);
-    if (!f->items)
-        err_out_of_memory();
+    f->items = mem_zalloc(files->count + 1, sizeof *f->items);
     for (; f->count < files->count; f->count++) {
         const struct record_fence *from = &JSON_AT(*files, struct record_fence, f->count);
         struct fence_file *file = &f->items[f->count];
@@ -314,7 +313,7 @@ static void reduce_burst(struct fence_file *file)
     uint64_t burst;
 
     if (!quota_parse(file->cpu_max, &q) || q.us < 0 ||
-        !cg_read_number(dir_of(file), BURST, &burst) || burst <= (uint64_t)q.us)
+        cg_read_number(dir_of(file), BURST, &burst) < 0 || burst <= (uint64_t)q.us)
         return;
     snprintf(text, sizeof text, "%" PRId64, q.us);
     (void)write_text(file, BURST, text, NULL);

@@ -2,7 +2,9 @@
 #include "hook/sandbox/links.h"
 
 #include "base/arena.h"
+#include "base/cleanup.h"
 #include "base/err.h"
+#include "base/io.h"
 #include "base/links.h"
 #include "base/str.h"
 #include "hook/sandbox/state_dir.h"
@@ -30,44 +32,53 @@ int links_add_container(const struct state_dir *s, const char *container_id, con
     return r < 0 ? err_sys(e, r, "cannot remember the sandbox of container %s", container_id) : 0;
 }
 
-/* False: there is none, or it is damaged. */
-static bool read_container(const struct state_dir *s, const char *container_id,
-                           char sandbox_id[static PATH_MAX])
+/* 0; -ENOENT there is none, or it is damaged; other -errno. */
+static int read_container(const struct state_dir *s, const char *container_id,
+                          char sandbox_id[static PATH_MAX])
 {
-    return links_get(s->containers, container_id, sandbox_id) && strlen(sandbox_id) <= NAME_MAX &&
-           !strchr(sandbox_id, '/') && !str_eq(sandbox_id, ".") && !str_eq(sandbox_id, "..");
+    int r = links_get(s->containers, container_id, sandbox_id);
+
+    if (r < 0)
+        return r;
+    return strlen(sandbox_id) <= NAME_MAX && !strchr(sandbox_id, '/') && !str_eq(sandbox_id, ".") &&
+                   !str_eq(sandbox_id, "..")
+               ? 0
+               : -ENOENT;
 }
 
 void links_drop_container(const struct state_dir *s, const char *container_id,
                           const char *sandbox_id)
 {
     char remembered[PATH_MAX];
+    int r = sandbox_id ? read_container(s, container_id, remembered) : -ENOENT;
 
-    if (!sandbox_id || !read_container(s, container_id, remembered) ||
-        str_eq(remembered, sandbox_id))
+    if (r == -ENOENT || (r == 0 && str_eq(remembered, sandbox_id)))
         links_drop(s->containers, container_id);
 }
 
-const char *links_find_container(const struct state_dir *s, const char *container_id,
-                                 struct arena *a)
+int links_find_container(const struct state_dir *s, const char *container_id, struct arena *a,
+                         const char **ret)
 {
     char sandbox_id[PATH_MAX];
+    int r = read_container(s, container_id, sandbox_id);
 
-    return read_container(s, container_id, sandbox_id) ? arena_strdup(a, sandbox_id) : NULL;
+    *ret = r == 0 ? arena_strdup(a, sandbox_id) : NULL;
+    return r;
 }
 
-/* Whose a path is: the id in @owner, "" nobody's. A row of the same key may be of another path. */
-static const char *owner_of(const struct state_dir *s, const char *path,
-                            char owner[static PATH_MAX])
+/* Whose a path is: the id in @owner, "" nobody's. A row of the same key may be of another path. 0; -errno it is
+ * not known. */
+static int owner_of(const struct state_dir *s, const char *path, char owner[static PATH_MAX])
 {
     char key[LINKS_KEY_SIZE];
-    char *claimed = links_get(s->paths, links_key(path, key), owner) ? strchr(owner, '/') : NULL;
+    int r = links_get(s->paths, links_key(path, key), owner);
+    char *claimed = r == 0 ? strchr(owner, '/') : NULL;
 
     if (claimed && str_eq(claimed, path))
         *claimed = '\0';
     else
         owner[0] = '\0';
-    return owner;
+    return r == -ENOENT ? 0 : r;
 }
 
 int links_claim(const struct state_dir *s, const char *sandbox_id, const char *path,
@@ -77,28 +88,58 @@ int links_claim(const struct state_dir *s, const char *sandbox_id, const char *p
     int r = links_set(s->paths, links_key(path, key), arena_printf(a, "%s%s", sandbox_id, path));
 
     if (r < 0 && r != -EEXIST)
-        return err_sys(e, r, "cannot remember that cgroup %s is that of sandbox %s", path,
-                       sandbox_id);
+        return err_sys(e, r, "cannot remember that %s is that of sandbox %s", path, sandbox_id);
+    if (r == 0)
+        return 0;
+    r = owner_of(s, path, owner);
+    if (r < 0)
+        return err_sys(e, r, "cannot read which sandbox %s is that of", path);
     /* None: another path has the same key, or it was released just now; it goes without. */
-    if (r == 0 || str_empty(owner_of(s, path, owner)) || str_eq(owner, sandbox_id))
+    if (str_empty(owner) || str_eq(owner, sandbox_id))
         return 0;
     *ret_owner = arena_strdup(a, owner);
     return -EEXIST;
 }
 
-void links_release(const struct state_dir *s, const char *sandbox_id, const char *path)
+int links_release(const struct state_dir *s, const char *sandbox_id, const char *path)
 {
     char key[LINKS_KEY_SIZE], owner[PATH_MAX];
+    int r = owner_of(s, path, owner);
 
-    if (str_eq(owner_of(s, path, owner), sandbox_id))
+    if (r == 0 && str_eq(owner, sandbox_id))
         links_drop(s->paths, links_key(path, key));
+    return r;
 }
 
-bool links_is_foreign(const struct state_dir *s, const char *sandbox_id, const char *path)
+int links_names(const struct state_dir *s, const char *sandbox_id, struct arena *a,
+                const char ***ret, size_t *ret_count)
+{
+    autodir dir = io_opendir_at(s->paths, ".");
+    size_t len = strlen(sandbox_id);
+    struct dirent *entry;
+    char text[PATH_MAX];
+
+    *ret = NULL;
+    *ret_count = 0;
+    if (!dir)
+        return -errno;
+    while ((entry = io_next_entry(dir))) {
+        int r = links_get(s->paths, entry->d_name, text);
+
+        if (r < 0 && r != -ENOENT)
+            return r;
+        if (r == 0 && str_starts(text, sandbox_id) && text[len] == '/')
+            ARENA_APPEND(a, *ret, *ret_count) = arena_strdup(a, text + len);
+    }
+    return -errno;
+}
+
+int links_is_foreign(const struct state_dir *s, const char *sandbox_id, const char *path)
 {
     char owner[PATH_MAX];
+    int r = owner_of(s, path, owner);
 
-    return !str_empty(owner_of(s, path, owner)) && !str_eq(owner, sandbox_id);
+    return r < 0 ? r : !str_empty(owner) && !str_eq(owner, sandbox_id);
 }
 
 /* Rows of both tables begin with the sandbox's id. */
@@ -110,8 +151,10 @@ static bool is_of_dead(char *text, const void *arg)
     return faccessat(s->sandboxes, text, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
 }
 
-void links_sweep_dead(const struct state_dir *s)
+int links_sweep_dead(const struct state_dir *s)
 {
-    links_sweep(s->containers, is_of_dead, s);
-    links_sweep(s->paths, is_of_dead, s);
+    int first = links_sweep(s->containers, is_of_dead, s);
+    int second = links_sweep(s->paths, is_of_dead, s);
+
+    return first < 0 ? first : second;
 }

@@ -6,7 +6,8 @@
  * What the state directory has of sandboxes besides their records: tables of base/links.h.
  *
  *   containers/<container id>    "<sandbox id>", for a poststop without annotations, in a pod
- *   paths/<hash of the path>     "<sandbox id><path>": whose a sandbox cgroup is
+ *   paths/<hash of the name>     "<sandbox id><name>": whose a cgroup or a scope is; the name is a
+ *                                cgroup's path, or two slashes and a unit's name
  *
  * Two containers may come with the same cgroupsPath, and so with the same sandbox cgroup: the
  * second one is not to change the limits of the first, nor the end of the first to throw the second
@@ -16,6 +17,7 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct arena;
 struct err;
@@ -31,24 +33,28 @@ int links_add_container(const struct state_dir *s, const char *container_id, con
 void links_drop_container(const struct state_dir *s, const char *container_id,
                           const char *sandbox_id);
 
-/* The sandbox that is remembered for a container; NULL: none. */
-const char *links_find_container(const struct state_dir *s, const char *container_id,
-                                 struct arena *a);
+/* The sandbox that is remembered for a container. 0; -ENOENT none; other -errno: it is not known. */
+int links_find_container(const struct state_dir *s, const char *container_id, struct arena *a,
+                         const char **ret);
 
 /*
- * Claim the cgroup @path (clean, from the mount root) for a sandbox that is locked.
+ * Claim the cgroup @path (clean, from the mount root), or a unit, for a sandbox that is locked.
  * 0, also when it has it already; -EEXIST it is another's, @ret_owner (in @a); other -errno.
  */
 int links_claim(const struct state_dir *s, const char *sandbox_id, const char *path,
                 struct arena *a, const char **ret_owner, struct err *e);
 
-/* Nothing happens when the sandbox does not have it. */
-void links_release(const struct state_dir *s, const char *sandbox_id, const char *path);
+/* 0, also when the sandbox does not have it; -errno: it is not known whether it has, and prune will look again. */
+int links_release(const struct state_dir *s, const char *sandbox_id, const char *path);
 
-/* Whether it is another sandbox's. */
-bool links_is_foreign(const struct state_dir *s, const char *sandbox_id, const char *path);
+/* All that a sandbox has claimed: what is known of it without its record. 0; -errno. */
+int links_names(const struct state_dir *s, const char *sandbox_id, struct arena *a,
+                const char ***ret, size_t *ret_count);
 
-/* Forget what is remembered of sandboxes that have no directory any more. */
-void links_sweep_dead(const struct state_dir *s);
+/* Whether it is another sandbox's. 1 yes; 0 no; -errno: it is not known. */
+int links_is_foreign(const struct state_dir *s, const char *sandbox_id, const char *path);
+
+/* Forget what is remembered of sandboxes that have no directory any more. 0; -errno not all could be looked at. */
+int links_sweep_dead(const struct state_dir *s);
 
 #endif

@@ -10,15 +10,16 @@
 struct settings;
 
 enum prune_result {
-    PRUNE_ALIVE,  /* a container of it lives, or a stage is at work on it: not touched */
+    PRUNE_ALIVE,  /* a container of it lives: not touched */
     PRUNE_DEAD,   /* removed, or with dry_run: would be */
-    PRUNE_FAILED, /* dead, but something could not be removed */
+    PRUNE_FAILED, /* dead, but something could not be removed; or it is not known */
+    PRUNE_BUSY,   /* a stage is at work on it */
 };
 
 /*
  * Look at one sandbox and remove it if it is dead: all its containers' init processes have ended,
  * or its record is from another boot, or there is no record in its directory.
- * @e  why it failed.
+ * @e  why it failed or is busy.
  */
 enum prune_result prune_one(const struct state_dir *state, const struct cg_host *host,
                             const struct settings *settings, const char *sandbox_id, bool dry_run,
@@ -32,7 +33,8 @@ enum prune_result prune_one(const struct state_dir *state, const struct cg_host 
 void prune_some(const struct state_dir *state, const struct cg_host *host,
                 const struct settings *settings, const char *except);
 
-/* Links of containers and claims whose sandbox is gone, and parent cgroups that nobody needs. */
-void prune_rest(const struct state_dir *state, const struct cg_host *host);
+/* Links of containers and claims whose sandbox is gone, and parent cgroups that nobody needs. 0; -errno: some
+ * could not be looked at. */
+int prune_rest(const struct state_dir *state, const struct cg_host *host, struct err *e);
 
 #endif

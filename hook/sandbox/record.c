@@ -26,6 +26,9 @@ static const struct json_table process_table = JSON_TABLE(process_fields, struct
 static const struct json_field container_fields[] = {
     JSON_F_STRING("id", struct record_container, id),
     JSON_F_STRING("bundle", struct record_container, bundle),
+    JSON_F_STRING("name", struct record_container, name),
+    JSON_F_STRING("pod", struct record_container, pod),
+    JSON_F_STRING("pod_namespace", struct record_container, pod_namespace),
     JSON_F_OBJECT("init", struct record_container, init, &process_table),
     JSON_F_OBJECT("placeholder", struct record_container, placeholder, &process_table),
     JSON_F_STRING("runtime_path", struct record_container, runtime_path),
@@ -59,6 +62,9 @@ static const struct json_field record_fields[] = {
     JSON_F_STRING("slice", struct record, slice),
     JSON_F_STRING("sandbox_unit", struct record, sandbox_unit),
     JSON_F_STRING("overhead_unit", struct record, overhead_unit),
+    JSON_F_BOOL("made", struct record, made),
+    JSON_F_STRING("sandbox_invocation", struct record, sandbox_invocation),
+    JSON_F_STRING("overhead_invocation", struct record, overhead_invocation),
     JSON_F_OBJECT("watcher", struct record, watcher, &process_table),
     JSON_F_OBJECT("placeholder", struct record, placeholder, &process_table),
     JSON_F_OBJECT_LIST("containers", struct record, containers, &container_table),
@@ -93,27 +99,34 @@ struct record_container *record_find(const struct record *r, const char *contain
     return NULL;
 }
 
-bool record_container_is_alive(const struct record_container *c)
+int record_container_is_alive(const struct record_container *c)
 {
     struct proc_id init = record_process_id(c->init);
 
     return proc_alive(&init);
 }
 
-void record_others(const struct record *r, const char *container_id, struct arena *a,
-                   struct json_list *ret_others, struct json_list *ret_alive)
+int record_others(const struct record *r, const char *container_id, struct arena *a,
+                  struct json_list *ret_others, struct json_list *ret_alive)
 {
+    struct json_list others = {0}, alive = {0};
+
     *ret_others = *ret_alive = (struct json_list){0};
     for (size_t i = 0; i < r->containers.count; i++) {
         const struct record_container *c = &JSON_AT(r->containers, struct record_container, i);
-        bool is_alive = record_container_is_alive(c);
+        int is_alive = record_container_is_alive(c);
 
+        if (is_alive < 0)
+            return is_alive;
         if (is_alive && str_eq(c->id, container_id))
             continue;
-        JSON_APPEND(a, *ret_others, struct record_container) = *c;
+        JSON_APPEND(a, others, struct record_container) = *c;
         if (is_alive)
-            JSON_APPEND(a, *ret_alive, struct record_container) = *c;
+            JSON_APPEND(a, alive, struct record_container) = *c;
     }
+    *ret_others = others;
+    *ret_alive = alive;
+    return 0;
 }
 
 struct json_list record_with_container(const struct json_list *containers,
@@ -133,13 +146,43 @@ bool record_is_nested(const struct record *r)
     return r->layout && str_eq(r->layout, layout_name(LAYOUT_NESTED));
 }
 
-bool record_is_alive(const struct record *r)
+int record_is_alive(const struct record *r)
 {
+    int unknown = 0;
+
     for (size_t i = 0; i < r->containers.count; i++) {
-        if (record_container_is_alive(&JSON_AT(r->containers, struct record_container, i)))
-            return true;
+        int alive = record_container_is_alive(&JSON_AT(r->containers, struct record_container, i));
+
+        if (alive > 0)
+            return 1;
+        unknown = alive < 0 ? alive : unknown;
     }
-    return false;
+    return unknown;
+}
+
+/* A unit's name is one for the whole host, whatever the slice, and no clean path begins so. */
+static const char *unit_name(const char *unit, struct arena *a)
+{
+    return unit ? arena_printf(a, "//%s", unit) : NULL;
+}
+
+size_t record_names(const struct record *r, struct arena *a,
+                    const char *ret[static RECORD_NAMES_MAX])
+{
+    bool apart = r->overhead_path && r->sandbox_path && !str_eq(r->overhead_path, r->sandbox_path);
+    const char *all[RECORD_NAMES_MAX] = {
+        r->sandbox_path,
+        apart ? r->overhead_path : NULL,
+        unit_name(r->sandbox_unit, a),
+        unit_name(r->overhead_unit, a),
+    };
+    size_t count = 0;
+
+    for (size_t i = 0; i < RECORD_NAMES_MAX && !record_is_nested(r); i++) {
+        if (all[i])
+            ret[count++] = all[i];
+    }
+    return count;
 }
 
 static int read_boot_id(char *buf, size_t size, struct err *e)
@@ -175,6 +218,7 @@ int record_read(const struct state_lock *lock, struct arena *a, struct record *r
 {
     const struct json_doc doc = {.table = &record_table, .dest = ret};
     autofd fd = openat(lock->dirfd, RECORD_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    struct err own = ERR_INIT;
     char boot_id[64];
     struct stat st;
     int r;
@@ -185,16 +229,15 @@ int record_read(const struct state_lock *lock, struct arena *a, struct record *r
         return 0;
     if (fd < 0)
         return err_sys(e, -errno, "cannot open " RECORD_FILE);
-    if (fstat(fd, &st) < 0 || !state_is_ours(&st))
+    if (fstat(fd, &st) < 0)
+        return err_sys(e, -errno, "cannot look at " RECORD_FILE);
+    if (!state_is_ours(&st))
         return err_set(e, -EPERM,
                        RECORD_FILE " is another user's, or can be written by others: it is not "
                                    "believed");
-    r = json_read_fd(fd, &doc, 1, RECORD_MAX_BYTES, 0, RECORD_FILE, a, e);
-    if (r < 0) {
-        if (e)
-            e->bad_input = false; /* not what the runtime gave us */
-        return -EPROTO;
-    }
+    r = json_read_fd(fd, &doc, 1, RECORD_MAX_BYTES, 0, RECORD_FILE, a, &own);
+    if (r < 0) /* what cannot be read is not damaged; and it is not what the runtime gave us */
+        return err_set(e, own.bad_input ? -EPROTO : r, "%s", own.text);
     if (!ret->schema.set || ret->schema.value < 1 || ret->schema.value > RECORD_SCHEMA)
         return err_set(e, -EPROTO,
                        RECORD_FILE ": schema %lld is none of 1..%d: it is from another version of "
@@ -202,6 +245,9 @@ int record_read(const struct state_lock *lock, struct arena *a, struct record *r
                        (long long)ret->schema.value, RECORD_SCHEMA);
     if (!is_complete(ret))
         return err_set(e, -EPROTO, RECORD_FILE ": members are missing");
+    /* Before schema 4 nothing said what was made: it is believed that all was. */
+    if (ret->schema.value < 4)
+        ret->made = (struct json_bool){true, true};
     /* Before schema 3 layout sibling was split at once. */
     if (ret->schema.value < 3 && !record_is_nested(ret) && !ret->sandbox_cgroup_only.value)
         ret->cpu_enabled.set = true;
@@ -278,20 +324,70 @@ int record_layout(const char *state_dir, const char *container_id, struct arena 
     *ret = LAYOUT_UNSAID;
     if (r == 0)
         r = state_dir_open(state_dir, false, &state, e);
-    if (r == 0)
+    if (r == 0) {
         r = state_lookup(&state, container_id, a, &sandbox_id);
+        if (r < 0)
+            err_sys(e, r, "cannot look which sandbox container %s is in", container_id);
+    }
     if (r == 0)
         r = state_look(&state, sandbox_id, &look, e);
     if (r == 0)
         r = record_read(&look, a, &record, &found, e);
     if (r == 0 && found == RECORD_VALID && record.layout) {
         own = record_find(&record, container_id);
-        if (own && record_container_is_alive(own))
+        r = own ? record_container_is_alive(own) : 0;
+        if (r < 0)
+            err_sys(e, r, "cannot tell whether container %s lives", container_id);
+        if (r > 0)
             (void)layout_word_parse(record.layout, ret);
+        r = r < 0 ? r : 0;
     }
     state_unlock(&look);
     state_dir_close(&state);
     if (r == -ENOENT)
         err_reset(e);
     return r == -ENOENT ? 0 : r;
+}
+
+static int has_runtime_path(const struct record *r, const char *path)
+{
+    int alive = 0;
+
+    for (size_t i = 0; i < r->containers.count && alive == 0; i++) {
+        const struct record_container *c = &JSON_AT(r->containers, struct record_container, i);
+
+        if (c->runtime_path && str_eq(c->runtime_path, path))
+            alive = record_container_is_alive(c);
+    }
+    return alive;
+}
+
+int record_path_is_runtimes(const struct state_dir *s, const char *path, struct arena *a,
+                            struct err *e)
+{
+    const char **ids;
+    size_t count;
+    int r = state_list(s, a, &ids, &count, e);
+
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        struct state_lock look;
+        enum record_state st;
+        struct record record;
+
+        r = state_look(s, ids[i], &look, e);
+        if (r == 0)
+            r = record_read(&look, a, &record, &st, e);
+        if (r == 0 && st == RECORD_VALID) {
+            r = has_runtime_path(&record, path);
+            if (r < 0)
+                err_sys(e, r, "cannot tell whether the containers of sandbox %s live", ids[i]);
+        }
+        /* It went meanwhile. */
+        if (r == -ENOENT) {
+            err_reset(e);
+            r = 0;
+        }
+        state_unlock(&look);
+    }
+    return r;
 }

@@ -15,9 +15,10 @@
 
 #include <stdbool.h>
 
-#define RECORD_SCHEMA 3
+#define RECORD_SCHEMA 4
 #define RECORD_FILE   "record.json"
 
+struct state_dir;
 struct state_lock;
 
 struct record_process {
@@ -28,6 +29,7 @@ struct record_process {
 struct record_container {
     char *id;
     char *bundle;
+    char *name, *pod, *pod_namespace; /* of hook/plan/names.h; versions before have none */
     struct record_process *init;
     struct record_process *placeholder; /* in the runtime's own cgroup, which init has left */
     char *runtime_path;                 /* the runtime's own cgroup */
@@ -59,6 +61,10 @@ struct record {
     char *slice;         /* the sandbox's; this and the units are NULL without systemd */
     char *sandbox_unit;
     char *overhead_unit; /* NULL on v2, where the overhead is in the sandbox's scope */
+    /* The cgroups and scopes were made, by us. Until then what has their names may be a stranger's. */
+    struct json_bool made;
+    /* systemd's InvocationID of each scope; NULL: not known. */
+    char *sandbox_invocation, *overhead_invocation;
     struct record_process *watcher;
     struct record_process *placeholder; /* in the overhead scope, on v1 */
     struct json_list containers;        /* struct record_container */
@@ -79,15 +85,17 @@ struct record_process *record_process_new(struct arena *a, const struct proc_id 
  * predecessors, whose limits may still be in force. */
 struct record_container *record_find(const struct record *r, const char *container_id);
 
-/* True while the init process of the container lives; one that was only created has one, too. */
-bool record_container_is_alive(const struct record_container *c);
+/* Whether the init process of the container lives; one that was only created has one, too. 1; 0; -errno: it is
+ * not known. */
+int record_container_is_alive(const struct record_container *c);
 
 /*
  * Its containers other than @container_id; and those of them that live. One that has died without a
  * poststop no longer counts for the limits. A dead one of the same id is another: a predecessor.
+ * 0; -errno: of one it is not known whether it lives, and both lists are empty.
  */
-void record_others(const struct record *r, const char *container_id, struct arena *a,
-                   struct json_list *ret_others, struct json_list *ret_alive);
+int record_others(const struct record *r, const char *container_id, struct arena *a,
+                  struct json_list *ret_others, struct json_list *ret_alive);
 
 /* A copy of a list with one more in front, for record_find() to find it and no predecessor. */
 struct json_list record_with_container(const struct json_list *containers,
@@ -96,8 +104,14 @@ struct json_list record_with_container(const struct json_list *containers,
 /* Whether the VMM stays in the runtime's cgroup, layout nested. */
 bool record_is_nested(const struct record *r);
 
-/* True while the init process of some container lives. */
-bool record_is_alive(const struct record *r);
+/* Whether the init process of some container lives. 1; 0; -errno: none does as far as it is known. */
+int record_is_alive(const struct record *r);
+
+/* The names that are the sandbox's alone, for links_claim(); how many. None with layout nested, where
+ * all is in or beside the runtime's own cgroup. */
+#define RECORD_NAMES_MAX 4
+size_t record_names(const struct record *r, struct arena *a,
+                    const char *ret[static RECORD_NAMES_MAX]);
 
 enum record_state {
     RECORD_NONE, /* no record was written yet */
@@ -119,6 +133,13 @@ int record_read(const struct state_lock *lock, struct arena *a, struct record *r
  */
 int record_layout(const char *state_dir, const char *container_id, struct arena *a,
                   enum layout_word *ret, struct err *e);
+
+/*
+ * Whether the cgroup @path is the runtime's own of a container that lives: when its processes are in one of
+ * ours it is empty, and still not free. Looks without a lock, at all records. 1; 0; -errno: it is not known.
+ */
+int record_path_is_runtimes(const struct state_dir *s, const char *path, struct arena *a,
+                            struct err *e);
 
 /* Write it, with the current schema and boot id. 0; -errno. */
 int record_write(const struct state_lock *lock, struct arena *a, struct record *r, struct err *e);

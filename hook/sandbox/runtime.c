@@ -76,7 +76,6 @@ static int ask(int program, char *buf, size_t size)
         return -errno;
     in = fds[0];
     out = fds[1];
-    signal(SIGCHLD, SIG_DFL); /* or its pid could be somebody else's by the time of kill() */
     pid = fork();
     if (pid == 0)
         answer(program, out);

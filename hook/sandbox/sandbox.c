@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/program.h"
 #include "base/str.h"
 #include "hook/plan/plan.h"
 #include "hook/sandbox/child.h"
@@ -47,10 +48,16 @@ static void only_cpu(const struct cg_host *host, bool counted, struct cg_host *r
         add_hierarchy(cg_host_find(host, CG_CTL_CPUACCT), ret);
 }
 
+static void set_invocation(struct cg_unit *u, const char *recorded)
+{
+    snprintf(u->invocation, sizeof u->invocation, "%s", recorded ? recorded : "");
+}
+
 static void init_units(struct sandbox *s, const struct record *r)
 {
     if (r->sandbox_unit) {
         s->sandbox_unit = (struct cg_unit){.name = r->sandbox_unit, .slice = r->slice};
+        set_invocation(&s->sandbox_unit, r->sandbox_invocation);
         s->home.unit = &s->sandbox_unit;
     }
     if (r->overhead_unit) {
@@ -59,6 +66,7 @@ static void init_units(struct sandbox *s, const struct record *r)
             .slice = PLAN_OVERHEAD_SLICE,
             .own_slice = true,
         };
+        set_invocation(&s->overhead_unit, r->overhead_invocation);
         s->overhead.unit = &s->overhead_unit;
     }
 }
@@ -116,21 +124,102 @@ void sandbox_close(struct sandbox *s)
     cg_close(&s->home);
 }
 
+/* The runtime's own cgroup has the container's limits, and is what the processes were in without us. Where
+ * it is gone they get into the nearest one above it. Of a pod's nobody knows whose they are. */
+static const char *way_out(const struct record *r)
+{
+    const struct record_container *only = (const struct record_container *)r->containers.items;
+
+    return r->containers.count == 1 && only->runtime_path ? only->runtime_path : r->parent_path;
+}
+
+/* Empty a cgroup into @to. What got above it, as that is gone or does not take it, is worth a warning. */
+static int move_out(struct cg_controller *c, const char *to, const struct record *r, struct err *e)
+{
+    autoarena a = ARENA_INIT;
+    const char *where = to;
+    unsigned moved = 0;
+    int ret = cg_move_to(c, to, &moved, &where, &a, e);
+    bool out = !str_eq(where, to) || str_eq_null(to, r->parent_path);
+
+    if (moved > 0)
+        log_msg(out ? LEVEL_WARNING : LEVEL_INFO, "%u leftover processes of %s were moved to %s%s",
+                moved, c->path, where, out ? ", out of the sandbox's limits" : "");
+    return ret;
+}
+
 /* Empty one cgroup of what is left in it. */
 static int evacuate(struct cg_controller *c, const struct record *r,
                     const struct settings *settings, struct err *e)
 {
-    autoarena a = ARENA_INIT;
-    const char *where = r->parent_path;
-    unsigned moved = 0;
-    int ret;
-
     cg_thaw(c);
-    if (settings->leftovers == LEFTOVERS_KILL)
-        return cg_kill(c, SIGKILL, e);
-    ret = cg_move_to(c, r->parent_path, &moved, &where, &a, e);
-    if (moved > 0)
-        log_msg(LEVEL_INFO, "%u leftover processes of %s were moved to %s", moved, c->path, where);
+    return settings->leftovers == LEFTOVERS_KILL ? cg_kill(c, SIGKILL, e)
+                                                 : move_out(c, way_out(r), r, e);
+}
+
+/* Whether a process is one of ours, but not this one. */
+static bool is_our_program(pid_t pid)
+{
+    return pid != getpid() && program_is_run_by(pid);
+}
+
+static bool is_named(const struct record *r, pid_t pid)
+{
+    bool named =
+        record_process_id(r->watcher).pid == pid || record_process_id(r->placeholder).pid == pid;
+
+    for (size_t i = 0; !named && i < r->containers.count; i++) {
+        const struct record_container *c = &JSON_AT(r->containers, struct record_container, i);
+
+        named =
+            record_process_id(c->init).pid == pid || record_process_id(c->placeholder).pid == pid;
+    }
+    return named;
+}
+
+/* Put there by us, or descended from one that was. */
+static bool is_known(const struct record *r, pid_t pid)
+{
+    struct proc_stat st;
+
+    if (is_our_program(pid))
+        return true;
+    for (unsigned i = 0; pid > 1 && i < MOVE_ROUNDS; i++) {
+        if (is_named(r, pid))
+            return true;
+        if (proc_stat_read(pid, &st) < 0)
+            return i == 0; /* it has ended; or there is nobody above it any more */
+        pid = st.parent;
+    }
+    return false;
+}
+
+/* One that is ending is listed, but no longer moved; its cgroup is busy until it has ended. */
+static bool is_ending(pid_t tid)
+{
+    struct proc_stat st;
+    int r = proc_stat_read(tid, &st);
+
+    return r == 0 ? st.exiting : r == -ESRCH;
+}
+
+/*
+ * A record is written before anything is made. As long as it does not say that it was, or systemd says
+ * that a scope is another one, whoever is in there may be a stranger. 1, 0; -errno it is not known.
+ */
+static int is_foreign(const struct cg_controller *c, const struct record *r, struct err *e)
+{
+    autoarena a = ARENA_INIT;
+    struct cg_pids pids;
+    int ret = c->unit ? cg_unit_is_ours(c->unit, e) : 1;
+
+    if (ret < 0)
+        return ret == -EEXIST ? 1 : ret;
+    if (r->made.value)
+        return 0;
+    ret = cg_processes(c, &a, &pids, e);
+    for (size_t i = 0; ret == 0 && i < pids.count; i++)
+        ret = !is_ending(pids.items[i]) && !is_known(r, pids.items[i]);
     return ret;
 }
 
@@ -138,14 +227,28 @@ static int remove_cgroup(struct cg_controller *c, const struct record *r,
                          const struct settings *settings, int timeout_ms, struct err *e)
 {
     struct err own = ERR_INIT;
-    int ret = 0;
+    /* Most are empty, and the kernel removes no others: those are looked into. */
+    int ret = c->unit ? -EBUSY : cg_delete(c, 0, NULL);
 
-    for (unsigned round = 0; round < REMOVE_ROUNDS; round++) {
+    for (unsigned round = 0; ret < 0 && round < REMOVE_ROUNDS; round++) {
         err_reset(&own);
         ret = cg_load(c, &own);
-        /* Its parents may be there. */
-        if (ret == -ENOENT)
-            return cg_delete(c, 0, e);
+        /* Its parents may be there, or what systemd remembers of it. */
+        if (ret == -ENOENT) {
+            /* Somebody else's may have the name. */
+            if (!r->made.value && c->unit && !c->unit->invocation[0])
+                c->unit = NULL;
+            ret = cg_delete(c, 0, e);
+            return ret == -EEXIST ? 0 : ret;
+        }
+        if (ret == 0)
+            ret = is_foreign(c, r, &own);
+        if (ret > 0) {
+            log_msg(LEVEL_WARNING,
+                    "%s is left as it is: it is not the one that sandbox %s was to have", c->path,
+                    r->sandbox_id);
+            return 0;
+        }
         if (ret == 0)
             ret = evacuate(c, r, settings, &own);
         if (ret == 0)
@@ -154,39 +257,6 @@ static int remove_cgroup(struct cg_controller *c, const struct record *r,
             break;
     }
     return ret < 0 ? err_set(e, ret, "%s", own.text) : 0;
-}
-
-/* One that is ending is listed, but no longer moved; its cgroup is busy until it has ended. */
-static bool is_ending(pid_t tid)
-{
-    struct proc_stat st;
-
-    return proc_stat_read(tid, &st) < 0 || st.exiting;
-}
-
-/* Threads of the vCPUs' cgroup back to the runtime's; new ones may be born meanwhile. */
-static int move_home(struct sandbox *s, struct err *e)
-{
-    for (unsigned round = 0; round < MOVE_ROUNDS; round++) {
-        autoarena a = ARENA_INIT;
-        struct cg_pids tids;
-        size_t living = 0;
-        int r = cg_threads(&s->vcpu, &a, &tids, e);
-
-        for (size_t i = 0; r == 0 && i < tids.count; i++) {
-            if (is_ending(tids.items[i]))
-                continue;
-            living++;
-            r = cg_add_thread(&s->home, tids.items[i], e);
-            if (r == -ESRCH) {
-                err_reset(e);
-                r = 0;
-            }
-        }
-        if (r < 0 || living == 0)
-            return r;
-    }
-    return err_set(e, -EBUSY, "threads keep appearing in %s", s->vcpu.path);
 }
 
 /*
@@ -198,7 +268,7 @@ static void remove_dead_home(struct sandbox *s, const struct record *r, int time
     autoarena a = ARENA_INIT;
     struct cg_pids pids;
 
-    if (record_is_alive(r) || cg_load(&s->home, NULL) < 0 ||
+    if (record_is_alive(r) != 0 || cg_load(&s->home, NULL) < 0 ||
         cg_processes(&s->home, &a, &pids, NULL) < 0)
         return;
     for (size_t i = 0; i < pids.count; i++) {
@@ -214,10 +284,12 @@ static void remove_dead_home(struct sandbox *s, const struct record *r, int time
  * made a cgroup there that uses it by now. */
 static int hold_back(struct cg_controller *child, struct err *e)
 {
-    int r = cg_load(child, NULL) == -ENOENT && child->domain_fd >= 0
-                ? cg_hold_back(child, CG_CTL_CPU, e)
-                : 0;
+    int r = cg_load(child, e);
 
+    if (r < 0 && r != -ENOENT)
+        return r;
+    err_reset(e);
+    r = r == -ENOENT && child->domain_fd >= 0 ? cg_hold_back(child, CG_CTL_CPU, e) : 0;
     if (r != -EBUSY)
         return r;
     err_reset(e);
@@ -235,7 +307,13 @@ static int reunite_v2(struct sandbox *s, const struct record *r, int timeout_ms,
     fence_close(&fence);
     if (ret < 0)
         return ret;
-    ret = cg_load(&s->vcpu, NULL) == 0 ? move_home(s, e) : 0;
+    ret = cg_load(&s->vcpu, e);
+    if (ret == 0) {
+        ret = cg_move_threads(&s->vcpu, &s->home, e);
+    } else if (ret == -ENOENT) {
+        err_reset(e);
+        ret = 0;
+    }
     if (ret == 0)
         ret = cg_delete(&s->vcpu, timeout_ms, e);
     if (ret == 0 && r->cpu_enabled.value)
@@ -245,13 +323,14 @@ static int reunite_v2(struct sandbox *s, const struct record *r, int timeout_ms,
     return ret;
 }
 
-static int reunite_v1(struct sandbox *s, int timeout_ms, struct err *e)
+static int reunite_v1(struct sandbox *s, const struct record *r, int timeout_ms, struct err *e)
 {
-    autoarena a = ARENA_INIT;
-    int ret = cg_load(&s->overhead, NULL);
+    int ret = cg_load(&s->overhead, e);
 
     if (ret == 0)
-        ret = cg_move_to(&s->overhead, s->home.path, NULL, NULL, &a, e);
+        ret = move_out(&s->overhead, s->home.path, r, e);
+    else if (ret == -ENOENT)
+        err_reset(e);
     return ret == 0 || ret == -ENOENT ? cg_delete(&s->overhead, timeout_ms, e) : ret;
 }
 
@@ -269,7 +348,7 @@ static int reunite(struct sandbox *s, const struct record *r, int timeout_ms, st
     if (!s->has_overhead || !r->cpu_enabled.set)
         return 0;
     return s->home.host->mode == CG_MODE_V2 ? reunite_v2(s, r, timeout_ms, e)
-                                            : reunite_v1(s, timeout_ms, e);
+                                            : reunite_v1(s, r, timeout_ms, e);
 }
 
 /* Versions before this had it in every hierarchy. */
@@ -296,9 +375,13 @@ static int remove_all(struct sandbox *s, const struct record *r, const struct se
 {
     /* One of that name that is there without a split is not ours. */
     bool made = !s->overhead.borrowed && (r->cpu_enabled.set || s->overhead.unit);
-    int first = made ? remove_overhead(s, r, settings, timeout_ms, e) : 0;
-    int second = remove_cgroup(&s->home, r, settings, timeout_ms, e);
+    int first, second;
 
+    /* What is in the overhead cgroup is frozen by this one. */
+    if (made && cg_load(&s->home, NULL) == 0 && cg_is_frozen(&s->home) == 1)
+        cg_thaw(&s->home);
+    first = made ? remove_overhead(s, r, settings, timeout_ms, e) : 0;
+    second = remove_cgroup(&s->home, r, settings, timeout_ms, e);
     return first < 0 ? first : second;
 }
 
@@ -310,29 +393,85 @@ static int stop(const struct record_process *p, int first, struct err *e)
     return first < 0 ? first : ret;
 }
 
-/* As a runtime sees it: other threads may still be ending. */
-static bool is_over(const struct record_container *c)
+/* As a runtime sees it: other threads may still be ending. 1; 0; -errno: it is not known. */
+static int is_over(const struct record_container *c, struct err *e)
 {
     struct proc_id id = record_process_id(c->init);
     struct proc_stat st;
     int ret = proc_stat_read(id.pid, &st);
 
-    return ret == 0 ? st.start_time != id.start_time || st.exiting : ret == -ESRCH;
+    if (ret < 0 && ret != -ESRCH)
+        return err_sys(e, ret, "cannot tell whether container %s lives", c->id);
+    return ret == -ESRCH || st.start_time != id.start_time || st.exiting;
+}
+
+/* It ends only when it is thawed, and its runtime's cgroup may have been left frozen. */
+static int stop_placeholder(const struct cg_controller *own, const struct proc_id *id,
+                            struct err *e)
+{
+    if (proc_alive(id) > 0 && cg_is_frozen(own) == 1)
+        cg_thaw(own);
+    return child_stop(id, e);
+}
+
+static int remove_if_empty(struct cg_controller *own, struct err *e)
+{
+    int ret = cg_load(own, e);
+
+    if (ret == -ENOENT)
+        err_reset(e);
+    if (ret == 0)
+        ret = cg_is_empty(own, e);
+    if (ret > 0)
+        (void)cg_delete(own, 0, NULL);
+    return ret < 0 && ret != -ENOENT ? ret : 0;
 }
 
 int sandbox_release(const struct cg_host *host, const struct record_container *c, struct err *e)
 {
     struct proc_id id = record_process_id(c->placeholder);
     struct cg_controller own;
-    int ret = child_stop(&id, e);
+    int ret;
 
-    if (ret < 0 || !c->placeholder || !c->runtime_path || !is_over(c))
-        return ret;
+    if (!c->placeholder || !c->runtime_path)
+        return child_stop(&id, e);
     cg_init(&own, host, NULL, c->runtime_path, NULL);
-    if (cg_load(&own, NULL) == 0 && cg_is_empty(&own))
-        (void)cg_delete(&own, 0, NULL);
+    (void)cg_load(&own, NULL);
+    ret = stop_placeholder(&own, &id, e);
+    if (ret == 0)
+        ret = is_over(c, e);
+    if (ret > 0)
+        ret = remove_if_empty(&own, e);
     cg_close(&own);
-    return 0;
+    return ret;
+}
+
+int sandbox_end_init(const struct cg_host *host, const struct record *r,
+                     const struct record_container *c, struct err *e)
+{
+    struct proc_id init = record_process_id(c->init);
+    struct sandbox s;
+    int ret;
+
+    if (!proc_alive(&init))
+        return 0;
+    sandbox_init(&s, host, NULL, r);
+    if (cg_load(&s.home, NULL) == 0)
+        cg_thaw(&s.home);
+    sandbox_close(&s);
+    ret = proc_signal(&init, SIGKILL);
+    if (ret == 0) {
+        log_msg(
+            LEVEL_WARNING,
+            "process %d of container %s, which the runtime has declared dead, was alive: it was "
+            "killed",
+            (int)init.pid, c->id);
+        ret = proc_wait_gone(&init, SANDBOX_PATIENCE_MS);
+    }
+    if (ret == 0 || ret == -ESRCH)
+        return 0;
+    return err_sys(e, ret, "cannot end process %d of container %s, which has to be dead by now",
+                   (int)init.pid, c->id);
 }
 
 /* The watcher and every placeholder. */
@@ -349,28 +488,51 @@ static int stop_children(const struct cg_host *host, const struct record *r, str
     return ret;
 }
 
-/* Whether a process runs the program that we are: the same file, whatever it is called. */
-static bool is_our_program(pid_t pid)
+static int is_in_use(struct cg_controller *c, struct err *e)
 {
-    struct stat own, other;
-    char path[32];
+    autoarena a = ARENA_INIT;
+    struct cg_pids pids = {0};
+    int ret = cg_load(c, e);
 
-    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
-    return pid != getpid() && stat("/proc/self/exe", &own) == 0 && stat(path, &other) == 0 &&
-           own.st_dev == other.st_dev && own.st_ino == other.st_ino;
+    if (ret == 0)
+        ret = cg_processes(c, &a, &pids, e);
+    else if (ret == -ENOENT) {
+        err_reset(e);
+        ret = 0;
+    }
+    for (size_t i = 0; ret == 0 && i < pids.count; i++)
+        ret = !is_ending(pids.items[i]) && !is_our_program(pids.items[i]);
+    cg_close(c);
+    return ret;
+}
+
+int sandbox_is_in_use(const struct cg_host *host, const struct record *r, struct err *e)
+{
+    struct sandbox s;
+    int ret;
+
+    sandbox_init(&s, host, NULL, r);
+    ret = is_in_use(&s.home, e);
+    return ret == 0 && !s.overhead.borrowed ? is_in_use(&s.overhead, e) : ret;
+}
+
+int sandbox_path_is_in_use(const struct cg_host *host, const char *path, struct err *e)
+{
+    struct cg_controller c;
+
+    cg_init(&c, host, NULL, path, NULL);
+    return is_in_use(&c, e);
 }
 
 static void end_children_in(const struct cg_controller *c)
 {
     autoarena a = ARENA_INIT;
-    struct cg_pids pids = {0};
+    struct cg_members list = {0};
 
-    cg_processes(c, &a, &pids, NULL);
-    for (size_t i = 0; i < pids.count; i++) {
-        struct proc_id id;
-
-        if (is_our_program(pids.items[i]) && proc_identify(pids.items[i], &id) == 0)
-            child_stop(&id, NULL);
+    cg_members(c, &a, &list, NULL);
+    for (size_t i = 0; i < list.count; i++) {
+        if (is_our_program(list.items[i].pid))
+            child_stop(&list.items[i], NULL);
     }
 }
 
@@ -384,6 +546,19 @@ void sandbox_end_children(const struct cg_host *host, const struct record *r)
         end_children_in(&s.home);
     }
     sandbox_close(&s);
+}
+
+/* It may be another one than that of this stage. */
+static void tell_removed(const struct record *r)
+{
+    const struct log_context stage = log_about;
+
+    if (!stage.sandbox_id || !str_eq(stage.sandbox_id, r->sandbox_id))
+        log_about.container_id = NULL;
+    log_about.sandbox_id = r->sandbox_id;
+    log_about.cgroup = r->sandbox_path;
+    log_event(EVENT_REMOVED, "sandbox %s is removed", r->sandbox_id);
+    log_about = stage;
 }
 
 int sandbox_destroy(const struct state_dir *state, const struct cg_host *host,
@@ -403,6 +578,8 @@ int sandbox_destroy(const struct state_dir *state, const struct cg_host *host,
     for (size_t i = 0; i < r->containers.count; i++)
         links_drop_container(state, JSON_AT(r->containers, struct record_container, i).id,
                              r->sandbox_id);
-    state_remove(state, r->sandbox_id, r->sandbox_path, lock);
-    return 0;
+    ret = state_remove(state, r->sandbox_id, r, lock, e);
+    if (ret == 0)
+        tell_removed(r);
+    return ret;
 }

@@ -49,6 +49,21 @@ void sandbox_close(struct sandbox *s);
  */
 int sandbox_release(const struct cg_host *host, const struct record_container *c, struct err *e);
 
+/*
+ * A container that its runtime has declared dead: kill its init if that lives, also where it is frozen, and
+ * wait for the end of it. Else it would be moved out, and live on without the limits.
+ * 0; -ETIMEDOUT; other -errno.
+ */
+int sandbox_end_init(const struct cg_host *host, const struct record *r,
+                     const struct record_container *c, struct err *e);
+
+/*
+ * Whether somebody but our own processes is in the sandbox's cgroups, or in one that is named: the living
+ * members of a sandbox whose record says nothing. 1, 0; -errno it is not known.
+ */
+int sandbox_is_in_use(const struct cg_host *host, const struct record *r, struct err *e);
+int sandbox_path_is_in_use(const struct cg_host *host, const char *path, struct err *e);
+
 /* End every process in the cgroups that runs this very program: watchers and placeholders that no
  * record names. */
 void sandbox_end_children(const struct cg_host *host, const struct record *r);

@@ -115,17 +115,19 @@ void state_dir_close(struct state_dir *s)
 /*
  * The sandbox may have been removed, and made anew, between opening its lock and getting it; its
  * directory may even be the same one with another lock in it. What counts is the file that the next
- * one opens.
+ * one opens. 1 yes; 0 no; -errno: it is not known.
  */
-static bool is_current(const struct state_dir *s, const char *sandbox_id, int lock_fd)
+static int is_current(const struct state_dir *s, const char *sandbox_id, int lock_fd)
 {
     char path[NAME_MAX + sizeof LOCK_FILE + 2];
     struct stat held, named;
 
     snprintf(path, sizeof path, "%s/" LOCK_FILE, sandbox_id);
-    return fstat(lock_fd, &held) == 0 &&
-           fstatat(s->sandboxes, path, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-           held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+    if (fstat(lock_fd, &held) < 0)
+        return -errno;
+    if (fstatat(s->sandboxes, path, &named, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    return held.st_dev == named.st_dev && held.st_ino == named.st_ino;
 }
 
 /* One try. 1: got it; 0: the sandbox changed under us, try again; -errno. */
@@ -150,8 +152,9 @@ static int try_lock(const struct state_dir *s, const char *sandbox_id, bool make
         return err_sys(e, r, "cannot lock sandbox %s: another stage holds it", sandbox_id);
     if (r < 0)
         return err_sys(e, r, "cannot lock sandbox %s", sandbox_id);
-    if (!is_current(s, sandbox_id, file))
-        return 0;
+    r = is_current(s, sandbox_id, file);
+    if (r <= 0)
+        return r < 0 ? err_sys(e, r, "cannot look at the lock of sandbox %s", sandbox_id) : 0;
     ret->dirfd = fd_take(&dir);
     ret->lock_fd = fd_take(&file);
     return 1;
@@ -183,12 +186,12 @@ int state_lock(const struct state_dir *s, const char *sandbox_id, bool make, int
     return r < 0 ? r : 0;
 }
 
-void state_abandon(const struct state_dir *s, const char *sandbox_id, const char *path,
+void state_abandon(const struct state_dir *s, const char *sandbox_id, const struct record *names,
                    struct state_lock *lock)
 {
     if (lock->dirfd >= 0 && faccessat(lock->dirfd, RECORD_FILE, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
         errno == ENOENT)
-        state_remove(s, sandbox_id, path, lock);
+        (void)state_remove(s, sandbox_id, names, lock, NULL);
 }
 
 void state_unlock(struct state_lock *lock)
@@ -200,28 +203,57 @@ void state_unlock(struct state_lock *lock)
     fd_close(&lock->dirfd);
 }
 
-void state_remove(const struct state_dir *s, const char *sandbox_id, const char *path,
-                  struct state_lock *lock)
+/* What is there besides record and lock. False: one of them could not be removed. */
+static bool remove_files(int dirfd)
 {
-    unlinkat(lock->dirfd, RECORD_FILE, 0);
-    if (path)
-        links_release(s, sandbox_id, path);
-    unlinkat(lock->dirfd, RECORD_FILE ".tmp", 0);
-    unlinkat(lock->dirfd, REPORT_FILE, 0);
-    unlinkat(lock->dirfd, REPORT_FILE ".tmp", 0);
-    unlinkat(lock->dirfd, LOCK_FILE, 0);
-    unlinkat(s->sandboxes, sandbox_id, AT_REMOVEDIR);
+    static const char *const names[] = {RECORD_FILE ".tmp", REPORT_FILE, REPORT_FILE ".tmp"};
+    bool done = true;
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        done = (unlinkat(dirfd, names[i], 0) == 0 || errno == ENOENT) && done;
+    return done;
+}
+
+int state_remove(const struct state_dir *s, const char *sandbox_id, const struct record *names,
+                 struct state_lock *lock, struct err *e)
+{
+    autoarena a = ARENA_INIT;
+    const char *claimed[RECORD_NAMES_MAX];
+    size_t count = names ? record_names(names, &a, claimed) : 0;
+    int first = 0;
+
+    if (unlinkat(lock->dirfd, RECORD_FILE, 0) < 0 && errno != ENOENT) {
+        int r = err_sys(e, -errno, "cannot remove " RECORD_FILE " of sandbox %s", sandbox_id);
+
+        state_unlock(lock);
+        return r;
+    }
+    for (size_t i = 0; i < count; i++) {
+        int r = links_release(s, sandbox_id, claimed[i]);
+
+        if (r < 0 && first == 0)
+            first = err_sys(e, r, "cannot look whether %s is remembered as that of sandbox %s",
+                            claimed[i], sandbox_id);
+    }
+    /* Without its lock nobody would look into a directory that still holds one of them. */
+    if (remove_files(lock->dirfd) && (unlinkat(lock->dirfd, LOCK_FILE, 0) == 0 || errno == ENOENT))
+        unlinkat(s->sandboxes, sandbox_id, AT_REMOVEDIR);
     state_unlock(lock);
+    return first;
 }
 
 int state_lookup(const struct state_dir *s, const char *container_id, struct arena *a,
                  const char **ret_sandbox_id)
 {
+    int r = links_find_container(s, container_id, a, ret_sandbox_id);
+
     /* Somebody else's sandbox may be called like this container. */
-    *ret_sandbox_id = links_find_container(s, container_id, a);
-    if (!*ret_sandbox_id && faccessat(s->sandboxes, container_id, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-        *ret_sandbox_id = container_id;
-    return *ret_sandbox_id ? 0 : -ENOENT;
+    if (r != -ENOENT)
+        return r;
+    if (faccessat(s->sandboxes, container_id, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    *ret_sandbox_id = container_id;
+    return 0;
 }
 
 int state_list(const struct state_dir *s, struct arena *a, const char ***ret, size_t *ret_count,
@@ -237,7 +269,7 @@ int state_list(const struct state_dir *s, struct arena *a, const char ***ret, si
     while ((entry = io_next_entry(dir))) {
         ARENA_APPEND(a, *ret, *ret_count) = arena_strdup(a, entry->d_name);
     }
-    return 0;
+    return errno ? err_sys(e, -errno, "cannot list all of the sandboxes") : 0;
 }
 
 size_t state_sample(const struct state_dir *s, size_t max, char (*ret)[NAME_MAX + 1])

@@ -21,6 +21,7 @@
 
 struct arena;
 struct err;
+struct record;
 struct stat;
 
 #define STATE_DIR_NAME    "oci-sandbox-cgroup"
@@ -78,22 +79,23 @@ void state_unlock(struct state_lock *lock);
 int state_look(const struct state_dir *s, const char *sandbox_id, struct state_lock *ret,
                struct err *e);
 
-/* Remove record, claim (see links.h), lock and directory of a locked sandbox; the lock is released.
- * @path: the sandbox cgroup, NULL if it is not known. Never fails loudly: what stays is an empty
- * directory, or a claim, that prune removes. */
-void state_remove(const struct state_dir *s, const char *sandbox_id, const char *path,
-                  struct state_lock *lock);
+/* Remove record, claims (see links.h), lock and directory of a locked sandbox; the lock is released.
+ * @names: has the names that are claimed, as far as they are known. 0: what may stay is a
+ * directory without a record, that prune removes; -errno: the record cannot be removed, so that all stays, or a
+ * claim could not be looked at, which alone stays, and prune looks again. */
+int state_remove(const struct state_dir *s, const char *sandbox_id, const struct record *names,
+                 struct state_lock *lock, struct err *e);
 
 /* The same for a directory that was made for a stage that failed before it wrote a record; one that
  * has a record stays. Nothing happens when the lock is not held. */
-void state_abandon(const struct state_dir *s, const char *sandbox_id, const char *path,
+void state_abandon(const struct state_dir *s, const char *sandbox_id, const struct record *names,
                    struct state_lock *lock);
 
 /* Whether a file or directory of the state is the caller's, and nobody else may write to it. */
 bool state_is_ours(const struct stat *st);
 
 /* The sandbox of a container: by link, else its own id if there is a sandbox of that name.
- * 0; -ENOENT unknown. */
+ * 0; -ENOENT there is none; other -errno: it is not known. */
 int state_lookup(const struct state_dir *s, const char *container_id, struct arena *a,
                  const char **ret_sandbox_id);
 

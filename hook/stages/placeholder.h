@@ -6,7 +6,8 @@
  * A process that does nothing but be in a scope, because systemd removes one that is empty:
  *   - The runtime's own scope, whose processes we have moved out, must live as long as its
  *     container: exec and probes fail without it. This placeholder ends the moment the container's
- *     init does, because runc skips poststop when it cannot remove its own cgroup.
+ *     init does, because runc skips poststop when it cannot remove its own cgroup. When it ends before
+ *     that, somebody has killed it, and means the container: hook/watch/orders.h.
  *   - On v1 and hybrid the sandbox scope has no whole process of its own, only vCPU threads, and
  *     none before they start. This placeholder ends when teardown says so.
  */

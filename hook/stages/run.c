@@ -3,6 +3,9 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/str.h"
+#include "cgroup/systemd.h"
+#include "hook/log/log.h"
 #include "hook/sandbox/links.h"
 #include "hook/sandbox/runtime.h"
 
@@ -22,6 +25,38 @@ struct plan_input run_plan_input(const struct run *run)
         .recorded_layout = run->recorded_layout,
         .runtime = run->runtime,
     };
+}
+
+/*
+ * The path in the hierarchy of the cpu controller, where a process may have been set apart since, by the path in
+ * another one, which has the name that its runtime has given. The parents may be others: those of a runtime that is in
+ * different cgroups itself, and is told no cgroupsPath.
+ */
+static const char *unsplit(const struct run *run, const char *path, const char *elsewhere)
+{
+    const char *prefix = run->request->settings->prefix;
+    const char *name = strrchr(path, '/') + 1, *given = strrchr(elsewhere, '/') + 1;
+
+    if (str_eq(name, given))
+        return path;
+    if (str_starts(name, prefix) && str_eq(name + strlen(prefix), given))
+        return arena_printf(run->a, "%.*s%s", (int)(name - path), path, given);
+    return elsewhere;
+}
+
+/* crun makes a cgroup of its own in a scope, and that is what its `update` changes. */
+const char *run_origin_path(const struct run *run, const struct cg_origin *origin)
+{
+    const struct cg_hierarchy *cpu = cg_host_find(&run->host, CG_CTL_CPU);
+    const char *path = origin->paths[cpu ? cpu - run->host.hierarchies : 0];
+
+    for (size_t i = 0; i < run->host.count; i++) {
+        const struct cg_hierarchy *h = &run->host.hierarchies[i];
+
+        if (h != cpu && h->controllers && !h->v2 && origin->paths[i])
+            return path ? unsplit(run, path, origin->paths[i]) : origin->paths[i];
+    }
+    return path;
 }
 
 /* What the layout depends on, if it depends on anything. In a teardown the record has said it, and
@@ -45,6 +80,13 @@ static int look_for_layout(struct run *run, struct err *e)
     return 0;
 }
 
+int run_need_systemd(const struct run *run, const char *unit, struct err *e)
+{
+    const struct request *request = run->request;
+
+    return !unit || cg_systemd_is_here() ? 0 : request->become_other(request->become_arg, e);
+}
+
 int run_place(struct run *run, struct err *e)
 {
     if (!run->has_place) {
@@ -54,6 +96,8 @@ int run_place(struct run *run, struct err *e)
 
             run->place_result = plan_place(&in, run->a, &run->plan, e);
         }
+        if (run->place_result == 0)
+            run->place_result = run_need_systemd(run, run->plan.sandbox_unit, e);
     }
     run->has_place = true;
     return run->place_result;
@@ -66,9 +110,34 @@ int run_lock(struct run *run, const char *sandbox_id, bool make, struct err *e)
     if (r == 0)
         r = record_read(&run->lock, run->a, &run->before, &run->found, e);
     run->others = run->alive = (struct json_list){0};
-    if (r == 0 && run->found == RECORD_VALID)
-        record_others(&run->before, run->input->state.id, run->a, &run->others, &run->alive);
+    if (r == 0 && run->found == RECORD_VALID) {
+        r = run_need_systemd(run, run->before.sandbox_unit, e);
+        if (r < 0)
+            return r;
+        r = record_others(&run->before, run->input->state.id, run->a, &run->others, &run->alive);
+    }
+    if (r < 0)
+        err_sys(e, r, "cannot tell which containers of sandbox %s live", sandbox_id);
     return r;
+}
+
+int run_read_devices(const struct run *run, const struct proc_id *init,
+                     const struct cg_origin *origin, const struct cg_dev_exceptions **ret,
+                     struct err *e)
+{
+    const struct record_container *own =
+        run->found == RECORD_VALID ? record_find(&run->before, run->input->state.id) : NULL;
+    const struct proc_id then = own ? record_process_id(own->init) : (struct proc_id){0};
+    const struct cg_hierarchy *h = cg_host_find(&run->host, CG_CTL_DEVICES);
+    const char *path = h ? origin->paths[h - run->host.hierarchies] : NULL;
+    struct cg_dev_exceptions *list = arena_alloc(run->a, sizeof *list);
+    int r;
+
+    if (own && then.pid == init->pid && then.start_time == init->start_time)
+        path = own->runtime_path;
+    r = path ? cg_devices_read(&run->host, path, run->a, list, e) : 0;
+    *ret = r > 0 ? list : NULL;
+    return r < 0 ? r : 0;
 }
 
 struct plan_basis run_basis(const struct run *run)
@@ -86,6 +155,17 @@ void run_unlink_dropped(const struct run *run, const struct record *now)
         if (!record_find(now, id))
             links_drop_container(&run->state, id, run->before.sandbox_id);
     }
+}
+
+void run_tell_set_up(const struct run *run)
+{
+    const struct plan *p = &run->plan;
+
+    if (run->found == RECORD_VALID && record_find(&run->before, p->container_id))
+        return;
+    log_event(EVENT_SET_UP, "sandbox %s: container %s is set up, layout %s, sandbox_cgroup_only %s",
+              p->sandbox_id, p->container_id, layout_name(p->layout),
+              p->sandbox_cgroup_only ? "true" : "false");
 }
 
 static char *copy(struct arena *a, const char *text)

@@ -41,14 +41,33 @@ struct plan_input run_plan_input(const struct run *run);
 /* Decide the place of this run's plan, once. As plan_place(); @e is set by the first call. */
 int run_place(struct run *run, struct err *e);
 
+/* For what a plan or a record has units of systemd's in. 0: this program can talk to it; -errno it cannot, nor become
+ * the one that can. */
+int run_need_systemd(const struct run *run, const char *unit, struct err *e);
+
 /* Lock a sandbox and read its record. Errors as state_lock() and record_read(). */
 int run_lock(struct run *run, const char *sandbox_id, bool make, struct err *e);
+
+/*
+ * v1: the device list in force in the cgroup that the runtime has made for @init, which is at @origin now, and
+ * of which the record says where it was if an earlier stage has moved it. The lock is held.
+ * 0, and @ret is NULL where there is none; -errno.
+ */
+int run_read_devices(const struct run *run, const struct proc_id *init,
+                     const struct cg_origin *origin, const struct cg_dev_exceptions **ret,
+                     struct err *e);
+
+/* Where the runtime has put the process that is at @origin. */
+const char *run_origin_path(const struct run *run, const struct cg_origin *origin);
 
 /* What the limits of the sandbox follow from, besides its containers; the run is planned. */
 struct plan_basis run_basis(const struct run *run);
 
 /* Forget where to look for containers that were in the record and are not in @now. */
 void run_unlink_dropped(const struct run *run, const struct record *now);
+
+/* Let the log know of a container that is new in the record. */
+void run_tell_set_up(const struct run *run);
 
 /* What a plan says of a sandbox that has no record yet, or none that can be read. */
 struct record run_planned_record(const struct plan *p, struct arena *a);

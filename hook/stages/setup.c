@@ -15,6 +15,9 @@
 #include <errno.h>
 #include <unistd.h>
 
+/* How long a setup that failed waits for what it made to be empty. */
+#define UNDO_PATIENCE_MS 500
+
 struct setup {
     struct proc_id init;
     struct cg_origin origin;
@@ -36,8 +39,12 @@ static int check_conflicts(const struct run *run, const struct proc_id *init, st
     const struct record_container *same = record_find(&run->before, run->input->state.id);
     struct proc_id old = record_process_id(same ? same->init : NULL);
     const struct plan *p = &run->plan;
+    int alive = same && old.pid != init->pid ? proc_alive(&old) : 0;
 
-    if (same && old.pid != init->pid && proc_alive(&old))
+    if (alive < 0)
+        return err_sys(e, alive, "cannot tell whether process %d of container %s lives",
+                       (int)old.pid, p->container_id);
+    if (alive)
         return err_set(e, -EEXIST,
                        "container %s already runs in sandbox %s with process %d; stop it "
                        "first, or give each runtime its own --state-dir",
@@ -77,11 +84,15 @@ static void build_record(const struct run *run, struct setup *s)
 {
     const struct plan *p = &run->plan;
     const struct record_container *before = record_find(&run->before, p->container_id);
+    const struct proc_id recorded = record_process_id(before ? before->init : NULL);
     /* A predecessor's placeholder is in a scope that goes with it. */
-    bool same = before && record_container_is_alive(before);
+    bool same = before && recorded.pid == s->init.pid && recorded.start_time == s->init.start_time;
     const struct record_container mine = {
         .id = arena_strdup(run->a, p->container_id),
         .bundle = run->input->state.bundle,
+        .name = p->names.container,
+        .pod = p->names.pod,
+        .pod_namespace = p->names.pod_namespace,
         .init = record_process_new(run->a, &s->init),
         .placeholder = same ? before->placeholder : NULL,
         .runtime_path = same              ? before->runtime_path
@@ -97,21 +108,24 @@ static void build_record(const struct run *run, struct setup *s)
         change_note(&s->basis, &p->limits, run->a, &s->record);
 }
 
-static bool is_running(const struct record_process *p)
+/* 1; 0; -errno: it is not known. */
+static int is_running(const struct record_process *p, struct err *e)
 {
     struct proc_id id = record_process_id(p);
+    int r = child_works(&id);
 
-    return child_works(&id);
+    return r < 0 ? err_sys(e, r, "cannot tell whether process %d of ours lives", (int)id.pid) : r;
 }
 
 /* One watcher per sandbox: the recorded one if it lives. It stays in the cgroup of who started us: in no
  * budget of the payload's, and in no runtime's way. */
 static int ensure_watcher(struct run *run, struct setup *s, struct err *e)
 {
-    int r;
+    int r = watcher_is_wanted(&s->record, run->request->settings) ? is_running(s->record.watcher, e)
+                                                                  : 1;
 
-    if (!watcher_is_wanted(&s->record, run->request->settings) || is_running(s->record.watcher))
-        return 0;
+    if (r != 0)
+        return r < 0 ? r : 0;
     r = watcher_fork(run->state_dir, s->record.sandbox_id, run->request->settings, &s->watcher, e);
     if (r == 0)
         s->record.watcher = record_process_new(run->a, &s->watcher.id);
@@ -121,10 +135,10 @@ static int ensure_watcher(struct run *run, struct setup *s, struct err *e)
 static int ensure_placeholder(struct run *run, const struct proc_id *follow, struct child *child,
                               struct record_process **recorded, struct err *e)
 {
-    int r;
+    int r = is_running(*recorded, e);
 
-    if (is_running(*recorded))
-        return 0;
+    if (r != 0)
+        return r < 0 ? r : 0;
     r = placeholder_fork(follow, child, e);
     if (r == 0)
         *recorded = record_process_new(run->a, &child->id);
@@ -134,11 +148,13 @@ static int ensure_placeholder(struct run *run, const struct proc_id *follow, str
 /*
  * Whether somebody takes an empty cgroup of the runtime's for the end of the container: systemd, which
  * removes its scope, and a containerd that is restarted. Others do not look there, and where one of
- * ours is in it their runtime warns when it removes it.
+ * ours is in it their runtime warns when it removes it. And whether there has to be somebody to kill: a
+ * runtime reaches a container without a PID namespace of its own by its cgroup alone, see orders.h.
  */
 static bool needs_placeholder(const struct run *run, const struct setup *s)
 {
-    return !s->placed && (run->plan.systemd || runtime_engine(getpid()) != ENGINE_OTHER);
+    return !s->placed && (run->plan.systemd || runtime_engine(getpid()) != ENGINE_OTHER ||
+                          !oci_config_has_pid_namespace(&run->input->config));
 }
 
 /* Processes of ours, all forked before the record is written, so that it names them. */
@@ -164,12 +180,22 @@ static void choose_first(const struct run *run, struct setup *s)
     s->sandbox.overhead_unit.expected = run->found == RECORD_VALID;
 }
 
-/* Already where setup puts it: by an earlier call, also if the watcher has placed threads since. */
-static bool is_placed(struct setup *s)
+/* Already where setup puts it: by an earlier call, also if the watcher has placed threads since. Not if that
+ * was killed when it was in its place in some hierarchies only. 1; 0; -errno: it is not known. */
+static int is_placed(struct setup *s, struct err *e)
 {
-    return cg_holds(&s->sandbox.home, s->init.pid) == 1 ||
-           (s->sandbox.has_overhead && (cg_holds(&s->sandbox.vcpu, s->init.pid) == 1 ||
-                                        cg_holds(&s->sandbox.overhead, s->init.pid) == 1));
+    const struct cg_controller *all[] = {&s->sandbox.home, &s->sandbox.vcpu, &s->sandbox.overhead};
+    int r = sandbox_load(&s->sandbox, e);
+
+    if (r == 0) {
+        r = cg_hold_process(all, s->sandbox.has_overhead ? ARRAY_SIZE(all) : 1, s->init.pid);
+        if (r < 0 && r != -ESRCH)
+            err_sys(e, r, "cannot look where process %d is", (int)s->init.pid);
+    }
+    if (r != -ENOENT && r != -ESRCH)
+        return r;
+    err_reset(e);
+    return 0;
 }
 
 static int make_cgroups(struct run *run, struct setup *s, struct err *e)
@@ -191,14 +217,28 @@ static int attach(struct run *run, struct setup *s, struct err *e)
     int r = 0;
 
     if (s->overhead_placeholder.id.pid > 0)
-        r = cg_add_process(&s->sandbox.overhead, s->overhead_placeholder.id.pid, e);
+        r = cg_add_process(&s->sandbox.overhead, &s->overhead_placeholder.id, e);
     if (r < 0 || s->placed)
         return r;
-    r = cg_add_process(&s->sandbox.home, s->init.pid, e);
-    if (r == 0 && !proc_alive(&s->init))
-        r = err_set(e, -ESRCH, "process %d of container %s has ended", (int)s->init.pid,
-                    run->plan.container_id);
-    return r;
+    /* The runtime holds its number, but may be killed itself. */
+    r = cg_add_process(&s->sandbox.home, &s->init, e);
+    if (r != -ESRCH)
+        return r;
+    err_reset(e);
+    return err_set(e, r, "process %d of container %s has ended", (int)s->init.pid,
+                   run->plan.container_id);
+}
+
+/* Which scopes were started, so that no others of their names are ever stopped. */
+static bool note_scopes(const struct run *run, struct setup *s)
+{
+    const struct cg_unit *sandbox = &s->sandbox.sandbox_unit, *overhead = &s->sandbox.overhead_unit;
+
+    if (sandbox->started)
+        s->record.sandbox_invocation = arena_strdup(run->a, sandbox->invocation);
+    if (overhead->started)
+        s->record.overhead_invocation = arena_strdup(run->a, overhead->invocation);
+    return sandbox->started || overhead->started;
 }
 
 /* Undo everything that this stage did; and what an earlier stage did for the same container,
@@ -209,13 +249,14 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
     const struct record_container *same = record_find(&run->before, run->plan.container_id);
     bool lives = run->alive.count > 0 ||
                  (run->found == RECORD_VALID && same && stage_action(run->stage) == ACTION_UPDATE &&
-                  record_container_is_alive(same));
+                  record_container_is_alive(same) != 0);
+    struct err left = ERR_INIT;
     bool as_before = true;
 
     if (!s->begun)
         return;
     if (s->attached)
-        (void)cg_origin_enter(&run->host, s->init.pid, &s->origin, NULL);
+        (void)cg_origin_enter(&run->host, &s->init, &s->origin, NULL);
     child_abort(&s->watcher);
     child_abort(&s->runtime_placeholder);
     child_abort(&s->overhead_placeholder);
@@ -225,6 +266,7 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
     cg_undo_create(&s->sandbox.home);
     if (!s->wrote_record)
         return;
+    (void)note_scopes(run, s);
     if (lives) {
         /* A watcher of this run is gone: the next stage starts another. What could not be taken
          * away again stays named. */
@@ -236,12 +278,14 @@ static void roll_back(struct run *run, struct setup *s, struct err *e)
     } else if (run->found == RECORD_VALID) {
         sandbox_destroy(&run->state, &run->host, &run->before, run->request->settings,
                         SANDBOX_PATIENCE_MS, &run->lock, NULL);
-    } else if (is_nested(run) || sandbox_load(&s->sandbox, NULL) == -ENOENT) {
+    } else if (is_nested(run)) {
         links_drop_container(&run->state, run->plan.container_id, run->plan.sandbox_id);
-        state_remove(&run->state, run->plan.sandbox_id, run->plan.sandbox_path, &run->lock);
-    } else {
+        (void)state_remove(&run->state, run->plan.sandbox_id, &s->record, &run->lock, NULL);
+    } else if (sandbox_destroy(&run->state, &run->host, &s->record, run->request->settings,
+                               UNDO_PATIENCE_MS, &run->lock, &left) < 0) {
         /* Something could not be undone: the record stays, so that teardown or prune finds it. */
-        err_hint(e, "; a cgroup made for it is still busy, `prune` removes it later");
+        (void)record_write(&run->lock, run->a, &s->record, NULL);
+        err_hint(e, "; what was made for it is left, and `prune` removes it later: %s", left.text);
     }
 }
 
@@ -252,27 +296,14 @@ static void settle(struct run *run, struct setup *s)
     const struct record_container *mine = record_find(&s->record, run->plan.container_id);
     bool changed = change_settle(&run->plan.limits, run->a, &s->record);
 
+    changed = note_scopes(run, s) || !s->record.made.value || changed;
+    /* From here on what has the names is ours. */
+    s->record.made = (struct json_bool){true, true};
     if (run->alive.count == run->others.count && !changed)
         return;
     s->record.containers = record_with_container(&run->alive, mine, run->a);
     if (record_write(&run->lock, run->a, &s->record, NULL) == 0)
         run_unlink_dropped(run, &s->record);
-}
-
-/* Where the runtime has put the process: crun makes a cgroup of its own in a scope, and that is
- * what its `update` changes. On v1 not by the hierarchy of the cpu controller, where layout nested has
- * the threads of a VMM apart. */
-static const char *origin_path(const struct run *run, const struct cg_origin *origin)
-{
-    const struct cg_hierarchy *cpu = cg_host_find(&run->host, CG_CTL_CPU);
-
-    for (size_t i = 0; i < run->host.count; i++) {
-        const struct cg_hierarchy *h = &run->host.hierarchies[i];
-
-        if (h != cpu && h->controllers && !h->v2 && origin->paths[i])
-            return origin->paths[i];
-    }
-    return origin->paths[cpu ? cpu - run->host.hierarchies : 0];
 }
 
 /* The watcher last: it is the one that acts. */
@@ -286,47 +317,67 @@ static int let_go(struct setup *s, struct err *e)
 }
 
 /*
- * The sandbox cgroup is another sandbox's. One that is dead is removed; only what its own stages
- * hold is waited for, and they never wait for us, as they have what we want.
+ * A name is another sandbox's. One that is dead is removed; only what its own stages hold is waited
+ * for, and they never wait for us, as they have what we want.
  */
-static int evict(struct run *run, const char *owner, struct err *e)
+static int evict(struct run *run, const char *owner, const char *name, struct err *e)
 {
-    const struct plan *p = &run->plan;
+    /* Of a unit without the slashes that tell it from a path. */
+    const char *shown = name + strspn(name, "/") - (name[1] != '/');
     struct state_lock lock;
     struct record record;
     enum record_state st;
-    int r = state_lock(&run->state, owner, true, RUN_LOCK_TIMEOUT_MS, &lock, e);
+    int alive, r = state_lock(&run->state, owner, true, RUN_LOCK_TIMEOUT_MS, &lock, e);
 
     if (r < 0)
         return r;
     r = record_read(&lock, run->a, &record, &st, e);
-    if (r == 0 && st == RECORD_VALID && record_is_alive(&record))
+    if (r == 0 && st == RECORD_VALID)
+        r = run_need_systemd(run, record.sandbox_unit, e);
+    alive = r == 0 && st == RECORD_VALID ? record_is_alive(&record) : 0;
+    if (alive < 0)
+        r = err_sys(e, alive, "cannot tell whether sandbox %s, which %s is that of, lives", owner,
+                    shown);
+    else if (alive > 0)
         r = err_set(e, -EEXIST,
-                    "cgroup %s is that of sandbox %s, which is running; give each container a "
+                    "%s is that of sandbox %s, which is running; give each container a "
                     "cgroupsPath of its own",
-                    p->sandbox_path, owner);
+                    shown, owner);
     else if (r == 0 && st == RECORD_VALID)
         r = sandbox_destroy(&run->state, &run->host, &record, run->request->settings,
                             SANDBOX_PATIENCE_MS, &lock, e);
-    else if (r == 0)
-        state_remove(&run->state, owner, p->sandbox_path, &lock);
+    else if (r == 0) {
+        (void)links_release(&run->state, owner,
+                            name); /* which the next try to claim it finds out */
+        r = state_remove(&run->state, owner, &record, &lock, e);
+    }
     state_unlock(&lock);
     return r;
 }
 
-/* A new sandbox's cgroup must be nobody else's. */
-static int claim(struct run *run, struct err *e)
+static int claim_one(struct run *run, const char *name, struct err *e)
 {
     const char *owner;
     int r;
 
     do {
-        r = links_claim(&run->state, run->plan.sandbox_id, run->plan.sandbox_path, run->a, &owner,
-                        e);
+        r = links_claim(&run->state, run->plan.sandbox_id, name, run->a, &owner, e);
         if (r != -EEXIST)
             return r;
-        r = evict(run, owner, e);
+        r = evict(run, owner, name, e);
     } while (r == 0);
+    return r;
+}
+
+/* A new sandbox's cgroups and scopes must be nobody else's. */
+static int claim(struct run *run, const struct setup *s, struct err *e)
+{
+    const char *names[RECORD_NAMES_MAX];
+    size_t count = record_names(&s->record, run->a, names);
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = claim_one(run, names[i], e);
     return r;
 }
 
@@ -335,22 +386,36 @@ static int check_free(const struct run *run, struct setup *s, struct err *e)
 {
     struct cg_controller *home = &s->sandbox.home;
     int r = cg_load(home, e);
+    bool there = r == 0;
 
-    if (r == 0 && !cg_is_empty(home))
+    if (there)
+        r = cg_is_empty(home, e);
+    if (there && r == 0)
         r = err_set(e, -EEXIST,
                     "cgroup %s is there already and holds processes, and nothing says that it is "
                     "ours; end them, or give the container another cgroupsPath",
                     run->plan.sandbox_path);
+    else if (there && r > 0) {
+        int taken = record_path_is_runtimes(&run->state, run->plan.sandbox_path, run->a, e);
+
+        if (taken != 0)
+            r = taken < 0 ? taken
+                          : err_set(e, -EEXIST,
+                                    "cgroup %s is that of a container which runs in another "
+                                    "sandbox; give each container a cgroupsPath of its own",
+                                    run->plan.sandbox_path);
+    }
     if (r == -ENOENT)
         err_reset(e);
     cg_close(home);
-    return r == -ENOENT ? 0 : r;
+    return r > 0 || r == -ENOENT ? 0 : r;
 }
 
 /* The others are advice for who asks for it. */
 static bool is_urgent(const struct plan *p, const char *warning)
 {
-    return warning == p->refused || warning == p->refused_quota || warning == p->layout_warning;
+    return warning == p->refused || warning == p->refused_quota || warning == p->layout_warning ||
+           plan_warns_of_loss(warning);
 }
 
 /* Limits and devices, now that the other containers are known. */
@@ -358,13 +423,18 @@ static int plan_all(struct run *run, struct setup *s, struct err *e)
 {
     struct plan_input in = run_plan_input(run);
     const struct plan_warnings *warnings = &run->plan.warnings;
-    int r;
+    int r =
+        is_nested(run) ? 0 : run_read_devices(run, &s->init, &s->origin, &in.runtime_devices, e);
 
+    if (r < 0)
+        return r;
     s->basis = run_basis(run);
     in.recorded = s->basis.recorded;
     in.others = change_members(&run->alive, run->plan.sandbox_id, run->a);
     in.other_count = run->alive.count;
     r = plan_fill(&in, run->a, &run->plan, e);
+    if (r == 0 && run->found == RECORD_VALID)
+        r = change_adopt(&s->basis, &run->before, &run->host, run->a, &run->plan.limits, e);
     for (size_t i = 0; r == 0 && i < warnings->count; i++)
         log_msg(is_urgent(&run->plan, warnings->items[i]) ? LEVEL_WARNING : LEVEL_INFO, "%s",
                 warnings->items[i]);
@@ -385,12 +455,16 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
     if (is_nested(run))
         s->placed = true;
     else if (run->found == RECORD_VALID)
-        s->placed = sandbox_load(&s->sandbox, NULL) == 0 && is_placed(s);
+        r = is_placed(s, e);
+    if (r < 0)
+        return r;
+    s->placed = s->placed || r > 0;
+    r = 0;
     if (!s->placed && run->process_path)
         record_find(&s->record, run->plan.container_id)->runtime_path =
             arena_strdup(run->a, run->process_path);
     if (run->found != RECORD_VALID && !is_nested(run)) {
-        r = claim(run, e);
+        r = claim(run, s, e);
         if (r == 0)
             r = check_free(run, s, e);
     }
@@ -408,7 +482,7 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
     s->attached = !s->placed;
     /* Before init leaves the runtime's cgroup, or systemd might find its scope empty in between. */
     if (r == 0 && s->runtime_placeholder.id.pid > 0)
-        r = cg_origin_enter(&run->host, s->runtime_placeholder.id.pid, &s->origin, e);
+        r = cg_origin_enter(&run->host, &s->runtime_placeholder.id, &s->origin, e);
     if (r == 0 && !is_nested(run)) {
         r = make_cgroups(run, s, e);
         if (r == 0)
@@ -424,8 +498,12 @@ static int lock_fresh(struct run *run, struct err *e)
 {
     int r = run_lock(run, run->plan.sandbox_id, true, e);
 
-    if (r < 0 || run->found != RECORD_VALID || record_is_alive(&run->before))
+    if (r < 0 || run->found != RECORD_VALID)
         return r;
+    r = record_is_alive(&run->before);
+    if (r != 0)
+        return r < 0 ? err_sys(e, r, "cannot tell whether sandbox %s lives", run->plan.sandbox_id)
+                     : 0;
     r = sandbox_destroy(&run->state, &run->host, &run->before, run->request->settings,
                         SANDBOX_PATIENCE_MS, &run->lock, e);
     return r < 0 ? r : run_lock(run, run->plan.sandbox_id, true, e);
@@ -451,7 +529,7 @@ static int find_process(struct run *run, struct setup *s, struct err *e)
     if (r == 0)
         r = cg_origin_read(&run->host, s->init.pid, run->a, &s->origin, e);
     if (r == 0)
-        run->process_path = origin_path(run, &s->origin);
+        run->process_path = run_origin_path(run, &s->origin);
     if (r != -ESRCH)
         return r;
     err_reset(e);
@@ -498,7 +576,9 @@ int run_set_up(struct run *run, struct err *e)
     r = setup_locked(run, &s, e);
     if (r < 0) {
         roll_back(run, &s, e);
-        state_abandon(&run->state, run->plan.sandbox_id, run->plan.sandbox_path, &run->lock);
+        state_abandon(&run->state, run->plan.sandbox_id, &s.record, &run->lock);
+    } else {
+        run_tell_set_up(run);
     }
     sandbox_close(&s.sandbox);
     return r;

@@ -78,10 +78,11 @@ int stages_run(const struct request *request, const struct oci_input *input, str
     if (r == 0)
         r = cg_host_open(a, &run.host, e);
     run.state_dir = request->state_dir;
-    if (r == 0 && cg_host_is_foreign(&run.host))
-        r = run_foreign(&run, e);
-    else if (r == 0)
-        r = run_stage(&run, e);
+    if (r == 0) {
+        r = cg_host_is_foreign(&run.host, e);
+        if (r >= 0)
+            r = r ? run_foreign(&run, e) : run_stage(&run, e);
+    }
     state_unlock(&run.lock);
     state_dir_close(&run.state);
     cg_host_close(&run.host);

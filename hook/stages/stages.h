@@ -18,6 +18,7 @@
 #include "hook/plan/settings.h"
 #include "hook/plan/stage.h"
 
+struct err;
 struct oci_input;
 
 struct request {
@@ -26,6 +27,10 @@ struct request {
     const struct settings *settings;
     struct json_bool only_argument;
     enum layout_word layout_argument;
+    /* Become the program that can talk to systemd, with the same arguments and input. Returns -errno, or not. It is
+     * called before anything was done that would have to be undone. */
+    int (*become_other)(const void *arg, struct err *e);
+    const void *become_arg;
 };
 
 /* Run a stage on what input_read() gave. 0; -errno with what failed, on which file, in @e. */

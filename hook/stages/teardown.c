@@ -2,6 +2,7 @@
 
 /* poststop: a container goes, and with the last one its sandbox. See run.h. */
 
+#include "base/arena.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "cgroup/path.h"
@@ -12,19 +13,53 @@
 #include <errno.h>
 #include <unistd.h>
 
-static void remove_empty(struct run *run)
+/* Whether no name of it is another sandbox's. 1 yes; 0 no; -errno: it is not known. */
+static int is_free(const struct run *run, const char *path, const char *unit)
 {
-    struct record r = run_planned_record(&run->plan, run->a);
-    struct sandbox s;
+    const char *id = run->plan.sandbox_id;
+    int r = path ? links_is_foreign(&run->state, id, path) : 0;
 
-    sandbox_init(&s, &run->host, &run->state.parents, &r);
-    if (sandbox_load(&s, NULL) == 0) {
-        if (cg_is_empty(&s.overhead))
-            cg_delete(&s.overhead, 0, NULL);
-        if (cg_is_empty(&s.home))
-            cg_delete(&s.home, 0, NULL);
+    if (r == 0 && unit)
+        r = links_is_foreign(&run->state, id, arena_printf(run->a, "//%s", unit));
+    return r < 0 ? r : !r;
+}
+
+static int remove_one_empty(const struct run *run, struct cg_controller *c, const char *path,
+                            const char *unit, struct err *e)
+{
+    int r = is_free(run, path, unit), taken = 0;
+
+    if (r < 0)
+        return err_sys(e, r, "cannot read whose cgroup %s is", path);
+    if (r > 0)
+        r = cg_is_empty(c, e);
+    if (r > 0 && path)
+        taken = record_path_is_runtimes(&run->state, path, run->a, e);
+    if (r > 0 && taken == 0)
+        cg_delete(c, 0, NULL);
+    return r < 0 ? r : taken < 0 ? taken : 0;
+}
+
+static int remove_empty(struct run *run, struct err *e)
+{
+    struct record record = run_planned_record(&run->plan, run->a);
+    struct sandbox s;
+    int r;
+
+    sandbox_init(&s, &run->host, &run->state.parents, &record);
+    r = sandbox_load(&s, e);
+    if (r == 0) {
+        int second;
+
+        r = remove_one_empty(run, &s.overhead, record.overhead_path, record.overhead_unit, e);
+        second = remove_one_empty(run, &s.home, record.sandbox_path, record.sandbox_unit, e);
+        r = r < 0 ? r : second;
+    } else if (r == -ENOENT) {
+        err_reset(e);
+        r = 0;
     }
     sandbox_close(&s);
+    return r;
 }
 
 /*
@@ -34,6 +69,7 @@ static void remove_empty(struct run *run)
  */
 static int remove_planned(struct run *run, struct err *e)
 {
+    struct record planned;
     const char *id;
     int r;
 
@@ -46,27 +82,58 @@ static int remove_planned(struct run *run, struct err *e)
         r = run_lock(run, id, true, e);
     if (r < 0)
         return r;
-    if (run->found != RECORD_VALID && !links_is_foreign(&run->state, id, run->plan.sandbox_path))
-        remove_empty(run);
-    if (run->found != RECORD_VALID)
-        state_remove(&run->state, id, run->plan.sandbox_path, &run->lock);
-    return 0;
+    if (run->found == RECORD_VALID)
+        return 0;
+    planned = run_planned_record(&run->plan, run->a);
+    r = remove_empty(run, e);
+    if (r < 0) {
+        (void)state_remove(&run->state, id, &planned, &run->lock, NULL);
+        return r;
+    }
+    return state_remove(&run->state, id, &planned, &run->lock, e);
+}
+
+/* Where config.json leaves the place to the runtime, the plan does not know it any more. */
+static int has_claimed(const struct run *run, const struct record *planned, struct err *e)
+{
+    const char **names;
+    size_t count;
+    int r = links_names(&run->state, planned->sandbox_id, run->a, &names, &count);
+
+    if (r < 0)
+        return err_sys(e, r, "cannot look for what sandbox %s has", planned->sandbox_id);
+    for (size_t i = 0; i < count; i++) {
+        if (str_eq(names[i], planned->sandbox_path))
+            return 0;
+    }
+    return record_is_nested(planned) ? 0 : err_set(e, -ENOENT, "what it has is not known");
 }
 
 /*
  * There is a record, but not one that we can read: of another version of this program, or damaged.
- * The plan names the cgroups again; a watcher is told by its program file, as nothing else says who
- * it is.
+ * The plan names the cgroups again. Who is in them may be another container of the sandbox, which lives, so
+ * then they stay, with the record and whatever tends them. A watcher is told by its program file, as
+ * nothing else says who it is.
  */
 static int destroy_planned(struct run *run, const char *sandbox_id, struct err *e)
 {
+    struct err look = ERR_INIT;
     struct record r;
+    int in_use;
 
     if (!run->input->has_config || run_place(run, NULL) < 0 ||
         !str_eq(run->plan.sandbox_id, sandbox_id))
         return e->code;
-    err_reset(e);
     r = run_planned_record(&run->plan, run->a);
+    in_use = has_claimed(run, &r, &look);
+    if (in_use == 0)
+        in_use = sandbox_is_in_use(&run->host, &r, &look);
+    if (in_use != 0) {
+        err_hint(e, "; %s%s, so nothing is removed", in_use < 0 ? "" : "processes are in ",
+                 in_use < 0 ? look.text : r.sandbox_path);
+        return e->code;
+    }
+    err_reset(e);
     sandbox_end_children(&run->host, &r);
     links_drop_container(&run->state, run->input->state.id, sandbox_id);
     return sandbox_destroy(&run->state, &run->host, &r, run->request->settings, SANDBOX_PATIENCE_MS,
@@ -100,14 +167,11 @@ static int rederive(struct run *run, const struct plan_basis *basis,
 static int plan_rest(struct run *run, struct plan_basis *basis, struct plan_limits *limits,
                      struct err *e)
 {
-    struct plan_warnings warnings = {0};
-    int r;
+    int r = change_plan(run->request->settings, &run->host, &run->before, &run->alive, run->a,
+                        basis, limits, e);
 
-    facts_gather(run->host.mode, run->request->settings, run->a, &run->facts);
-    *basis = change_basis(run->request->settings, &run->facts, run->before.sandbox_unit != NULL,
-                          run->before.sandbox_cgroup_only.value, &run->before, run->a);
-    r = plan_limits(basis, change_members(&run->alive, run->before.sandbox_id, run->a),
-                    run->alive.count, run->a, limits, &warnings, e);
+    if (r == 0)
+        r = change_adopt(basis, &run->before, &run->host, run->a, limits, e);
     if (r == 0 && limits->kept_devices)
         log_msg(LEVEL_WARNING, "%s", limits->kept_devices);
     return r;
@@ -140,31 +204,63 @@ static int shrink(struct run *run, struct err *e)
     after.containers = run->alive;
     change_settle(&limits, run->a, &after);
     r = record_write(&run->lock, run->a, &after, e);
-    if (r == 0)
-        run_unlink_dropped(run, &after);
-    return r;
+    if (r < 0)
+        return r;
+    run_unlink_dropped(run, &after);
+    log_event(EVENT_REMOVED, "sandbox %s: container %s has left, %zu stay", after.sandbox_id,
+              run->input->state.id, after.containers.count);
+    return 0;
 }
 
-static int find_sandbox(struct run *run, const char **ret)
+static int find_sandbox(struct run *run, const char **ret, struct err *e)
 {
-    if (state_lookup(&run->state, run->input->state.id, run->a, ret) == 0)
+    const char *id = run->input->state.id;
+    int r = state_lookup(&run->state, id, run->a, ret);
+
+    if (r == -ENOENT && run_place(run, NULL) == 0) {
+        *ret = run->plan.sandbox_id;
+        r = faccessat(run->state.sandboxes, *ret, F_OK, 0) < 0 ? -errno : 0;
+    }
+    return r < 0 && r != -ENOENT ? err_sys(e, r, "cannot look which sandbox container %s is in", id)
+                                 : r;
+}
+
+/*
+ * Two runtimes may come with the same id, and setup has refused the second. Its poststop is not the end of the
+ * first, which lives and has another bundle. ("/" is a defect of crun's, see input.c.) 1; 0; -errno: it is not
+ * known.
+ */
+static int is_namesakes(const struct run *run, const struct record_container *own, struct err *e)
+{
+    const char *bundle = run->input->state.bundle;
+    char shown[256];
+    int r;
+
+    if (!own || str_empty(own->bundle) || str_empty(bundle) || str_eq(bundle, "/") ||
+        str_eq(own->bundle, bundle))
         return 0;
-    if (run_place(run, NULL) < 0)
-        return -ENOENT;
-    *ret = run->plan.sandbox_id;
-    return faccessat(run->state.sandboxes, *ret, F_OK, 0) < 0 ? -ENOENT : 0;
+    r = record_container_is_alive(own);
+    if (r < 0)
+        return err_sys(e, r, "cannot tell whether container %s lives, which has bundle %s", own->id,
+                       own->bundle);
+    if (r > 0)
+        log_msg(LEVEL_WARNING,
+                "container %s of bundle %s runs on: this is the end of another of that id", own->id,
+                str_escape(own->bundle, shown, sizeof shown));
+    return r;
 }
 
 int run_tear_down(struct run *run, struct err *e)
 {
     const char *id = run->input->state.id, *sandbox_id;
+    const struct record_container *own;
     int r = cg_name_check(id, "state.id", e);
 
     if (r < 0)
         return r;
     r = state_dir_open(run->state_dir, false, &run->state, e);
     if (r == 0)
-        r = find_sandbox(run, &sandbox_id);
+        r = find_sandbox(run, &sandbox_id, e);
     if (r == 0) {
         log_about.sandbox_id = sandbox_id;
         r = run_lock(run, sandbox_id, false, e);
@@ -181,14 +277,23 @@ int run_tear_down(struct run *run, struct err *e)
         return r;
     if (run->found != RECORD_VALID) {
         links_drop_container(&run->state, id, sandbox_id);
-        state_remove(&run->state, sandbox_id, run->before.sandbox_path, &run->lock);
-        return remove_planned(run, e);
+        r = state_remove(&run->state, sandbox_id, &run->before, &run->lock, e);
+        return r < 0 ? r : remove_planned(run, e);
     }
-    if (run->before.containers.count > 0 && !record_find(&run->before, id)) {
+    own = record_find(&run->before, id);
+    if (run->before.containers.count > 0 && !own) {
         /* A stopped sandbox whose id is another container's; it is not ours to remove. */
         links_drop_container(&run->state, id, sandbox_id);
         return 0;
     }
+    r = is_namesakes(run, own, e);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    /* With layout nested it stays in the cgroup, and under the limits, of its runtime. */
+    r = own && !record_is_nested(&run->before) ? sandbox_end_init(&run->host, &run->before, own, e)
+                                               : 0;
+    if (r < 0)
+        return r;
     if (run->alive.count > 0)
         return shrink(run, e);
     return sandbox_destroy(&run->state, &run->host, &run->before, run->request->settings,

@@ -15,6 +15,7 @@
 #include "hook/sandbox/record.h"
 #include "hook/sandbox/runtime.h"
 #include "hook/sandbox/state_dir.h"
+#include "hook/tool/registrations.h"
 #include "hook/tool/verbs.h"
 #include "hook/vcpu/vcpu.h"
 
@@ -22,6 +23,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum verdict { FINE, LIMITED, BROKEN };
@@ -45,16 +47,26 @@ static void add(struct findings *f, const char *name, enum verdict verdict, cons
     *item = (struct finding){name, verdict, text};
 }
 
+/* Nothing can be made there. For whom nothing is done anyway that is no matter. */
+static void check_mount(const struct cg_hierarchy *h, bool foreign, struct findings *f)
+{
+    struct statvfs st;
+
+    if (fstatvfs(h->fd, &st) == 0 && st.f_flag & ST_RDONLY)
+        add(f, "hierarchy", foreign ? LIMITED : BROKEN,
+            arena_printf(f->a, "%s at %s is mounted read-only: no cgroup can be made in it",
+                         h->name, h->mount_point));
+    else
+        add(f, "hierarchy", FINE, arena_printf(f->a, "%s at %s", h->name, h->mount_point));
+}
+
 static void check_hierarchies(const struct cg_host *host, struct findings *f)
 {
     static const enum cg_ctl wanted[] = {CG_CTL_CPU, CG_CTL_CPUSET, CG_CTL_MEMORY, CG_CTL_PIDS};
 
     add(f, "cgroup mode", FINE, cg_mode_name(host->mode));
-    for (size_t i = 0; i < host->count; i++) {
-        const struct cg_hierarchy *h = &host->hierarchies[i];
-
-        add(f, "hierarchy", FINE, arena_printf(f->a, "%s at %s", h->name, h->mount_point));
-    }
+    for (size_t i = 0; i < host->count; i++)
+        check_mount(&host->hierarchies[i], cg_host_is_foreign(host, NULL) == 1, f);
     for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
         const struct cg_hierarchy *h = cg_host_find(host, wanted[i]);
         const char *name = cg_ctl_name(wanted[i], false);
@@ -77,6 +89,10 @@ static void check_devices(const struct cg_host *host, struct findings *f)
 {
     int r;
 
+    if (facts_refuse_devices(host->mode)) {
+        add(f, "device rules", LIMITED, PLAN_NO_DEVICE_RULES);
+        return;
+    }
     if (host->mode != CG_MODE_V2) {
         bool found = cg_host_find(host, CG_CTL_DEVICES) != NULL;
 
@@ -277,6 +293,19 @@ static void check_sandboxes(const struct options *o, struct findings *f)
     state_dir_close(&state);
 }
 
+/* What was written into bundles and engines' base specs is nowhere to be found. */
+static void check_registrations(struct findings *f)
+{
+    struct registration *found;
+    size_t count;
+
+    registrations_find("", f->a, &found, &count);
+    for (size_t i = 0; i < count; i++)
+        add(f, "registration", found[i].in_force ? FINE : LIMITED, found[i].text);
+    if (count == 0)
+        add(f, "registration", FINE, "none in hooks directories and CDI's");
+}
+
 static void print_json(const struct cg_host *host, const struct findings *f)
 {
     static const char *const words[] = {[FINE] = "ok", [LIMITED] = "limited", [BROKEN] = "broken"};
@@ -310,7 +339,7 @@ int verb_check(const struct options *o, const struct settings *settings, struct 
     if (r < 0)
         return r;
     check_hierarchies(&host, &f);
-    if (cg_host_is_foreign(&host))
+    if (cg_host_is_foreign(&host, NULL) == 1)
         add(&f, "user namespace", LIMITED, PLAN_FOREIGN);
     /* Threaded mode came with Linux 4.14 and cannot be turned off. */
     add(&f, "vCPU split", FINE,
@@ -320,6 +349,7 @@ int verb_check(const struct options *o, const struct settings *settings, struct 
     check_discovery(&f);
     check_manager(&f);
     check_layout(o, settings, &host, &f);
+    check_registrations(&f);
     check_sandboxes(o, &f);
     if (o->json)
         print_json(&host, &f);

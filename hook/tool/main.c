@@ -3,8 +3,13 @@
 /* Command line, configuration, one call, exit status. */
 
 #include "base/arena.h"
+#include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "base/program.h"
+#include "base/str.h"
+#include "base/title.h"
+#include "cgroup/systemd.h"
 #include "hook/log/log.h"
 #include "hook/plan/input.h"
 #include "hook/plan/settings.h"
@@ -12,15 +17,45 @@
 #include "hook/tool/options.h"
 #include "hook/tool/verbs.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_BAD_INPUT = 2 };
 
-static int run_stage(const struct options *o, const struct settings *settings, struct arena *a,
-                     struct err *e)
+/* What this program was started with. */
+struct start {
+    char **argv;
+    struct sbuf input;
+};
+
+/*
+ * The other program takes this one's place, with its pid and parent: it reads what this one has read.
+ * -errno, or it does not return.
+ */
+static int become_other(const void *arg, struct err *e)
+{
+    const struct start *start = arg;
+    char own[PATH_MAX], other[PATH_MAX];
+    autofd fd = memfd_create("input", MFD_CLOEXEC);
+    int r = fd < 0 ? -errno : program_paths(own, other);
+
+    if (r == 0)
+        r = io_write_full(fd, sbuf_text(&start->input), start->input.len);
+    if (r == 0 && (lseek(fd, 0, SEEK_SET) < 0 || dup2(fd, STDIN_FILENO) < 0))
+        r = -errno;
+    if (r < 0)
+        return err_sys(e, r, "cannot hand the input over to the program that talks to systemd");
+    execve(other, start->argv, environ);
+    return err_sys(e, -errno, "cannot start %s, which scopes need", other);
+}
+
+static int run_stage(const struct options *o, const struct settings *settings, struct start *start,
+                     struct arena *a, struct err *e)
 {
     struct request request = {
         .stage = o->stage,
@@ -28,22 +63,37 @@ static int run_stage(const struct options *o, const struct settings *settings, s
         .settings = settings,
         .only_argument = o->only,
         .layout_argument = o->layout,
+        .become_other = become_other,
+        .become_arg = start,
     };
     struct oci_input input = {0};
-    int r = input_read(STDIN_FILENO, &request.stage, a, &input, e);
+    int r = input_read(STDIN_FILENO, &request.stage, cg_systemd_is_here() ? NULL : &start->input, a,
+                       &input, e);
 
     log_about.stage = stage_name(request.stage);
     log_about.container_id = input.state.id;
     return r < 0 ? r : stages_run(&request, &input, a, e);
 }
 
-static int run(const struct options *o, struct arena *a, struct err *e)
+static int run(const struct options *o, struct start *start, struct arena *a, struct err *e)
 {
     static int (*const verbs[])(const struct options *, const struct settings *, struct arena *,
                                 struct err *) = {
-        [VERB_HOOK] = run_stage,   [VERB_PLAN] = verb_plan,     [VERB_CHECK] = verb_check,
-        [VERB_LIST] = verb_list,   [VERB_SHOW] = verb_show,     [VERB_DELETE] = verb_delete,
-        [VERB_PRUNE] = verb_prune, [VERB_UPDATE] = verb_update,
+        [VERB_PLAN] = verb_plan,
+        [VERB_CHECK] = verb_check,
+        [VERB_LIST] = verb_list,
+        [VERB_SHOW] = verb_show,
+        [VERB_DELETE] = verb_delete,
+        [VERB_PRUNE] = verb_prune,
+        [VERB_UPDATE] = verb_update,
+        [VERB_STAT] = verb_stat,
+        [VERB_FREEZE] = verb_freeze,
+        [VERB_THAW] = verb_thaw,
+        [VERB_KILL] = verb_kill,
+        [VERB_ADD_PROCESS] = verb_add_process,
+        [VERB_ADD_THREAD] = verb_add_thread,
+        [VERB_METRICS] = verb_metrics,
+        [VERB_TOP] = verb_top,
     };
     struct settings settings;
     int r;
@@ -57,7 +107,17 @@ static int run(const struct options *o, struct arena *a, struct err *e)
     if (o->log_level && log_level_parse(o->log_level, &settings.log_level) < 0)
         return err_input(e, "--log-level is none of error, warning, info, debug");
     log_set_level(settings.log_level);
-    return verbs[o->verb](o, &settings, a, e);
+    return o->verb == VERB_HOOK ? run_stage(o, &settings, start, a, e)
+                                : verbs[o->verb](o, &settings, a, e);
+}
+
+/* A verb may come to any sandbox, so it is for the program that can do all, if that is there. */
+static void become_able(char **argv)
+{
+    char own[PATH_MAX], other[PATH_MAX];
+
+    if (!cg_systemd_is_here() && program_paths(own, other) == 0)
+        execve(other, argv, environ);
 }
 
 /* A caller may have closed them; a file that we open must not end up as our stdout. */
@@ -76,20 +136,29 @@ int main(int argc, char **argv)
 {
     struct err e = ERR_INIT;
     struct arena a = ARENA_INIT;
+    struct start start = {.argv = argv, .input = SBUF_INIT};
     struct options o;
     int r;
 
+    title_find(argc, argv, environ);
+    for (int i = 0; i < argc; i++) /* what a watcher keeps of them outlives its title_set() */
+        argv[i] = arena_strdup(&a, argv[i]);
     open_standard_fds();
     signal(SIGPIPE, SIG_IGN);
+    /* Who has started us may ignore it, and then a child's pid could be somebody else's before we have
+     * waited for it: we write it to cgroups, and kill it. */
+    signal(SIGCHLD, SIG_DFL);
     r = options_parse(argc, argv, &o, &e);
     if (r == 0 && o.verb == VERB_HELP) {
-        options_usage();
+        options_usage(&o);
     } else if (r == 0 && o.verb == VERB_VERSION) {
         puts("oci-sandbox-cgroup " PACKAGE_VERSION);
     } else {
         log_about.to_journal = o.verb == VERB_HOOK;
+        if (r == 0 && o.verb != VERB_HOOK)
+            become_able(argv);
         if (r == 0)
-            r = run(&o, &a, &e);
+            r = run(&o, &start, &a, &e);
         if (r < 0) {
             log_msg(LEVEL_ERROR, "%s", e.text);
             /* Whoever writes to us must not be killed by SIGPIPE because we did not listen. */
@@ -99,6 +168,7 @@ int main(int argc, char **argv)
     }
     if (fflush(stdout) != 0 && r == 0)
         r = -1;
+    sbuf_free(&start.input);
     arena_free(&a);
     return r == 0 ? EXIT_DONE : e.bad_input ? EXIT_BAD_INPUT : EXIT_FAILED;
 }

@@ -15,7 +15,15 @@ enum verb {
     VERB_CHECK,
     VERB_LIST,
     VERB_SHOW,
+    VERB_STAT,
+    VERB_METRICS,
+    VERB_TOP,
     VERB_UPDATE,
+    VERB_FREEZE,
+    VERB_THAW,
+    VERB_KILL,
+    VERB_ADD_PROCESS,
+    VERB_ADD_THREAD,
     VERB_DELETE,
     VERB_PRUNE,
     VERB_REGISTER,
@@ -25,9 +33,11 @@ enum verb {
 
 struct options {
     enum verb verb;
-    enum stage stage;        /* STAGE_NONE: derive from the state */
-    const char *id;          /* show, update, delete */
-    const char *file;        /* register */
+    enum stage stage;            /* STAGE_NONE: derive from the state */
+    const char *const *operands; /* what stands behind the verb, borrowed from argv */
+    size_t operand_count;
+    const char *id;          /* the first of them; of help the verb that it is about; NULL: none */
+    const char *bundle;      /* --bundle, plan only; NULL: none */
     const char *program;     /* --path, register only; NULL: the running one */
     const char *config_path; /* NULL: the default, which need not exist */
     const char *state_dir;
@@ -37,12 +47,18 @@ struct options {
     bool has_stage;          /* --stage was given, plan only */
     bool has_mode;           /* --cgroup-mode was given, plan only */
     enum cg_mode mode;
+    const char *output;   /* --output, metrics only; NULL: stdout */
+    uint64_t interval_ms; /* --interval; 0: not given */
+    uint64_t count;       /* --count, top only; 0: not given */
+    char sort;            /* --sort, top only; NUL: not given */
+    bool batch;           /* --batch, top only */
     bool json, dry_run, force, remove;
 };
 
 /* 0; -EINVAL with one line in @e that says what is wrong and where help is. */
 int options_parse(int argc, char **argv, struct options *ret, struct err *e);
 
-void options_usage(void);
+/* What there is, or what the verb o->id does. */
+void options_usage(const struct options *o);
 
 #endif

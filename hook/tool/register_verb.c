@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "base/program.h"
 #include "base/str.h"
 #include "base/utf8.h"
 #include "hook/plan/stage.h"
@@ -28,11 +29,11 @@
  * found, as the link says "... (deleted)" then. */
 static int own_path(struct arena *a, const char **ret, struct err *e)
 {
-    autofree char *path = realpath("/proc/self/exe", NULL);
+    char path[PATH_MAX], other[PATH_MAX];
+    int r = program_paths(path, other);
 
-    if (!path)
-        return err_sys(e, -errno,
-                       "cannot find this program where it was started; give --path PATH");
+    if (r < 0)
+        return err_sys(e, r, "cannot find this program where it was started; give --path PATH");
     *ret = arena_strdup(a, path);
     return 0;
 }
@@ -208,14 +209,14 @@ int verb_register(const struct options *o, const struct settings *settings, stru
     (void)settings;
     if (r < 0)
         return r;
-    str_escape(o->file, shown, sizeof shown);
-    path = realpath(o->file, NULL);
+    str_escape(o->operands[0], shown, sizeof shown);
+    path = realpath(o->operands[0], NULL);
     if (!path || stat(path, &st) < 0)
         return err_sys(e, -errno, "cannot find %s", shown);
     if (S_ISDIR(st.st_mode))
         return err_input(e, "%s is a directory, expected a file; name the config.json in it",
                          shown);
-    r = edit_file(path, o->file, &request, a, &result, e);
+    r = edit_file(path, o->operands[0], &request, a, &result, e);
     if (r == 0 && o->json)
         print_json(path, request.program, &result);
     else if (r == 0)

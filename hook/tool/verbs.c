@@ -6,16 +6,15 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "cgroup/path.h"
-#include "hook/plan/input.h"
 #include "hook/plan/plan.h"
-#include "hook/sandbox/change.h"
 #include "hook/sandbox/child.h"
 #include "hook/sandbox/prune.h"
 #include "hook/sandbox/record.h"
 #include "hook/sandbox/runtime.h"
 #include "hook/sandbox/sandbox.h"
-#include "hook/sandbox/state_dir.h"
-
+#include "hook/tool/called.h"
+#include "hook/tool/inside.h"
+#include "hook/tool/view.h"
 #include "hook/vcpu/vcpu.h"
 #include "hook/watch/placement.h"
 #include "hook/watch/scan.h"
@@ -26,208 +25,26 @@
 #include <limits.h>
 #include <unistd.h>
 
-#define LOCK_TIMEOUT_MS 10000
+#define NAMES_WIDTH 32
 
-static void print_writer(struct json_writer *w)
+/* 0; -errno: what it is called is not known, and all else is printed. */
+static int list_one(struct json_writer *w, const char *id, const struct record *r,
+                    const char *state, struct arena *a, struct err *e)
 {
-    fputs(json_writer_text(w, NULL), stdout);
-    json_writer_free(w);
-}
-
-/*
- * What a setup would find of the sandbox: its other containers, and what may be set. A record that
- * cannot be looked at is said; the plan is that of a new sandbox then.
- */
-static void look_at_sandbox(const struct options *o, const struct plan *place, struct arena *a,
-                            struct plan_input *in, struct plan_warnings *warnings)
-{
-    struct err e = ERR_INIT;
-    struct state_dir state = STATE_DIR_INIT;
-    struct state_lock look = STATE_LOCK_INIT;
-    struct record record;
-    enum record_state found = RECORD_NONE;
-    int r = state_dir_open(o->state_dir, false, &state, &e);
-
-    if (r == 0)
-        r = state_look(&state, place->sandbox_id, &look, &e);
-    if (r == 0)
-        r = record_read(&look, a, &record, &found, &e);
-    if (r == 0 && found == RECORD_VALID) {
-        struct json_list others, alive;
-
-        record_others(&record, place->container_id, a, &others, &alive);
-        in->others = change_members(&alive, record.sandbox_id, a);
-        in->other_count = alive.count;
-        in->recorded = change_basis(in->settings, in->facts, place->systemd,
-                                    place->sandbox_cgroup_only, &record, a)
-                           .recorded;
-    }
-    if (r < 0 && r != -ENOENT)
-        plan_warn(
-            warnings, a,
-            arena_printf(a, "planned as a new sandbox, because it is not known what there is: %s",
-                         e.text));
-    state_unlock(&look);
-    state_dir_close(&state);
-}
-
-/* As a stage would, see look_for_layout() in hook/stages/run.c, but nothing is remembered.
- * @here  the record is of the host that is planned for. */
-static int look_for_layout(const struct options *o, bool here, struct arena *a,
-                           struct plan_input *in, struct runtime *runtime, struct err *e)
-{
-    struct layout_input layout = plan_layout_input(in);
-    int r = 0;
-
-    if (here && layout_is_auto(&layout) && stage_action(in->stage) != ACTION_TEARDOWN)
-        r = record_layout(o->state_dir, in->state->id, a, &in->recorded_layout, e);
-    layout.recorded = in->recorded_layout;
-    if (!layout_asks(&layout))
-        return r;
-    runtime_look(getppid(), o->state_dir, false, a, runtime);
-    runtime_doubt(runtime);
-    in->runtime = runtime;
-    return r;
-}
-
-int verb_plan(const struct options *o, const struct settings *settings, struct arena *a,
-              struct err *e)
-{
-    struct oci_input input = {0};
-    enum stage stage = o->stage;
-    enum cg_mode mode = o->mode;
-    struct facts facts;
-    struct plan plan;
-    struct cg_host host = {0};
-    struct err unknown = ERR_INIT;
-    struct runtime runtime;
-    bool here;
-    int r = input_read(STDIN_FILENO, &stage, a, &input, e);
-
-    if (r == 0 && !o->has_mode) {
-        r = cg_host_open(a, &host, e);
-        mode = host.mode;
-    }
-    if (r < 0)
-        return r;
-    facts_gather(mode, settings, a, &facts);
-    facts.foreign = !o->has_mode && cg_host_is_foreign(&host);
-    facts_add_host(&facts, &host);
-    cg_host_close(&host);
-    struct plan_input in = {
-        .stage = stage,
-        .state = &input.state,
-        .config = input.has_config ? &input.config : NULL,
-        .settings = settings,
-        .only_argument = o->only,
-        .layout_argument = o->layout,
-        .facts = &facts,
-    };
-    /* What is recorded here means nothing on a host of another mode. */
-    here = !o->has_mode && !facts.foreign;
-    (void)look_for_layout(o, here, a, &in, &runtime, &unknown);
-    r = plan_place(&in, a, &plan, e);
-    if (r == 0 && here && plan.layout != LAYOUT_NESTED)
-        look_at_sandbox(o, &plan, a, &in, &plan.warnings);
-    else if (r == 0 && unknown.code < 0)
-        plan_warn(&plan.warnings, a,
-                  arena_printf(a, "it is not known what layout the sandbox has: %s", unknown.text));
-    if (r == 0)
-        r = plan_fill(&in, a, &plan, e);
-    if (r == 0)
-        plan_print(&plan, o->json);
-    return r;
-}
-
-/* What a verb on a recorded sandbox works with. */
-struct view {
-    struct cg_host host;
-    struct state_dir state;
-    struct state_lock lock;
-    struct record record;
-    enum record_state found;
-};
-
-#define VIEW_INIT                                                                                  \
-    {                                                                                              \
-        .state = STATE_DIR_INIT, .lock = STATE_LOCK_INIT                                           \
-    }
-
-static void close_view(struct view *v)
-{
-    state_unlock(&v->lock);
-    state_dir_close(&v->state);
-    cg_host_close(&v->host);
-}
-
-/* -ENOENT without a message: there is no state directory, so there are no sandboxes. */
-static int open_view(const struct options *o, struct arena *a, struct view *v, struct err *e)
-{
-    int r = cg_host_open(a, &v->host, e);
-
-    if (r < 0)
-        return r;
-    r = state_dir_open(o->state_dir, false, &v->state, e);
-    if (r == -ENOENT)
-        err_reset(e);
-    return r;
-}
-
-/* The ids of all sandboxes; none where there is no state directory. */
-static int open_all(const struct options *o, struct arena *a, struct view *v, const char ***ids,
-                    size_t *count, struct err *e)
-{
-    int r = open_view(o, a, v, e);
-
-    if (r == 0)
-        r = state_list(&v->state, a, ids, count, e);
-    return r == -ENOENT ? 0 : r;
-}
-
-static int open_sandbox(const struct options *o, struct arena *a, struct view *v, struct err *e)
-{
-    const char *id = o->id;
-    char shown[300];
-    int r = cg_name_check(id, "sandbox id", e);
-
-    if (r < 0)
-        return r;
-    str_escape(id, shown, sizeof shown);
-    r = open_view(o, a, v, e);
-    if (r == 0 && state_lookup(&v->state, o->id, a, &id) < 0)
-        r = -ENOENT;
-    if (r == -ENOENT)
-        return err_set(e, r, "there is no sandbox \"%s\" under %s; `list` shows those there are",
-                       shown, o->state_dir);
-    if (r == 0)
-        r = state_lock(&v->state, id, false, LOCK_TIMEOUT_MS, &v->lock, e);
-    if (r == 0)
-        r = record_read(&v->lock, a, &v->record, &v->found, e);
-    if (r == 0 && v->found != RECORD_VALID)
-        r = err_set(e, -ENOENT,
-                    "sandbox \"%s\" has no valid record; `prune` removes what is left of it",
-                    shown);
-    return r;
-}
-
-static const char *liveness(const struct record *r)
-{
-    return record_is_alive(r) ? "running" : "dead";
-}
-
-static void list_one(struct json_writer *w, const char *id, const struct record *r,
-                     const char *state)
-{
-    char shown[300], path[4 * PATH_MAX];
+    char shown[300], called[NAMES_WIDTH + 1], path[4 * PATH_MAX];
+    struct names names;
+    int ret = called_sandbox(r, a, &names, e);
 
     if (!w) {
-        printf("%-40s %-10s %-12s %2zu  %s\n", str_escape(id, shown, sizeof shown), state,
+        printf("%-40s %-10s %-12s %2zu  %-*s  %s\n", str_escape(id, shown, sizeof shown), state,
                r->sandbox_cgroup_only.value ? "all threads" : "vCPU split", r->containers.count,
+               NAMES_WIDTH, called_text(&names, called, sizeof called),
                str_escape(r->sandbox_path ? r->sandbox_path : "", path, sizeof path));
-        return;
+        return ret;
     }
     json_open_object(w, NULL);
     json_string(w, "sandbox_id", id);
+    called_write_json(w, &names);
     json_string(w, "state", state);
     json_bool(w, "sandbox_cgroup_only", r->sandbox_cgroup_only.value);
     json_string(w, "sandbox_path", r->sandbox_path);
@@ -237,22 +54,43 @@ static void list_one(struct json_writer *w, const char *id, const struct record 
         json_string(w, NULL, JSON_AT(r->containers, struct record_container, i).id);
     json_close_list(w);
     json_close_object(w);
+    return ret;
 }
 
-/* One record that cannot be read must not hide the others. */
-static const char *read_state(const struct state_lock *lock, struct arena *a, struct record *ret)
+/* Say what could not be looked at, and go on: the first is the verb's result. */
+static int note_failure(int first, const char *id, const struct err *why, struct err *e)
+{
+    char shown[300];
+
+    str_escape(id, shown, sizeof shown);
+    if (first == 0)
+        return err_set(e, why->code, "sandbox %s: %s", shown, why->text);
+    log_msg(LEVEL_ERROR, "sandbox %s: %s", shown, why->text);
+    return first;
+}
+
+/* One record that cannot be read must not hide the others. NULL: there is no such sandbox any more. */
+static const char *read_state(const struct state_dir *state, const char *id, struct arena *a,
+                              struct record *ret, struct err *e)
 {
     static const char *const words[] = {
         [RECORD_NONE] = "no record",
         [RECORD_OTHER_BOOT] = "other boot",
     };
     enum record_state found;
+    struct state_lock lock;
+    int r = state_lock(state, id, false, VIEW_LOCK_TIMEOUT_MS, &lock, e);
 
-    if (record_read(lock, a, ret, &found, NULL) < 0) {
-        *ret = (struct record){0};
-        return "unreadable";
-    }
-    return found == RECORD_VALID ? liveness(ret) : words[found];
+    *ret = (struct record){0};
+    if (r == -ENOENT)
+        return NULL;
+    if (r == 0)
+        r = record_read(&lock, a, ret, &found, e);
+    state_unlock(&lock);
+    if (r == 0)
+        return found == RECORD_VALID ? view_liveness(ret, e) : words[found];
+    *ret = (struct record){0};
+    return "unreadable";
 }
 
 int verb_list(const struct options *o, const struct settings *settings, struct arena *a,
@@ -261,45 +99,53 @@ int verb_list(const struct options *o, const struct settings *settings, struct a
     struct json_writer *w = o->json ? json_writer_new(true) : NULL;
     struct view v = VIEW_INIT;
     const char **ids = NULL;
-    size_t count = 0;
-    int r = open_all(o, a, &v, &ids, &count, e);
+    size_t count = 0, listed = 0;
+    int r = view_open_all(o, a, &v, &ids, &count, e), first = r;
 
     (void)settings;
     if (w)
         json_open_list(w, NULL);
     for (size_t i = 0; r == 0 && i < count; i++) {
-        struct state_lock lock;
+        struct err own = ERR_INIT;
+        const char *state = read_state(&v.state, ids[i], a, &v.record, &own);
 
-        if (state_lock(&v.state, ids[i], false, LOCK_TIMEOUT_MS, &lock, NULL) < 0)
-            continue; /* gone meanwhile */
-        list_one(w, ids[i], &v.record, read_state(&lock, a, &v.record));
-        state_unlock(&lock);
+        if (!state)
+            continue;
+        (void)list_one(w, ids[i], &v.record, state, a, &own);
+        listed++;
+        if (own.code < 0)
+            first = note_failure(first, ids[i], &own, e);
     }
     if (w) {
         json_close_list(w);
-        print_writer(w);
+        view_print(w);
+    } else if (first == 0 && listed == 0) {
+        puts("no sandboxes");
     }
-    close_view(&v);
-    return r;
+    view_close(&v);
+    return first;
 }
 
-/* One line, or one JSON object, per thread of a cgroup. */
+/* One line, or one JSON object, per thread of a cgroup. The first error is in @e. */
 static void show_threads(struct json_writer *w, const struct cg_controller *c, const char *place,
                          const struct record *record, const struct placement_report *report,
-                         struct arena *a)
+                         struct arena *a, struct err *e)
 {
     pid_t watcher = record_process_id(record->watcher).pid;
     pid_t placeholder = record_process_id(record->placeholder).pid;
     struct cg_pids tids;
 
-    if (cg_threads(c, a, &tids, NULL) < 0)
+    if (cg_threads(c, a, &tids, e) < 0)
         return;
     for (size_t i = 0; i < tids.count; i++) {
         const struct placement_vcpu *vcpu = placement_find(report, tids.items[i]);
         struct proc_stat st;
         char shown[128];
+        int r = proc_stat_read(tids.items[i], &st);
 
-        if (proc_stat_read(tids.items[i], &st) < 0)
+        if (r < 0 && r != -ESRCH)
+            err_sys(e, r, "cannot read the stat file of thread %d", (int)tids.items[i]);
+        if (r < 0)
             continue;
         if (!w) {
             printf("  %-8d %-18s %-10s %s\n", (int)tids.items[i],
@@ -353,41 +199,28 @@ static void show_unsure_kthreads(struct json_writer *w, const struct scan *scan,
         json_close_list(w);
 }
 
-/* The threads, which of them are vCPUs, and whether those are all in their place. */
+/* The threads, which of them are vCPUs, and whether those are all in their place. The first error is in @e. */
 static void show_inside(struct json_writer *w, struct sandbox *s, const struct view *v,
-                        const struct settings *settings, struct arena *a)
+                        const struct settings *settings, struct arena *a, struct err *e)
 {
-    autofd kvm_dirfd = vcpu_kvm_open();
-    struct scan scan = {
-        .sandbox = s,
-        .settings = settings,
-        .kvm_dirfd = kvm_dirfd,
-        .own = {record_process_id(v->record.watcher).pid,
-                record_process_id(v->record.placeholder).pid},
-    };
-    struct placement_report report = {0};
-    struct scan_result result;
-    bool known;
+    struct inside in;
 
-    scan.kernel_evidence = scan_needs_evidence(&scan);
-    known = scan_pass(&scan, SCAN_LOOK, &result, NULL) == 0;
-    if (known)
-        placement_look(&scan, v->lock.dirfd, a, &report);
+    (void)inside_look(v, s, settings, a, &in, e);
     if (w)
         json_open_list(w, "threads");
-    show_threads(w, &s->vcpu, "sandbox", &v->record, &report, a);
+    show_threads(w, &s->vcpu, "sandbox", &v->record, &in.report, a, e);
     if (s->has_overhead)
-        show_threads(w, &s->overhead, "overhead", &v->record, &report, a);
+        show_threads(w, &s->overhead, "overhead", &v->record, &in.report, a, e);
     if (w)
         json_close_list(w);
-    if (known) {
+    if (in.known) {
         if (w)
-            placement_write_json(w, "placement", &report);
+            placement_write_json(w, "placement", &in.report);
         else
-            printf("  placement: %s, %s\n", report.state, report.why);
-        show_unsure_kthreads(w, &scan, a);
+            printf("  placement: %s, %s\n", in.report.state, in.report.why);
+        show_unsure_kthreads(w, &in.scan, a);
     }
-    scan_free(&scan);
+    inside_free(&in);
 }
 
 int verb_show(const struct options *o, const struct settings *settings, struct arena *a,
@@ -395,44 +228,53 @@ int verb_show(const struct options *o, const struct settings *settings, struct a
 {
     struct view v = VIEW_INIT;
     struct json_writer *w = NULL;
+    struct err first = ERR_INIT, load_error = ERR_INIT;
     struct sandbox s;
-    int r = open_sandbox(o, a, &v, e);
+    int r = view_open_sandbox(o, a, &v, e);
 
     if (r < 0) {
-        close_view(&v);
+        view_close(&v);
         return r;
     }
     sandbox_init(&s, &v.host, NULL, &v.record);
-    r = sandbox_load(&s,
-                     NULL); /* a dead sandbox has no cgroups: its record is shown all the same */
+    r = sandbox_load(&s, &load_error);
+    if (r < 0 && r != -ENOENT) /* a dead sandbox has none: its record is shown all the same */
+        err_set(&first, r, "%s", load_error.text);
     if (o->json) {
         w = json_writer_new(true);
         json_open_object(w, NULL);
-        json_string(w, "state", liveness(&v.record));
+        json_string(w, "state", view_liveness(&v.record, &first));
         record_write_json(w, "record", &v.record);
     } else {
-        list_one(NULL, v.record.sandbox_id, &v.record, liveness(&v.record));
+        (void)list_one(NULL, v.record.sandbox_id, &v.record, view_liveness(&v.record, &first), a,
+                       &first);
     }
     if (r == 0) {
-        show_inside(w, &s, &v, settings, a);
+        show_inside(w, &s, &v, settings, a, &first);
     } else if (w) {
         json_open_list(w, "threads");
         json_close_list(w);
     }
     if (w) {
         json_close_object(w);
-        print_writer(w);
+        view_print(w);
     }
     sandbox_close(&s);
-    close_view(&v);
-    return 0;
+    view_close(&v);
+    return first.code < 0 ? err_set(e, first.code, "%s", first.text) : 0;
 }
 
 /* Whether vCPUs are apart, or were. Setting them apart is the watcher's work, as their
- * quota goes before them. */
-static bool is_split(struct sandbox *s, const struct record *r)
+ * quota goes before them. 1; 0; -errno. */
+static int is_split(struct sandbox *s, const struct record *r, struct err *e)
 {
-    return r->cpu_enabled.set && cg_load(&s->vcpu, NULL) == 0 && cg_load(&s->overhead, NULL) == 0;
+    int ret = r->cpu_enabled.set ? cg_load(&s->vcpu, e) : -ENOENT;
+
+    if (ret == 0)
+        ret = cg_load(&s->overhead, e);
+    if (ret == -ENOENT)
+        err_reset(e);
+    return ret == -ENOENT ? 0 : ret < 0 ? ret : 1;
 }
 
 /* One that was killed; one that has left by itself is not recorded. What is not yet let go ends with this process. */
@@ -441,9 +283,14 @@ static int start_watcher(const struct options *o, struct view *v, const struct s
 {
     struct proc_id old = record_process_id(v->record.watcher);
     struct child watcher = CHILD_INIT;
+    int works = old.pid > 0 ? child_works(&old) : 1;
+    int alive = works == 0 ? record_is_alive(&v->record) : 0;
     int r;
 
-    if (old.pid <= 0 || child_works(&old) || !record_is_alive(&v->record))
+    if (works < 0 || alive < 0)
+        return err_sys(e, works < 0 ? works : alive,
+                       "cannot tell whether sandbox %s and its watcher live", v->record.sandbox_id);
+    if (!alive)
         return 0;
     r = watcher_fork(o->state_dir, v->record.sandbox_id, settings, &watcher, e);
     if (r < 0)
@@ -465,7 +312,7 @@ int verb_update(const struct options *o, const struct settings *settings, struct
     struct sandbox s;
     struct scan scan = {.sandbox = &s, .settings = settings, .kvm_dirfd = FD_NONE};
     autofd kvm_dir = FD_NONE;
-    int r = open_sandbox(o, a, &v, e);
+    int r = view_open_sandbox(o, a, &v, e);
 
     if (r == 0 && !v.record.sandbox_cgroup_only.value) {
         sandbox_init(&s, &v.host, NULL, &v.record);
@@ -475,15 +322,17 @@ int verb_update(const struct options *o, const struct settings *settings, struct
         scan.own[1] = record_process_id(v.record.placeholder).pid;
         scan.kernel_evidence = scan_needs_evidence(&scan);
         r = sandbox_load(&s, e);
-        scan.hold = r == 0 && !is_split(&s, &v.record);
         if (r == 0)
+            r = is_split(&s, &v.record, e);
+        scan.hold = r == 0;
+        if (r >= 0)
             r = scan_pass(&scan, SCAN_ALL, &result, e);
         scan_free(&scan);
         sandbox_close(&s);
     }
     if (r == 0)
         r = start_watcher(o, &v, settings, a, e);
-    close_view(&v);
+    view_close(&v);
     return r;
 }
 
@@ -491,22 +340,28 @@ int verb_delete(const struct options *o, const struct settings *settings, struct
                 struct err *e)
 {
     struct view v = VIEW_INIT;
-    int r = open_sandbox(o, a, &v, e);
+    int r = view_open_sandbox(o, a, &v, e);
+    int alive = r == 0 && !o->force ? record_is_alive(&v.record) : 0;
 
-    if (r == 0 && !o->force && record_is_alive(&v.record))
+    if (alive < 0)
+        r = err_sys(e, alive, "cannot tell whether a container of sandbox %s runs; stop it first",
+                    v.record.sandbox_id);
+    else if (alive > 0)
         r = record_is_nested(&v.record)
                 ? err_set(e, -EBUSY,
                           "the container of sandbox %s runs; stop it first, or use --force to have "
                           "all of its threads under the runtime's limits again",
                           v.record.sandbox_id)
-                : err_set(e, -EBUSY,
-                          "a container of sandbox %s runs; stop it first, or use --force to move "
-                          "its processes to %s, out of the sandbox's limits",
-                          v.record.sandbox_id, v.record.parent_path);
+                : err_set(
+                      e, -EBUSY,
+                      "a container of sandbox %s runs; stop it first, or use --force to move "
+                      "its processes out of the sandbox's limits: to the runtime's own cgroup, or "
+                      "to %s",
+                      v.record.sandbox_id, v.record.parent_path);
     if (r == 0)
         r = sandbox_destroy(&v.state, &v.host, &v.record, settings, SANDBOX_PATIENCE_MS, &v.lock,
                             e);
-    close_view(&v);
+    view_close(&v);
     return r;
 }
 
@@ -517,7 +372,7 @@ int verb_prune(const struct options *o, const struct settings *settings, struct 
     struct view v = VIEW_INIT;
     const char **ids = NULL;
     size_t count = 0;
-    int r = open_all(o, a, &v, &ids, &count, e), first = 0;
+    int r = view_open_all(o, a, &v, &ids, &count, e), first = 0;
 
     if (w)
         json_open_list(w, NULL);
@@ -526,9 +381,8 @@ int verb_prune(const struct options *o, const struct settings *settings, struct 
         char shown[300];
         enum prune_result result = prune_one(&v.state, &v.host, settings, ids[i], o->dry_run, &own);
 
-        if (result == PRUNE_FAILED && first == 0)
-            first = err_set(e, own.code, "sandbox %s: %s", str_escape(ids[i], shown, sizeof shown),
-                            own.text);
+        if (result == PRUNE_FAILED || result == PRUNE_BUSY)
+            first = note_failure(first, ids[i], &own, e);
         if (result != PRUNE_DEAD)
             continue;
         if (w)
@@ -537,14 +391,17 @@ int verb_prune(const struct options *o, const struct settings *settings, struct 
             printf("%s %s\n", o->dry_run ? "would remove" : "removed",
                    str_escape(ids[i], shown, sizeof shown));
     }
-    if (v.state.sandboxes >= 0 && !o->dry_run)
-        prune_rest(&v.state, &v.host);
+    if (r == 0 && v.state.sandboxes >= 0 && !o->dry_run) {
+        int rest = prune_rest(&v.state, &v.host, e);
+
+        first = first < 0 ? first : rest;
+    }
     if (!o->dry_run)
         runtime_forget(o->state_dir);
     if (w) {
         json_close_list(w);
-        print_writer(w);
+        view_print(w);
     }
-    close_view(&v);
+    view_close(&v);
     return r < 0 ? r : first;
 }

@@ -19,9 +19,30 @@ int verb_list(const struct options *o, const struct settings *settings, struct a
               struct err *e);
 int verb_show(const struct options *o, const struct settings *settings, struct arena *a,
               struct err *e);
+/* What it has used so far, or in the next o->interval_ms. */
+int verb_stat(const struct options *o, const struct settings *settings, struct arena *a,
+              struct err *e);
+/* Of all sandboxes, to stdout or o->output. One that cannot be read is counted there, and no failure. */
+int verb_metrics(const struct options *o, const struct settings *settings, struct arena *a,
+                 struct err *e);
+/* A table on a terminal; else rows, or JSON, o->count times. */
+int verb_top(const struct options *o, const struct settings *settings, struct arena *a,
+             struct err *e);
 /* One placement pass now: for a sandbox whose watcher has left, and for who cannot wait. */
 int verb_update(const struct options *o, const struct settings *settings, struct arena *a,
                 struct err *e);
+/* All tasks of a sandbox: stopped, going on, signalled. -EBUSY: not all of them. */
+int verb_freeze(const struct options *o, const struct settings *settings, struct arena *a,
+                struct err *e);
+int verb_thaw(const struct options *o, const struct settings *settings, struct arena *a,
+              struct err *e);
+int verb_kill(const struct options *o, const struct settings *settings, struct arena *a,
+              struct err *e);
+/* A process or a vCPU of one, where a setup or the watcher would put it. -EPERM: it is not to be there. */
+int verb_add_process(const struct options *o, const struct settings *settings, struct arena *a,
+                     struct err *e);
+int verb_add_thread(const struct options *o, const struct settings *settings, struct arena *a,
+                    struct err *e);
 int verb_delete(const struct options *o, const struct settings *settings, struct arena *a,
                 struct err *e);
 int verb_prune(const struct options *o, const struct settings *settings, struct arena *a,

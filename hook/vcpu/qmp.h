@@ -71,7 +71,8 @@ pid_t qmp_inner_tid(const char *status);
  *              another process's.
  * @path        as in struct qmp_sockets.
  * @timeout_ms  for all of it, above 0. Exceeded by no more than a system call takes; but looking up
- *              a path takes as long as the VMM's file systems make it (a dead NFS server).
+ *              a path takes as long as the VMM's file systems make it (a dead NFS server): so
+ *              the watcher does all of this in a child, see ask.h.
  * @a, @ret     the threads with their host ids and QEMU's cpu-index (VCPU_NO_INDEX if it gave
  *              none), by thread id, each thread once: QEMU runs all vCPUs in one thread with
  *              "-accel tcg,thread=single", it has the lowest index then. Empty on failure.

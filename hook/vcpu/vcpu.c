@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
 
 #define COMM_MAX 15 /* TASK_COMM_LEN without its NUL */
 
@@ -99,30 +101,87 @@ enum vcpu_source vcpu_classify(pid_t tid, const struct proc_stat *st, const stru
     return st->guest_time > 0 ? VCPU_GUEST_TIME : VCPU_NONE;
 }
 
-int vcpu_kvm_open(void)
+void vcpu_kvm_end(struct vcpu_kvm_search *s)
+{
+    if (s->begun)
+        fd_close(&s->mounts_fd);
+    free(s->path);
+    *s = (struct vcpu_kvm_search){0};
+}
+
+/* "path of the mount point"/kvm of a line of mountinfo. False: it is no debugfs. */
+static bool kvm_path(char *line, char path[static PATH_MAX])
+{
+    const bool is_debugfs = strstr(line, " - debugfs ");
+
+    for (int i = 0; i < 4 && line; i++)
+        str_next(&line, ' ');
+    return is_debugfs && line &&
+           snprintf(path, PATH_MAX, "%s/kvm", str_next(&line, ' ')) < PATH_MAX;
+}
+
+static bool read_mounts(struct vcpu_kvm_search *s, char **ret)
+{
+    vcpu_kvm_end(s);
+    s->begun = true;
+    s->mounts_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+    if (s->mounts_fd >= 0 && io_read_all(s->mounts_fd, (size_t)8 << 20, ret) >= 0)
+        return true;
+    fd_close(&s->mounts_fd); /* the next one tries again */
+    return false;
+}
+
+static int look_everywhere(struct vcpu_kvm_search *s)
 {
     autofree char *text = NULL;
-    char *cursor, *line;
+    char *cursor, *line, path[PATH_MAX];
 
-    if (io_read_all_at(AT_FDCWD, "/proc/self/mountinfo", (size_t)8 << 20, &text) < 0)
-        return -ENOENT;
+    if (!read_mounts(s, &text))
+        return FD_NONE;
     cursor = text;
     while ((line = str_next(&cursor, '\n'))) {
-        char *field = line, path[PATH_MAX];
         int fd;
 
-        if (!strstr(line, " - debugfs "))
+        if (!kvm_path(line, path))
             continue;
-        for (int i = 0; i < 4 && field; i++)
-            str_next(&field, ' ');
-        if (!field)
-            continue;
-        snprintf(path, sizeof path, "%s/kvm", str_next(&field, ' '));
         fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (fd >= 0)
             return fd;
+        if (!s->path)
+            s->path = strdup(path);
     }
-    return -ENOENT;
+    return FD_NONE;
+}
+
+/* Also when that cannot be told. */
+static bool has_changed(const struct vcpu_kvm_search *s)
+{
+    struct pollfd pfd = {.fd = s->mounts_fd, .events = POLLPRI};
+
+    return !s->begun || s->mounts_fd < 0 || poll(&pfd, 1, 0) != 0;
+}
+
+int vcpu_kvm_find(struct vcpu_kvm_search *s)
+{
+    int fd = FD_NONE;
+
+    if (has_changed(s))
+        fd = look_everywhere(s);
+    else if (s->path)
+        fd = open(s->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -ENOENT;
+    vcpu_kvm_end(s);
+    return fd;
+}
+
+int vcpu_kvm_open(void)
+{
+    struct vcpu_kvm_search s = {0};
+    int fd = vcpu_kvm_find(&s);
+
+    vcpu_kvm_end(&s);
+    return fd;
 }
 
 /* <pid>-<fd>/vcpu<N>/pid */

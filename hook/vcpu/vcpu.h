@@ -46,6 +46,18 @@ struct vcpu_kvm {
  * -ENOENT no debugfs, or KVM is not there (yet), or lockdown. */
 int vcpu_kvm_open(void);
 
+/*
+ * The same for who looks again and again: mountinfo is read when mounts have changed since, and of a debugfs
+ * that is mounted without KVM's directory one path is tried. vcpu_kvm_end() when nobody looks any more.
+ */
+struct vcpu_kvm_search { /* {0} has not begun */
+    bool begun;
+    int mounts_fd; /* mountinfo, open since it was read, which tells of changes */
+    char *path;    /* where the directory would be */
+};
+int vcpu_kvm_find(struct vcpu_kvm_search *s);
+void vcpu_kvm_end(struct vcpu_kvm_search *s);
+
 /* Whether a VM is worth reading, by the process that made it. */
 typedef bool vcpu_kvm_wanted(pid_t creator, const void *arg);
 

@@ -3,20 +3,24 @@
 #define HOOK_WATCH_DRIFT_H
 
 /*
- * CPU limits that are changed while containers run: a runtime's `update`, the kubelet's CPU manager
- * and `systemctl set-property` write them to the runtime's own cgroup, which our sandbox cgroup is
- * beside of. Here that cgroup is watched, and what has changed there since the container's setup
- * takes the place of what its config.json says.
+ * Limits that are changed while containers run: a runtime's `update`, the kubelet and `systemctl
+ * set-property` write them to the runtime's own cgroup, which our sandbox cgroup is beside of. Here
+ * that cgroup is watched, and what has changed there since the container's setup takes the place of
+ * what its config.json says.
  *
  *   cpuset.cpus, cpuset.mems                 v1 and v2; empty on v2: those of the parent
  *   cpu.cfs_quota_us, cpu.cfs_period_us      v1; a quota of -1: no limit
  *   cpu.max                                  v2; a quota of "max": no limit
+ *   devices.list                             v1
+ *   shares and weights, burst, memory, swap, reservation, pids, io: `files` in drift.c
  *
- * Events are inotify's IN_MODIFY: writes to cgroup files go through the VFS, so whoever writes
- * makes one; what the kernel changes by itself (an ancestor's cpuset, CPUs that go offline) makes
- * none and holds for our cgroup anyway. The removal of a cgroup makes none either.
+ * Events are inotify's IN_MODIFY of the cgroup's directories: writes to cgroup files go through the
+ * VFS, so whoever writes makes one; what the kernel changes by itself (an ancestor's cpuset, CPUs
+ * that go offline) makes none, or one too many, and holds for our cgroup anyway. The removal of a
+ * cgroup makes none either. Writes to any file are told, so also those that orders.h is about.
  */
 
+#include "cgroup/host.h"
 #include "hook/plan/quota.h"
 #include "oci/resources.h"
 
@@ -25,7 +29,6 @@
 #include <stdint.h>
 
 struct arena;
-struct cg_host;
 struct err;
 
 /* A container, as the caller knows it. */
@@ -40,14 +43,17 @@ struct drift_values {
     bool cpu_known;
 };
 
-#define DRIFT_FILES 4
+/* Numbers and texts besides those values. */
+#define DRIFT_TEXTS 18
 
 struct drift_container {
     char *id, *path;
     struct drift_values now;
-    bool cpus, mems, cpu;     /* has changed since the first time that it was read */
-    int watches[DRIFT_FILES]; /* below zero: none */
-    bool watched;             /* events come for all of its files */
+    bool cpus, mems, cpu;            /* has changed since the first time that it was read */
+    char *texts[DRIFT_TEXTS];        /* NULL: not known yet. malloc()ed */
+    bool changed[DRIFT_TEXTS];       /* likewise */
+    int watches[CG_MAX_HIERARCHIES]; /* below zero: none */
+    bool watched;                    /* events come for all of its directories */
 };
 
 /* Begins as {.host, .fd = FD_NONE}: with no container, and without events. */
@@ -75,8 +81,7 @@ void drift_set(struct drift *d, const struct drift_source *list, size_t count);
 
 /*
  * Look for changes. Without an event this is one system call, and a few more for a container whose
- * files cannot all be watched: a cgroup that the runtime has not made yet or has removed, and on v2
- * a controller that is not enabled there (yet).
+ * directories cannot all be watched: a cgroup that the runtime has not made yet or has removed.
  * 1 some value is another than it was at the last call: drift_resources() of its container has
  * changed; 0 none. Never fails: what cannot be read has not changed.
  */
@@ -92,5 +97,9 @@ int drift_read(struct drift *d);
  */
 const struct oci_resources *drift_resources(const struct drift *d, const char *id,
                                             const struct oci_resources *r, struct arena *a);
+
+/* v1: whether the device rules of its cgroup have changed. They are no part of drift_resources(), as only a
+ * stage may write such. */
+bool drift_devices(const struct drift *d, const char *id);
 
 #endif

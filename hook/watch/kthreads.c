@@ -405,7 +405,7 @@ static int place(const struct kthreads *k, struct kthread *h, struct cg_controll
     /* A pid that was listed may be another thread's by now. */
     if (look_at(k, h->pid, &now) != h->kind || now.id != h->id || now.start_time != h->start_time)
         return 0;
-    r = cg_add_process(home, h->pid, e);
+    r = cg_add_process(home, &(struct proc_id){h->pid, h->start_time}, e);
     if (r == -ESRCH) {
         err_reset(e);
         return 0;

@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/mem.h"
 #include "base/str.h"
 #include "hook/watch/affinity.h"
 
@@ -88,10 +89,8 @@ static int refuse(const struct overhead_cpus *o, const char *cpus, struct err *e
 /* Their affinities are their own from here on. */
 static void remember(struct overhead_cpus *o, const struct overhead_thread *threads, size_t count)
 {
-    struct overhead_thread *vcpus = malloc((count + 1) * sizeof *vcpus);
+    struct overhead_thread *vcpus = mem_alloc((count + 1) * sizeof *vcpus);
 
-    if (!vcpus)
-        err_out_of_memory();
     free(o->vcpus);
     o->vcpus = vcpus;
     o->vcpu_count = 0;

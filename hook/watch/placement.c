@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "hook/log/log.h"
 #include "hook/sandbox/sandbox.h"
 #include "hook/vcpu/qmp.h"
 #include "hook/vcpu/vmm.h"
@@ -20,10 +21,12 @@
 /* Descriptors are counted once threads are quiet for so long, and while a vCPU is missing. */
 #define COUNT_QUIET_US 20000
 #define COUNT_AGAIN_US 250000
-/* A VMM is asked when its threads do not tell; rarely, because a monitor has one client at a time,
- * and a silent one takes the whole timeout. */
+/* So long at most: what is behind /proc/PID/fd is in the payload's hands. */
+#define COUNT_MOST_US 100000
+/* VMMs are asked when their threads do not tell; rarely, because a monitor has one client at a time,
+ * and a silent one takes its share of the time that there is for all of them. */
 #define ASK_UNSURE_US  5000000
-#define ASK_TIMEOUT_MS 100
+#define ASK_TIMEOUT_MS 200
 #define ASK_FIRST_MS   250
 #define ASK_MOST_MS    30000
 
@@ -64,6 +67,13 @@ enum placement_state placement_judge(const struct placement_facts *f,
     if (f->found < wanted) {
         snprintf(why, PLACEMENT_WHY_SIZE, "threads of %zu of %zu vCPUs were recognised", f->found,
                  wanted);
+        return PLACEMENT_PARTIAL;
+    }
+    if (f->uncounted) {
+        snprintf(
+            why, PLACEMENT_WHY_SIZE,
+            "all that were recognised; the processes or their descriptors are too many to count "
+            "vCPUs by");
         return PLACEMENT_PARTIAL;
     }
     if (f->expected > 0)
@@ -187,34 +197,38 @@ void placement_write_json(struct json_writer *w, const char *key,
 
 /* ---- the watcher's side ---- */
 
-static size_t count_descriptors(const struct cg_pids *pids, struct arena *a)
+/* False: they are too many to be looked at. */
+static bool count_descriptors(const struct cg_pids *pids, struct arena *a, size_t *ret)
 {
-    size_t count = 0;
+    unsigned long long end_us = io_now_us() + COUNT_MOST_US;
 
+    *ret = 0;
     for (size_t i = 0; i < pids->count; i++) {
         struct vmm_fds fds;
 
         /* What we may not look at is unknown, like a VMM that emulates. */
         if (vmm_fds_read(pids->items[i], a, &fds) == 0)
-            count += fds.count;
+            *ret += fds.count;
+        if (fds.has_more || io_now_us() > end_us)
+            return false;
     }
-    return count;
+    return true;
 }
 
 /* The VMMs' own word, for the next pass. */
 static void ask(struct placement *p, struct scan *scan, const struct cg_pids *pids)
 {
-    arena_free(&p->told_arena);
-    p->told = (struct vcpu_kvm){0};
-    scan->told = &p->told;
-    for (size_t i = 0; i < pids->count; i++) {
-        struct vcpu_kvm own = {0};
+    struct arena a = ARENA_INIT;
+    struct vcpu_kvm told;
 
-        if (qmp_query_vcpus(pids->items[i], ASK_TIMEOUT_MS, &p->told_arena, &own, NULL) < 0)
-            continue;
-        for (size_t k = 0; k < own.count; k++)
-            ARENA_APPEND(&p->told_arena, p->told.items, p->told.count) = own.items[k];
+    if (ask_vmms(&p->ask, pids->items, pids->count, ASK_TIMEOUT_MS, &a, &told) < 0) {
+        arena_free(&a);
+        return;
     }
+    arena_free(&p->told_arena);
+    p->told_arena = a;
+    p->told = told;
+    scan->told = &p->told;
 }
 
 static bool is_missing_some(const struct placement *p)
@@ -232,7 +246,7 @@ static void find_out(struct placement *p, struct scan *scan, unsigned long long 
 
     if (!count || scan_vmms(scan, &a, &pids, NULL) < 0)
         return;
-    p->facts.expected = count_descriptors(&pids, &a);
+    p->facts.uncounted = !count_descriptors(&pids, &a, &p->facts.expected);
     if (p->facts.expected == 0)
         p->facts.parked = 0;
     p->counted = true;
@@ -302,7 +316,36 @@ void placement_update(struct placement *p, struct scan *scan, bool timed_out, bo
     }
     find_out(p, scan, now);
     p->state = placement_judge(&p->facts, why);
+    if (placement_is_complete(p) && !p->announced) {
+        log_event(EVENT_PLACED, "sandbox %s: %zu vCPU threads are placed", log_about.sandbox_id,
+                  p->facts.placed);
+        p->announced = true;
+    }
     write_report(p, scan);
+}
+
+void placement_warn_timeout(const char *sandbox_id, unsigned timeout_ms, bool is_nested,
+                            const struct scan_result *pass)
+{
+    char below[96] = "";
+
+    if (pass->below > 0)
+        snprintf(below, sizeof below, "; %zu are in cgroups that the payload has made inside of it",
+                 pass->below);
+    log_msg(LEVEL_WARNING,
+            "sandbox %s: no vCPU thread appeared within %u ms; everything stays under the %s "
+            "limits: %zu threads%s",
+            sandbox_id, timeout_ms, is_nested ? "runtime's" : "sandbox's", pass->threads, below);
+}
+
+void placement_warn_skipped(const char *sandbox_id, bool *told, const struct scan_result *pass)
+{
+    if (pass->skipped > 0 && !*told)
+        log_msg(LEVEL_WARNING,
+                "sandbox %s: it has more than %d threads; %zu of them are not looked at, and stay "
+                "where they are",
+                sandbox_id, SCAN_THREADS_MAX, pass->skipped);
+    *told = pass->skipped > 0;
 }
 
 bool placement_is_complete(const struct placement *p)
@@ -330,7 +373,7 @@ void placement_look(struct scan *scan, int dirfd, struct arena *a, struct placem
 
     count_threads(scan, &facts);
     if (scan_vmms(scan, a, &pids, NULL) == 0)
-        facts.expected = count_descriptors(&pids, a);
+        facts.uncounted = !count_descriptors(&pids, a, &facts.expected);
     placement_report_make(scan, &facts, a, ret);
     if (!has_report)
         return;

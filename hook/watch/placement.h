@@ -10,6 +10,7 @@
  */
 
 #include "base/arena.h"
+#include "hook/vcpu/ask.h"
 #include "hook/vcpu/vcpu.h"
 #include "oci/json.h"
 
@@ -18,6 +19,7 @@
 #include <sys/types.h>
 
 struct scan;
+struct scan_result;
 struct sandbox;
 
 enum placement_state {
@@ -35,6 +37,7 @@ struct placement_facts {
     size_t expected; /* by the VMMs' KVM descriptors; 0: they have none, e.g. they emulate */
     /* Descriptors of vCPUs that were unplugged: QEMU keeps them open for the next one. */
     size_t parked;
+    bool uncounted;   /* there are more processes or descriptors than can be looked at */
     bool timed_out;   /* vcpu_timeout_ms has passed without a vCPU */
     const char *held; /* layout nested: why they are not set apart; NULL: they are */
 };
@@ -81,16 +84,24 @@ struct placement {
     bool counted; /* facts.expected is of the present threads */
     unsigned long long changed_us, count_us, ask_us;
     unsigned ask_wait_ms;
+    struct ask ask;
     struct arena told_arena;
     struct vcpu_kvm told; /* what scan->told points to once a VMM was asked */
     char *written;        /* the report as it was last written */
     const char *held;     /* for the facts; the caller's */
+    bool announced;       /* that it was complete */
 };
 
 /* After a pass: count descriptors and ask the VMM where that is due, judge, write what has changed.
  * @changed: threads came, went or were renamed. Never fails: what could not be found out counts as
  * unknown, and a report that could not be written is written with a later pass. */
 void placement_update(struct placement *p, struct scan *scan, bool timed_out, bool changed);
+
+/* Words for the log: no vCPU has come in time, and what there is instead; and that there are more threads
+ * than are looked at, once. */
+void placement_warn_timeout(const char *sandbox_id, unsigned timeout_ms, bool is_nested,
+                            const struct scan_result *pass);
+void placement_warn_skipped(const char *sandbox_id, bool *told, const struct scan_result *pass);
 
 /* Whether the last judgement was "complete", of what is there now. */
 bool placement_is_complete(const struct placement *p);

@@ -5,12 +5,15 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "base/mem.h"
+#include "base/str.h"
 #include "hook/plan/facts.h"
 #include "hook/plan/policy.h"
 #include "hook/sandbox/sandbox.h"
 #include "hook/vcpu/vmm.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -21,6 +24,9 @@
 #define YOUNG_US 3000000
 /* A young thread with a vCPU's name is looked at again after this time, then after its double. */
 #define LOOK_AGAIN_US 10000
+
+/* Of so many processes the kernel is asked in a pass; claims of others wait. */
+#define JUDGED_MAX 64
 
 /* FNV-1a. */
 #define PRINT_INIT UINT64_C(14695981039346656037)
@@ -59,7 +65,9 @@ struct pass {
     struct vcpu_kvm kvm;
     bool kvm_read; /* only a pass that has a thread to look at needs to */
     struct scan_thread *threads;
-    size_t count;
+    size_t count, most, skipped, below;
+    int unseen;  /* -errno: of a thread nothing is known but its id */
+    bool looked; /* at some thread */
 };
 
 static bool is_listed(const struct cg_pids *list, pid_t id)
@@ -126,21 +134,14 @@ static bool stays_vcpu(const struct pass *p, const struct scan_thread *before)
     return before->source != VCPU_NONE && !(before->source == VCPU_NAME && is_young(p, before));
 }
 
-/* Whether it is more than the payload's word, which others than VMMs could give, too. */
-static bool is_shown(struct pass *p, pid_t tid, const struct proc_stat *st, enum vcpu_source source)
-{
-    struct vmm_fds fds;
-
-    return source == VCPU_DEBUGFS || source == VCPU_NONE || st->guest_time > 0 ||
-           (vmm_fds_read(tid, &p->a, &fds) == 0 && fds.count > 0);
-}
-
-static enum vcpu_source classify(struct pass *p, pid_t tid, const struct proc_stat *st, int *index)
+static enum vcpu_source classify(struct pass *p, pid_t tid, const struct proc_stat *st, int *index,
+                                 bool *is_shown)
 {
     enum vcpu_source source =
         vcpu_classify(tid, st, known_to_kvm(p), &p->scan->settings->vcpu_thread_patterns, index);
     int told;
 
+    *is_shown = source == VCPU_DEBUGFS || st->guest_time > 0;
     /* What the VMM says of itself may add a number to what is known otherwise, or a thread. */
     if (is_told(p->scan, tid, &told)) {
         if (*index == VCPU_NO_INDEX)
@@ -148,7 +149,7 @@ static enum vcpu_source classify(struct pass *p, pid_t tid, const struct proc_st
         if (source == VCPU_NONE || source == VCPU_GUEST_TIME)
             source = VCPU_QMP;
     }
-    return p->scan->kernel_evidence && !is_shown(p, tid, st, source) ? VCPU_NONE : source;
+    return source;
 }
 
 /* One thread that a list names. @before: as the last pass left it, or NULL. */
@@ -160,13 +161,20 @@ static void look_at(struct pass *p, pid_t tid, const struct scan_thread *before,
     if (!needs_look(p, before)) {
         t = *before;
     } else {
-        if (proc_stat_read(tid, &st) < 0) /* it has ended */
+        int r = proc_stat_read(tid, &st);
+
+        if (r < 0) { /* it has ended, or nobody knows */
+            p->unseen = r == -ESRCH ? p->unseen : r;
             return;
+        }
         t.start_time = st.start_time;
         t.name = PRINT_INIT;
         mix(&t.name, st.comm, strlen(st.comm));
-        t.source = classify(p, tid, &st, &t.index);
+        t.source = classify(p, tid, &st, &t.index, &t.is_shown);
+        p->looked = true;
         t.seen_us = t.looked_us = p->now;
+        t.is_shown =
+            t.is_shown || (before && before->start_time == st.start_time && before->is_shown);
         if (before && before->start_time == st.start_time && t.source == VCPU_NONE &&
             stays_vcpu(p, before)) {
             t.source = before->source;
@@ -177,6 +185,8 @@ static void look_at(struct pass *p, pid_t tid, const struct scan_thread *before,
             t.seen_us = before->seen_us;
             t.placed_us = before->placed_us;
         }
+        if (p->scan->kernel_evidence && t.source != VCPU_NONE)
+            t.process = proc_process_of(tid);
     }
     t.inside = inside;
     p->threads[p->count++] = t;
@@ -198,7 +208,9 @@ static void look(struct pass *p)
         o += o < overhead->count && overhead->items[o] == tid;
         while (k < p->scan->count && p->scan->threads[k].tid < tid)
             k++;
-        if (!scan_is_own(p->scan, tid))
+        if (p->count == p->most)
+            p->skipped++;
+        else if (!scan_is_own(p->scan, tid))
             look_at(p, tid,
                     k < p->scan->count && p->scan->threads[k].tid == tid ? &p->scan->threads[k]
                                                                          : NULL,
@@ -206,15 +218,82 @@ static void look(struct pass *p)
     }
 }
 
+/* ---- what the kernel says of a process ---- */
+
+static bool is_claim(const struct scan_thread *t)
+{
+    return t->source != VCPU_NONE && !t->is_shown;
+}
+
+/* How many threads of the process are vCPUs besides those that the kernel shows. False: not known. */
+static bool claims_allowed(struct pass *p, pid_t process, size_t *ret)
+{
+    struct vmm_fds fds;
+    size_t shown = 0;
+
+    *ret = 0;
+    if (process == 0 || vmm_fds_read(process, &p->a, &fds) < 0 || fds.has_more)
+        return false;
+    for (size_t i = 0; i < p->count; i++)
+        shown += p->threads[i].process == process && p->threads[i].is_shown &&
+                 p->threads[i].source != VCPU_NONE;
+    *ret = fds.count > shown ? fds.count - shown : 0;
+    return true;
+}
+
+/* One that has been a vCPU is taken before one that has not, and where the kernel does not tell it stays,
+ * or it would leave the limits. */
+static void judge_claims(struct pass *p, size_t first, bool ask)
+{
+    pid_t process = p->threads[first].process;
+    size_t left = 0;
+    bool known = ask && claims_allowed(p, process, &left);
+
+    for (int placed = 1; placed >= 0; placed--) {
+        for (size_t i = first; i < p->count; i++) {
+            struct scan_thread *t = &p->threads[i];
+
+            if (t->process != process || !is_claim(t) || (t->placed_us > 0) != placed)
+                continue;
+            t->is_judged = true;
+            if (left > 0)
+                left--;
+            else if (known || !placed)
+                t->source = VCPU_NONE;
+        }
+    }
+}
+
+static void judge(struct pass *p)
+{
+    size_t asked = 0;
+
+    for (size_t i = 0; i < p->count; i++)
+        p->threads[i].is_judged = false;
+    for (size_t i = 0; i < p->count; i++) {
+        if (is_claim(&p->threads[i]) && !p->threads[i].is_judged)
+            judge_claims(p, i, asked++ < JUDGED_MAX);
+    }
+}
+
 /* ---- placing ---- */
 
-/* Move a thread and read back that it arrived. 1: it did; 0: it has ended. */
-static int place(struct cg_controller *c, pid_t tid, struct err *e)
+/* Move a thread and read back that it arrived. 1: it did; 0: it has ended, or has gone from where it was
+ * listed, and who has its number by now may be a stranger. */
+static int place(const struct pass *p, const struct scan_thread *t, struct cg_controller *c,
+                 struct err *e)
 {
+    const struct sandbox *s = p->scan->sandbox;
+    const struct proc_id id = {t->tid, t->start_time};
     struct proc_stat st;
+    pid_t tid = t->tid;
+    int r = cg_has_thread(t->inside ? &s->vcpu : &s->overhead, tid);
 
+    if (r <= 0)
+        return r == 0 || r == -ESRCH ? 0
+                                     : err_sys(e, r, "cannot tell where thread %d is", (int)tid);
     for (unsigned tries = 0; tries < PLACE_TRIES; tries++) {
-        int r = cg_add_thread(c, tid, e);
+        r = cg_add_thread(c, &id, e);
 
         if (r == 0)
             r = cg_holds(c, tid);
@@ -226,7 +305,8 @@ static int place(struct cg_controller *c, pid_t tid, struct err *e)
             return r;
     }
     /* The kernel no longer moves one that is ending, which may take longer than all this. */
-    if (proc_stat_read(tid, &st) < 0 || st.exiting)
+    r = proc_stat_read(tid, &st);
+    if (r < 0 ? r == -ESRCH : st.exiting)
         return 0;
     return err_set(e, -EAGAIN, "thread %d does not stay in %s", (int)tid, c->path);
 }
@@ -239,9 +319,9 @@ static int settle_one(const struct pass *p, struct scan_thread *t, struct err *e
     int r = 1;
 
     if (vcpu != t->inside)
-        r = place(home, t->tid, e);
+        r = place(p, t, home, e);
     else if (vcpu && p->depth == SCAN_ALL && cg_holds(home, t->tid) == 0)
-        r = place(home, t->tid, e);
+        r = place(p, t, home, e);
     if (r != 1)
         return r;
     t->inside = vcpu;
@@ -250,7 +330,8 @@ static int settle_one(const struct pass *p, struct scan_thread *t, struct err *e
     return r;
 }
 
-/* Threads that the kernel has let go in the meantime are dropped. */
+/* Threads that the kernel has let go in the meantime are dropped, and one that it does not move, as a
+ * real-time thread where a v1 cgroup has no time for it, stands in nobody's way. */
 static int settle(struct pass *p, struct scan_result *ret, struct err *e)
 {
     size_t kept = 0;
@@ -258,9 +339,9 @@ static int settle(struct pass *p, struct scan_result *ret, struct err *e)
 
     for (size_t i = 0; i < p->count; i++) {
         struct scan_thread t = p->threads[i];
-        int r = first == 0 ? settle_one(p, &t, e) : 1;
+        int r = settle_one(p, &t, first < 0 ? NULL : e);
 
-        if (r < 0)
+        if (r < 0 && first == 0)
             first = r;
         if (r == 0)
             continue;
@@ -295,24 +376,28 @@ bool scan_needs_evidence(const struct scan *scan)
     bool hypervisor = false;
 
     for (size_t i = 0; i < facts_hypervisor_device_count; i++)
-        hypervisor = hypervisor || access(facts_hypervisor_devices[i], F_OK) == 0;
+        /* What cannot be looked at may be there. */
+        hypervisor =
+            hypervisor || access(facts_hypervisor_devices[i], F_OK) == 0 || errno != ENOENT;
     return policy_needs_evidence(scan->settings, hypervisor);
 }
 
 int scan_reunite(struct scan *scan, struct err *e)
 {
     autoarena a = ARENA_INIT;
-    struct cg_pids pids;
-    int r = scan_processes(scan, &scan->sandbox->overhead, &a, &pids, e);
+    struct cg_members list;
+    int first = cg_members(&scan->sandbox->overhead, &a, &list, e);
 
-    for (size_t i = 0; r == 0 && i < pids.count; i++) {
-        r = cg_add_process(&scan->sandbox->vcpu, pids.items[i], e);
-        if (r == -ESRCH) {
-            err_reset(e);
-            r = 0;
-        }
+    for (size_t i = 0; i < list.count; i++) {
+        struct err own = ERR_INIT;
+        int r = scan_is_own(scan, list.items[i].pid)
+                    ? 0
+                    : cg_add_process(&scan->sandbox->vcpu, &list.items[i], &own);
+
+        if (r < 0 && r != -ESRCH && first == 0)
+            first = err_set(e, r, "%s", own.text);
     }
-    return r;
+    return first;
 }
 
 /* ---- a pass ---- */
@@ -341,9 +426,7 @@ static void keep(struct pass *p)
     if (p->count > scan->size) {
         free(scan->threads);
         scan->size = p->count + p->count / 4 + 16;
-        scan->threads = malloc(scan->size * sizeof *scan->threads);
-        if (!scan->threads)
-            err_out_of_memory();
+        scan->threads = mem_alloc(scan->size * sizeof *scan->threads);
     }
     if (p->count > 0)
         memcpy(scan->threads, p->threads, p->count * sizeof *p->threads);
@@ -356,13 +439,26 @@ static bool appears_inside(const struct scan *scan)
     return !scan->sandbox->vcpu.leaf && (scan->sandbox->is_nested || scan->hold);
 }
 
+/* The threads of the overhead, and of cgroups inside of it that are not ours. What the payload has put into one
+ * inside of the vCPUs' is under their quota, and stays there. */
+static int list_overhead(struct pass *p, struct err *e)
+{
+    const struct sandbox *s = p->scan->sandbox;
+    int r = cg_threads(&s->overhead, &p->a, &p->overhead, e);
+    size_t own = p->overhead.count;
+
+    if (r < 0)
+        return r;
+    cg_threads_below(&s->overhead, s->vcpu.fds[0] >= 0 ? s->vcpu.leaf : NULL, &p->a, &p->overhead);
+    p->below = p->overhead.count - own;
+    return 0;
+}
+
 static int run(struct pass *p, struct scan_result *ret, struct err *e)
 {
     struct scan *scan = p->scan;
     /* With sandbox_cgroup_only there is none. */
-    int r = scan->sandbox->has_overhead
-                ? cg_threads(&scan->sandbox->overhead, &p->a, &p->overhead, e)
-                : 0;
+    int r = scan->sandbox->has_overhead ? list_overhead(p, e) : 0;
 
     if (r < 0)
         return r;
@@ -375,9 +471,15 @@ static int run(struct pass *p, struct scan_result *ret, struct err *e)
     r = cg_threads(&scan->sandbox->vcpu, &p->a, &p->inside, e);
     if (r < 0)
         return r;
-    p->threads = arena_alloc(&p->a, (p->overhead.count + p->inside.count + 1) * sizeof *p->threads);
+    p->most = scan->most ? scan->most : SCAN_THREADS_MAX;
+    if (p->most > p->overhead.count + p->inside.count)
+        p->most = p->overhead.count + p->inside.count;
+    p->threads = arena_alloc(&p->a, (p->most + 1) * sizeof *p->threads);
     look(p);
-    *ret = (struct scan_result){.threads = p->count, .print = PRINT_INIT};
+    if (scan->kernel_evidence && p->looked)
+        judge(p);
+    *ret = (struct scan_result){
+        .threads = p->count, .below = p->below, .skipped = p->skipped, .print = PRINT_INIT};
     for (size_t i = 0; i < p->count; i++) {
         ret->overhead_threads += !p->threads[i].inside;
         ret->vcpus += p->threads[i].source != VCPU_NONE;
@@ -390,14 +492,16 @@ static int run(struct pass *p, struct scan_result *ret, struct err *e)
     } else {
         r = settle(p, ret, e);
     }
-    if (r < 0)
-        return r;
+    /* It is where it was, and the others are where they belong: the next pass looks at all of them again. */
+    if (p->unseen < 0)
+        return r < 0 ? r : err_sys(e, p->unseen, "cannot read the stat file of a thread");
+    ret->whole = true;
     keep(p);
     scan->last = *ret;
     scan->last.overhead_threads = 0;
     for (size_t i = 0; i < p->count; i++)
         scan->last.overhead_threads += !p->threads[i].inside;
-    return 0;
+    return r;
 }
 
 int scan_pass(struct scan *scan, enum scan_depth depth, struct scan_result *ret, struct err *e)

@@ -31,6 +31,7 @@ enum scan_depth {
 
 struct scan_thread {
     pid_t tid;
+    pid_t process; /* with kernel_evidence, of a vCPU: whose thread it is; 0: not known */
     uint64_t start_time;
     uint64_t name; /* a hash of it */
     enum vcpu_source source;
@@ -39,7 +40,13 @@ struct scan_thread {
     unsigned long long looked_us; /* when its name was read */
     unsigned long long placed_us; /* a vCPU's arrival in the sandbox cgroup; 0: not there yet */
     bool inside;                  /* in the sandbox cgroup when the pass ended */
+    bool is_shown;                /* a vCPU by the kernel's word of this very thread */
+    bool is_judged;               /* in this pass */
 };
+
+/* Of a sandbox no more threads are looked at, those with the lowest ids: time and memory are bounded
+ * whatever a payload starts. Others stay where they are, under all limits before a split. */
+#define SCAN_THREADS_MAX 16384
 
 struct scan_result {
     size_t threads;          /* in both cgroups, our own left out */
@@ -47,23 +54,29 @@ struct scan_result {
     size_t placed;           /* vCPU threads that are in the sandbox cgroup now */
     size_t vcpus;            /* vCPU threads seen */
     uint64_t print;          /* changes when threads come, go or are renamed */
+    size_t below;            /* in cgroups of the payload's own, inside of ours */
+    size_t skipped;          /* too many to be looked at */
     bool quick;              /* one list was read, and it was the same as before */
+    bool whole;              /* every thread was seen, though some may not have moved */
 };
 
 struct scan {
     /* set by the caller, who may change them between passes */
     struct sandbox *sandbox; /* loaded */
     const struct settings *settings;
-    int kvm_dirfd;               /* vcpu_kvm_open(), or none */
+    int kvm_dirfd; /* vcpu_kvm_find(), or none */
+    struct vcpu_kvm_search kvm_search;
     pid_t own[2];                /* processes of ours that stay where they are; 0: none */
     const struct vcpu_kvm *told; /* vCPUs that another source knows of; NULL: none */
     /* Believe also VMs that were made by processes which live outside the sandbox. There may be
      * thousands of those on the host, so not in every pass; SCAN_ALL and SCAN_LOOK always do. */
     bool every_vm;
-    /* What a payload says of itself is not believed: a thread is a vCPU if KVM's debugfs names it or
-     * it has run a guest, or if its process has descriptors of vCPUs. */
+    /* What a payload says of itself is not believed: a thread is a vCPU if KVM's debugfs names it or it
+     * has run a guest. Of a process that has descriptors of more vCPUs than that, so many more: which
+     * threads they are its names and QMP say. */
     bool kernel_evidence;
-    bool hold; /* look only: before the split */
+    bool hold;   /* look only: before the split */
+    size_t most; /* in place of SCAN_THREADS_MAX; 0: that */
     /* the state of the passes; scan_free() */
     struct scan_thread *threads; /* sorted by tid */
     size_t count, size;
@@ -73,8 +86,10 @@ struct scan {
 
 /*
  * Place every vCPU thread in the sandbox cgroup and every other thread in the overhead cgroup, and
- * read each move back. Threads that end meanwhile are no error. Idempotent.
- * 0; -errno of a move that the kernel refused: what was not reached is done by the next pass.
+ * read each move back. A payload may have made cgroups inside of ours, as libvirt and jailers do, and
+ * moved its threads there: one that is in the right one of ours so far is left there. Threads that end meanwhile are no error. Idempotent.
+ * 0; -errno of the first move that the kernel refused, with all the others done (`whole`), or of a list
+ * that could not be read. The next pass tries again.
  */
 int scan_pass(struct scan *scan, enum scan_depth depth, struct scan_result *ret, struct err *e);
 

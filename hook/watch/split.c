@@ -50,7 +50,8 @@ bool split_is_due(struct split *s, const struct scan_result *pass, bool thorough
         return s->on;
     if (!s->on)
         return s->woken;
-    if (!s->is_v2)
+    /* A vCPU that could not be moved would have no quota. */
+    if (!s->is_v2 || pass->placed < pass->vcpus)
         return false;
     if (pass->vcpus != s->weighed)
         return true;
@@ -141,14 +142,24 @@ static void undo_child(struct cg_controller *child, bool enabled)
         (void)cg_hold_back(child, CG_CTL_CPU, NULL);
 }
 
-/* Whether the vCPUs' cgroup can be made and was not made by somebody else. */
-static bool may_have_child(struct split *s, struct scan *scan, const struct record *r)
+/*
+ * Whether a cgroup can be made, or is one that a split of this sandbox has made; a scope was made at setup. Also
+ * an empty one may be somebody else's: that of a container whose process is in a sandbox.
+ * 1; 0; -errno: it is not known.
+ */
+static int is_free(struct split *s, struct cg_controller *c, const struct record *r,
+                   bool *ret_exists, struct err *e)
 {
-    bool exists = cg_load(&scan->sandbox->vcpu, NULL) == 0;
+    int ret = cg_load(c, e);
+    bool ours = r->cpu_enabled.set || c->unit;
 
-    if (exists && !r->cpu_enabled.set)
+    if (ret < 0 && ret != -ENOENT)
+        return ret;
+    err_reset(e);
+    *ret_exists = ret == 0;
+    if (*ret_exists && !ours)
         refuse(s, "there is a cgroup of that name which is not ours");
-    return !exists || r->cpu_enabled.set;
+    return !*ret_exists || ours;
 }
 
 static int begin_v2(struct split *s, struct scan *scan, struct scan_result *pass,
@@ -160,6 +171,7 @@ static int begin_v2(struct split *s, struct scan *scan, struct scan_result *pass
     struct err why = ERR_INIT;
     struct cg_change change;
     struct quota quota = {.us = -1};
+    bool exists;
     int ret = want(s, pass->vcpus, &a, &quota, &change, &why);
 
     if (ret == -ENOENT)
@@ -168,8 +180,9 @@ static int begin_v2(struct split *s, struct scan *scan, struct scan_result *pass
         return err_set(e, ret, "%s", why.text);
     if (quota.us < 0)
         return refuse(s, "there is no CPU quota, so there is nothing to set apart");
-    if (!may_have_child(s, scan, r))
-        return 0;
+    ret = is_free(s, child, r, &exists, e);
+    if (ret <= 0)
+        return ret;
     if (!r->cpu_enabled.set) {
         ret = cg_passes_on(child, CG_CTL_CPU, e);
         if (ret < 0)
@@ -221,12 +234,12 @@ static int begin_v1(struct split *s, struct scan *scan, struct scan_result *pass
 
     if (overhead->host->count == 0)
         return refuse(s, "no hierarchy of this host has the cpu controller");
-    exists = cg_load(overhead, NULL) == 0;
-    if (exists && !r->cpu_enabled.set && !overhead->unit && !cg_is_empty(overhead))
-        return refuse(s, "there is an overhead cgroup of that name which is not ours");
+    ret = is_free(s, overhead, r, &exists, e);
+    if (ret <= 0)
+        return ret;
     r->cpu_enabled = (struct json_bool){true, false};
     ret = record_write(lock, record_arena, r, e);
-    if (ret == 0) /* a scope was made with all it has */
+    if (ret == 0)
         ret = exists && overhead->unit ? cg_update(overhead, &change, e)
                                        : cg_create(overhead, &change, e);
     if (ret < 0)

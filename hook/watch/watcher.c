@@ -12,6 +12,7 @@
 #include "hook/sandbox/state_dir.h"
 #include "hook/vcpu/vcpu.h"
 #include "hook/watch/drift.h"
+#include "hook/watch/orders.h"
 #include "hook/watch/pace.h"
 #include "hook/watch/placement.h"
 #include "hook/watch/scan.h"
@@ -28,7 +29,8 @@
 #include <unistd.h>
 
 /* How long a poststop hook may take to come after the last process has gone. */
-#define GRACE_MS 2000
+#define GRACE_MS        2000
+#define TEAR_DOWN_TRIES 5
 
 struct watch {
     const char *state_dir;
@@ -42,6 +44,7 @@ struct watch {
     struct placement placement;
     struct tend tend;
     struct drift drift; /* layout sibling */
+    struct orders orders;
     struct split split;
     struct stat record_file; /* as it was when it was read */
     struct arena host_arena, record_arena, split_arena;
@@ -51,10 +54,11 @@ struct watch {
     struct pace pace;
     unsigned long long started_us, empty_since_us;
     uint64_t print;
-    bool timed_out;
+    bool timed_out, skipped;
+    bool awaits;    /* vCPUs: else there is one cgroup for all, and no CPUs to keep threads on */
     bool tend_due;  /* threads have changed since helpers and CPUs were seen to */
-    bool carry_due; /* CPU limits have changed and are not in the record yet */
-    int last_error, last_limit_error, last_split_error;
+    bool carry_due; /* limits have changed and are not in the record yet */
+    int last_error, last_limit_error, last_split_error, last_order_error, last_device_error;
 };
 
 static volatile sig_atomic_t terminated;
@@ -81,8 +85,8 @@ static int lock_or_end(struct watch *w, struct state_lock *lock)
     }
 }
 
-/* Read the record again. 0 and locked; -ENOENT the sandbox is gone or another watcher's; -ECANCELED
- * we are to end; other -errno for now, what we know of it is as it was. */
+/* Read the record again. 0 and locked; -ENOENT the sandbox is gone or another watcher's; -ECANCELED we are
+ * to end; other -errno for now, what we know of it is as it was. */
 static int reload(struct watch *w, struct state_lock *lock)
 {
     struct arena a = ARENA_INIT;
@@ -126,7 +130,7 @@ static void follow_init(struct watch *w)
     }
 }
 
-/* Whose CPU limits may be changed under us. */
+/* Whose limits may be changed under us. */
 static void follow_limits(struct watch *w)
 {
     autoarena a = ARENA_INIT;
@@ -167,6 +171,7 @@ static int adopt(struct watch *w, struct state_lock *lock)
     if (r == 0) {
         follow_init(w);
         follow_limits(w);
+        orders_set(&w->orders, &w->record);
     }
     return r;
 }
@@ -193,35 +198,23 @@ static void notice_record(struct watch *w)
         (void)load(w);
 }
 
-/* What the limits of all containers together are by now, and the record with them. */
-static int plan_together(struct watch *w, struct arena *a, struct plan_limits *ret, struct err *e)
-{
-    struct plan_warnings warnings = {0};
-    struct plan_basis basis;
-    struct facts facts;
-    int r;
-
-    facts_gather(w->host.mode, w->settings, a, &facts);
-    basis = change_basis(w->settings, &facts, w->record.sandbox_unit != NULL,
-                         w->record.sandbox_cgroup_only.value, &w->record, a);
-    r = plan_limits(&basis, change_members(&w->record.containers, w->record.sandbox_id, a),
-                    w->record.containers.count, a, ret, &warnings, e);
-    if (r == 0)
-        change_note(&basis, ret, &w->record_arena, &w->record);
-    return r;
-}
-
 /* The record names the files before they are written, and afterwards only what is in force. */
 static int change_limits(struct watch *w, const struct state_lock *lock, struct err *e)
 {
     autoarena a = ARENA_INIT;
+    struct plan_basis basis;
     struct plan_limits limits;
-    int planned = plan_together(w, &a, &limits, e);
-    int r = record_write(lock, &w->record_arena, &w->record, planned < 0 ? NULL : e);
+    int r, planned = change_plan(w->settings, &w->host, &w->record, &w->record.containers, &a,
+                                 &basis, &limits, e);
 
+    if (planned == 0)
+        change_note(&basis, &limits, &w->record_arena, &w->record);
+    r = record_write(lock, &w->record_arena, &w->record, planned < 0 ? NULL : e);
     w->carry_due = r < 0;
     if (planned < 0 || r < 0)
         return planned < 0 ? planned : r;
+    /* The list is as it was, and to write it again takes CAP_SYS_ADMIN, which no watcher keeps. */
+    limits.sandbox.has_devices = false;
     r = sandbox_load(&w->sandbox, e);
     if (r == 0)
         r = change_apply(&limits, &w->sandbox, e);
@@ -230,7 +223,20 @@ static int change_limits(struct watch *w, const struct state_lock *lock, struct 
     return r;
 }
 
-/* The runtime's own cgroup got other CPU limits: carry them over, and record them. */
+static void say_devices(struct watch *w, const struct record_container *c)
+{
+    struct err e = ERR_INIT;
+
+    if (drift_devices(&w->drift, c->id))
+        log_once(&w->last_device_error,
+                 err_set(&e, -EPERM,
+                         "the device rules of %s have changed, which the next stage of container "
+                         "%s carries over, and a watcher may not",
+                         c->runtime_path, c->id),
+                 &e);
+}
+
+/* The runtime's own cgroup got other limits: carry them over, and record them. */
 static void carry_over(struct watch *w)
 {
     struct err e = ERR_INIT;
@@ -244,20 +250,17 @@ static void carry_over(struct watch *w)
         const struct oci_resources *now =
             drift_resources(&w->drift, c->id, c->resources, &w->record_arena);
 
-        if (now && now != c->resources) {
-            struct oci_resources *copy = arena_alloc(&w->record_arena, sizeof *copy);
-
-            *copy = *now;
-            c->resources = copy;
-        }
+        say_devices(w, c);
+        if (now && now != c->resources)
+            c->resources = memcpy(arena_alloc(&w->record_arena, sizeof *now), now, sizeof *now);
     }
     log_once(&w->last_limit_error, change_limits(w, &lock, &e), &e);
     adopt(w, &lock);
     w->tend_due = true; /* the kernel forgets affinities when a cpuset changes */
 }
 
-/* Nobody lives in the cgroups and no teardown has come. Returns true when the sandbox is gone. */
-static bool tear_down(struct watch *w)
+/* 1: the sandbox is gone, or another's to see to; 0: it is to be watched; -errno: it could not be removed. */
+static int try_tear_down(struct watch *w)
 {
     struct settings settings = *w->settings;
     struct err e = ERR_INIT;
@@ -267,30 +270,39 @@ static bool tear_down(struct watch *w)
     if (r < 0)
         return is_over(r);
     /* A container that was added meanwhile. */
-    if (record_is_alive(&w->record)) {
+    if (record_is_alive(&w->record) != 0) { /* or nobody knows */
         adopt(w, &lock);
-        return false;
+        return 0;
     }
     /* Only the watcher itself is in there, and killing that would end the work in the middle. */
     settings.leftovers = LEFTOVERS_MOVE;
     r = sandbox_destroy(&w->state, &w->host, &w->record, &settings, SANDBOX_PATIENCE_MS, &lock, &e);
     log_once(&w->last_error, r, &e);
     state_unlock(&lock);
-    return true;
+    return r < 0 ? r : 1;
+}
+
+/* Nobody lives in the cgroups and no teardown has come, nor may one if we fail. Returns true when we leave. */
+static bool tear_down(struct watch *w)
+{
+    int r = try_tear_down(w);
+
+    for (unsigned tries = 1; r < 0 && tries < TEAR_DOWN_TRIES && !terminated; tries++) {
+        io_sleep_ms(300);
+        r = try_tear_down(w);
+    }
+    return r != 0;
 }
 
 /* No vCPU in time is worth a word. */
 static void check_timeout(struct watch *w, const struct scan_result *pass, unsigned long long now)
 {
-    if (pass->vcpus > 0 ||
+    if (!w->awaits || pass->vcpus > 0 ||
         now - w->started_us < (unsigned long long)w->settings->vcpu_timeout_ms * 1000)
         return;
-    if (!w->timed_out && pass->threads > 0)
-        log_msg(LEVEL_WARNING,
-                "sandbox %s: no vCPU thread appeared within %u ms; everything stays under the %s "
-                "limits",
-                w->sandbox_id, w->settings->vcpu_timeout_ms,
-                w->sandbox.is_nested ? "runtime's" : "sandbox's");
+    if (!w->timed_out && (pass->threads > 0 || record_is_alive(&w->record)))
+        placement_warn_timeout(w->sandbox_id, w->settings->vcpu_timeout_ms, w->sandbox.is_nested,
+                               pass);
     w->timed_out = true;
 }
 
@@ -321,16 +333,17 @@ static bool leave(struct watch *w)
     return false;
 }
 
-/* Choose when to look again. Returns false when the watcher is to leave. */
+/* Choose when to look again: while nothing can be set apart nothing is awaited. False: to leave. */
 static bool keep_pace(struct watch *w, const struct scan_result *pass, unsigned long long now)
 {
-    bool found = pass->vcpus > 0 ? placement_is_complete(&w->placement) : w->timed_out;
+    bool found =
+        pass->vcpus > 0 ? *w->split.why || placement_is_complete(&w->placement) : w->timed_out;
     enum pace_verdict verdict = PACE_MOVING;
 
-    if (pass->print != w->print)
+    if (w->awaits && pass->print != w->print)
         pace_restart(&w->pace, now);
     else
-        verdict = pace_step(&w->pace, found, pass->vcpus > 0, now);
+        verdict = pace_step(&w->pace, found || !w->awaits, w->awaits && pass->vcpus > 0, now);
     w->print = pass->print;
     /* Not before: the end of a sandbox that was short-lived is not to wait for it. */
     if (verdict == PACE_SETTLED && w->drift.fd == FD_NONE && !w->sandbox.is_nested)
@@ -359,13 +372,13 @@ static void sleep_until_next(struct watch *w)
 {
     struct timespec ts = {.tv_sec = w->pace.interval_ms / 1000,
                           .tv_nsec = (long)(w->pace.interval_ms % 1000) * 1000000};
-    struct pollfd pfds[] = {
+    struct pollfd pfds[3 + ORDERS_POLL_MAX] = {
         {.fd = w->init_pidfd, .events = POLLIN},
         {.fd = w->split.events, .events = POLLIN},
         {.fd = w->drift.fd, .events = POLLIN},
     };
 
-    if (ppoll(pfds, ARRAY_SIZE(pfds), &ts, &w->unblocked) < 0)
+    if (ppoll(pfds, 3 + orders_poll(&w->orders, &pfds[3]), &ts, &w->unblocked) < 0)
         return;
     /* A dead init wakes us once; what follows from it is seen in the cgroups. */
     if (pfds[0].revents) {
@@ -378,12 +391,23 @@ static void sleep_until_next(struct watch *w)
         carry_over(w);
 }
 
-static unsigned long long cpu_time_us(void)
+/* What the runtime has done to all that its cgroup holds is done to the sandbox. */
+static void follow_orders(struct watch *w)
 {
-    struct timespec ts;
+    struct err e = ERR_INIT;
+    struct state_lock lock;
+    int r = orders_freeze(&w->orders, &w->scan, &e);
 
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-    return (unsigned long long)ts.tv_sec * 1000000 + (unsigned long long)ts.tv_nsec / 1000;
+    if (orders_kill_is_due(&w->orders) && reload(w, &lock) == 0) {
+        err_reset(&e);
+        orders_set(&w->orders, &w->record);
+        r = sandbox_load(&w->sandbox, &e);
+        if (r == 0)
+            r = orders_kill(&w->orders, &w->scan, &e);
+        adopt(w, &lock);
+        pace_hurry(&w->pace, 100);
+    }
+    log_once(&w->last_order_error, r == -ENOENT ? 0 : r, &e);
 }
 
 /* vCPUs have come or gone, or the runtime, or carry_over(), has given another quota. */
@@ -409,7 +433,7 @@ static void keep_split(struct watch *w, struct scan_result *pass, bool thorough)
 /* One pass and what follows from it. Returns false when the watcher is to leave. */
 static bool look_around(struct watch *w)
 {
-    unsigned long long cost = cpu_time_us(), now = io_now_us();
+    unsigned long long cost = io_cpu_us(), now = io_now_us();
     enum scan_depth depth = pace_depth(&w->pace, now);
     struct err e = ERR_INIT;
     struct scan_result pass;
@@ -422,14 +446,15 @@ static bool look_around(struct watch *w)
     log_once(&w->last_error, r, &e);
     if (r == -ENOENT || r == -ENODEV)
         split_again(&w->split, &w->scan);
-    if (r < 0)
+    if (r < 0 && !pass.whole)
         return true;
     keep_split(w, &pass, depth == SCAN_ALL);
     w->placement.held = w->split.why[0] ? w->split.why : NULL;
+    placement_warn_skipped(w->sandbox_id, &w->skipped, &pass);
     now = io_now_us();
     check_timeout(w, &pass, now);
     /* A list that is the same as before says nothing new. */
-    if (!pass.quick)
+    if (w->awaits && !pass.quick)
         placement_update(&w->placement, &w->scan, w->timed_out, pass.print != w->print);
     w->tend_due =
         w->tend_due || pass.print != w->print || tend_is_due(&w->tend, &w->scan, &w->record);
@@ -441,17 +466,30 @@ static bool look_around(struct watch *w)
     if (!keep_pace(w, &pass, now) || check_end(w, &pass, now))
         return false;
     if (depth == SCAN_ALL || w->scan.every_vm)
-        pace_looked(&w->pace, cpu_time_us() - cost, io_now_us());
-    if (depth == SCAN_ALL)
-        notice_record(w);
+        pace_looked(&w->pace, io_cpu_us() - cost, io_now_us());
+    notice_record(w);
     return true;
 }
 
-/* The setup relies on us, so what fails here is tried until it does not. Returns false when there
- * is nothing to watch. */
+/* Where a process is in the sandbox and we cannot look, threads are not set apart, and nothing tells. */
+static int check_cover(struct watch *w, struct err *e)
+{
+    for (size_t i = 0; i < w->record.containers.count; i++) {
+        const struct record_container *c =
+            &JSON_AT(w->record.containers, struct record_container, i);
+
+        if (record_container_is_alive(c) &&
+            cg_covers(&w->sandbox.home, record_process_id(c->init).pid) == 0)
+            return err_set(e, -EAGAIN, "a hierarchy that %s is in cannot be opened yet",
+                           w->sandbox.home.path);
+    }
+    return 0;
+}
+
+/* Setup relies on us: what fails is tried until it does not. False: there is nothing to watch. */
 static bool begin(struct watch *w)
 {
-    const struct timespec pause = {.tv_nsec = 20000000};
+    struct timespec pause = {.tv_nsec = 20000000};
 
     for (;;) {
         struct err e = ERR_INIT;
@@ -460,31 +498,40 @@ static bool begin(struct watch *w)
         if (r == 0)
             r = state_dir_open(w->state_dir, false, &w->state, &e);
         w->drift = (struct drift){.host = &w->host, .fd = FD_NONE};
+        w->orders = (struct orders){.host = &w->host};
         if (r == 0)
             r = load(w);
+        if (r == 0)
+            r = check_cover(w, &e);
         if (r == 0 || is_over(r) || terminated)
             return r == 0;
         log_once(&w->last_error, r, &e);
+        drift_set(&w->drift, NULL, 0);
+        orders_free(&w->orders);
+        sandbox_close(&w->sandbox);
         state_dir_close(&w->state);
         cg_host_close(&w->host);
         arena_free(&w->host_arena);
         ppoll(NULL, 0, &pause, &w->unblocked);
         if (terminated)
             return false;
+        if (pause.tv_nsec < 500000000)
+            pause.tv_nsec *= 2;
     }
 }
 
-static void begin_split(struct watch *w)
+/* Whether it matters which threads are vCPUs. */
+static bool awaits_vcpus(const struct record *r, const struct settings *settings)
 {
-    struct err e = ERR_INIT;
-    int r = split_init(&w->split, &w->host, w->settings, &w->record, &w->scan, &w->split_arena, &e);
-
-    log_once(&w->last_split_error, r, &e);
+    return !r->sandbox_cgroup_only.value || r->enable_vcpus_pinning.value ||
+           settings->overhead_cpus;
 }
 
 static void run(struct watch *w)
 {
+    struct err e = ERR_INIT;
     autofd dir = FD_NONE;
+    int r;
 
     if (!begin(w))
         return;
@@ -493,11 +540,13 @@ static void run(struct watch *w)
     w->scan = (struct scan){
         .sandbox = &w->sandbox,
         .settings = w->settings,
-        .kvm_dirfd = vcpu_kvm_open(),
         .own = {getpid(), record_process_id(w->record.placeholder).pid},
     };
+    w->scan.kvm_dirfd = vcpu_kvm_find(&w->scan.kvm_search);
     w->scan.kernel_evidence = scan_needs_evidence(&w->scan);
-    begin_split(w);
+    w->awaits = awaits_vcpus(&w->record, w->settings);
+    r = split_init(&w->split, &w->host, w->settings, &w->record, &w->scan, &w->split_arena, &e);
+    log_once(&w->last_split_error, r, &e);
     w->own_fd = cg_open_own(&w->host);
     w->started_us = io_now_us();
     pace_init(&w->pace, w->settings->hotplug_interval_ms, w->started_us);
@@ -506,8 +555,9 @@ static void run(struct watch *w)
         sleep_until_next(w);
         if (terminated)
             break;
+        follow_orders(w);
         if (w->scan.kvm_dirfd < 0 && w->pace.interval_ms >= PACE_AWAIT_MS)
-            w->scan.kvm_dirfd = vcpu_kvm_open(); /* the kvm module may be loaded later */
+            w->scan.kvm_dirfd = vcpu_kvm_find(&w->scan.kvm_search); /* KVM may come later */
     }
 }
 
@@ -531,8 +581,7 @@ static void watch(const void *arg)
 
 bool watcher_is_wanted(const struct record *r, const struct settings *settings)
 {
-    return !r->sandbox_cgroup_only.value || r->enable_vcpus_pinning.value ||
-           settings->overhead_cpus;
+    return !record_is_nested(r) || awaits_vcpus(r, settings);
 }
 
 int watcher_fork(const char *state_dir, const char *sandbox_id, const struct settings *settings,
@@ -547,5 +596,5 @@ int watcher_fork(const char *state_dir, const char *sandbox_id, const struct set
         .own_fd = FD_NONE,
     };
 
-    return child_fork("osc-watch", watch, &w, ret, e);
+    return child_fork(CHILD_WATCHER, watch, &w, ret, e);
 }

@@ -18,7 +18,8 @@
 #include "hook/sandbox/child.h"
 #include "hook/sandbox/record.h"
 
-/* Whether a sandbox needs one: for the split, or to keep threads on CPUs. */
+/* Whether a sandbox needs one: for the split, to keep threads on CPUs, or, with layout sibling, because
+ * what the runtime does to its own cgroup reaches the VMM by no other way. */
 bool watcher_is_wanted(const struct record *r, const struct settings *settings);
 
 /* Fork a watcher that waits to be let go. As child_fork(); the arguments are copied with it. */

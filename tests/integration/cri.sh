@@ -68,11 +68,9 @@ scenario() {
 	check_threads "$P: the VMM" "$vmm" "$VCPUS"
 	check_wait "$P: limits of the VMM's container" 10 limits_are 20000 512 268435456
 	check_eq "$P: the record" "$(ids vmm)" "$(containers)"
-	if [[ $1 == false ]]; then
-		check_wait "$P: a watcher runs" 5 has_watcher "$POD"
-		watcher=$(watcher_pid "$POD")
-		check_no_limits "$P: the overhead" "$OVERHEAD" 512
-	fi
+	check_wait "$P: a watcher runs" 5 has_watcher "$POD"
+	watcher=$(watcher_pid "$POD")
+	[[ $1 == true ]] || check_no_limits "$P: the overhead" "$OVERHEAD" 512
 
 	run_container_of_pod side 0 "$two" '["/busybox", "sleep", "1000000"]' || return 0
 	check_wait "$P: the other container's process" 5 placed "$PID" rest
@@ -83,23 +81,19 @@ scenario() {
 		check "$P: systemd reloads" systemctl daemon-reload
 		check_wait "$P: limits of both, after that" 10 limits_are 50000 768 402653184
 	fi
-	[[ $1 == true ]] || check_eq "$P: the watcher is the same" "$watcher" "$(watcher_pid "$POD")"
+	check_eq "$P: the watcher is the same" "$watcher" "$(watcher_pid "$POD")"
 
 	kubelet_sees
 	must ExecSync "{\"container_id\": \"${ID[vmm]}\", \"cmd\": [\"/busybox\", \"echo\", \"inside\"]}" &&
 		check_eq "$P: exec prints" inside "$(jq -r '.stdout | @base64d' <<<"$OUT" | head -n 1)"
 	must UpdateContainerResources "{\"container_id\": \"${ID[vmm]}\", \"linux\": {\"cpu_quota\": 40000, \"cpu_period\": 100000}}" || :
-	if [[ $1 == false ]]; then
-		check_wait "$P: the watcher carries the new quota over" 30 limits_are 70000 768 402653184
-	else
-		check "$P: without a watcher the sandbox keeps the old quota" limits_are 50000 768 402653184
-	fi
+	check_wait "$P: the watcher carries the new quota over" 30 limits_are 70000 768 402653184
 
 	end_container side
-	check_wait "$P: limits of the VMM's container again" 10 limits_are "$([[ $1 == true ]] && echo 20000 || echo 40000)" 512 268435456
+	check_wait "$P: limits of the VMM's container again" 10 limits_are 40000 512 268435456
 	check_eq "$P: the record names it alone" "$(ids vmm)" "$(containers)"
 	run_container_of_pod side 1 "$two" '["/busybox", "sleep", "1000000"]' || return 0
-	check_wait "$P: limits with the other one restarted" 10 limits_are "$([[ $1 == true ]] && echo 50000 || echo 70000)" 768 402653184
+	check_wait "$P: limits with the other one restarted" 10 limits_are 70000 768 402653184
 	check_threads "$P: the VMM, then" "$vmm" "$VCPUS"
 
 	# The VMM goes first, the other one last.

@@ -73,7 +73,7 @@ force() {
 	split "$1" || return 0
 	capture timeout 30 ctr --address "$WORK/containerd.sock" task delete --force "$ID"
 	if [[ $RC == 124 ]] && is_alive "$PID"; then
-		ok "$1: ctr task delete --force hangs, as the README says, and the VMM lives"
+		ok "$1: ctr task delete --force hangs, as oci-sandbox-cgroup-layouts(7) says, and the VMM lives"
 		check "$1: ctr task kill" ctr_ task kill --signal KILL "$ID"
 		check_wait "$1: the task has stopped" 20 task_is STOPPED
 		delete_task "$1"

@@ -48,6 +48,32 @@ same() {
 	check_eq "$1, $KIND: with the hook" "$(probed "$3" "$4")" "$GOT"
 }
 
+# Another hook, such as that of a GPU's vendor, changes the list of the cgroup that its process is in.
+other_hook() {
+	cat >"$WORK/other" <<-EOT
+		#!/bin/sh
+		pid=\$(sed -n 's/.*"pid":[ ]*\([0-9]*\).*/\1/p')
+		cgroup=\$(sed -n 's/^[0-9]*:devices://p' "/proc/\$pid/cgroup")
+		cd "${CG_DIR[devices]}\$cgroup" && echo "c 240:77 rw" >devices.allow && echo "b 240:5 w" >devices.deny
+	EOT
+	chmod +x "$WORK/other"
+}
+
+# beside_other NAME "HOOK..." - with these hooks, "ours" and "other", of prestart, and ours of poststart
+beside_other() {
+	local hook list='[]'
+	make_bundle "$1" "$(json_list /device_probe --dir / "${PROBED[@]}")" "$MKNOD | $RULES += [{allow: true, type: \"b\", major: 240, minor: 5, access: \"rw\"}]"
+	install -m 0755 "$PROBE" "$WORK/$1/rootfs/device_probe"
+	[[ $2 == other ]] || add_hooks "$1" "prestart poststart poststop"
+	for hook in $2; do
+		if [[ $hook == ours ]]; then list+=' + .hooks.prestart'; else list+=" + [{path: \"$WORK/other\"}]"; fi
+	done
+	# crun 1.8 may miss the end of a hook with a timeout if the container ends meanwhile, and waits for all of it.
+	edit_config "$1" ".hooks.prestart = ($list) | del(.hooks[][].timeout)"
+	GOT=$(oci run --bundle "$WORK/$1" "$TAG-$1" </dev/null 2>&1) || GOT="exit status $?: $GOT"
+	check_eq "hooks $2, $KIND" "$(probed "$ALL" "$READ")" "$GOT"
+}
+
 PROBE=${OSC_PROBE:-$(helper device_probe)}
 RULES=.linux.resources.devices
 before=$(snapshot)
@@ -77,6 +103,17 @@ for KIND in runc crun; do
 	probe "extra-$KIND" . yes
 	check_eq "extra_devices, $KIND" "$(LOOP=$ALL probed "$READ" "$NONE")" "$GOT"
 	configure .
+	# Of v2 nobody can read what another hook has allowed: `plan` warns.
+	if [[ ${CG_DIR[devices]-} ]]; then
+		other_hook
+		beside_other "alone-$KIND" other
+		beside_other "behind-$KIND" "other ours"
+		beside_other "before-$KIND" "ours other"
+	else
+		make_bundle "warned-$KIND" '["true"]' '.hooks.prestart = [{path: "/bin/true"}]'
+		capture osc plan --bundle "$WORK/warned-$KIND"
+		check_match "another hook, $KIND: plan warns" "there are other hooks" "$OUT$ERR"
+	fi
 done
 check_nothing_left "devices" "$before"
 

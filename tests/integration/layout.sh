@@ -144,6 +144,32 @@ if [[ $MODE == v2 ]]; then
 	drop_fake again "$PID"
 fi
 
+# --- what setup would fail on, and what it leaves out ---
+
+# read_only HIERARCHY - check, where that one cannot be written to
+read_only() {
+	timeout 60 unshare -m sh -c 'mount -o remount,bind,ro "$1" && shift && exec "$@"' sh "${CG_DIR[$1]}" \
+		"$OSC" --state-dir "$STATE" --config "$CONF" check
+}
+
+hierarchy=${HIERARCHIES[0]}
+capture read_only "$hierarchy"
+check_exit "a read-only mount: check fails" 1
+check_match "a read-only mount: check names it" \
+	"BROKEN   hierarchy +$hierarchy at ${CG_DIR[$hierarchy]} is mounted read-only" "$OUT"
+capture osc check
+check_eq "check: nothing is read-only" "" "$(grep read-only <<<"$OUT" || :)"
+if unshare -Ur true 2>/dev/null; then
+	fake_container userns
+	capture timeout 60 unshare -Ur "$OSC" --config "$CONF" --layout=sibling plan <"$WORK/userns/created"
+	check_match "a user namespace: plan says that device rules are left out" "device rules are left out: the kernel takes none" "$OUT$ERR"
+	capture osc --layout=sibling plan <"$WORK/userns/created"
+	check_eq "no user namespace: nothing is left out" "" "$(grep "left out" <<<"$OUT$ERR" || :)"
+	drop_fake userns "$PID"
+else
+	skip "a user namespace" "there are none here"
+fi
+
 # --- prune -------------------------------------------------------------------
 
 mkdir -p "$STATE/runtimes"

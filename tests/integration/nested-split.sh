@@ -299,12 +299,86 @@ inhabited() {
 	check_nothing_left "a cgroup of the payload's" "$before"
 }
 
+# others - the hierarchies but that of cpu, and of cpuset, where a new cgroup takes nobody
+others() {
+	printf '%s\n' "${HIERARCHIES[@]}" | grep -vx -e "$(hierarchy_of cpu)" -e ".*cpuset.*"
+}
+
+# elsewhere PID... - in a cgroup of another parent there, as the runtime would be
+elsewhere() {
+	local name pid
+	for name in $(others); do
+		mkdir -p "${CG_DIR[$name]}$BASE/elsewhere/${C##*/}"
+		for pid; do
+			echo "$pid" >"${CG_DIR[$name]}$BASE/elsewhere/${C##*/}/cgroup.procs"
+		done
+	done
+}
+
+# apart_by_cpu - the vCPU is under its quota, and the rest is not
+apart_by_cpu() {
+	local tid name file
+	file=$(hierarchy_of cpu)
+	while read -r tid name; do
+		cgroups_of "$tid"
+		[[ $name =~ $VCPU_RE && ${CG[$file]} == "$C" || ! $name =~ $VCPU_RE && ${CG[$file]} == "$OVERHEAD" ]] || {
+			echo "thread '$name' is in ${CG[$file]}"
+			return 1
+		}
+	done < <(threads "$VMM")
+	[[ $(quota_in "$C") == "$QUOTA" && $(quota_in "$OVERHEAD") == max ]]
+}
+
+# two_parents - a runtime that is in different cgroups itself, and is told no cgroupsPath, has its containers so
+two_parents() {
+	local name=two-parents before file
+	if [[ $LAYOUT == sibling || $MODE == v2 || $MANAGER == systemd ]]; then
+		skip "a runtime in two cgroups" "it is about layout nested in two hierarchies of v1"
+		return
+	fi
+	use_nested false
+	before=$(snapshot)
+	fake_nested $name $QUOTA
+	elsewhere "$PID"
+	for file in $(others); do
+		rmdir "${CG_DIR[$file]}$C"
+	done
+	jq 'del(.linux.cgroupsPath)' "$WORK/$name/config.json" >"$WORK/$name/other"
+	mv "$WORK/$name/other" "$WORK/$name/config.json"
+	capture osc prestart <"$WORK/$name/created"
+	check_exit "a runtime in two cgroups: prestart" 0
+	"$(helper fake_vmm)" "CPU 0/KVM" worker >/dev/null 2>&1 &
+	VMM=$!
+	disown
+	STARTED+=("$VMM")
+	elsewhere "$VMM"
+	echo "$VMM" >"$(cg_file cpu "$C" cgroup.procs)"
+	check_wait "a runtime in two cgroups: split" 20 apart_by_cpu
+	capture osc poststart <"$WORK/$name/running"
+	check_exit "a runtime in two cgroups: poststart" 0
+	check "a runtime in two cgroups: split still" apart_by_cpu
+	end_process "$VMM"
+	end_process "$PID"
+	capture osc poststop <"$WORK/$name/stopped"
+	check_exit "a runtime in two cgroups: poststop" 0
+	drop_fake $name "$PID"
+	for file in $(others); do
+		rmdir "${CG_DIR[$file]}$BASE/elsewhere"{/"${C##*/}",}
+	done
+	check_nothing_left "a runtime in two cgroups" "$before"
+}
+
 # not_ours - a cgroup that is called like ours is somebody else's
 not_ours() {
 	local name=taken before pid
 	use_nested false
 	before=$(snapshot)
 	fake_nested $name $QUOTA
+	if [[ $APART == *.scope ]]; then
+		skip "a cgroup of our name" "systemd takes a directory that is there for that of its scope"
+		drop_fake $name "$PID"
+		return
+	fi
 	pid=$PID
 	[[ $LAYOUT != sibling || $MODE != v2 ]] || C=$BASE/kata_$name APART=$BASE/kata_$name/kata_vcpu
 	mkdir -p "${CG_DIR[$(hierarchy_of cpu)]}$APART"
@@ -400,6 +474,7 @@ believes_nothing
 begins_later
 overhead_limited
 inhabited
+two_parents
 not_ours
 
 if ! grep -q 'model name.*TCG' /proc/cpuinfo && kvm_works; then

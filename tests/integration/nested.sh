@@ -3,8 +3,9 @@
 #
 # Layout nested under a real runtime: whatever a runtime does to a container, it does to the same
 # container with the hook. Each operation is played without the hook, with sandbox_cgroup_only and
-# with the split, and what is seen has to be equal, but for what README names: runc before 1.2 and
-# crun cannot read a threaded cgroup. The split itself is in nested-split.sh.
+# with the split, and what is seen has to be equal, but for what
+# oci-sandbox-cgroup-layouts(7) names: runc before 1.2 and crun cannot read a threaded cgroup. The
+# split itself is in nested-split.sh.
 
 # shellcheck disable=SC2016 # $name in single quotes is jq's
 # shellcheck disable=SC2317 # functions are called by name

@@ -104,7 +104,7 @@ configure "$BASIC"
 container a
 mkdir -p "$STATE/paths" "$STATE/sandboxes"
 stage prestart a 0 "a claim without a sandbox"
-claim=$(basename "$STATE/paths"/*)
+claim=$(find "$STATE/paths" -lname "a$BASE/kata_a" -printf '%f')
 end_process "${PIDS[a]}"
 stage poststop a 0 "a claim without a sandbox"
 check "a claim goes with its sandbox" no_record_left
@@ -149,6 +149,30 @@ check "the member's end: the other is there" test -e "$STATE/sandboxes/member"
 gone "names of pods and containers" member namesake
 cg_remove "$BASE/elsewhere"
 
+# Of two runtimes that come with the same id the first one has it.
+container first "$quota" twin
+container second . twin
+stage prestart first 0 "a namesake, the first"
+stage prestart second 1 "a namesake, the second"
+check_match "a namesake, the second: says why" 'container twin already runs in sandbox twin' "$ERR"
+end_process "${PIDS[second]}"
+set_layout first twin
+inside=$(snapshot)
+for times in once twice; do
+	capture osc poststop <"$WORK/second/stopped"
+	check_exit "a namesake's poststop, $times" 0
+	check_match "a namesake's poststop, $times: says whose it is not" 'container twin of bundle .*/first runs on' "$ERR"
+	check "a namesake's poststop, $times: the first lives" is_alive "${PIDS[first]}"
+	check "a namesake's poststop, $times: it is where it was" together "${PIDS[first]}"
+	check "a namesake's poststop, $times: nothing has changed" same_as "$inside"
+	check "a namesake's poststop, $times: the watcher lives" has_watcher twin
+done
+# What crun says of the bundle now and then is no other's.
+capture osc poststop < <(jq '.bundle = "/"' "$WORK/first/stopped")
+check_exit "a poststop of no bundle" 0
+check "a poststop of no bundle: its container is gone" is_dead "${PIDS[first]}"
+gone "namesakes" first second
+
 # A cgroup that holds somebody else is not taken over.
 container taken "$quota"
 cg_make "$BASE/kata_taken"
@@ -166,6 +190,27 @@ check "a cgroup that is somebody's: who was in it is" is_in "$other" "$BASE/kata
 end_process "$other"
 cg_remove "$BASE/kata_taken"
 gone "a cgroup that is somebody's" taken
+
+# Nor is the runtime's own of a container that is in its sandbox cgroup by now, so that nobody is in it; or one
+# around that.
+is_everywhere() {
+	[[ $(cg_exists "$1" | wc -w) == $((${#HIERARCHIES[@]} + 3)) ]]
+}
+for name in kata_left kata_right/x; do
+	wanting=${name#kata_} title="a cgroup that is $name's own"
+	wanting=${wanting%/x}
+	container "$name" "$quota" "${name##*/}"
+	stage prestart "$name" 0 "$title"
+	container "$wanting" "$quota"
+	stage prestart "$wanting" 1 "$title: another container"
+	check_match "$title: says so" "kata_$wanting is (that of a container which runs in another sandbox|there already and holds processes)" "$ERR"
+	check "$title: the other is where it was" is_in "${PIDS[$wanting]}" "$BASE/$wanting"
+	end_process "${PIDS[$wanting]}"
+	stage poststop "$wanting" 0 "$title: another container"
+	check "$title: it is there" is_everywhere "$BASE/$name"
+	gone "$title" "$name" "$wanting"
+done
+cg_remove "$BASE/kata_right"
 
 # What others may have written is not believed.
 container private
@@ -267,6 +312,26 @@ check_threads "a watcher that leaves: the first VMM, then" "${PIDS[one]}" 1
 gone "a watcher that leaves" one two
 configure "$BASIC"
 
+# --- what cannot be looked at ------------------------------------------------
+
+for name in bad1 bad2; do
+	mkdir -m 700 "$STATE/sandboxes/$name"
+	touch "$STATE/sandboxes/$name/lock"
+	(umask 077 && echo '{' >"$STATE/sandboxes/$name/record.json")
+done
+for verb in list "prune --dry-run" prune; do
+	# shellcheck disable=SC2086 # words
+	capture osc $verb
+	check_exit "damaged records: $verb" 1
+	check_match "damaged records: $verb names the first" "sandbox bad[12]: record.json" "$ERR"
+	check_eq "damaged records: $verb names both" 2 "$(grep -cE "sandbox bad[12]: record.json" <<<"$ERR")"
+	check "damaged records: $verb leaves them" test -e "$STATE/sandboxes/bad1/record.json" -a -e "$STATE/sandboxes/bad2/record.json"
+	[[ $verb != list ]] || check_eq "damaged records: list has both" 2 "$(grep -c unreadable <<<"$OUT")"
+done
+rm -r "$STATE/sandboxes/bad1" "$STATE/sandboxes/bad2"
+capture osc list
+check_exit "damaged records: list, without them" 0
+
 # --- processes of ours that cannot start -------------------------------------
 
 # calls SYSCALL - of a setup of `victim`, which is undone
@@ -274,7 +339,6 @@ calls() {
 	strace -o "$WORK/trace" -e trace="$1" "$OSC" --state-dir "$STATE" --config "$CONF" prestart \
 		<"$WORK/victim/created" >/dev/null 2>&1
 	osc poststop <"$WORK/victim/stopped" 2>/dev/null
-	cg_enter "$(own_cgroup victim)" "${PIDS[victim]}"
 	grep -c "^$1(" "$WORK/trace"
 }
 
@@ -282,6 +346,9 @@ if can_trace; then
 	container victim
 	# The last write lets the watcher go.
 	count=$(calls write)
+	# That one has ended.
+	fake_process victim
+	PIDS[victim]=$PID
 	was=$(cat "/proc/${PIDS[victim]}/cgroup")
 	capture strace -o /dev/null -e trace=write -e inject=write:error=EIO:when="$count" \
 		"$OSC" --state-dir "$STATE" --config "$CONF" prestart <"$WORK/victim/created"

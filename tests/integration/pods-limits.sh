@@ -370,6 +370,40 @@ if [[ $MODE != v2 ]] && available devices; then
 	leaves c2
 	leaves c3
 	pod_gone c1 c2 c3
+
+	# What another hook allows in our cgroup is not ours to take away. (Making any node is allowed, so "m" is in each.)
+	new_pod foreign
+	own() { echo ".linux.resources.devices = [{allow: false, access: \"rwm\"}, {allow: true, type: \"c\", major: 241, minor: $1, access: \"rw\"}]"; }
+	joins c1 "$(own 1)"
+	echo "b 242:7 rw" >"$(cg_file devices "$SANDBOX" devices.allow)"
+	echo "c 241:1 w" >"$(cg_file devices "$SANDBOX" devices.deny)"
+	capture osc createRuntime <"$WORK/$POD/c1/created"
+	check_exit "$POD: the next stage of c1" 0
+	listed() { grep -E '^(c 241|b 242):' "$(cg_file devices "$SANDBOX" devices.list)" | sort | xargs; }
+	check_eq "$POD: stays, and so does what was denied" "b 242:7 rwm c 241:1 rm" "$(listed)"
+	joins c2 "$(own 2)"
+	check_eq "$POD: stays when another container joins" "b 242:7 rwm c 241:1 rm c 241:2 rwm" "$(listed)"
+	leaves c2
+	check_eq "$POD: and when it leaves, with what is its own" "b 242:7 rwm c 241:1 rwm" "$(listed)"
+	leaves c1
+	pod_gone c1 c2
+
+	# What is in force in the runtime's cgroup counts, and not what config.json says; also later.
+	new_pod taken
+	member c1 "$(own 1)"
+	list=$(cg_file devices "$(own_cgroup "$POD/c1")" devices)
+	echo a >"$list.deny"
+	echo "c 241:3 r" >"$list.allow"
+	capture osc prestart <"$WORK/$POD/c1/created"
+	check_exit "$POD: c1 joins" 0
+	check_eq "$POD: the runtime's list" "c 241:3 rm" "$(listed)"
+	echo "b 242:1 rw" >"$list.allow"
+	echo "c 241:3 r" >"$list.deny"
+	capture osc poststart <"$WORK/$POD/c1/running"
+	check_exit "$POD: the next stage of c1" 0
+	check_eq "$POD: its changes" "b 242:1 rwm" "$(listed)"
+	leaves c1
+	pod_gone c1
 else
 	skip "a device list that v1 cannot express" "needs cgroup v1 with the controller devices"
 fi

@@ -153,7 +153,7 @@ quiet() {
 		device=$(sed -n 's/^c 241:\([0-9]*\) rm$/\1/p' "$(cg_file devices "$SANDBOX" devices.list)" | sort -n | xargs)
 		check_eq "$POD: $1: devices of those that are up" "$(printf '%s\n' "${!UP[@]}" | sort -n | xargs)" "$device"
 	fi
-	[[ $ONLY == true ]] || check "$POD: $1: one watcher" one_watcher
+	check "$POD: $1: one watcher" one_watcher
 	for i in "${!UP[@]}"; do
 		together "${PIDS[m$i]}" >/dev/null || failed=$((failed + 1))
 	done
@@ -326,7 +326,7 @@ nobody_tells() {
 
 if can_trace; then
 	for each in ${OSC_POD_CALLS-prestart:renameat poststop:renameat prestart:symlinkat poststop:unlinkat \
-		prestart:fsync poststop:fsync prestart:write poststop:write}; do
+		${FSYNC:+prestart:fsync poststop:fsync} prestart:write poststop:write}; do
 		sweep_faults killed "${each%:*}" "${each#*:}" signal=KILL new_victim nobody_tells
 	done
 else

@@ -75,8 +75,7 @@ undone_or_coped() {
 	if ((rc == 0)); then
 		tally coped
 		osc poststop <"$WORK/$C/stopped" >"$WORK/log" 2>&1 || PROBLEMS+=("#$n: teardown: $(<"$WORK/log")")
-		# The process outlives its sandbox here, so it was moved.
-		cg_enter "/$TAG/$C" "$PID"
+		fake_process "$C"
 	elif ((rc == 1 || rc == 2 || rc == 127)); then
 		# 127 is the dynamic loader's.
 		tally undone
@@ -245,7 +244,6 @@ capture osc prestart <"$WORK/stdin"
 check_exit "the same input without any fault: setup" 0
 capture osc poststop <"$WORK/$C/stopped"
 check_exit "the same input without any fault: teardown" 0
-cg_enter "/$TAG/$C" "$PID"
 check_nothing_left "after all of them" "$before"
 drop_fake $C "$PID"
 

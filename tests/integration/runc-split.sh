@@ -33,6 +33,7 @@ scenario() {
 	check_wait "$name: a watcher runs" 5 has_watcher "$TAG-$name"
 	watcher=$(watcher_pid "$TAG-$name")
 	check_eq "$name: its name" osc-watch "$(name_of_ours "$watcher")"
+	check_eq "$name: its name in a list" "osc-watch $TAG-$name" "$(ps -o args= -p "$watcher")"
 	check_eq "$name: it stays in the cgroups of who called the hook" "$(sort "/proc/$$/cgroup")" "$(sort "/proc/$watcher/cgroup" 2>&1)"
 	check "$name: which are not the container's" stays_outside "$watcher"
 

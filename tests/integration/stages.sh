@@ -34,9 +34,11 @@ is_torn_down() {
 	check_wait "$1: no watcher is left" 10 no_process_left
 }
 
-# back - the process outlived its sandbox; next test
+# back - with another process, as poststop has ended that one; next test
 back() {
-	cg_enter "/$TAG/$C" "$PID"
+	check "$C: its process has ended" is_dead "$PID"
+	fake_process "$C"
+	WAS=$(cat "/proc/$PID/cgroup")
 }
 
 # --- the stage from the status -----------------------------------------------
@@ -127,6 +129,7 @@ is_set_up "an object with both"
 capture osc poststop < <(jq '.state.status = "stopped" | .state.pid = 0' "$WORK/object")
 is_torn_down "an object with both"
 back
+cat "$WORK/$C/created" "$WORK/forms.config" >"$WORK/both"
 capture osc prestart < <(jq -c . "$WORK/both" | tr -d '\n')
 is_set_up "without a blank in between"
 capture osc poststop <"$WORK/$C/stopped"
@@ -258,7 +261,7 @@ writer_survives "configuration file missing" 1 "$WORK/$C/created" --config /none
 mkfifo "$WORK/output"
 cat "$WORK/output" >"$WORK/reader" &
 reader=$!
-osc prestart <"$WORK/$C/created" >"$WORK/output" 2>&1 || :
+env --ignore-signal=CHLD "$OSC" --state-dir "$STATE" --config "$CONF" prestart <"$WORK/$C/created" >"$WORK/output" 2>&1 || :
 check_wait "output: the reader sees the end" 10 is_dead "$reader"
 kill "$reader" 2>/dev/null || :
 check "output: while the watcher lives on" has_watcher "$C"
@@ -274,6 +277,9 @@ check_eq "watcher: a session of its own" "$watcher" "$(session_of "$watcher")"
 check_eq "watcher: its working directory" / "$(readlink "/proc/$watcher/cwd" || :)"
 check_eq "watcher: holds no file of the caller's" "" \
 	"$(readlink "/proc/$watcher/fd"/* | grep -E "^pipe:|$WORK/(output|$C)" || :)"
+# One whose end is ignored is gone before it was waited for, and what it is killed by then is a stranger's pid.
+check_eq "watcher: waits for its children, as if the caller did" 0 \
+	"$((0x$(sed -n 's/^SigIgn:\t//p' "/proc/$watcher/status") >> 16 & 1))"
 # A guest out of memory must not take its watcher along; 0 is the default.
 if (echo -1 >/proc/self/oom_score_adj) 2>/dev/null; then
 	check_match "watcher: kept from the OOM killer" '^-[1-9]' "$(cat "/proc/$watcher/oom_score_adj" 2>&1)"
@@ -303,6 +309,61 @@ time.sleep(100)" &
 		kill "$daemon"' bash "$OSC" --state-dir "$STATE" --config "$CONF" prestart
 }
 check_eq "a journal that does not read: no stage waits for it" "$(printf '2 %.0s' {1..20})" "$(deaf_journal)"
+
+# with_journal COMMAND... - run, with a journal daemon that writes what it is sent to $WORK/journal
+with_journal() {
+	unshare -m bash -c '
+		mount --make-rprivate / && mount -t tmpfs none /run && mkdir -p /run/systemd/journal || exit
+		python3 -c "import socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(\"/run/systemd/journal/socket\")
+while True: print(s.recv(65536).decode(), flush=True)" >>"$1" &
+		daemon=$!
+		until [[ -S /run/systemd/journal/socket ]]; do sleep 0.05; done
+		shift
+		"$@"
+		rc=$?
+		python3 -c "import socket
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b\"END\", \"/run/systemd/journal/socket\")"
+		until tail -n 2 "$0" | grep -q END; do sleep 0.05; done
+		kill "$daemon"
+		exit "$rc"' "$WORK/journal" "$WORK/journal" "$@"
+}
+
+# As the manual page has them.
+EVENT_SET_UP=23dce8263ce9472d9442b1e1d7f98f4a
+EVENT_REMOVED=68d6ca4efbd8446fa53fb0792dd11d38
+
+# heard FIELD - its values, of each message
+heard() {
+	sed -n "s/^$1=//p" "$WORK/journal"
+}
+
+# A success can be seen there, by a code; at stderr there is nothing of it.
+for level in warning error; do
+	configure ".sandbox_cgroup_only = true | .log_level = \"$level\""
+	start "heard-$level"
+	for stage in prestart:created poststart:running poststop:stopped; do
+		[[ $stage != poststop* ]] || end_process "$PID"
+		capture with_journal "$OSC" --state-dir "$STATE" --config "$CONF" "${stage%:*}" <"$WORK/$C/${stage#*:}"
+		check_exit "events, level $level: ${stage%:*}" 0
+		check_eq "events, level $level: ${stage%:*} says nothing" "" "$ERR"
+	done
+	drop_fake "$C" "$PID"
+	case $level in
+	warning)
+		check_eq "events, level $level: their codes" "$EVENT_SET_UP $EVENT_REMOVED" "$(heard MESSAGE_ID | xargs)"
+		check_eq "events, level $level: what they are about" "$C $C" "$(heard SANDBOX_ID | xargs)"
+		check_eq "events, level $level: how urgent they are" "6 6" "$(heard PRIORITY | xargs)"
+		check_match "events, level $level: the words" \
+			"^sandbox $C: container $C is set up, layout sibling, sandbox_cgroup_only true;sandbox $C is removed$" \
+			"$(heard MESSAGE | paste -sd ";")"
+		;;
+	error) check_eq "events, level $level: none" "" "$(heard MESSAGE)" ;;
+	esac
+	rm "$WORK/journal"
+done
+configure .
 
 # --- a poststart that fails ----------------------------------------------------
 

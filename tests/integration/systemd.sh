@@ -308,7 +308,22 @@ else
 	skip "no bus" "systemctl cannot stop dbus here"
 fi
 
+# Only one of the two programs can talk to it, and the other becomes that one.
 configure .
+fake alone
+mv "$OSC-systemd" "$WORK/away"
+capture osc prestart <"$WORK/$C/created"
+check_exit "the program for systemd is not there: setup" 1
+check_eq "the program for systemd is not there: the container's process is where it was" "$was" "$(<"/proc/$PID/cgroup")"
+check_nothing_left "the program for systemd is not there" "$inside"
+check_match "the program for systemd is not there: says so" "cannot start $OSC-systemd, which scopes need: ENOENT" "$ERR"
+mv "$WORK/away" "$OSC-systemd"
+capture osc prestart <"$WORK/$C/created"
+check_exit "the program for systemd is there: setup" 0
+check_eq "the program for systemd is there: the watcher is a child of it" "$OSC-systemd" \
+	"$(readlink "/proc/$(watcher_pid "$TAG-$C")/exe")"
+fake_teardown alone
+
 fake deaf-bus
 python3 -c '
 import socket, sys, time

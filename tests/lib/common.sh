@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # What every integration script shares: counting results, finding the host's
-# cgroup hierarchies, making bundles, playing an OCI runtime, and proving that
-# nothing was left behind.
+# cgroup hierarchies, making bundles, playing an OCI runtime (fake.sh), and proving
+# that nothing was left behind.
 #
 # Source it first; it sets up a work directory and a trap that ends and removes
 # whatever the script made. Then call ok/fail/check_*, and `finish` at the end.
@@ -612,7 +612,7 @@ only_placeholder() {
 		echo "$1: expected one process, got: ${pids//$'\n'/ }"
 		return 1
 	fi
-	if [[ $(readlink "/proc/$pids/exe") != "$OSC" || $(name_of_ours "$pids") != osc-hold ]]; then
+	if [[ $(readlink "/proc/$pids/exe") != "$OSC"* || $(name_of_ours "$pids") != osc-hold ]]; then
 		echo "$1: expected osc-hold, got process $pids: $(tr '\0' ' ' <"/proc/$pids/cmdline")"
 		return 1
 	fi
@@ -959,6 +959,7 @@ setup() {
 	# A copy, so that its processes can be told from all others by their exe link.
 	OSC=$WORK/oci-sandbox-cgroup
 	install -m 0755 "$OSC_BIN" "$OSC"
+	install -m 0755 "$OSC_BIN-systemd" "$OSC-systemd"
 	STATE=$WORK/state
 	CONF=$WORK/conf.json
 	configure .

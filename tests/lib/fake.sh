@@ -16,7 +16,7 @@ fake_container() {
 	mkdir -p "$WORK/$1"
 	jq -n --arg path "$(cgroups_path "$1")" \
 		"{ociVersion: \"1.0.2\", process: {args: [\"sleep\", \"1000\"], cwd: \"/\"}, root: {path: \"rootfs\"},
-		linux: {cgroupsPath: \$path, resources: $resources}} | ${2-.}" >"$WORK/$1/config.json"
+		linux: {namespaces: [{type: \"pid\"}], cgroupsPath: \$path, resources: $resources}} | ${2-.}" >"$WORK/$1/config.json"
 	fake_process "$1" "${3-$1}"
 }
 

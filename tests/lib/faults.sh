@@ -13,6 +13,10 @@ declare -A TALLY=()
 # The file with what the stage reads.
 INPUT=
 
+# What makes a record reach a disk: nothing where that is a tmpfs, which no reboot survives.
+FSYNC=fsync
+[[ ! $(stat -f -c %T "${WORK:-/}") =~ ^(tmpfs|ramfs)$ ]] || FSYNC=
+
 can_trace() {
 	strace -o /dev/null -e trace=none true 2>/dev/null
 }

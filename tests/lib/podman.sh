@@ -15,7 +15,7 @@ MANAGER=cgroupfs
 # What podman itself takes where it is installed.
 RUNTIME=${OSC_RUNTIME:-crun}
 HOOKS_D_FILE=/usr/share/containers/oci/hooks.d/90-oci-sandbox-cgroup.json
-# For all containers, as the README has it: what is in /etc hides what is in /usr, once
+# For all containers, as oci-sandbox-cgroup-engines(7) has it: what is in /etc hides what is in /usr, once
 # podman is told to look there.
 ALWAYS_FILE=/etc/containers/oci/hooks.d/${HOOKS_D_FILE##*/}
 ALWAYS_CONF=/etc/containers/containers.conf.d/90-oci-sandbox-cgroup.conf
@@ -163,7 +163,7 @@ without_hook() {
 	local before HOOK_OPTIONS=()
 	before=$(snapshot)
 	run_podman "$1" -- /busybox sleep 1000 || return 0
-	check_eq "$1: no sandbox" "" "$("$OSC" list)"
+	check_eq "$1: no sandbox" "no sandboxes" "$("$OSC" list)"
 	capture pod rm --force --time 0 "$ID"
 	check_exit "$1: podman rm --force" 0
 	check_nothing_left "$1" "$before"

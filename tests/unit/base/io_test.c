@@ -429,6 +429,20 @@ Test(io, open_beneath_walk_bind_mount, .init = make_tree, .fini = remove_top)
     check_bind_mount("io_open_beneath_walk", io_open_beneath_walk);
 }
 
+/* Whatever the caller's umask is. */
+Test(io, replace_public_at, .init = make_top, .fini = remove_top)
+{
+    char buf[64];
+
+    umask(077);
+    for (int i = 0; i < 2; i++) {
+        cr_expect_eq(io_replace_public_at(topfd, "pub", "one", 3), 0);
+        cr_expect_str_eq(get("pub", buf, sizeof buf), "one");
+        cr_expect_eq(kit_mode_of(topfd, "pub"), 0644, "got %o", kit_mode_of(topfd, "pub"));
+    }
+    cr_expect_not(kit_exists_at(topfd, "pub.tmp"));
+}
+
 Test(io, replace_at, .init = make_top, .fini = remove_top)
 {
     autofd old = FD_NONE;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* A control file's one write(2), interrupted and refused. */
+/* A control file's one write(2), interrupted and refused; and what of a new file has to reach a disk. */
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -8,10 +8,12 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* A pipe that is full makes a write wait. So many signals interrupt it before there is room. */
@@ -69,4 +71,74 @@ Test(io_write, refused, .timeout = 60)
     int r = io_write_at(AT_FDCWD, "/dev/full", "value");
 
     cr_expect_eq(r, -ENOSPC, "expected -ENOSPC, got %d", r);
+}
+
+/* The program is linked with this in the place of fsync(2). */
+int __wrap_fsync(int fd);
+int __real_fsync(int fd);
+
+static unsigned synced;
+static int fsync_error;
+
+int __wrap_fsync(int fd)
+{
+    synced++;
+    if (fsync_error == 0)
+        return __real_fsync(fd);
+    errno = fsync_error;
+    return -1;
+}
+
+static bool is_tmpfs(const char *dir)
+{
+    struct statfs fs;
+
+    return statfs(dir, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
+/* The first of those that are, or are not, one. */
+static const char *some_dir(bool tmpfs)
+{
+    static const char *const dirs[] = {"/dev/shm", "/run", "/tmp", "/var/tmp", "."};
+
+    for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++) {
+        if (access(dirs[i], W_OK) == 0 && is_tmpfs(dirs[i]) == tmpfs)
+            return dirs[i];
+    }
+    cr_skip_test("there is no such directory");
+    return NULL;
+}
+
+/* Replaces a file in a directory of its own. */
+static int replace_in(const char *parent)
+{
+    char top[64];
+    autofd dirfd = FD_NONE;
+    int r;
+
+    snprintf(top, sizeof top, "%s/osc-unit-io-XXXXXX", parent);
+    cr_assert(mkdtemp(top));
+    dirfd = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    synced = 0;
+    r = io_replace_at(dirfd, "record", "new", 3);
+    cr_expect_eq(faccessat(dirfd, "record.tmp", F_OK, 0), -1, "no temporary file is left");
+    unlinkat(dirfd, "record", 0);
+    rmdir(top);
+    return r;
+}
+
+Test(io_write, replaced_on_tmpfs)
+{
+    fsync_error = EIO; /* nobody asks */
+    cr_expect_eq(replace_in(some_dir(true)), 0);
+    cr_expect_eq(synced, 0);
+}
+
+Test(io_write, replaced_on_disk)
+{
+    cr_expect_eq(replace_in(some_dir(false)), 0);
+    cr_expect_eq(synced, 2, "file and directory");
+    fsync_error = EIO;
+    cr_expect_eq(replace_in(some_dir(false)), -EIO);
+    cr_expect_eq(synced, 1, "and then it is not renamed");
 }

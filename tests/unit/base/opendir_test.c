@@ -63,6 +63,7 @@ Test(opendir, opens)
     }
     errno = 0;
     cr_expect(!io_opendir_at(FD_NONE, ".") && errno == EBADF);
+    cr_expect(!io_next_entry(NULL) && errno == EBADF, "what is no list has not ended");
 }
 
 static void expect_all(int dirfd, const char *what)
@@ -82,7 +83,9 @@ static void expect_all(int dirfd, const char *what)
             seen[i] += same;
         }
         cr_expect(known, "%s: %s", what, entry->d_name);
+        errno = EIO;
     }
+    cr_expect_eq(errno, 0, "%s: the end is no error", what);
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
         cr_expect_eq(seen[i], 1, "%s: %s was seen %u times", what, names[i], seen[i]);
 }

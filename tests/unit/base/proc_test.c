@@ -90,6 +90,9 @@ Test(proc, stat_malformed)
         "33 34 35 36 37 38 39 40 41 42 43 44",
         "1 (x) R 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 "
         "33 34 35 36 37 38 39 40 41 42 -43 44",
+        /* a parent that is no pid */
+        "1 (x) R 2147483648 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 "
+        "30 31 32 33 34 35 36 37 38 39 40 41 42 43 44",
         /* an empty field */
         "1 (x) R 4 5 6 7 8 9 10  12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 "
         "33 34 35 36 37 38 39 40 41 42 43 44",
@@ -115,7 +118,14 @@ Test(proc, stat_malformed)
                         "26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 41 42 43\n",
                         &st),
         0);
-    cr_expect(st.exiting);
+    cr_expect(st.exiting && !st.is_kernel);
+    /* and PF_KTHREAD, as kthreadd has them */
+    cr_expect_eq(proc_stat_parse(
+                     "2 (x) S 0 0 0 0 -1 2129984 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 "
+                     "26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 41 42 43\n",
+                     &st),
+                 0);
+    cr_expect(!st.exiting && st.is_kernel);
 }
 
 static void wait_zombie(pid_t pid)
@@ -134,13 +144,13 @@ Test(proc, life)
 
     cr_assert_eq(proc_identify(pid, &id), 0);
     cr_expect(id.pid == pid && id.start_time > 0);
-    cr_expect(proc_alive(&id));
+    cr_expect_eq(proc_alive(&id), 1);
     wrong = (struct proc_id){.pid = pid, .start_time = id.start_time + 1};
-    cr_expect_not(proc_alive(&wrong), "another start time is another process");
+    cr_expect_eq(proc_alive(&wrong), 0, "another start time is another process");
     cr_expect_eq(proc_open(&wrong), -ESRCH);
     cr_expect_eq(proc_signal(&wrong, SIGKILL), -ESRCH);
     cr_expect_eq(proc_wait_gone(&wrong, 60000), 0, "a successor is not waited for");
-    cr_expect(proc_alive(&id), "the successor was not hit");
+    cr_expect_eq(proc_alive(&id), 1, "the successor was not hit");
     {
         autofd fd = proc_open(&id);
 
@@ -148,7 +158,7 @@ Test(proc, life)
         cr_expect(fcntl(fd, F_GETFD) & FD_CLOEXEC);
     }
     cr_expect_eq(proc_signal(&id, 0), 0);
-    cr_expect(proc_alive(&id));
+    cr_expect_eq(proc_alive(&id), 1);
     cr_expect_eq(proc_wait_gone(&id, 0), -ETIMEDOUT);
     cr_expect_eq(proc_wait_gone(&id, 20), -ETIMEDOUT);
     cr_expect_eq(proc_signal(&id, SIGKILL), 0);
@@ -159,7 +169,7 @@ Test(proc, life)
     cr_expect(proc_stat_read(pid, &st) == 0 && st.state == 'Z' && st.exiting &&
               st.start_time == id.start_time);
     cr_expect_eq(proc_identify(pid, &wrong), -ESRCH);
-    cr_expect_not(proc_alive(&id));
+    cr_expect_eq(proc_alive(&id), 0);
     cr_expect_eq(proc_open(&id), -ESRCH);
     cr_expect_eq(proc_signal(&id, SIGKILL), -ESRCH);
     cr_expect_eq(proc_wait_gone(&id, 60000), 0);
@@ -168,18 +178,40 @@ Test(proc, life)
     cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
     cr_expect_eq(proc_stat_read(pid, &st), -ESRCH);
     cr_expect_eq(proc_identify(pid, &wrong), -ESRCH);
-    cr_expect_not(proc_alive(&id));
+    cr_expect_eq(proc_alive(&id), 0);
     cr_expect_eq(proc_open(&id), -ESRCH);
     cr_expect_eq(proc_signal(&id, SIGKILL), -ESRCH);
     cr_expect_eq(proc_wait_gone(&id, 0), 0);
 
     /* nobody */
-    cr_expect_not(proc_alive(&none));
+    cr_expect_eq(proc_alive(&none), 0);
     cr_expect_eq(proc_open(&none), -ESRCH);
     cr_expect_eq(proc_signal(&none, SIGKILL), -ESRCH);
     cr_expect_eq(proc_wait_gone(&none, 0), 0);
     cr_expect_eq(proc_stat_read(0, &st), -ESRCH);
     cr_expect_eq(proc_stat_read(-1, &st), -ESRCH);
+}
+
+/* What cannot be read is neither alive nor dead, and is not signalled. */
+Test(proc, unknown)
+{
+    pid_t pid = kit_start_child();
+    struct proc_id id, none = {0};
+    int got[6];
+
+    cr_assert_eq(proc_identify(pid, &id), 0);
+    kit_blind();
+    got[0] = proc_alive(&id);
+    got[1] = proc_identify(pid, &id);
+    got[2] = proc_open(&id);
+    got[3] = proc_signal(&id, SIGKILL);
+    got[4] = proc_wait_gone(&id, 60000);
+    got[5] = proc_alive(&none);
+    kit_see();
+    for (int i = 0; i < 5; i++)
+        cr_expect_eq(got[i], -EMFILE, "%d: got %d", i, got[i]);
+    cr_expect_eq(got[5], 0, "nobody is not alive, whoever looks");
+    cr_expect_eq(proc_alive(&id), 1);
 }
 
 static void *wait_for_end(void *arg)
@@ -212,12 +244,12 @@ Test(proc, without_main_thread)
     cr_assert_eq(st.state, 'Z');
     cr_expect_eq(st.threads, 2);
     cr_assert_eq(proc_identify(pid, &id), 0);
-    cr_expect(proc_alive(&id));
+    cr_expect_eq(proc_alive(&id), 1);
     cr_expect_eq(proc_wait_gone(&id, 0), -ETIMEDOUT);
     cr_expect_eq(proc_signal(&id, SIGKILL), 0);
     cr_expect_eq(proc_wait_gone(&id, 60000), 0);
     wait_zombie(pid);
-    cr_expect_not(proc_alive(&id));
+    cr_expect_eq(proc_alive(&id), 0);
     cr_expect_eq(waitpid(pid, NULL, 0), pid);
 }
 
@@ -259,11 +291,11 @@ Test(proc, grandchild)
     close(fds[1]);
     cr_assert_eq(waitpid(between, &status, 0), between);
     cr_assert_eq(proc_identify(pid, &id), 0);
-    cr_expect(proc_alive(&id));
+    cr_expect_eq(proc_alive(&id), 1);
     cr_expect_eq(proc_wait_gone(&id, 10), -ETIMEDOUT);
     cr_expect_eq(proc_signal(&id, SIGKILL), 0);
     cr_expect_eq(proc_wait_gone(&id, 60000), 0);
-    cr_expect_not(proc_alive(&id));
+    cr_expect_eq(proc_alive(&id), 0);
 }
 
 static void *named_thread(void *arg)

@@ -62,7 +62,7 @@ Test(controller_devices, devices)
     cg_init(&c, &kit_host, NULL, kit_sub("a"), NULL);
     kit_expect_ok(kit_put_new(&c, &kit_no_limits, &table, &e), &e, "create");
     cr_expect_str_eq(kit_read_value(h, c.path, "devices.list"), "c 1:7 rwm");
-    kit_expect_ok(cg_add_process(&c, w.pid, &e), &e, "add");
+    kit_expect_ok(cg_add_process(&c, kit_who(w.pid), &e), &e, "add");
     cr_expect(kit_ask(&w, 'n') == EPERM && kit_ask(&w, 'f') == 0, "full only");
     check_devices(&c, &w);
     /* created without a table: the rules are left alone */
@@ -123,8 +123,8 @@ Test(controller_devices, v2_devices)
     leaf = kit_create(&kit_v2_host, NULL, "/a", "vcpu", &kit_no_limits);
     cr_expect_eq(count_programs(h, "/a"), 1);
     cr_expect_eq(count_programs(h, "/a/vcpu"), 0, "not on a leaf");
-    kit_expect_ok(cg_add_process(&plain, w.pid, &e), &e, "add");
-    kit_expect_ok(cg_add_thread(&leaf, w.pid, &e), &e, "add");
+    kit_expect_ok(cg_add_process(&plain, kit_who(w.pid), &e), &e, "add");
+    kit_expect_ok(cg_add_thread(&leaf, kit_who(w.pid), &e), &e, "add");
     cr_expect(kit_ask(&w, 'n') == EPERM && kit_ask(&w, 'f') == 0, "full only, in the leaf, too");
     check_devices(&plain, &w);
     cr_expect_eq(count_programs(h, "/a"), 1, "one program, however often it was set");

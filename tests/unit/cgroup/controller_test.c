@@ -130,7 +130,7 @@ Test(controller, load)
         cr_expect_eq(loaded.fds[i] >= 0, i > 0, "%s: %d", kit_host.hierarchies[i].name,
                      loaded.fds[i]);
     pid = kit_start_child();
-    kit_expect_ok(cg_add_process(&loaded, pid, &e), &e, "add");
+    kit_expect_ok(cg_add_process(&loaded, kit_who(pid), &e), &e, "add");
     cr_expect_str_eq(kit_where(&kit_host.hierarchies[0], pid),
                      kit_where(&kit_host.hierarchies[0], getpid()));
     cr_expect_str_eq(kit_where(&kit_host.hierarchies[1], pid), path);
@@ -186,7 +186,7 @@ Test(controller, stat)
     kit_need_v1();
     c = kit_create(&kit_host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     w = kit_start_worker();
-    kit_expect_ok(cg_add_process(&c, w.pid, &e), &e, "add");
+    kit_expect_ok(cg_add_process(&c, kit_who(w.pid), &e), &e, "add");
     cr_expect(kit_ask(&w, 'm') == 0 && kit_ask(&w, 'c') == 0);
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
         const struct cg_hierarchy *h = cg_host_find(&kit_host, files[i].ctl);
@@ -196,7 +196,7 @@ Test(controller, stat)
     }
     low = usage_us(c.path);
     memset(&st, 0xaa, sizeof st);
-    kit_expect_ok(cg_stat(&c, &st, &e), &e, "stat");
+    cg_stat(&c, &st);
     cr_expect_eq(st.has, want, "expected %#x, got %#x", want, st.has);
     if (want & CG_CTL_BIT(CG_CTL_CPUACCT))
         cr_expect(low > 0 && low <= st.cpu_usage_us && st.cpu_usage_us <= usage_us(c.path),
@@ -210,7 +210,7 @@ Test(controller, stat)
     kit_end_child(w.pid);
     kit_delete_ok(&c);
     /* nothing open: nothing there, but no failure */
-    kit_expect_ok(cg_stat(&c, &st, &e), &e, "stat of nothing");
+    cg_stat(&c, &st);
     cr_expect_eq(st.has, 0);
 }
 
@@ -242,7 +242,7 @@ static void check_stat(enum cg_mode mode, const struct stat_file *files, size_t 
 
         cr_assert(fd >= 0 && write(fd, files[i].text, (size_t)len) == len);
     }
-    cg_stat(&c, &st, NULL);
+    cg_stat(&c, &st);
     for (size_t i = 0; i < count; i++)
         unlinkat(c.fds[0], files[i].name, 0);
     rmdir(dir);
@@ -258,17 +258,42 @@ static void check_stat(enum cg_mode mode, const struct stat_file *files, size_t 
     SAME(periods);
     SAME(throttled_periods);
     SAME(throttled_us);
+    SAME(cpu_limit_us);
     SAME(memory_bytes);
     SAME(memory_peak_bytes);
+    SAME(memory_limit_bytes);
+    SAME(anon_bytes);
+    SAME(file_bytes);
+    SAME(shmem_bytes);
+    SAME(kernel_bytes);
+    SAME(swap_bytes);
+    SAME(oom_kills);
     SAME(pids);
+    SAME(pids_limit);
     SAME(io_read_bytes);
     SAME(io_write_bytes);
+    SAME(cpu.some_us);
+    SAME(cpu.full_10s);
+    SAME(memory.full_us);
+    SAME(io.some_10s);
 #undef SAME
 }
 
 #define ALL_STATS                                                                                  \
     (CG_CTL_BIT(CG_CTL_CPUACCT) | CG_CTL_BIT(CG_CTL_CPU) | CG_CTL_BIT(CG_CTL_MEMORY) |             \
      CG_CTL_BIT(CG_CTL_PIDS) | CG_CTL_BIT(CG_CTL_BLKIO))
+
+/* All that an older kernel, or one without the controllers, may not tell. */
+#define NOTHING .cpu_user_us = CG_UNKNOWN, .cpu_system_us = CG_UNKNOWN, NOTHING_ELSE
+#define NOTHING_ELSE                                                                               \
+    .cpu_limit_us = CG_UNKNOWN, .memory_peak_bytes = CG_UNKNOWN, .memory_limit_bytes = CG_UNKNOWN, \
+    .anon_bytes = CG_UNKNOWN, .file_bytes = CG_UNKNOWN, .shmem_bytes = CG_UNKNOWN,                 \
+    .kernel_bytes = CG_UNKNOWN, .swap_bytes = CG_UNKNOWN, .oom_kills = CG_UNKNOWN,                 \
+    .pids_limit = CG_UNKNOWN, NO_PRESSURE
+#define NO_PRESSURE                                                                                \
+    .cpu = {CG_UNKNOWN, CG_UNKNOWN, CG_UNKNOWN, CG_UNKNOWN},                                       \
+    .memory = {CG_UNKNOWN, CG_UNKNOWN, CG_UNKNOWN, CG_UNKNOWN},                                    \
+    .io = {CG_UNKNOWN, CG_UNKNOWN, CG_UNKNOWN, CG_UNKNOWN}
 
 Test(controller, stat_numbers_v1)
 {
@@ -277,18 +302,64 @@ Test(controller, stat_numbers_v1)
         {"cpuacct.usage_user", "100000000\n"},
         {"cpuacct.usage_sys", "23000000\n"},
         {"cpu.stat", "nr_periods 7\nnr_throttled 5\nthrottled_time 3000999\nnr_bursts 1\n"},
+        {"cpu.cfs_quota_us", "150000\n"},
+        {"cpu.cfs_period_us", "100000\n"},
         {"memory.usage_in_bytes", "4096\n"},
         {"memory.max_usage_in_bytes", "8192\n"},
+        {"memory.limit_in_bytes", "65536\n"},
+        {"memory.kmem.usage_in_bytes", "512\n"},
+        {"memory.stat", "cache 1\nrss 2\nswap 3\ntotal_cache 300\ntotal_rss 2000\n"
+                        "total_rss_huge 9\ntotal_shmem 40\ntotal_swap 7\n"},
+        {"memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 6\n"},
         {"pids.current", "3\n"},
+        {"pids.max", "99\n"},
         {"blkio.throttle.io_service_bytes",
          "8:0 Read 1000\n8:0 Write 200\n8:0 Sync 1200\n8:0 Async 0\n8:0 Discard 50\n8:0 Total "
          "1250\n253:16 Read 1\n253:16 Write 2\nTotal 1253\n"},
     };
-    static const struct cg_stat want = {ALL_STATS, 123456, 100000, 23000, 7,    5,
-                                        3000,      4096,   8192,   3,     1001, 202};
+    static const struct stat_file unlimited[] = {
+        {"cpu.cfs_quota_us", "-1\n"},
+        {"cpu.cfs_period_us", "100000\n"},
+        {"memory.usage_in_bytes", "4096\n"},
+        {"memory.limit_in_bytes", "9223372036854771712\n"},
+        {"memory.oom_control", "oom_kill_disable 0\nunder_oom 0\n"},
+        {"pids.current", "3\n"},
+        {"pids.max", "max\n"},
+    };
+    static const struct cg_stat want = {
+        .has = ALL_STATS,
+        .cpu_usage_us = 123456,
+        .cpu_user_us = 100000,
+        .cpu_system_us = 23000,
+        .periods = 7,
+        .throttled_periods = 5,
+        .throttled_us = 3000,
+        .cpu_limit_us = 1500000,
+        .memory_bytes = 4096,
+        .memory_peak_bytes = 8192,
+        .memory_limit_bytes = 65536,
+        .anon_bytes = 2000,
+        .file_bytes = 300,
+        .shmem_bytes = 40,
+        .kernel_bytes = 512,
+        .swap_bytes = 7,
+        .oom_kills = 6,
+        .pids = 3,
+        .pids_limit = 99,
+        .io_read_bytes = 1001,
+        .io_write_bytes = 202,
+        NO_PRESSURE,
+    };
+    static const struct cg_stat want_unlimited = {
+        NOTHING,
+        .has = CG_CTL_BIT(CG_CTL_MEMORY) | CG_CTL_BIT(CG_CTL_PIDS),
+        .memory_bytes = 4096,
+        .pids = 3,
+    };
 
     check_stat(CG_MODE_V1, files, ARRAY_SIZE(files), &want);
-    check_stat(CG_MODE_V1, NULL, 0, &(struct cg_stat){0});
+    check_stat(CG_MODE_V1, unlimited, ARRAY_SIZE(unlimited), &want_unlimited);
+    check_stat(CG_MODE_V1, NULL, 0, &(struct cg_stat){NOTHING});
 }
 
 Test(controller, stat_numbers_v2)
@@ -296,24 +367,87 @@ Test(controller, stat_numbers_v2)
     static const struct stat_file files[] = {
         {"cpu.stat", "usage_usec 123\nuser_usec 100\nsystem_usec 23\nnice_usec 1\nnr_periods "
                      "7\nnr_throttled 5\nthrottled_usec 3000\nnr_bursts 9\n"},
+        {"cpu.max", "150000 100000\n"},
+        {"cpu.pressure", "some avg10=1.23 avg60=0.10 avg300=0.00 total=12345\n"
+                         "full avg10=0.05 avg60=0.00 avg300=0.00 total=77\n"},
         {"memory.current", "4096\n"},
         {"memory.peak", "8192\n"},
+        {"memory.max", "65536\n"},
+        {"memory.swap.current", "7\n"},
+        {"memory.stat", "anon 2000\nfile 300\nkernel 512\nkernel_stack 16\nshmem 40\n"},
+        {"memory.events", "low 0\nhigh 0\nmax 9\noom 8\noom_kill 6\noom_group_kill 0\n"},
+        {"memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=9\n"
+                            "full avg10=0.00 avg60=0.00 avg300=0.00 total=8\n"},
         {"pids.current", "3\n"},
+        {"pids.max", "99\n"},
         {"io.stat", "8:0 rbytes=1000 wbytes=200 rios=3 wios=4 dbytes=50 dios=6\n259:1 \n253:16 "
                     "rbytes=1 wbytes=2 rios=1 wios=1 dbytes=0 dios=0\n"},
+        {"io.pressure", "some avg10=12.00 avg60=0.00 avg300=0.00 total=5\n"},
     };
     static const struct stat_file core[] = {
         {"cpu.stat", "usage_usec 5\nuser_usec 4\nsystem_usec 1\n"},
+        {"cpu.max", "max 99999\n"},
         {"pids.current", "max\n"},
         {"memory.current", "\n"},
     };
-    static const struct cg_stat want = {ALL_STATS, 123,  100,  23, 7,    5,
-                                        3000,      4096, 8192, 3,  1001, 202};
+    static const struct cg_stat want = {
+        .has = ALL_STATS,
+        .cpu_usage_us = 123,
+        .cpu_user_us = 100,
+        .cpu_system_us = 23,
+        .periods = 7,
+        .throttled_periods = 5,
+        .throttled_us = 3000,
+        .cpu_limit_us = 1500000,
+        .memory_bytes = 4096,
+        .memory_peak_bytes = 8192,
+        .memory_limit_bytes = 65536,
+        .anon_bytes = 2000,
+        .file_bytes = 300,
+        .shmem_bytes = 40,
+        .kernel_bytes = 512,
+        .swap_bytes = 7,
+        .oom_kills = 6,
+        .pids = 3,
+        .pids_limit = 99,
+        .io_read_bytes = 1001,
+        .io_write_bytes = 202,
+        .cpu = {.some_us = 12345, .full_10s = 5},
+        .memory = {.full_us = 8},
+        .io = {.some_10s = 1200},
+    };
     /* without the controllers the kernel still counts CPU time */
     static const struct cg_stat want_core = {
-        CG_CTL_BIT(CG_CTL_CPUACCT), 5, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0};
+        NOTHING_ELSE,       .has = CG_CTL_BIT(CG_CTL_CPUACCT), .cpu_usage_us = 5, .cpu_user_us = 4,
+        .cpu_system_us = 1,
+    };
 
     check_stat(CG_MODE_V2, files, ARRAY_SIZE(files), &want);
     check_stat(CG_MODE_V2, core, ARRAY_SIZE(core), &want_core);
-    check_stat(CG_MODE_V2, NULL, 0, &(struct cg_stat){0});
+    check_stat(CG_MODE_V2, NULL, 0, &(struct cg_stat){NOTHING});
+}
+
+Test(controller, pressure)
+{
+    static const struct {
+        const char *text;
+        struct cg_pressure want;
+    } rows[] = {
+        {"some avg10=1.23 avg60=9.99 avg300=0.00 total=12345\n"
+         "full avg10=100.00 avg60=9.99 avg300=0.00 total=0",
+         {12345, 0, 123, 10000}},
+        {"some avg10=0.00 avg60=0.00 avg300=0.00 total=1", {1, CG_UNKNOWN, 0, CG_UNKNOWN}},
+        {"", {CG_UNKNOWN, CG_UNKNOWN, CG_UNKNOWN, CG_UNKNOWN}},
+        {"some avg10=1 total=x\nfull\n", {CG_UNKNOWN, CG_UNKNOWN, CG_UNKNOWN, CG_UNKNOWN}},
+        {"some avg10=.5 total=\n", {CG_UNKNOWN, CG_UNKNOWN, CG_UNKNOWN, CG_UNKNOWN}},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        autoarena a = ARENA_INIT;
+        struct cg_pressure got = cg_pressure_parse(arena_strdup(&a, rows[i].text));
+
+        cr_expect(memcmp(&got, &rows[i].want, sizeof got) == 0,
+                  "%s: %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, rows[i].text, got.some_us,
+                  got.full_us, got.some_10s, got.full_10s);
+    }
 }

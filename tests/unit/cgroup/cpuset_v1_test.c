@@ -28,7 +28,7 @@ Test(cpuset_v1, is_filled_top_down)
         for (size_t k = 0; k < ARRAY_SIZE(levels); k++)
             cr_expect_str_eq(kit_read_value(h, levels[k], files[i]), want);
     }
-    kit_expect_ok(cg_add_process(&c, pid, &e), &e, "it takes tasks");
+    kit_expect_ok(cg_add_process(&c, kit_who(pid), &e), &e, "it takes tasks");
     kit_end_child(pid);
     kit_delete_ok(&c);
 }

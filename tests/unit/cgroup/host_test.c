@@ -11,12 +11,14 @@
 #include "tests/unit/kit/process_kit.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -105,6 +107,8 @@ Test(host, mountinfo)
         {"1 2 0:3 / /c rw - cgroup3 cgroup rw,cpu", ""},
         {"1 2 0:3 / /c rw - fuse.cgroup cgroup rw,cpu", ""},
         /* malformed */
+        {"36 35 0:29 / c rw - cgroup cgroup rw,cpu", ""},
+        {"36 35 0:29 r /c rw - cgroup cgroup rw,cpu", ""},
         {"1 2 0:3 / /c rw cgroup cgroup rw,cpu", ""},
         {"1 2 0:3 / - cgroup cgroup rw,cpu", ""},
         {"1 2 0:3 / /c rw - cgroup", ""},
@@ -230,6 +234,40 @@ static size_t read_seen(struct seen *seen, size_t max)
     return count;
 }
 
+/* A hierarchy that could not be looked at is not one that is not mounted: with too few
+ * descriptors for all of them there is no host. */
+Test(host, unseen)
+{
+    struct rlimit usual, few;
+    struct cg_host host;
+    size_t count, refused = 0;
+    int first;
+
+    if (cg_host_open(&arena, &host, NULL) < 0)
+        cr_skip_test("there are no cgroups here");
+    count = host.count;
+    cg_host_close(&host);
+    first = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    cr_assert_geq(first, 0);
+    close(first);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    for (size_t spare = 0; spare <= count + 1; spare++) {
+        struct err e = ERR_INIT;
+        int r;
+
+        few = (struct rlimit){.rlim_cur = (rlim_t)first + spare, .rlim_max = usual.rlim_max};
+        setrlimit(RLIMIT_NOFILE, &few);
+        r = cg_host_open(&arena, &host, &e);
+        setrlimit(RLIMIT_NOFILE, &usual);
+        cr_expect(r == 0 ? host.count == count : r == -EMFILE && host.count == 0,
+                  "%zu descriptors: got %d, %zu of %zu hierarchies: %s", spare, r, host.count,
+                  count, e.text);
+        refused += r < 0;
+        cg_host_close(&host);
+    }
+    cr_expect_gt(refused, count, "none is left out");
+}
+
 /* 0: not foreign, 1: foreign, 2: there are no user namespaces for us. */
 static int foreign_in_child(bool in_namespace)
 {
@@ -243,7 +281,7 @@ static int foreign_in_child(bool in_namespace)
 
         if (in_namespace && unshare(CLONE_NEWUSER) < 0)
             _exit(2);
-        _exit(cg_host_open(&a, &host, NULL) == 0 && cg_host_is_foreign(&host));
+        _exit(cg_host_open(&a, &host, NULL) == 0 && cg_host_is_foreign(&host, NULL) == 1);
     }
     cr_assert(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
     return WEXITSTATUS(status);
@@ -409,7 +447,7 @@ Test(host_live, repeated_and_hidden_mounts)
     c = kit_create(&host, NULL, kit_sub("a"), NULL, &kit_no_limits);
     cr_expect(kit_exists(seen, c.path));
     pid = kit_start_child();
-    kit_expect_ok(cg_add_process(&c, pid, &e), &e, "add");
+    kit_expect_ok(cg_add_process(&c, kit_who(pid), &e), &e, "add");
     cr_expect_str_eq(kit_where(h, pid), arena_printf(&kit_arena, "%s%s", kit_base, c.path));
     cr_expect_eq(cg_holds(&c, pid), 1);
     struct cg_origin origin;
@@ -424,6 +462,60 @@ Test(host_live, repeated_and_hidden_mounts)
     cr_expect_str_eq(origin.paths[seen - host.hierarchies], "/");
     kit_end_child(pid);
     kit_delete_ok(&c);
+    cg_host_close(&host);
+    umount2(mount_dir, MNT_DETACH);
+    rmdir(mount_dir);
+}
+
+/* A hierarchy whose mount is not among those that are read first. */
+Test(host_live, behind_many_mounts)
+{
+    const struct cg_hierarchy *h = &kit_host.hierarchies[kit_host.count - 1], *seen;
+    const char *keep, *last;
+    struct cg_host host;
+
+    own_mounts();
+    keep = mount_name("keep");
+    last = mount_name("last");
+    cr_assert_eq(mount(h->mount_point, keep, NULL, MS_BIND, NULL), 0);
+    cr_assert_eq(umount2(h->mount_point, MNT_DETACH), 0, "%s", strerror(errno));
+    for (int i = 0; i < 200; i++)
+        cr_assert_eq(mount("tmpfs", mount_name("other"), "tmpfs", 0, NULL), 0);
+    cr_assert_eq(mount(keep, last, NULL, MS_BIND, NULL), 0);
+    cr_assert_eq(umount2(keep, MNT_DETACH), 0);
+    seen = discover(&host, h->name);
+    cr_assert_not_null(seen);
+    cr_expect_str_eq(seen->mount_point, last);
+    cr_expect_eq(host.count, kit_host.count, "each hierarchy once");
+    cg_host_close(&host);
+    umount2(mount_dir, MNT_DETACH);
+    rmdir(mount_dir);
+}
+
+/* Where the first mounts show all hierarchies no others are read: here those would be too long for it. */
+Test(host_live, before_many_mounts)
+{
+    char path[PATH_MAX];
+    struct cg_host host;
+
+    for (size_t i = 0; i < kit_host.count; i++) {
+        if (!str_eq(kit_host.hierarchies[i].root, "/"))
+            cr_skip_test("%s shows a part only", kit_host.hierarchies[i].mount_point);
+    }
+    own_mounts();
+    snprintf(path, sizeof path, "%s", mount_dir);
+    for (int i = 0; i < 14; i++) {
+        size_t len = strlen(path);
+
+        path[len] = '/';
+        memset(path + len + 1, '\n', NAME_MAX); /* four bytes each, there */
+        path[len + 1 + NAME_MAX] = '\0';
+        cr_assert_eq(mkdir(path, 0700), 0);
+    }
+    for (int i = 0; i < 400; i++)
+        cr_assert_eq(mount(path, path, NULL, MS_BIND, NULL), 0);
+    discover(&host, "");
+    cr_expect_eq(host.count, kit_host.count);
     cg_host_close(&host);
     umount2(mount_dir, MNT_DETACH);
     rmdir(mount_dir);

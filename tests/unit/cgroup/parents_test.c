@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -239,6 +240,22 @@ Test(parents, make)
     cg_parents_remove(&p, h, kit_sub("x"));
     cr_expect_lt(cg_parents_make(&p, h, kit_sub("no/parent"), &e), 0);
     cr_expect(strstr(e.text, kit_sub("no/parent")), "\"%s\"", e.text);
+    kit_close_markers(&p);
+}
+
+/* Nobody who was stopped while he holds the directory is waited for. */
+Test(parents, without_a_lock, .timeout = 8)
+{
+    const struct cg_hierarchy *h = kit_need_v2();
+    struct cg_parents p = kit_open_markers();
+    autofd held = open(kit_marker_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct err e = ERR_INIT;
+
+    cr_assert_eq(flock(held, LOCK_EX), 0);
+    kit_expect_ok(cg_parents_make(&p, h, "/p", &e), &e, "make");
+    cr_expect(kit_exists(h, "/p") && kit_count_markers() == 1);
+    cg_parents_remove(&p, h, "/p/x");
+    cr_expect(!kit_exists(h, "/p") && kit_count_markers() == 0);
     kit_close_markers(&p);
 }
 

@@ -186,6 +186,60 @@ Test(path, is_below)
                      cases[i].path, cases[i].dir);
 }
 
+/* Where the runtime decides, it is beside where the runtime has put the process. */
+Test(path, beside_the_process)
+{
+    static const struct {
+        const char *text, *process, *want;
+    } rows[] = {
+        /* a cgroup of its own, in one of a service or not */
+        {NULL, "/id1", "/|id1"},
+        {"", "/system.slice/engine.service/id1", "/system.slice/engine.service|id1"},
+        {"", "/s/run-id1-x/inner", "/s|run-id1-x"},
+        {"", "/id1/p/id1", "/id1/p|id1"},
+        {"x/y", "/s/x/y", "/s/x|y"},
+        {"x/id1", "/s/x/id1", "/s/x|id1"},
+        /* none: inside of the one that it is in */
+        {"", "/s/engine.service", "/s/engine.service|id1"},
+        {"", "/", "/|id1"},
+        {"x", "/s/xx", "/s/xx|id1"},
+        /* a scope of the system's systemd */
+        {NULL, "/system.slice/crun-id1.scope", "systemd|/system.slice|id1|system.slice|crun"},
+        {"", "/a.slice/a-b.slice/crun-id1.scope/container",
+         "systemd|/a.slice/a-b.slice|id1|a-b.slice|crun"},
+        {"", "/crun-id1.scope", "systemd|/|id1|-.slice|crun"},
+        {"", "/system.slice/id1.scope", "systemd|/system.slice|id1|system.slice|"},
+        {"", "/system.slice/xid1.scope", "systemd|/system.slice|xid1|system.slice|"},
+        {"", "/system.slice/-id1.scope", "systemd|/system.slice|-id1|system.slice|"},
+        /* of a user's, which is not asked; of somebody else */
+        {"", "/user.slice/user@1.service/app.slice/crun-id1.scope",
+         "/user.slice/user@1.service/app.slice|crun-id1.scope"},
+        {"", "/user.slice/session-1.scope", "/user.slice/session-1.scope|id1"},
+        /* a directory that only looks like a scope */
+        {"", "/system.slice/.scope/id1", "/system.slice/.scope|id1"},
+        {"", "/system.slice/..scope/id1", "/system.slice/..scope|id1"},
+        {"", "/system.slice/.-id1.scope/x", "/system.slice|.-id1.scope"},
+        /* config.json has the last word */
+        {"/a/b", "/s/id1", "/a|b"},
+        {"a.slice:p:n", "/s/id1", "systemd|/a.slice|n|a.slice|p"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct cg_cgroups_path p;
+        struct err e = ERR_INIT;
+        int r = cg_cgroups_path_parse(rows[i].text, "id1", rows[i].process, &arena, &p, &e);
+        const char *got = "";
+
+        if (r == 0 && p.systemd)
+            got = arena_printf(&arena, "systemd|%s|%s|%s|%s", p.parent, p.name, p.slice, p.prefix);
+        else if (r == 0)
+            got = arena_printf(&arena, "%s|%s", p.parent, p.name);
+        cr_expect(
+            r == 0 && str_eq(got, rows[i].want), "\"%s\" in %s: expected \"%s\"; got %d \"%s\" %s",
+            rows[i].text ? rows[i].text : "(null)", rows[i].process, rows[i].want, r, got, e.text);
+    }
+}
+
 static char long_name[300];
 
 static const struct {
@@ -249,7 +303,7 @@ Test(path, cgroups_path)
         const char *text = cgroups_paths[i].text, *want = cgroups_paths[i].want, *got = "";
         struct cg_cgroups_path p;
         struct err e = ERR_INIT;
-        int r = cg_cgroups_path_parse(text, "id1", &arena, &p, &e);
+        int r = cg_cgroups_path_parse(text, "id1", NULL, &arena, &p, &e);
 
         if (r == 0 && p.systemd)
             got = arena_printf(&arena, "systemd|%s|%s|%s|%s", p.parent, p.name, p.slice, p.prefix);
@@ -274,7 +328,7 @@ Test(path, cgroups_path_odd_id)
     for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
         struct cg_cgroups_path p;
         struct err e = ERR_INIT;
-        int r = cg_cgroups_path_parse("", ids[i], &arena, &p, &e);
+        int r = cg_cgroups_path_parse("", ids[i], NULL, &arena, &p, &e);
 
         cr_expect_eq(r, -EINVAL, "id \"%s\": expected -EINVAL, got %d", ids[i], r);
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* A scope, without asking systemd. */
+/* A scope, without asking the systemd of this host. */
 
 #include "cgroup/systemd.h"
 
@@ -10,10 +10,13 @@
 #include "base/io.h"
 #include "cgroup/controller.h"
 #include "cgroup/ops.h"
+#include "tests/unit/kit/bus_kit.h"
 #include "tests/unit/kit/cgroup_kit.h"
 #include "tests/unit/kit/process_kit.h"
+#include "tests/unit/kit/tree_kit.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
@@ -54,7 +57,7 @@ static void check_busy_unit(struct cg_controller *c, const char *path)
     unsigned long long start;
     int r;
 
-    kit_expect_ok(cg_add_process(c, pid, &e), &e, "add");
+    kit_expect_ok(cg_add_process(c, kit_who(pid), &e), &e, "add");
     c->unit = &unit;
     start = io_now_us();
     r = cg_delete(c, 50, &e);
@@ -86,4 +89,99 @@ Test(systemd, v2_busy_unit)
     struct cg_controller c = kit_create(&kit_v2_host, NULL, "/d", NULL, &kit_no_limits);
 
     check_busy_unit(&c, "/d");
+}
+
+/* --- a connection that breaks, a manager that goes away --- */
+
+#define SCOPE    "p-kata_a.scope"
+#define NO_REPLY "org.freedesktop.DBus.Error.NoReply"
+
+static const struct cg_properties no_properties;
+
+static struct cg_unit new_unit(void)
+{
+    return (struct cg_unit){.name = SCOPE, .slice = "a.slice", .first = 1};
+}
+
+TestSuite(bus, .timeout = 120);
+
+/* As often as it has to, and a start that was heard all the same is not taken for a stranger's. */
+Test(bus, asks_again)
+{
+    static const char *const errors[] = {NO_REPLY, ""};
+
+    for (unsigned i = 0; i < 16; i++) {
+        bool heard = i & 1;
+        unsigned n = 1 + i / 4;
+        const char *error = errors[i / 2 % 2];
+        struct cg_unit u = new_unit();
+        struct err e = ERR_INIT;
+        int r;
+
+        kit_tree_begin(CG_MODE_V2);
+        kit_bus_begin();
+        kit_bus_fail(n, 2, error, heard);
+        r = cg_unit_start(&u, &no_properties, &e);
+        cr_expect(r == 0 && u.started && kit_bus_has(SCOPE), "call %u, \"%s\": %d %s", n, error, r,
+                  e.text);
+        cr_expect_eq(strlen(u.invocation), 32u, "call %u: \"%s\"", n, u.invocation);
+        kit_bus_fail(n, 2, error, heard);
+        r = cg_unit_set(&u, &no_properties, &e);
+        cr_expect_eq(r, 0, "set, call %u, \"%s\": %d %s", n, error, r, e.text);
+        kit_bus_fail(n, 2, error, heard);
+        r = cg_unit_stop(&u, &e);
+        cr_expect(r == 0 && !kit_bus_has(SCOPE), "stop, call %u, \"%s\": %d %s", n, error, r,
+                  e.text);
+        kit_tree_end();
+    }
+}
+
+/* The answer is lost, and so was the call: who has the name is another. */
+Test(bus, not_ours_after_all)
+{
+    struct cg_unit u = new_unit();
+    struct err e = ERR_INIT;
+
+    kit_tree_begin(CG_MODE_V2);
+    kit_bus_begin();
+    kit_bus_start(SCOPE, "a.slice");
+    kit_bus_fail(2, 1, NO_REPLY, false);
+    cr_expect_eq(cg_unit_start(&u, &no_properties, &e), -EEXIST, "%s", e.text);
+    cr_expect(!u.started && u.invocation[0] == '\0' && kit_bus_has(SCOPE));
+    kit_tree_end();
+}
+
+/* What somebody answers is an answer. */
+Test(bus, refused)
+{
+    struct cg_unit u = new_unit();
+    struct err e = ERR_INIT;
+
+    kit_tree_begin(CG_MODE_V2);
+    kit_bus_begin();
+    kit_bus_fail(2, 100, "org.freedesktop.DBus.Error.AccessDenied", false);
+    cr_expect_lt(cg_unit_start(&u, &no_properties, &e), 0);
+    cr_expect(strstr(e.text, "AccessDenied") && strstr(e.text, SCOPE), "%s", e.text);
+    cr_expect_eq(kit_bus_calls("StartTransientUnit"), 1);
+    kit_tree_end();
+}
+
+/* Another start of the same name is another scope, and not stopped. */
+Test(bus, another_start)
+{
+    struct cg_unit u = new_unit();
+    struct err e = ERR_INIT;
+
+    kit_tree_begin(CG_MODE_V2);
+    kit_bus_begin();
+    cr_assert_eq(cg_unit_start(&u, &no_properties, &e), 0, "%s", e.text);
+    cr_expect_eq(cg_unit_is_ours(&u, &e), 1);
+    kit_bus_collect(SCOPE);
+    cr_expect_eq(cg_unit_is_ours(&u, &e), 0);
+    cr_expect_eq(cg_unit_stop(&u, &e), 0);
+    kit_bus_start(SCOPE, "a.slice");
+    cr_expect_eq(cg_unit_is_ours(&u, &e), -EEXIST);
+    cr_expect_eq(cg_unit_stop(&u, &e), -EEXIST);
+    cr_expect(kit_bus_has(SCOPE));
+    kit_tree_end();
 }

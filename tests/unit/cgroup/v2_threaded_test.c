@@ -41,10 +41,10 @@ Test(v2_threaded, split)
 
     /* the process to the domain, one thread to the leaf */
     for (int i = 0; i < 2; i++)
-        kit_expect_ok(cg_add_process(&s.domain, pid, &e), &e, "add process");
+        kit_expect_ok(cg_add_process(&s.domain, kit_who(pid), &e), &e, "add process");
     cr_expect_str_eq(kit_where(h, tids[0]), kit_seen_as(h, "/d"));
     for (int i = 0; i < 2; i++)
-        kit_expect_ok(cg_add_thread(&s.leaf, tids[1], &e), &e, "add thread");
+        kit_expect_ok(cg_add_thread(&s.leaf, kit_who(tids[1]), &e), &e, "add thread");
     cr_expect_str_eq(kit_where(h, pid), kit_seen_as(h, "/d"));
     cr_expect_str_eq(kit_where(h, tids[0]), kit_seen_as(h, "/d"));
     cr_expect_str_eq(kit_where(h, tids[1]), kit_seen_as(h, "/d/vcpu"));
@@ -59,10 +59,10 @@ Test(v2_threaded, split)
     cr_expect(pids.count == 1 && kit_in_list(&pids, pid), "got %zu", pids.count);
     kit_expect_ok(cg_processes(&s.domain, &kit_arena, &pids, &e), &e, "of the whole domain");
     cr_expect(pids.count == 1 && kit_in_list(&pids, pid), "got %zu", pids.count);
-    cr_expect(!cg_is_empty(&s.leaf) && !cg_is_empty(&s.domain));
+    cr_expect(cg_is_empty(&s.leaf, NULL) == 0 && cg_is_empty(&s.domain, NULL) == 0);
 
     /* a thread of a process that lives in another domain cannot come alone */
-    r = cg_add_thread(&s.leaf, stranger, &e);
+    r = cg_add_thread(&s.leaf, kit_who(stranger), &e);
     cr_expect_eq(r, -EOPNOTSUPP, "expected %d, got %d", -EOPNOTSUPP, r);
     cr_expect(strstr(e.text, arena_printf(&kit_arena, "%s/d/vcpu/cgroup.threads", h->mount_point)),
               "\"%s\"", e.text);
@@ -79,7 +79,7 @@ Test(v2_threaded, split)
 
     kit_expect_ok(cg_kill(&s.domain, SIGKILL, &e), &e, "kill the domain");
     waitpid(pid, NULL, 0);
-    cr_expect(cg_is_empty(&s.leaf) && cg_is_empty(&s.domain));
+    cr_expect(cg_is_empty(&s.leaf, NULL) == 1 && cg_is_empty(&s.domain, NULL) == 1);
     kit_delete_ok(&s.leaf);
     cr_expect(!kit_exists(h, "/d/vcpu") && kit_exists(h, "/d"), "the domain is not the leaf's");
     kit_delete_ok(&s.domain);
@@ -97,8 +97,8 @@ Test(v2_threaded, delete_domain)
     pid_t pid = kit_start_child();
     int r;
 
-    kit_expect_ok(cg_add_process(&s.domain, pid, &e), &e, "add");
-    kit_expect_ok(cg_add_thread(&s.leaf, pid, &e), &e, "add thread");
+    kit_expect_ok(cg_add_process(&s.domain, kit_who(pid), &e), &e, "add");
+    kit_expect_ok(cg_add_thread(&s.leaf, kit_who(pid), &e), &e, "add thread");
     r = cg_delete(&s.leaf, 30, &e);
     cr_expect(r == -EBUSY &&
                   strstr(e.text, arena_printf(&kit_arena, "%s/d/vcpu: EBUSY", h->mount_point)),
@@ -225,10 +225,10 @@ Test(v2_threaded, stat)
     struct cg_stat leaf, domain;
     struct err e = ERR_INIT;
 
-    kit_expect_ok(cg_add_process(&s.domain, w.pid, &e), &e, "add");
+    kit_expect_ok(cg_add_process(&s.domain, kit_who(w.pid), &e), &e, "add");
     cr_expect_eq(kit_ask(&w, 'c'), 0);
-    cg_stat(&s.leaf, &leaf, &e);
-    cg_stat(&s.domain, &domain, &e);
+    cg_stat(&s.leaf, &leaf);
+    cg_stat(&s.domain, &domain);
     cr_expect(leaf.has & domain.has & CG_CTL_BIT(CG_CTL_CPUACCT));
     cr_expect(domain.cpu_usage_us > 0 && leaf.cpu_usage_us == 0,
               "the leaf has its own: got %" PRIu64 " and %" PRIu64, domain.cpu_usage_us,
@@ -246,8 +246,8 @@ Test(v2_threaded, leaf_kills_nobody)
     struct err e = ERR_INIT;
     pid_t tids[KIT_THREADS], pid = kit_start_threads(tids), beside = kit_start_child();
 
-    kit_expect_ok(cg_add_process(&s.domain, pid, &e), &e, "add");
-    kit_expect_ok(cg_add_process(&s.domain, beside, &e), &e, "add");
+    kit_expect_ok(cg_add_process(&s.domain, kit_who(pid), &e), &e, "add");
+    kit_expect_ok(cg_add_process(&s.domain, kit_who(beside), &e), &e, "add");
     cr_expect_eq(s.leaf.ops->kill(&s.leaf), -EOPNOTSUPP, "not with one write for the domain");
     cr_expect_eq(waitpid(pid, NULL, WNOHANG), 0);
     cr_expect_eq(waitpid(beside, NULL, WNOHANG), 0);

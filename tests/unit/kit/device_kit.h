@@ -8,6 +8,7 @@
 #include "cgroup/devices/bpf.h"
 #include "cgroup/devices/devices.h"
 #include "cgroup/devices/exceptions.h"
+#include "tests/unit/kit/device_model.h"
 
 /* "+c 1:3 rwm, -a *:* w": allow and deny; and back. */
 struct cg_dev_rules dev_make_rules(struct arena *a, const char *text);
@@ -37,10 +38,6 @@ struct dev_request {
 /* All requests of the small world. Returns false behind the last. */
 bool dev_next_request(unsigned *cursor, struct dev_request *ret);
 
-/* The verdict of a table: its most specific entry has it. */
-bool dev_table_allows(const struct cg_dev_table *t, char type, uint32_t major, uint32_t minor,
-                      uint8_t access);
-
 /* What a list allows of a device. */
 uint8_t dev_bits_of(const struct cg_dev_rules *rules, char type, uint32_t major, uint32_t minor);
 
@@ -48,11 +45,6 @@ uint8_t dev_bits_of(const struct cg_dev_rules *rules, char type, uint32_t major,
 enum dev_shape { DEV_MAJORS, DEV_MINORS, DEV_GRID, DEV_MIXED, DEV_OVER_LINES, DEV_SHAPES };
 extern const char *const dev_shape_names[];
 struct cg_dev_rules dev_large_list(struct arena *a, enum dev_shape shape, uint32_t count);
-
-/* The verdict of a v1 cgroup, by the rules of the kernel's device_cgroup.c, match_exception() and
- * match_exception_partial(). */
-bool dev_v1_allows(const struct cg_dev_exceptions *v1, char type, uint32_t major, uint32_t minor,
-                   uint8_t access);
 
 /* Instructions of programs that are not made from a list. */
 #define MOV(reg, value)                                                                            \

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -135,6 +136,17 @@ pid_t kit_start_threads(pid_t tids[static KIT_THREADS])
     return pid;
 }
 
+const struct proc_id *kit_who(pid_t pid)
+{
+    static struct proc_id ids[4];
+    static size_t next;
+    struct proc_id *ret = &ids[next++ % ARRAY_SIZE(ids)];
+
+    if (proc_identify(pid, ret) < 0)
+        *ret = (struct proc_id){.pid = pid};
+    return ret;
+}
+
 void kit_end_child(pid_t pid)
 {
     if (waitpid(pid, NULL, WNOHANG) != 0)
@@ -148,4 +160,20 @@ void kit_end_children(void)
     for (size_t i = 0; i < child_count; i++)
         kit_end_child(children[i]);
     child_count = 0;
+}
+
+static struct rlimit usual;
+
+void kit_blind(void)
+{
+    struct rlimit none;
+
+    getrlimit(RLIMIT_NOFILE, &usual);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = usual.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+}
+
+void kit_see(void)
+{
+    setrlimit(RLIMIT_NOFILE, &usual);
 }

@@ -4,6 +4,8 @@
 
 /* Processes of a test's own. None outlives the test, however it ends. */
 
+#include "base/proc.h"
+
 #include <sys/types.h>
 
 /* Long enough for any machine: what is waited for ends by an event, not by this time. */
@@ -31,9 +33,16 @@ int kit_ask(const struct kit_worker *w, char command);
 /* A process with that many threads besides its first; their ids. */
 pid_t kit_start_threads(pid_t tids[static KIT_THREADS]);
 
+/* Who a process or thread is now, of one that has ended nobody; overwritten by the fourth call after this. */
+const struct proc_id *kit_who(pid_t pid);
+
 /* Kill and wait. Only what is still our child: the number of one that was waited for may be
  * somebody else's. */
 void kit_end_child(pid_t pid);
+
+/* From now on the test's own process can open nothing more: EMFILE; and again as before. */
+void kit_blind(void);
+void kit_see(void);
 
 /* All of the above that still live; for a .fini that has to see them gone. */
 void kit_end_children(void);

@@ -13,11 +13,13 @@
 #include "hook/plan/facts.h"
 #include "tests/unit/kit/device_kit.h"
 #include "tests/unit/kit/plan_kit.h"
+#include "tests/unit/kit/reuse_kit.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -32,6 +34,15 @@ void __real_facts_gather(enum cg_mode mode, const struct settings *settings, str
 int __wrap_mkdirat(int dirfd, const char *name, mode_t mode);
 int __wrap_unlinkat(int dirfd, const char *name, int flags);
 int __wrap_openat(int dirfd, const char *name, int flags, ...);
+static bool is_held(const struct tree_place *p, const char *text)
+{
+    const bool thread = str_eq(p->file, "tasks") || str_eq(p->file, "cgroup.threads");
+    char name[PATH_MAX];
+
+    return (thread || str_eq(p->file, "cgroup.procs")) && atoi(text) > 0 &&
+           access(tree_proc(thread ? "held" : "stuck", atoi(text), name), F_OK) == 0;
+}
+
 ssize_t __wrap_write(int fd, const void *data, size_t len);
 int __wrap_cg_host_open(struct arena *a, struct cg_host *ret, struct err *e);
 int __wrap_cg_bpf_device_attach(int dirfd, const struct cg_bpf_program *p, struct err *e);
@@ -185,8 +196,12 @@ static int open_told(const char *name, int flags)
 
     if (sscanf(name, "/proc/%d/task/%d/sta%c", &pid, &tid, &end) == 3 && end == 't')
         return open_stat(tid);
-    if (sscanf(name, "/proc/%d/f%c", &pid, &end) == 2 && end == 'd')
-        return open(tree_proc("fd", tree_process_of(pid), path), flags);
+    if (sscanf(name, "/proc/%d/f%c", &pid, &end) == 2 && end == 'd') {
+        int fd = open(tree_proc("fd", tree_process_of(pid), path), flags);
+
+        /* A file in its place: what cannot be read. */
+        return fd < 0 && errno == ENOTDIR ? -ENOTDIR : fd;
+    }
     if (sscanf(name, "/proc/%d/cgrou%c", &pid, &end) == 2 && end == 'p' && !tree_is_gone(pid))
         return open_places(pid);
     return FD_NONE;
@@ -198,6 +213,8 @@ int __wrap_openat(int dirfd, const char *name, int flags, ...)
     mode_t mode = 0;
     int r = 0, told;
 
+    if (kit_at_call)
+        kit_at_call();
     if (flags & O_CREAT) {
         va_list ap;
 
@@ -205,9 +222,13 @@ int __wrap_openat(int dirfd, const char *name, int flags, ...)
         mode = va_arg(ap, mode_t);
         va_end(ap);
     }
+    if (tree.tasks && tree.hidden && getpid() == tree.owner && str_ends(name, tree.hidden))
+        return as_errno(-tree.hidden_error);
     told = tree.tasks ? open_told(name, flags) : FD_NONE;
     if (told >= 0)
         return told;
+    if (told == -ENOTDIR)
+        return as_errno(told);
     if (tree.tasks && locate(dirfd, name, &p))
         r = tree_open(&p, flags);
     return r < 0 ? as_errno(r) : __real_openat(dirfd, name, flags, mode);
@@ -222,7 +243,7 @@ ssize_t __wrap_write(int fd, const void *data, size_t len)
     if (!locate(fd, ".", &p))
         return __real_write(fd, data, len);
     snprintf(text, sizeof text, "%.*s", (int)len, (const char *)data);
-    r = step(&p, text);
+    r = is_held(&p, text) ? -EINVAL : step(&p, text);
     if (r == 0) {
         LOCKED;
 
@@ -231,17 +252,25 @@ ssize_t __wrap_write(int fd, const void *data, size_t len)
     return as_errno(r) < 0 ? -1 : (ssize_t)len;
 }
 
+/* See kit_tree_unmount(). */
+static bool is_hidden(void)
+{
+    char name[PATH_MAX];
+
+    return access(tree_proc("hidden", 0, name), F_OK) == 0;
+}
+
 int __wrap_cg_host_open(struct arena *a, struct cg_host *ret, struct err *e)
 {
     if (!tree.tasks)
         return __real_cg_host_open(a, ret, e);
-    *ret = (struct cg_host){.mode = tree.mode, .count = tree.count};
-    for (size_t h = 0; h < tree.count; h++) {
+    *ret = (struct cg_host){.mode = tree.mode};
+    for (size_t h = getpid() != tree.owner && is_hidden(); h < tree.count; h++) {
         char name[PATH_MAX];
         bool v2 = tree_is_v2(h);
         autofree char *offered = v2 ? tree_get(h, "/", "cgroup.controllers") : NULL;
 
-        ret->hierarchies[h] = (struct cg_hierarchy){
+        ret->hierarchies[ret->count++] = (struct cg_hierarchy){
             .fd = open(tree_full(h, "/", "", name), O_PATH | O_DIRECTORY | O_CLOEXEC),
             .v2 = v2,
             .controllers = v2 ? cg_ctl_parse_list(offered, ' ', true)

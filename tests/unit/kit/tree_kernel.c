@@ -237,7 +237,9 @@ bool tree_is_gone(pid_t tid)
 {
     struct proc_stat st;
 
-    return proc_stat_read(tid, &st) < 0 || st.state == 'Z' || st.state == 'X';
+    int r = proc_stat_read(tid, &st);
+
+    return r == -ESRCH || (r == 0 && (st.state == 'Z' || st.state == 'X'));
 }
 
 struct tree_task *tree_find(pid_t tid)

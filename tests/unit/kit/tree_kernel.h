@@ -35,6 +35,8 @@ struct tree {
     pid_t owner;
     unsigned steps, fail_at;
     int error;
+    const char *hidden;
+    int hidden_error;
     void (*watch)(const char *path, const char *file, const char *text, void *arg);
     void *watch_arg;
 };

@@ -17,6 +17,7 @@
 #include "base/arena.h"
 #include "cgroup/ctl.h"
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* The directory that the hierarchies are in; other names than theirs are the test's to use. */
@@ -38,6 +39,15 @@ void kit_tree_enter(pid_t pid, const char *path, const char *name);
  * descriptors of so many vCPUs and no others. */
 void kit_tree_ran_guest(pid_t tid);
 void kit_tree_has_vcpus(pid_t pid, size_t count);
+
+/* Nobody can move this thread alone any more, EINVAL: as one of real time. */
+void kit_tree_hold(pid_t tid);
+
+/* The same of a whole process. */
+void kit_tree_stick(pid_t pid);
+
+/* Processes of the product's own do not see the first hierarchy, that with the cpu controller. */
+void kit_tree_unmount(bool hide);
 
 /* A file as it is; "cpu,cpuacct", "memory", ... name the hierarchy, "unified" that of v2. */
 const char *kit_tree_read(const char *hierarchy, const char *path, const char *file);
@@ -64,6 +74,9 @@ void kit_tree_watch(kit_tree_watch_fn fn, void *arg);
 
 /* Start to count again; the @n-th step from now fails so, 0: none. */
 void kit_tree_fail(unsigned n, int error);
+
+/* From now on nothing can be opened, by the test's own process, whose name ends so; NULL: all can be again. */
+void kit_tree_hide(const char *end, int error);
 
 /* How many there were since, of this process. */
 unsigned kit_tree_steps(void);

@@ -25,7 +25,40 @@ static const struct {
     A("io.katacontainers.config.runtime.sandbox_cgroup_only", sandbox_cgroup_only),
     A("io.katacontainers.config.runtime.enable_vcpus_pinning", enable_vcpus_pinning),
     A("oci-sandbox-cgroup.io/overhead-cpu-quota", overhead_cpu_quota),
+    A("org.systemd.property.MemoryMax", scope[0]),
+    A("org.systemd.property.MemoryLimit", scope[1]),
+    A("org.systemd.property.TasksMax", scope[2]),
+    A("org.systemd.property.CPUQuotaPerSecUSec", scope[3]),
+    A("org.systemd.property.CPUQuotaPerSecSec", scope[4]),
+    A("org.systemd.property.MemoryHigh", scope[5]),
+    A("org.systemd.property.MemorySwapMax", scope[6]),
+    A("org.systemd.property.MemoryZSwapMax", scope[7]),
+    A("org.systemd.property.AllowedCPUs", scope[8]),
+    A("org.systemd.property.AllowedMemoryNodes", scope[9]),
+    A("org.systemd.property.IOReadBandwidthMax", scope[10]),
+    A("org.systemd.property.IOWriteBandwidthMax", scope[11]),
+    A("org.systemd.property.IOReadIOPSMax", scope[12]),
+    A("org.systemd.property.IOWriteIOPSMax", scope[13]),
+    A("org.systemd.property.BlockIOReadBandwidth", scope[14]),
+    A("org.systemd.property.BlockIOWriteBandwidth", scope[15]),
+    A("org.systemd.property.DevicePolicy", scope[16]),
+    A("org.systemd.property.DeviceAllow", scope[17]),
+    A("io.kubernetes.cri.container-name", names[0]),
+    A("io.kubernetes.cri.sandbox-name", names[1]),
+    A("io.kubernetes.cri.sandbox-namespace", names[2]),
+    A("io.kubernetes.container.name", names[3]),
+    A("io.kubernetes.pod.name", names[4]),
+    A("io.kubernetes.pod.namespace", names[5]),
+    A("io.kubernetes.cri-o.KubeName", names[6]),
+    A("io.kubernetes.cri-o.Namespace", names[7]),
+    A("nerdctl/name", names[8]),
 };
+
+/* Nothing is decided by them. */
+static bool is_name(size_t i)
+{
+    return annotations[i].offset >= offsetof(struct oci_annotations, names);
+}
 
 static char **annotation(struct oci_annotations *a, size_t i)
 {
@@ -76,7 +109,8 @@ Test(annotations, merge)
         for (size_t k = 0; k < ARRAY_SIZE(cases); k++) {
             autoarena a = ARENA_INIT;
             struct oci_annotations into = {0}, from = {0};
-            bool contradiction = cases[k].into && cases[k].from && !cases[k].want;
+            bool differ = cases[k].into && cases[k].from && !cases[k].want;
+            bool contradiction = differ && !is_name(i);
             struct err e = ERR_INIT;
             size_t other = (i + 1) % ARRAY_SIZE(annotations);
             char *into_text = cases[k].into ? arena_strdup(&a, cases[k].into) : NULL;
@@ -88,7 +122,9 @@ Test(annotations, merge)
             *annotation(&from, other) = arena_strdup(&a, "o");
             r = oci_annotations_merge(&into, &from, &e);
             if (!contradiction) {
-                cr_expect(r == 0 && str_eq_null(*annotation(&into, i), cases[k].want) &&
+                cr_expect(r == 0 &&
+                              str_eq_null(*annotation(&into, i),
+                                          differ ? cases[k].into : cases[k].want) &&
                               str_eq_null(*annotation(&into, other), "o"),
                           "%s, case %zu: %d, %s", annotations[i].key, k, r, e.text);
                 continue;

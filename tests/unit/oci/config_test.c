@@ -193,7 +193,8 @@ static const char pod_config[] =
     "\"uid\":0}]}}";
 
 static const char pod_config_used[] =
-    "{\"ociVersion\":\"1.1.0\",\"linux\":{\"cgroupsPath\":\"/kubepods/pod1/0123abc\","
+    "{\"ociVersion\":\"1.1.0\",\"linux\":{\"namespaces\":[{\"type\":\"pid\"}],"
+    "\"cgroupsPath\":\"/kubepods/pod1/0123abc\","
     "\"resources\":{\"devices\":[{\"allow\":false,\"access\":\"rwm\"},{\"allow\":true,"
     "\"type\":\"c\",\"major\":1,\"minor\":3,\"access\":\"rwm\"}],"
     "\"cpu\":{\"shares\":2,\"quota\":50000,\"period\":100000},\"memory\":{\"limit\":67108864},"
@@ -203,9 +204,9 @@ static const char pod_config_used[] =
 
 Test(oci_config, of_runc_spec)
 {
-    kit_expect_config(runc_spec,
-                      "{\"ociVersion\":\"1.0.2-dev\",\"linux\":{\"resources\":{\"devices\":["
-                      "{\"allow\":false,\"access\":\"rwm\"}]}}}");
+    kit_expect_config(runc_spec, "{\"ociVersion\":\"1.0.2-dev\",\"linux\":{\"namespaces\":["
+                                 "{\"type\":\"pid\"}],\"resources\":{\"devices\":["
+                                 "{\"allow\":false,\"access\":\"rwm\"}]}}}");
 }
 
 Test(oci_config, of_a_pod)
@@ -310,6 +311,8 @@ Test(oci_config, refuses)
         {"{\"linux\":{\"Resources\":{}}}", GO("linux.Resources", "resources")},
         {"{\"linux\":{\"cgroupspath\":\"/a\"}}", GO("linux.cgroupspath", "cgroupsPath")},
         {RESOURCES("{\"device\xc5\xbf\":[]}"), GO("linux.resources.device\\xc5\\xbf", "devices")},
+        {RESOURCES("{\"bloc\xe2\x84\xaaIO\":{}}"),
+         GO("linux.resources.bloc\\xe2\\x84\\xaaIO", "blockIO")},
         {RESOURCES("{\"CPU\":{}}"), GO("linux.resources.CPU", "cpu")},
         {RESOURCES("{\"cpu\":{\"quotA\":1}}"), GO("linux.resources.cpu.quotA", "quota")},
         {RESOURCES("{\"devices\":[{\"Allow\":true}]}"),
@@ -391,6 +394,32 @@ static void expect_bundle_refused(const struct bundle *b, int code, const char *
     cr_expect(r == code && e.bad_input == (code == -EINVAL) && str_eq(e.text, want),
               "expected: %d, %s\ngot:      %d, %s", code, want, r, e.text);
     cr_expect(memcmp(&config, &zero, sizeof zero) == 0, "a refused bundle changed the result");
+}
+
+Test(oci_config, other_hooks)
+{
+    static const struct {
+        const char *text;
+        bool want;
+    } rows[] = {
+        {"{}", false},
+        {"{\"hooks\":{}}", false},
+        {"{\"hooks\":{\"prestart\":[{\"path\":\"oci-sandbox-cgroup\"}]}}", false},
+        {"{\"hooks\":{\"prestart\":[{\"path\":\"/oci-sandbox-cgroup/x\"}]}}", true},
+        {"{\"hooks\":{\"createRuntime\":[{\"path\":\"/a/oci-sandbox-cgroup\"},{}]}}", true},
+        {"{\"hooks\":{\"poststop\":[{\"path\":\"/x\"}]}}", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        autoarena a = ARENA_INIT;
+        struct oci_config config = {0};
+        autobundle b;
+
+        bundle_init(&b);
+        write_file(b.file, rows[i].text);
+        cr_assert_eq(oci_config_read_bundle(b.dir, &a, &config, NULL), 0, "%s", rows[i].text);
+        cr_expect_eq(oci_config_has_other_hooks(&config), rows[i].want, "%s", rows[i].text);
+    }
 }
 
 Test(oci_config, bundle_is_read)

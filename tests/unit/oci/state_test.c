@@ -20,7 +20,7 @@ Test(state, members)
     autofd fd = kit_file_with(text, sizeof text - 1);
 
     memset(&input, 0xff, sizeof input);
-    cr_assert_eq(oci_input_read(fd, &a, &input, &e), 0, "%s", e.text);
+    cr_assert_eq(oci_input_read(fd, NULL, &a, &input, &e), 0, "%s", e.text);
     cr_expect_str_eq(input.state.oci_version, "1.0.2");
     cr_expect_str_eq(input.state.id, "c1");
     cr_expect_str_eq(input.state.status, "creating");
@@ -78,7 +78,7 @@ Test(state, stdin_forms)
         struct oci_input input = {0};
         struct err e = ERR_INIT;
         autofd fd = kit_file_with(cases[i].input, strlen(cases[i].input));
-        int r = oci_input_read(fd, &a, &input, &e);
+        int r = oci_input_read(fd, NULL, &a, &input, &e);
         const char *path = input.config.linux_ ? input.config.linux_->cgroups_path : NULL;
 
         cr_expect(r == 0 && str_eq_null(input.state.id, "c1") &&
@@ -90,6 +90,8 @@ Test(state, stdin_forms)
     }
 }
 
+#define ALONE "; of a config.json alone: oci-sandbox-cgroup plan CONFIG.json"
+
 Test(state, stdin_refused)
 {
     static const struct {
@@ -97,10 +99,10 @@ Test(state, stdin_refused)
     } cases[] = {
         {"", "empty, expected the OCI state document"},
         {" \r\n\t", "empty, expected the OCI state document"},
-        {"{}", "state.id: missing, expected the container's id"},
-        {"{\"id\":null}", "state.id: missing, expected the container's id"},
+        {"{}", "state.id: missing, expected the container's id" ALONE},
+        {"{\"id\":null}", "state.id: missing, expected the container's id" ALONE},
         {"{\"id\":\"\"}", "state.id: empty, expected the container's id"},
-        {"{\"state\":{}}", "state.id: missing, expected the container's id"},
+        {"{\"state\":{}}", "state.id: missing, expected the container's id" ALONE},
         {"{\"state\":{\"id\":\"\"},\"config\":{}}", "state.id: empty, expected the container's id"},
         {"{\"state\":{\"id\":\"a\"},\"id\":\"a\"}",
          "the members \"state\" and \"id\" in one object, expected one"},
@@ -149,7 +151,7 @@ Test(state, stdin_refused)
         struct oci_input input = {0}, zero = {0};
         struct err e = ERR_INIT;
         autofd fd = kit_file_with(cases[i].input, strlen(cases[i].input));
-        int r = oci_input_read(fd, &a, &input, &e);
+        int r = oci_input_read(fd, NULL, &a, &input, &e);
         char want[256];
 
         snprintf(want, sizeof want, "standard input: %s", cases[i].want);
@@ -189,7 +191,7 @@ Test(state, stdin_is_read_to_its_end, .timeout = 60)
             _exit(n > 0 ? 0 : 1);
         }
         close(pipe_fds[1]);
-        r = oci_input_read(pipe_fds[0], &a, &input, NULL);
+        r = oci_input_read(pipe_fds[0], NULL, &a, &input, NULL);
         cr_expect_eq(r, i < 2 ? 0 : -EINVAL, "input: %s, got %d", starts[i], r);
         cr_expect_eq(read(pipe_fds[0], &byte, 1), 0, "input: %s, not at its end", starts[i]);
         close(pipe_fds[0]);
@@ -215,7 +217,7 @@ Test(state, stdin_byte_limit, .timeout = 60)
         memset(text, ' ', size);
         memcpy(text, state, sizeof state - 1);
         fd = kit_file_with(text, size);
-        r = oci_input_read(fd, &a, &input, &e);
+        r = oci_input_read(fd, NULL, &a, &input, &e);
         cr_expect_eq(r, over ? -EINVAL : 0, "%zu bytes: %d, %s", size, r, e.text);
         cr_expect_str_eq(e.text,
                          over ? "standard input: too long, expected at most 16777216 bytes" : "");
@@ -228,7 +230,7 @@ Test(state, stdin_that_cannot_be_read)
     autoarena a = ARENA_INIT;
     struct oci_input input = {0};
     struct err e = ERR_INIT;
-    int r = oci_input_read(-1, &a, &input, &e);
+    int r = oci_input_read(-1, NULL, &a, &input, &e);
 
     cr_expect(r == -EBADF && !e.bad_input &&
                   str_eq(e.text, "standard input: cannot read: EBADF (Bad file descriptor)"),

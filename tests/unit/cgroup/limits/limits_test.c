@@ -417,7 +417,8 @@ Test(limits, swap)
 
 Test(limits, hugetlb)
 {
-    static struct cg_hugetlb_limit two[] = {{"2MB", 4 * MIB}, {"1GB", 0}}, kib[] = {{"64KB", KIB}};
+    static struct cg_hugetlb_limit two[] = {{"2MB", 4 * MIB}, {"1GB", 0}}, kib[] = {{"64KB", KIB}},
+                                   again[] = {{"2MB", 1}, {"1GB", 0}, {"2MB", 2}};
     const struct row rows[] = {
         {"two sizes",
          {.hugetlb = two, .hugetlb_count = 2},
@@ -429,6 +430,12 @@ Test(limits, hugetlb)
          {.hugetlb = kib, .hugetlb_count = 1},
          "hugetlb.64KB.limit_in_bytes=1024 ; hugetlb.64KB.rsvd.limit_in_bytes=1024 o",
          "hugetlb.64KB.max=1024 ; hugetlb.64KB.rsvd.max=1024 o"},
+        {"a size twice: the last one, once",
+         {.hugetlb = again, .hugetlb_count = 3},
+         "hugetlb.1GB.limit_in_bytes=0 ; hugetlb.1GB.rsvd.limit_in_bytes=0 o ; "
+         "hugetlb.2MB.limit_in_bytes=2 ; hugetlb.2MB.rsvd.limit_in_bytes=2 o",
+         "hugetlb.1GB.max=0 ; hugetlb.1GB.rsvd.max=0 o ; hugetlb.2MB.max=2 ; "
+         "hugetlb.2MB.rsvd.max=2 o"},
     };
 
     check_rows(rows, ARRAY_SIZE(rows));
@@ -595,6 +602,21 @@ Test(limits, net_priorities)
     };
 
     check_rows(rows, ARRAY_SIZE(rows));
+}
+
+/* Of which the line would be another's, or that of an interface "(null)". */
+Test(limits, net_priorities_without_a_name)
+{
+    static const char *const names[] = {NULL, "", "a b", "a\nlo", "a\tb", "a\r"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        struct cg_net_priority two[] = {{"lo", 1}, {names[i], 2}};
+        struct cg_limits limits = {.net_priorities = two, .net_priority_count = 2};
+        const char *got = outcome(&limits, false);
+
+        cr_expect(str_starts(got, "!linux.resources.network.priorities[1].name: "), "%zu: %s", i,
+                  got);
+    }
 }
 
 Test(limits, order_of_writing)

@@ -39,6 +39,16 @@ Test(weights, shares_to_weight_every_value)
     cr_expect_eq(wrong, 0, "%u values differ from libm", wrong);
 }
 
+Test(weights, weight_to_shares)
+{
+    for (uint64_t weight = 1; weight <= 10000; weight++) {
+        uint64_t shares = cg_weight_to_shares(weight);
+
+        cr_assert_geq(cg_shares_to_weight(shares), weight);
+        cr_assert(shares == 2 || cg_shares_to_weight(shares - 1) < weight, "%d", (int)weight);
+    }
+}
+
 Test(weights, shares_to_weight_known)
 {
     /* worked out by hand, and the ends */

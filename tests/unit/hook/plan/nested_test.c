@@ -72,7 +72,7 @@ Test(nested, places)
          "runtime /user/x-c1.scope/container, parent /user/x-c1.scope, "
          "sandbox /user/x-c1.scope/container/kata_vcpu, vCPUs "
          "/user/x-c1.scope/container/kata_vcpu, overhead /user/x-c1.scope/container, "
-         "lifted /user/x-c1.scope/container"},
+         "lifted /user/x-c1.scope/container, lifted /user/x-c1.scope"},
         /* crun's quota is in its scope, too */
         {CG_MODE_V2,
          {0},

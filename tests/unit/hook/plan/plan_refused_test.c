@@ -12,7 +12,11 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define LONG_64 "0123456789012345678901234567890123456789012345678901234567890123"
+#define LONG_64    "0123456789012345678901234567890123456789012345678901234567890123"
+#define LONG_235   LONG_64 LONG_64 LONG_64 "0123456789012345678901234567890123456789012"
+#define LONG_236   LONG_235 "x"
+#define DOLLARS_30 "$$$$$$$$$$$$$$$$$$$$$$$$$$$$$$"
+#define DOLLARS_60 DOLLARS_30 DOLLARS_30
 #define LONG_251                                                                                   \
     LONG_64 LONG_64 LONG_64 "01234567890123456789012345678901234567890123456789012345678"
 
@@ -50,6 +54,11 @@ static const struct {
     {{.config = CGROUPS_PATH("a.slice:p:")}, {"linux.cgroupsPath", "name"}},
     /* too long with the prefix only */
     {{.config = CGROUPS_PATH("/" LONG_251)}, {"linux.cgroupsPath", "256"}},
+    /* too long when it is escaped for systemd, and with what is put before it */
+    {{.config = CGROUPS_PATH("a.slice:" DOLLARS_60 "abc:n")},
+     {"linux.cgroupsPath, as a unit", "256"}},
+    {{.mode = CG_MODE_V1, .id = LONG_236, .config = CGROUPS_PATH("a.slice:p:n")},
+     {"the sandbox's id, as a unit", "256"}},
     /* devices */
     {{.config = DEVICES("{'allow':true,'access':'rwm'},{'allow':true,'type':'x','access':'rwm'}")},
      {"linux.resources.devices[1].type", "\"x\""}},
@@ -75,6 +84,12 @@ static const struct {
      {"linux.resources.unified", "\"cgroup.procs\""}},
     {{.mode = CG_MODE_V2, .config = RESOURCES("{'unified':{'../cpu.max':'1'}}")},
      {"linux.resources.unified", "../cpu.max"}},
+    /* of the runtime's scope, with a period that makes a number out of it which none can hold */
+    {{.mode = CG_MODE_V2,
+      .config = "{'annotations':{'org.systemd.property.CPUQuotaPerSecUSec':'uint64 "
+                "9000000000000000000'},'linux':{'cgroupsPath':'a.slice:p:n','resources':{'cpu':{"
+                "'period':9000000000000000000}}}}"},
+     {"CPUQuotaPerSecUSec", "9223372036854775807"}},
     {{.settings = "{'overhead_limits':{'cpu':{'idle':2}}}"}, {"overhead_limits", "cpu.idle"}},
     {{.mode = CG_MODE_V1, .settings = "{'overhead_limits':{'unified':{'cpu.max':'1'}}}"},
      {"overhead_limits", "unified"}},
@@ -126,6 +141,23 @@ Test(plan_refused, not_refused)
         kit_make(&m, &rows[i]);
         cr_expect_eq(m.r, 0, "input:    %s\ngot:      %d, %s", kit_show(&m, &rows[i]), m.r,
                      m.e.text);
+    }
+}
+
+/* The longest units that still fit, for the rows of `refused` that do not. */
+Test(plan_refused, longest_units)
+{
+    static const struct kit_given rows[] = {
+        {.config = CGROUPS_PATH("a.slice:" DOLLARS_60 "ab:n")},
+        {.mode = CG_MODE_V1, .id = LONG_235, .config = CGROUPS_PATH("a.slice:p:n")},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        MADE m;
+
+        kit_make(&m, &rows[i]);
+        cr_expect_eq(m.r, 0, "%s", m.e.text);
+        cr_expect_eq(strlen(i == 0 ? m.plan.sandbox_unit : m.plan.overhead_unit), 255);
     }
 }
 

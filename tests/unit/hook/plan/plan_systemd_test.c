@@ -53,6 +53,12 @@ static const char *properties_text(struct arena *a, const struct cg_properties *
     "{'overhead_limits':{'cpu':{'shares':512,'quota':20001,'cpus':'3'},'memory':{'limit':100},"    \
     "'pids':{'limit':5}}}"
 
+/* The same with properties that the runtime sets of its scope. */
+#define ANNOTATED(r, annotations)                                                                  \
+    "{'annotations':{" annotations "},'linux':{'cgroupsPath':'a.slice:p:n','resources':{"          \
+    "'devices':[{'allow':true,'access':'rwm'}]" r "}}}"
+#define SET(name, value) "'org.systemd.property." name "':'" value "'"
+
 struct told {
     const char *sandbox_files, *sandbox, *overhead_files, *overhead;
 };
@@ -118,6 +124,47 @@ static const struct {
      {.sandbox_files = "cpu.max=21000 100000; ",
       .sandbox = "CPUQuotaPerSecUSec=210000; CPUQuotaPeriodUSec=100000; "
                  "TasksMax=infinity; " ALL_DEVICES}},
+    /* a limit of the runtime's scope alone is one of ours */
+    {{.config = ANNOTATED("", SET("MemoryMax", "uint64 1048576") "," SET(
+                                  "TasksMax", "@t 10") "," SET("CPUQuotaPerSecUSec", "250000")),
+      .argument = ONLY},
+     {.sandbox_files = "cpu.cfs_quota_us=25000; memory.limit_in_bytes=1048576; pids.max=10; ",
+      .sandbox = "CPUQuotaPerSecUSec=250000; CPUQuotaPeriodUSec=100000; MemoryLimit=1048576; "
+                 "TasksMax=10; " ALL_DEVICES},
+     {.sandbox_files = "cpu.max=25000 100000; memory.max=1048576; pids.max=10; ",
+      .sandbox = "CPUQuotaPerSecUSec=250000; CPUQuotaPeriodUSec=100000; MemoryMax=1048576; "
+                 "TasksMax=10; " ALL_DEVICES}},
+    /* and the smaller one of two; swap alone is what it was */
+    {{.config = ANNOTATED(",'cpu':{'quota':40000,'period':50000},'memory':{'limit':2097152,'swap':"
+                          "3145728},'pids':{'limit':10}",
+                          SET("MemoryLimit", "1048576") "," SET("TasksMax", "11") "," SET(
+                              "CPUQuotaPerSecSec", "1")),
+      .argument = ONLY},
+     {.sandbox_files = "cpu.cfs_period_us=50000; cpu.cfs_quota_us=40000; "
+                       "memory.limit_in_bytes=1048576; memory.memsw.limit_in_bytes=2097152; "
+                       "pids.max=10; ",
+      .sandbox = "CPUQuotaPerSecUSec=800000; CPUQuotaPeriodUSec=50000; MemoryLimit=1048576; "
+                 "TasksMax=10; " ALL_DEVICES},
+     {.sandbox_files = "cpu.max=40000 50000; memory.max=1048576; memory.swap.max=1048576; "
+                       "pids.max=10; ",
+      .sandbox = "CPUQuotaPerSecUSec=800000; CPUQuotaPeriodUSec=50000; MemoryMax=1048576; "
+                 "MemorySwapMax=1048576; TasksMax=10; " ALL_DEVICES}},
+    {{.config = ANNOTATED(",'cpu':{'quota':40000,'period':50000},'memory':{'limit':1048576},"
+                          "'pids':{'limit':10}",
+                          SET("MemoryMax", "2097152") "," SET("TasksMax", "9") "," SET(
+                              "CPUQuotaPerSecUSec", "uint64 500000")),
+      .argument = ONLY},
+     {.sandbox_files = "cpu.cfs_period_us=50000; cpu.cfs_quota_us=25000; "
+                       "memory.limit_in_bytes=1048576; pids.max=9; ",
+      .sandbox = "CPUQuotaPerSecUSec=500000; CPUQuotaPeriodUSec=50000; MemoryLimit=1048576; "
+                 "TasksMax=9; " ALL_DEVICES},
+     {.sandbox_files = "cpu.max=25000 50000; memory.max=1048576; pids.max=9; ",
+      .sandbox = "CPUQuotaPerSecUSec=500000; CPUQuotaPeriodUSec=50000; MemoryMax=1048576; "
+                 "TasksMax=9; " ALL_DEVICES}},
+    /* infinity is none */
+    {{.config = ANNOTATED("", SET("MemoryMax", "uint64 18446744073709551615")), .argument = ONLY},
+     {.sandbox = "TasksMax=infinity; " ALL_DEVICES},
+     {.sandbox = "TasksMax=infinity; " ALL_DEVICES}},
     /* what `resources` leaves out is not told either */
     {{.config = SCOPE(UNEVEN_FULL), .settings = "{'resources':'kata'}", .argument = ONLY},
      {.sandbox_files = "cpuset.cpus=0-1; cpuset.mems=0; ",
@@ -169,6 +216,41 @@ Test(plan_systemd, properties)
         expect_told(&scopes[i].given, CG_MODE_V1, &scopes[i].v1);
         expect_told(&scopes[i].given, CG_MODE_HYBRID, &scopes[i].v1);
         expect_told(&scopes[i].given, CG_MODE_V2, &scopes[i].v2);
+    }
+}
+
+/* What is not carried over is said; nothing of it without systemd. */
+Test(plan_systemd, properties_of_the_runtimes_scope)
+{
+#define NOT_CARRIED(name)                                                                          \
+    "annotation org.systemd.property." name " is not carried over to the sandbox's scope"
+    static const struct {
+        const char *config;
+        const char *want;
+    } rows[] = {
+        {ANNOTATED("", SET("AllowedCPUs", "[byte 0x01]")), NOT_CARRIED("AllowedCPUs")},
+        {ANNOTATED("", SET("MemoryMax", "1e6")), NOT_CARRIED("MemoryMax")},
+        {ANNOTATED("", SET("MemoryMax", "-1")), NOT_CARRIED("MemoryMax")},
+        {ANNOTATED("", SET("TasksMax", "0")), NOT_CARRIED("TasksMax")},
+        {ANNOTATED("", SET("TasksMax", "5")), NULL},
+        {ANNOTATED("", SET("Description", "x")), NULL},
+        {"{'annotations':{" SET("AllowedCPUs", "x") "},'linux':{'cgroupsPath':'/a'}}", NULL},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const struct kit_given g = {.mode = CG_MODE_V2, .config = rows[i].config};
+        const char *got = NULL;
+        MADE m;
+
+        kit_make(&m, &g);
+        cr_expect_eq(m.r, 0);
+        for (size_t k = 0; k < m.plan.warnings.count; k++) {
+            if (str_starts(m.plan.warnings.items[k], "annotation "))
+                got = m.plan.warnings.items[k];
+        }
+        cr_expect(!got || plan_warns_of_loss(got));
+        cr_expect(str_eq_null(got, rows[i].want), "input:    %s\nexpected: %s\ngot:      %s",
+                  kit_show(&m, &g), kit_or_null(rows[i].want), kit_or_null(got));
     }
 }
 

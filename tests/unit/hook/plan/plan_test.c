@@ -465,6 +465,9 @@ Test(plan, overhead_files)
 #define PINNING(value)                                                                             \
     "'annotations':{'io.katacontainers.config.runtime.enable_vcpus_pinning':'" value "'}"
 
+#define OTHER_HOOK(stage)                                                                          \
+    "{'hooks':{'" stage "':[{'path':'/usr/bin/oci-sandbox-cgroup'},{'path':'/usr/bin/other'}]}}"
+
 static const struct {
     struct kit_given given;
     const char *want[8]; /* what each warning must have */
@@ -549,6 +552,21 @@ static const struct {
     {{.settings = "{'layout':'nested','virtualization_devices':false,'memory_overhead_bytes':4096}",
       .argument = ONLY},
      {"memory_overhead_bytes"}},
+    /* other hooks, which may set device rules where nobody can read them */
+    {{.mode = CG_MODE_V2, .config = OTHER_HOOK("prestart")}, {"there are other hooks"}},
+    {{.mode = CG_MODE_V2, .config = OTHER_HOOK("createRuntime"), .argument = ONLY},
+     {"there are other hooks"}},
+    {{.mode = CG_MODE_V2, .config = OTHER_HOOK("createContainer")}, {"there are other hooks"}},
+    {{.mode = CG_MODE_V2, .config = OTHER_HOOK("poststart")}, {NULL}},
+    {{.mode = CG_MODE_V2,
+      .config = "{'hooks':{'prestart':[{'path':'/x/oci-sandbox-cgroup'}],'createRuntime':[]}}"},
+     {NULL}},
+    {{.mode = CG_MODE_V1, .config = OTHER_HOOK("prestart")}, {NULL}},
+    {{.mode = CG_MODE_V2,
+      .settings = "{'layout':'nested','virtualization_devices':false}",
+      .config = OTHER_HOOK("prestart"),
+      .argument = ONLY},
+     {NULL}},
     /* several at once */
     {{.mode = CG_MODE_V1,
       .nodes = NO_NODES,
@@ -587,6 +605,31 @@ Test(plan, warnings)
     }
 }
 
+/* Nobody runs yet, and config.json does not say where. */
+Test(plan, no_place)
+{
+    static const struct {
+        const char *path, *process;
+        bool want;
+    } rows[] = {
+        {NULL, NULL, true},      {"'x/y'", NULL, true}, {"'/x'", NULL, false},
+        {"':p:n'", NULL, false}, {NULL, "/x", false},   {"'x'", "/x", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        autoarena a = ARENA_INIT;
+        const struct kit_given g = {
+            .config = rows[i].path ? arena_printf(&a, "{'linux':{'cgroupsPath':%s}}", rows[i].path)
+                                   : NULL};
+        MADE m;
+
+        kit_prepare(&m, &g);
+        m.in.process_path = rows[i].process;
+        cr_expect_eq(plan_has_no_place(&m.in), rows[i].want, "%s in %s", rows[i].path,
+                     rows[i].process);
+    }
+}
+
 Test(plan, foreign)
 {
     static const struct kit_given g = {0};
@@ -597,6 +640,40 @@ Test(plan, foreign)
     m.r = kit_plan(&m, &m.plan);
     cr_assert(m.r == 0 && m.plan.warnings.count == 1, "%s", m.e.text);
     cr_expect_str_eq(m.plan.warnings.items[0], PLAN_FOREIGN);
+}
+
+/* The rest is done. systemd is told what it is to do, as it is by runtimes. */
+Test(plan, no_device_rules)
+{
+    static const struct {
+        const char *config;
+        bool want;
+    } rows[] = {
+        {"{'linux':{'cgroupsPath':'/a/b','resources':{'pids':{'limit':7}}}}", false},
+        {"{'linux':{'cgroupsPath':'a.slice:p:n','resources':{'pids':{'limit':7}}}}", true},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows) * 2; i++) {
+        const struct kit_given g = {.mode = i & 1 ? CG_MODE_V2 : CG_MODE_V1,
+                                    .config = rows[i / 2].config};
+        bool warns = false;
+        MADE m;
+
+        kit_prepare(&m, &g);
+        m.facts.no_device_rules = true;
+        m.r = kit_plan(&m, &m.plan);
+        cr_assert_eq(m.r, 0, "%s", m.e.text);
+        for (size_t k = 0; k < m.plan.warnings.count; k++)
+            warns = warns || str_eq(m.plan.warnings.items[k], PLAN_NO_DEVICE_RULES);
+        cr_expect_eq(m.plan.limits.sandbox.has_devices, rows[i / 2].want);
+        cr_expect_neq(warns, rows[i / 2].want);
+        cr_expect(plan_warns_of_loss(PLAN_NO_DEVICE_RULES));
+        cr_expect(plan_warns_of_loss(PLAN_OTHER_HOOKS));
+        cr_expect_not(plan_warns_of_loss(PLAN_FOREIGN));
+        cr_expect_eq(plan_change(&m.plan.limits.sandbox, &m.arena).devices != NULL,
+                     rows[i / 2].want);
+        cr_expect_str_eq(kit_plan_files(&m.arena, &m.plan.limits.sandbox.files), "pids.max=7; ");
+    }
 }
 
 /* The refused annotation's warning is marked, so that the log can tell it from advice. */

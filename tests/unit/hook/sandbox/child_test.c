@@ -185,7 +185,7 @@ Test(child, ends_with_its_parent)
     id = (struct proc_id){shared->pid, shared->start_time};
     cr_assert_gt(id.pid, 0);
     kit_wait_for_name(id.pid, CHILD_WAITING);
-    cr_expect(proc_alive(&id));
+    cr_expect_eq(proc_alive(&id), 1);
     kill(parent, SIGKILL);
     kit_wait_status(parent);
     cr_expect(kit_has_exited(kit_wait_status(id.pid)));
@@ -216,7 +216,7 @@ Test(child, outlives_its_parent)
     kit_track(&id);
     wait_for_run();
     io_sleep_ms(KIT_MOMENT_MS);
-    cr_expect(proc_alive(&id));
+    cr_expect_eq(proc_alive(&id), 1);
 }
 
 /* Right after child_go() it may not have been scheduled yet; it works all the same. */
@@ -227,10 +227,10 @@ Test(child, works_when_let_go)
         struct proc_id id = c.id;
 
         cr_expect_eq(child_go(&c, NULL), 0);
-        cr_expect(child_works(&id), "round %d", round);
+        cr_expect_eq(child_works(&id), 1, "round %d", round);
         cr_expect_eq(child_stop(&id, NULL), 0);
         kit_wait_status(id.pid);
-        cr_expect_not(child_works(&id));
+        cr_expect_eq(child_works(&id), 0);
     }
 }
 
@@ -260,7 +260,7 @@ Test(child, does_not_work_when_its_stage_was_killed)
         id = (struct proc_id){shared->pid, shared->start_time};
         kill(parent, SIGKILL);
         kit_wait_status(parent);
-        cr_expect_not(child_works(&id), "round %d", round);
+        cr_expect_eq(child_works(&id), 0, "round %d", round);
         kit_wait_status(id.pid);
     }
     cr_expect_eq(shared->ran, 0);
@@ -272,17 +272,22 @@ Test(child, is_waited_for)
 {
     struct child c = fork_or_fail(count_and_wait);
     unsigned long long start;
+    int works;
 
     kit_wait_for_name(c.id.pid, CHILD_WAITING);
     start = io_now_us();
-    cr_expect(child_works(&c.id));
+    cr_expect_eq(child_works(&c.id), 1);
     cr_expect_geq(io_now_us() - start, 900000ull, "a waiting one");
     cr_expect_eq(shared->ran, 0);
     cr_expect_eq(child_go(&c, NULL), 0);
     wait_for_run();
     start = io_now_us();
-    cr_expect(child_works(&c.id));
+    cr_expect_eq(child_works(&c.id), 1);
     cr_expect_lt(io_now_us() - start, 900000ull, "one that was let go");
+    kit_blind();
+    works = child_works(&c.id);
+    kit_see();
+    cr_expect_eq(works, -EMFILE, "nobody knows: got %d", works);
 }
 
 /* A fork that has not come to waiting yet has the name of the stage. */
@@ -300,7 +305,7 @@ Test(child, not_ready_is_waited_for)
     }
     cr_assert_eq(proc_identify(pid, &id), 0);
     start = io_now_us();
-    cr_expect_not(child_works(&id));
+    cr_expect_eq(child_works(&id), 0);
     cr_expect_geq(io_now_us() - start, 50000ull);
     cr_expect(kit_has_exited(kit_wait_status(pid)));
 }
@@ -331,7 +336,7 @@ Test(child, that_ends_does_not_work)
     cr_assert_eq(proc_identify(pid, &id), 0);
     while (proc_stat_read(pid, &st) == 0 && !st.exiting)
         sched_yield();
-    cr_expect_not(child_works(&id));
+    cr_expect_eq(child_works(&id), 0);
     cr_expect(kit_has_exited(kit_wait_status(pid)));
 }
 
@@ -339,7 +344,7 @@ Test(child, none_does_not_work)
 {
     const struct proc_id none = {0};
 
-    cr_expect_not(child_works(&none));
+    cr_expect_eq(child_works(&none), 0);
 }
 
 /* --- nothing of the stage's environment --- */
@@ -467,6 +472,24 @@ Test(child, stopped)
     cr_expect(kit_was_killed(kit_wait_status(waiting.id.pid), SIGTERM));
     cr_expect_eq(shared->ran, 1);
     child_abort(&waiting);
+}
+
+/* Signalled in the instant in which it begins: one that is no watcher only hears SIGTERM. */
+Test(child, is_deaf_from_its_beginning)
+{
+    for (int i = 0; i < 200; i++) {
+        struct child c;
+        struct err e = ERR_INIT;
+
+        cr_assert_eq(child_fork(NAME, count_and_wait, &one, &c, &e), 0, "%s", e.text);
+        cr_assert_eq(kill(c.id.pid, SIGHUP), 0);
+        shared->ran = 0;
+        cr_assert_eq(child_go(&c, NULL), 0);
+        wait_for_run();
+        cr_assert_eq(proc_alive(&c.id), 1, "round %d", i);
+        cr_assert_eq(child_stop(&c.id, &e), 0, "%s", e.text);
+        cr_assert(kit_was_killed(kit_wait_status(c.id.pid), SIGTERM));
+    }
 }
 
 /* By force, after some time. */

@@ -64,11 +64,21 @@ Test(claim, first_one_has_it)
 Test(claim, released)
 {
     take("a", "/x", 0, "");
-    links_release(&state, "b", "/x"); /* it is not b's to release */
+    cr_expect_eq(links_release(&state, "b", "/x"), 0); /* it is not b's to release */
     take("b", "/x", -EEXIST, "a");
-    links_release(&state, "a", "/x");
-    links_release(&state, "a", "/x");
+    cr_expect_eq(links_release(&state, "a", "/x"), 0);
+    cr_expect_eq(links_release(&state, "a", "/x"), 0);
     take("b", "/x", 0, "");
+}
+
+/* A claim that cannot be looked at stays, and whoever ends the sandbox is told. */
+Test(claim, released_blindly)
+{
+    const struct state_dir blind = {.sandboxes = state.sandboxes, .paths = FD_NONE};
+
+    take("a", "/x", 0, "");
+    cr_expect_eq(links_release(&blind, "a", "/x"), -EBADF);
+    take("b", "/x", -EEXIST, "a");
 }
 
 /* The name of one path's claim with another path in it. */
@@ -95,12 +105,51 @@ Test(claim, sweep)
     take("b", "/y", 0, "");
 }
 
+Test(claim, names)
+{
+    const char **names;
+    size_t count;
+
+    take("a", "/x", 0, "");
+    take("ab", "/y", 0, "");
+    take("a", "//u.scope", 0, "");
+    cr_assert_eq(links_names(&state, "a", &arena, &names, &count), 0);
+    cr_assert_eq(count, 2);
+    cr_expect(str_eq(names[0], "/x") != str_eq(names[1], "/x"));
+    cr_expect(str_eq(names[0], "//u.scope") != str_eq(names[1], "//u.scope"));
+    cr_assert_eq(links_names(&state, "b", &arena, &names, &count), 0);
+    cr_expect_eq(count, 0);
+}
+
 Test(claim, fails)
 {
     const struct state_dir none = STATE_DIR_INIT;
-    const char *owner;
+    const char *owner, **names;
+    size_t count;
     struct err e = ERR_INIT;
 
     cr_expect_eq(links_claim(&none, "a", "/x", &arena, &owner, &e), -EBADF);
     cr_expect(strstr(e.text, "/x") && strstr(e.text, "sandbox a"), "%s", e.text);
+    cr_expect_eq(links_names(&none, "a", &arena, &names, &count), -EBADF);
+}
+
+/* A table that cannot be read has not nothing in it. */
+Test(claim, unknown)
+{
+    struct state_dir blind = state;
+    struct err e = ERR_INIT;
+    const char *id;
+
+    cr_assert_eq(links_add_container(&state, "c1", "s1", &e), 0, "%s", e.text);
+    blind.containers = blind.paths = FD_NONE;
+    cr_expect_eq(links_find_container(&blind, "c1", &arena, &id), -EBADF);
+    cr_expect_eq(state_lookup(&blind, "c1", &arena, &id), -EBADF);
+    cr_expect_eq(links_is_foreign(&blind, "s1", "/a"), -EBADF);
+    cr_expect_eq(links_sweep_dead(&blind), -EBADF);
+    cr_expect_eq(links_find_container(&state, "c1", &arena, &id), 0);
+    cr_expect_str_eq(id, "s1");
+    cr_expect_eq(links_find_container(&state, "c2", &arena, &id), -ENOENT);
+    cr_expect_eq(links_is_foreign(&state, "s1", "/a"), 0);
+    cr_expect_eq(links_sweep_dead(&state), 0);
+    cr_expect_eq(links_find_container(&state, "c1", &arena, &id), -ENOENT, "s1 has no directory");
 }

@@ -121,7 +121,8 @@ Test(record, state_dir_parts_are_directories)
     "'sandbox_path':'/p/kata_s1',"                                                                 \
     "'vcpu_path':'/p/kata_s1/kata_vcpu','overhead_path':'/p/kata_s1',"                             \
     "'watcher':{'pid':12,'start_time':34},"                                                        \
-    "'containers':[{'id':'s1','bundle':'/b\\n\xc3\xa4','init':{'pid':56,'start_time':"             \
+    "'containers':[{'id':'s1','bundle':'/b\\n\xc3\xa4','name':'n','pod':'p',"                      \
+    "'pod_namespace':'s','init':{'pid':56,'start_time':"                                           \
     "18446744073709551615},'resources':{'devices':[{'allow':false,'access':'rwm'},"                \
     "{'allow':true,'type':'c','major':-1,'minor':7,'access':'r'}],"                                \
     "'cpu':{'shares':1,'quota':-1,'burst':2,'period':3,'realtimeRuntime':4,'realtimePeriod':5,"    \
@@ -144,7 +145,8 @@ Test(record, state_dir_parts_are_directories)
     "'vcpu_path':'/a.slice/p-kata_s1.scope',"                                                      \
     "'overhead_path':'/kata.slice/kata-overhead.slice/kata-overhead-s1.scope',"                    \
     "'slice':'a.slice','sandbox_unit':'p-kata_s1.scope',"                                          \
-    "'overhead_unit':'kata-overhead-s1.scope','watcher':{'pid':12,'start_time':34},"               \
+    "'overhead_unit':'kata-overhead-s1.scope','made':true,'sandbox_invocation':'00ff',"            \
+    "'overhead_invocation':'10','watcher':{'pid':12,'start_time':34},"                             \
     "'placeholder':{'pid':13,'start_time':35},"                                                    \
     "'containers':[{'id':'s1','init':{'pid':56,'start_time':1},"                                   \
     "'placeholder':{'pid':57,'start_time':2}},{'id':'c2','init':{'pid':78,'start_time':90}},"      \
@@ -205,7 +207,7 @@ Test(record, round_trip)
         struct record one, two;
         enum record_state state = RECORD_NONE;
         struct err e = ERR_INIT;
-        char *file = make_file(&a, "3", boot_id(), members[i]);
+        char *file = make_file(&a, "4", boot_id(), members[i]);
 
         kit_begin_state(&f);
         lock = kit_lock(&f, "s1", true);
@@ -271,9 +273,9 @@ Test(record, placeholders_are_not_alive)
 
     cr_assert_eq(proc_identify(getpid(), &self), 0);
     container.placeholder = r.placeholder = r.watcher = record_process_new(&a, &self);
-    cr_expect_not(record_is_alive(&r));
+    cr_expect_eq(record_is_alive(&r), 0);
     container.init = container.placeholder;
-    cr_expect(record_is_alive(&r));
+    cr_expect_eq(record_is_alive(&r), 1);
 }
 
 Test(record, file_mode_and_nothing_temporary)
@@ -362,6 +364,7 @@ static const struct {
     {"1", HERE, MINIMUM, RECORD_VALID},
     {"2", HERE, MINIMUM, RECORD_VALID},
     {"3", HERE, MINIMUM, RECORD_VALID},
+    {"4", HERE, MINIMUM, RECORD_VALID},
     {"2", HERE, MINIMUM ",'sandbox_files':{'a':'b'}", RECORD_VALID},
     {"2", HERE, MINIMUM ",'overhead_files':{'a':'b'}", RECORD_VALID},
     {"1", HERE, MINIMUM ",'later_member':{'x':[1]}", RECORD_VALID},
@@ -411,6 +414,7 @@ Test(record, splits_before_schema_3)
         {"2", SCOPES, true, false},
         {"3", SCOPES, false, false},
         {"3", EVERYTHING FENCE, true, true},
+        {"4", EVERYTHING, false, false},
         {"2", MINIMUM, false, false},
         {"2", MINIMUM ",'layout':'nested'", false, false},
         {"2", NESTED_SPLIT, false, false},
@@ -433,6 +437,8 @@ Test(record, splits_before_schema_3)
         cr_assert_eq(record_read(&lock, &a, &r, &state, &e), 0, "%s", e.text);
         cr_expect(r.cpu_enabled.set == rows[i].begun && r.cpu_enabled.value == rows[i].enabled,
                   "%s: begun %d, enabled %d", file, r.cpu_enabled.set, r.cpu_enabled.value);
+        /* It says so itself since schema 4. */
+        cr_expect_eq(r.made.value, rows[i].schema[0] < '4', "%s", file);
         state_unlock(&lock);
     }
 }
@@ -441,7 +447,7 @@ static const struct {
     const char *schema, *members, *word;
 } untrusted[] = {
     {"0", MINIMUM, "schema 0"},
-    {"4", MINIMUM, "schema 4"},
+    {"5", MINIMUM, "schema 5"},
     {"2147483647", EVERYTHING, "schema 2147483647"},
     {"null", MINIMUM, "schema"},
     {"'1'", MINIMUM, "schema"},
@@ -610,6 +616,8 @@ Test(record, find_and_alive)
     struct record_container containers[2] = {{.id = kit_json(&a, "c1")},
                                              {.id = kit_json(&a, "c2")}};
     struct record r = {.containers = {containers, 2}};
+    struct json_list others, living;
+    int alive;
 
     cr_assert_eq(proc_identify(getpid(), &self), 0);
     cr_expect_eq(none.pid, 0);
@@ -617,15 +625,21 @@ Test(record, find_and_alive)
     cr_expect_eq(record_find(&r, "c2"), &containers[1]);
     cr_expect_null(record_find(&r, "c"));
     cr_expect_null(record_find(&(struct record){0}, "c1"));
-    cr_expect_not(record_is_alive(&(struct record){0}), "a record without containers");
-    cr_expect_not(record_is_alive(&r), "containers without a process");
+    cr_expect_eq(record_is_alive(&(struct record){0}), 0, "a record without containers");
+    cr_expect_eq(record_is_alive(&r), 0, "containers without a process");
     containers[1].init = record_process_new(&a, &self);
     cr_expect(containers[1].init->pid.set && containers[1].init->start_time.set);
     cr_expect_eq(record_process_id(containers[1].init).pid, self.pid);
     cr_expect_eq(record_process_id(containers[1].init).start_time, self.start_time);
-    cr_expect(record_is_alive(&r), "the second container's process lives");
+    cr_expect_eq(record_is_alive(&r), 1, "the second container's process lives");
+    kit_blind();
+    alive = record_is_alive(&r);
+    cr_expect_eq(record_others(&r, "c1", &a, &others, &living), -EMFILE);
+    kit_see();
+    cr_expect_eq(alive, -EMFILE, "got %d", alive);
+    cr_expect(others.count == 0 && living.count == 0);
     containers[1].init->start_time.value++;
-    cr_expect_not(record_is_alive(&r), "a successor with the same pid is another process");
+    cr_expect_eq(record_is_alive(&r), 0, "a successor with the same pid is another process");
 }
 
 /* --- links from containers to sandboxes --- */

@@ -7,10 +7,12 @@
 #include "hook/plan/settings.h"
 #include "hook/sandbox/links.h"
 #include "hook/sandbox/sandbox.h"
+#include "tests/unit/kit/process_kit.h"
 #include "tests/unit/kit/stage_kit.h"
 #include "tests/unit/kit/text_kit.h"
 
 #include <criterion/criterion.h>
+#include <criterion/redirect.h>
 #include <errno.h>
 
 #define HOME     "/p/c1"
@@ -194,7 +196,7 @@ static void split_v2(struct vm *vm)
     sandbox_init(&s, &vm->host, NULL, &vm->record);
     cr_assert_eq(cg_create(&s.vcpu, &want, &vm->f->e), 0, "%s", vm->f->e.text);
     for (int i = 0; i < 2; i++)
-        cr_assert_eq(cg_add_thread(&s.vcpu, vm->tids[i], NULL), 0);
+        cr_assert_eq(cg_add_thread(&s.vcpu, kit_who(vm->tids[i]), NULL), 0);
     sandbox_close(&s);
     kit_tree_put("unified", HOME, "cpu.max", "max 99999");
 }
@@ -207,8 +209,8 @@ static void split_v1(struct vm *vm)
 
     sandbox_init(&s, &vm->host, NULL, &vm->record);
     cr_assert_eq(cg_create(&s.overhead, &want, &vm->f->e), 0, "%s", vm->f->e.text);
-    cr_assert_eq(cg_add_thread(&s.overhead, vm->pid, NULL), 0);
-    cr_assert_eq(cg_add_thread(&s.overhead, vm->tids[2], NULL), 0);
+    cr_assert_eq(cg_add_thread(&s.overhead, kit_who(vm->pid), NULL), 0);
+    cr_assert_eq(cg_add_thread(&s.overhead, kit_who(vm->tids[2]), NULL), 0);
     sandbox_close(&s);
 }
 
@@ -472,6 +474,36 @@ Test(sandbox_nested, destroy_v1_fails)
     end_vm(&vm);
 }
 
+/* In the runtime's cgroup they are under its limits again, which needs no word; above it they are not. */
+Test(sandbox_nested, destroy_v1_in_place_says_nothing)
+{
+    struct vm vm;
+    STAGE f;
+
+    begin_vm(&f, &vm, CG_MODE_V1, false);
+    split_v1(&vm);
+    cr_redirect_stderr();
+    cr_expect_eq(destroy(&vm), 0, "%s", f.e.text);
+    cr_expect_stderr_eq_str("");
+    end_vm(&vm);
+}
+
+Test(sandbox_nested, destroy_v1_elsewhere_says_so)
+{
+    struct vm vm;
+    STAGE f;
+
+    begin_vm(&f, &vm, CG_MODE_V1, false);
+    split_v1(&vm);
+    kit_tree_fail(1, EBUSY);
+    cr_redirect_stderr();
+    cr_expect_eq(destroy(&vm), 0, "%s", f.e.text);
+    cr_expect_stderr_eq_str("oci-sandbox-cgroup: warning: 1 leftover processes of " OVERHEAD
+                            " were moved to /p, out of the sandbox's limits\n");
+    cr_expect_str_eq(kit_tree_read("cpu,cpuacct", OVERHEAD, "cgroup.procs"), "(none)");
+    end_vm(&vm);
+}
+
 /* As a runtime that removes its cgroup while threads of the VMM are beside it. */
 Test(sandbox_nested, destroy_v1_of_what_is_gone)
 {
@@ -483,7 +515,7 @@ Test(sandbox_nested, destroy_v1_of_what_is_gone)
     split_v1(&vm);
     sandbox_init(&s, &vm.host, NULL, &vm.record);
     cr_assert_eq(sandbox_load(&s, NULL), 0);
-    cr_assert_eq(cg_add_process(&s.overhead, vm.pid, NULL), 0);
+    cr_assert_eq(cg_add_process(&s.overhead, kit_who(vm.pid), NULL), 0);
     s.vcpu.borrowed = false;
     cr_assert_eq(cg_delete(&s.vcpu, 0, &f.e), 0, "%s", f.e.text);
     sandbox_close(&s);

@@ -8,6 +8,7 @@
 #include "hook/sandbox/links.h"
 #include "hook/sandbox/sandbox.h"
 #include "tests/unit/kit/child_kit.h"
+#include "tests/unit/kit/process_kit.h"
 #include "tests/unit/kit/stage_kit.h"
 
 #include <criterion/criterion.h>
@@ -77,7 +78,7 @@ static void begin_vm(struct kit_stage *f, struct vm *vm, size_t i)
     kit_note_tree(f);
     sandbox_init(&s, &vm->host, NULL, &vm->record);
     cr_assert_eq(cg_create(&s.home, &(struct cg_change){0}, &f->e), 0, "%s", f->e.text);
-    cr_assert_eq(cg_add_process(&s.home, vm->pid, &f->e), 0, "%s", f->e.text);
+    cr_assert_eq(cg_add_process(&s.home, kit_who(vm->pid), &f->e), 0, "%s", f->e.text);
     sandbox_close(&s);
     if (rows[i].mode == CG_MODE_V2)
         kit_tree_put("unified", HOME, "cpu.max", QUOTA);
@@ -102,11 +103,11 @@ static void split(struct vm *vm)
     cr_assert_eq(sandbox_load(&s, NULL), 0);
     if (v2) {
         for (int i = 0; i < 2; i++)
-            cr_assert_eq(cg_add_thread(&s.vcpu, vm->tids[i], NULL), 0);
+            cr_assert_eq(cg_add_thread(&s.vcpu, kit_who(vm->tids[i]), NULL), 0);
         kit_tree_put("unified", HOME, "cpu.max", "max 99999");
     } else {
-        cr_assert_eq(cg_add_thread(&s.overhead, vm->pid, NULL), 0);
-        cr_assert_eq(cg_add_thread(&s.overhead, vm->tids[2], NULL), 0);
+        cr_assert_eq(cg_add_thread(&s.overhead, kit_who(vm->pid), NULL), 0);
+        cr_assert_eq(cg_add_thread(&s.overhead, kit_who(vm->tids[2]), NULL), 0);
     }
     sandbox_close(&s);
 }
@@ -229,7 +230,7 @@ static void make_leaf(struct vm *vm, const char *leaf, pid_t pid)
 
     cg_init(&c, &vm->host, NULL, HOME, leaf);
     cr_assert_eq(cg_create(&c, &(struct cg_change){0}, &vm->f->e), 0, "%s", vm->f->e.text);
-    cr_assert_eq(cg_add_process(&c, pid, &vm->f->e), 0, "%s", vm->f->e.text);
+    cr_assert_eq(cg_add_process(&c, kit_who(pid), &vm->f->e), 0, "%s", vm->f->e.text);
     cg_close(&c);
 }
 

@@ -264,7 +264,7 @@ static struct waited wait_for_removal(struct kit_state *f, bool make, bool made_
         close(openat(f->state.sandboxes, "s1/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
         state_unlock(&lock);
     } else {
-        state_remove(&f->state, "s1", NULL, &lock);
+        state_remove(&f->state, "s1", NULL, &lock, NULL);
         cr_expect(lock.dirfd < 0 && lock.lock_fd < 0, "the lock is not released");
     }
     cr_assert_eq(read(replies[0], &w, sizeof w), (ssize_t)sizeof w);
@@ -361,7 +361,7 @@ static int take_turns(const struct kit_state *f)
         if (unlinkat(f->state.containers, "alone", 0) < 0)
             return 3;
         if (i % 2)
-            state_remove(&f->state, "s1", NULL, &lock);
+            state_remove(&f->state, "s1", NULL, &lock, NULL);
         else
             state_unlock(&lock);
     }
@@ -401,7 +401,64 @@ Test(state_lock, remove_leaves_nothing)
     cr_assert_eq(record_write(&lock, &a, &r, NULL), 0);
     /* as a kill in the middle of a write leaves it */
     close(openat(lock.dirfd, "record.json.tmp", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-    state_remove(&f.state, "s1", NULL, &lock);
+    state_remove(&f.state, "s1", NULL, &lock, NULL);
     cr_expect_not(kit_exists_at(f.state.sandboxes, "s1"));
     cr_expect(lock.dirfd < 0 && lock.lock_fd < 0);
+}
+
+/* What cannot be removed keeps the lock, or nobody would find it any more. */
+Test(state_lock, what_stays_has_its_lock)
+{
+    static const char *const names[] = {"record.json.tmp", "placement.json", "placement.json.tmp"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        FIXTURE f;
+        struct state_lock lock;
+
+        kit_begin_state(&f);
+        lock = kit_lock(&f, "s1", true);
+        cr_assert_eq(mkdirat(lock.dirfd, names[i], 0700), 0); /* no file is removed by that */
+        cr_expect_eq(state_remove(&f.state, "s1", NULL, &lock, NULL), 0);
+        cr_expect(kit_exists_at(f.state.sandboxes, "s1/lock"), "%s", names[i]);
+        lock = kit_lock(&f, "s1", false);
+        cr_assert_eq(unlinkat(lock.dirfd, names[i], AT_REMOVEDIR), 0);
+        cr_expect_eq(state_remove(&f.state, "s1", NULL, &lock, NULL), 0);
+        cr_expect_not(kit_exists_at(f.state.sandboxes, "s1"));
+    }
+}
+
+/* A record that cannot be removed keeps its lock: the next one finds it as it was. */
+Test(state_dir, record_that_stays)
+{
+    FIXTURE f;
+    struct state_lock lock;
+    struct err e = ERR_INIT;
+    int r;
+
+    kit_begin_state(&f);
+    lock = kit_lock(&f, "s1", true);
+    cr_assert_eq(mkdirat(lock.dirfd, RECORD_FILE, 0700), 0);
+    r = state_remove(&f.state, "s1", NULL, &lock, &e);
+    cr_expect(r == -EISDIR && strstr(e.text, "record.json of sandbox s1"), "%d %s", r, e.text);
+    cr_expect(lock.lock_fd < 0 && lock.dirfd < 0, "it is held");
+    lock = kit_lock(&f, "s1", false);
+    cr_assert_eq(unlinkat(lock.dirfd, RECORD_FILE, AT_REMOVEDIR), 0);
+    cr_expect_eq(state_remove(&f.state, "s1", NULL, &lock, &e), 0);
+    cr_expect_not(kit_exists_at(f.state.sandboxes, "s1"));
+}
+
+Test(state_dir, lookup)
+{
+    autoarena a = ARENA_INIT;
+    const char *id;
+    FIXTURE f;
+    struct state_lock lock;
+
+    kit_begin_state(&f);
+    lock = kit_lock(&f, "s1", true);
+    cr_expect(state_lookup(&f.state, "s1", &a, &id) == 0 && strcmp(id, "s1") == 0);
+    cr_expect_eq(state_lookup(&f.state, "s2", &a, &id), -ENOENT);
+    cr_expect_eq(state_lookup(&f.state, arena_printf(&a, "%0300d", 0), &a, &id), -ENAMETOOLONG,
+                 "an error is not an answer");
+    state_unlock(&lock);
 }

@@ -9,6 +9,7 @@
 
 #include <criterion/criterion.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 static void begin(void)
 {
@@ -88,7 +89,26 @@ Test(placeholder, stops_before_init)
     expect_staying(c.id.pid);
     cr_expect_eq(child_stop(&c.id, NULL), 0);
     cr_expect(kit_was_killed(kit_wait_status(c.id.pid), SIGTERM));
-    cr_expect(proc_alive(&init), "init is not its business");
+    cr_expect_eq(proc_alive(&init), 1, "init is not its business");
+}
+
+/* With no descriptor for it, it looks again. */
+Test(placeholder, cannot_look_at_init)
+{
+    struct proc_id init = start_init();
+    struct child c = fork_placeholder(&init);
+    struct rlimit was, none = {.rlim_cur = 3};
+
+    kit_wait_for_name(c.id.pid, CHILD_WAITING);
+    cr_assert_eq(prlimit(c.id.pid, RLIMIT_NOFILE, NULL, &was), 0);
+    none.rlim_max = was.rlim_max;
+    cr_assert_eq(prlimit(c.id.pid, RLIMIT_NOFILE, &none, NULL), 0);
+    cr_expect_eq(child_go(&c, NULL), 0);
+    expect_staying(c.id.pid);
+    kill_init(&init);
+    expect_staying(c.id.pid);
+    cr_assert_eq(prlimit(c.id.pid, RLIMIT_NOFILE, &was, NULL), 0);
+    cr_expect(kit_has_exited(kit_wait_status(c.id.pid)));
 }
 
 /* It does not follow whoever has the number now. */

@@ -165,6 +165,14 @@ Test(run, no_record)
     cr_expect(run.others.count == 0 && run.alive.count == 0);
 }
 
+static const char *found(const char *id)
+{
+    const char *sandbox_id;
+    int r = links_find_container(&run.state, id, &arena, &sandbox_id);
+
+    return r == 0 ? sandbox_id : r == -ENOENT ? "none" : "unknown";
+}
+
 /* Where to look for a container is forgotten with the container, and not before. */
 Test(run, unlinks_dropped)
 {
@@ -178,10 +186,9 @@ Test(run, unlinks_dropped)
         cr_assert_eq(links_add_container(&run.state, ids[i], i < 2 ? POD : "other", &e), 0, "%s",
                      e.text);
     run_unlink_dropped(&run, &now);
-    cr_expect_str_eq(links_find_container(&run.state, "stays", &arena), POD);
-    cr_expect_null(links_find_container(&run.state, "goes", &arena));
-    cr_expect_str_eq(links_find_container(&run.state, "foreign", &arena), "other",
-                     "it is a container of another pod by now");
+    cr_expect_str_eq(found("stays"), POD);
+    cr_expect_str_eq(found("goes"), "none");
+    cr_expect_str_eq(found("foreign"), "other", "it is a container of another pod by now");
 }
 
 /* What a watcher that is started later has to know. */
@@ -196,4 +203,38 @@ Test(run, planned_record_has_the_quota)
     plan.overhead_quota = NULL;
     record = run_planned_record(&plan, &arena);
     cr_expect_null(record.overhead_quota);
+}
+
+Test(run, where_a_runtime_has_put_it)
+{
+    static const struct {
+        const char *cpu, *memory, *want;
+    } places[] = {
+        {"/p/c1", "/p/c1", "/p/c1"},
+        /* set apart with layout nested */
+        {"/p/kata_c1", "/p/c1", "/p/c1"},
+        /* a runtime in two cgroups, and what it starts */
+        {"/a/c1", "/b/c1", "/a/c1"},
+        {"/a/kata_c1", "/b/c1", "/a/c1"},
+        {"/c1", "/b/c1", "/c1"},
+        /* with layout sibling, and set apart there */
+        {"/p/kata_c1", "/p/kata_c1", "/p/kata_c1"},
+        {"/kata_overhead/c1", "/p/kata_c1", "/p/kata_c1"},
+        {"/", "/p/c1", "/p/c1"},
+        {NULL, "/p/c1", "/p/c1"},
+        {"/p/c1", NULL, "/p/c1"},
+    };
+    const struct settings settings = {.prefix = arena_strdup(&arena, "kata_")};
+    const struct request request = {.settings = &settings};
+
+    run.request = &request;
+    run.host = (struct cg_host){.mode = CG_MODE_V1, .count = 2};
+    run.host.hierarchies[0].controllers = CG_CTL_BIT(CG_CTL_CPU);
+    run.host.hierarchies[1].controllers = CG_CTL_BIT(CG_CTL_MEMORY);
+    for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+        const struct cg_origin origin = {.paths = {places[i].cpu, places[i].memory}};
+
+        cr_expect_str_eq(run_origin_path(&run, &origin), places[i].want, "%s, %s", places[i].cpu,
+                         places[i].memory);
+    }
 }

@@ -86,6 +86,36 @@ Test(setup, writes)
     }
 }
 
+/* Where the runtime has put the process, so that the limits of whatever that is in go on to hold. */
+Test(setup, beside_the_process)
+{
+    static const struct {
+        const char *config, *runtime, *sandbox;
+    } rows[] = {
+        {"{'linux':{}}", "/service/c1", "/service/kata_c1"},
+        {"{'linux':{'cgroupsPath':'x/y'}}", "/service/x/y", "/service/x/kata_y"},
+    };
+
+    for (size_t i = 0; i < 3 * ARRAY_SIZE(rows); i++) {
+        static const enum cg_mode modes[] = {CG_MODE_V1, CG_MODE_HYBRID, CG_MODE_V2};
+        STAGE f;
+        pid_t pid;
+
+        kit_begin_stage(&f, modes[i % 3]);
+        pid = kit_start_in(rows[i / 3].runtime, "c1");
+        kit_note_tree(&f);
+        kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, rows[i / 3].config);
+        cr_expect(
+            strstr(kit_tree_text(&f.a), arena_printf(&f.a, "c1 in %s\n", rows[i / 3].sandbox)),
+            "%s", kit_tree_text(&f.a));
+        cr_expect_null(strstr(kit_tree_text(&f.a), "/vc"), "%s", kit_tree_text(&f.a));
+        kit_end_child(pid);
+        kit_expect_stage(&f, STAGE_POSTSTOP, "c1", 0, NULL, rows[i / 3].config);
+        cr_expect_null(strstr(kit_tree_text(&f.a), "kata_"), "%s", kit_tree_text(&f.a));
+        cr_expect_str_eq(kit_state_names(&f), "");
+    }
+}
+
 /* The controllers that limits need, from the root down, and no others. */
 Test(setup, enables_v2_controllers)
 {
@@ -198,15 +228,11 @@ Test(setup, prepares_a_split)
         const char *name;
         enum cg_mode mode;
         const char *settings;
-        bool watched, fenced;
+        bool fenced;
     } rows[] = {
-        {"v1", CG_MODE_V1, "", true, false},
-        {"hybrid", CG_MODE_HYBRID, "", true, false},
-        {"v2", CG_MODE_V2, "", true, true},
-        {"v1 in one", CG_MODE_V1, ONLY, false, false},
-        {"v2 in one", CG_MODE_V2, ONLY, false, false},
-        {"v2 in one, pinned", CG_MODE_V2, ONLY ",'enable_vcpus_pinning':true", true, false},
-        {"v1 in one, with CPUs", CG_MODE_V1, ONLY ",'overhead_cpus':'0'", true, false},
+        {"v1", CG_MODE_V1, "", false},          {"hybrid", CG_MODE_HYBRID, "", false},
+        {"v2", CG_MODE_V2, "", true},           {"v1 in one", CG_MODE_V1, ONLY, false},
+        {"v2 in one", CG_MODE_V2, ONLY, false},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -220,14 +246,15 @@ Test(setup, prepares_a_split)
         pid = kit_start_in("/p/c1", "c1");
         kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, C1);
         cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID, "%s", rows[i].name);
-        cr_expect_eq(r.schema.value, 3);
+        cr_expect_eq(r.schema.value, 4);
+        cr_expect(r.made.value, "%s", rows[i].name);
         cr_expect_not(r.cpu_enabled.set, "%s: nothing is split yet", rows[i].name);
         cr_assert_eq(r.fence.count, rows[i].fenced, "%s", rows[i].name);
         if (rows[i].fenced) {
             cr_expect_str_eq(JSON_AT(r.fence, struct record_fence, 0).path, "/p/kata_c1");
             cr_expect_null(JSON_AT(r.fence, struct record_fence, 0).cpu_max);
         }
-        cr_expect_eq(record_process_id(r.watcher).pid > 0, rows[i].watched, "%s", rows[i].name);
+        cr_expect_gt(record_process_id(r.watcher).pid, 0, "%s", rows[i].name);
         cr_expect_null(r.placeholder, "there is no scope of the overhead");
         c = record_find(&r, "c1");
         cr_assert(c && c->placeholder, "%s", rows[i].name);
@@ -237,22 +264,39 @@ Test(setup, prepares_a_split)
     }
 }
 
-/* Neither systemd nor containerd looks at the runtime's cgroup. */
+/* Neither systemd nor containerd looks at the runtime's cgroup; but a runtime may have to kill by it. */
 Test(setup, leaves_nobody_where_nobody_looks)
 {
-    const struct record_container *c;
-    struct record r;
-    STAGE f;
-    pid_t pid;
+    static const struct {
+        const char *namespaces;
+        bool held;
+    } rows[] = {
+        {"{'type':'mount'},{'type':'pid'}", false},
+        {"{'type':'pid','path':''}", false},
+        {"{'type':'pid','path':'/proc/1/ns/pid'}", true},
+        {"{'type':'mount'}", true},
+        {"", true},
+    };
 
-    kit_begin_stage(&f, CG_MODE_V1);
-    kit_set_engine(false);
-    pid = kit_start_in("/p/c1", "c1");
-    kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, C1);
-    cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID);
-    c = record_find(&r, "c1");
-    cr_assert(c && !c->placeholder);
-    cr_expect_str_eq(kit_tree_read("memory", "/p/c1", "cgroup.procs"), "");
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const struct record_container *c;
+        struct record r;
+        STAGE f;
+        pid_t pid;
+
+        kit_begin_stage(&f, CG_MODE_V1);
+        kit_set_engine(false);
+        pid = kit_start_in("/p/c1", "c1");
+        kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL,
+                         arena_printf(&f.a, "{'linux':{'cgroupsPath':'/p/c1','namespaces':[%s]}}",
+                                      rows[i].namespaces));
+        cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID);
+        c = record_find(&r, "c1");
+        cr_assert(c);
+        cr_expect_eq(c->placeholder != NULL, rows[i].held, "[%s]", rows[i].namespaces);
+        cr_expect_eq(*kit_tree_read("memory", "/p/c1", "cgroup.procs") != '\0', rows[i].held,
+                     "[%s]", rows[i].namespaces);
+    }
 }
 
 /* poststart starts a watcher where there is none any more. */

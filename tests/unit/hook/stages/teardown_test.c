@@ -151,6 +151,43 @@ Test(teardown, moves_leftovers)
     }
 }
 
+/* Where the runtime's own cgroup is still there they get into that, under the same limits. */
+Test(teardown, moves_leftovers_to_the_runtimes_cgroup)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        STAGE f;
+        pid_t pid = begin(&f, i), stray = kit_start_child(), other = kit_start_child();
+
+        kit_tree_enter(stray, SANDBOX_CGROUP, "a stray");
+        kit_tree_enter(other, "/pod/s1", "another");
+        kit_end_child(pid);
+        kit_expect_stage(&f, STAGE_POSTSTOP, "s1", 0, PAUSE, NULL);
+        cr_expect(strstr(kit_tree_text(&f.a), "a stray in /pod/s1\n"), "%s: %s", cases[i].name,
+                  kit_tree_text(&f.a));
+        cr_expect_str_eq(kit_state_names(&f), "", "%s", cases[i].name);
+    }
+}
+
+/* The runtime has said that it is dead: it does not live on without the limits. */
+Test(teardown, kills_init)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        STAGE f;
+        pid_t pid = begin(&f, i), second;
+        struct record r;
+
+        join(&f, &second);
+        kit_expect_stage(&f, STAGE_POSTSTOP, "c2", 0, CONTAINER, NULL);
+        cr_expect(kit_was_killed(kit_wait_status(second), SIGKILL), "%s", cases[i].name);
+        cr_expect(kit_is_running(pid), "%s: another container's", cases[i].name);
+        cr_expect(kit_record(&f, "s1", &r) == RECORD_VALID && r.containers.count == 1, "%s",
+                  cases[i].name);
+        kit_expect_stage(&f, STAGE_POSTSTOP, "s1", 0, PAUSE, NULL);
+        cr_expect(kit_was_killed(kit_wait_status(pid), SIGKILL), "%s", cases[i].name);
+        cr_expect_str_eq(kit_state_names(&f), "", "%s", cases[i].name);
+    }
+}
+
 Test(teardown, kills_leftovers)
 {
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -324,6 +361,41 @@ Test(teardown, of_another_boot)
         edit(&f, "\"boot_id\":\"", "\"", "12345678-1234-1234-1234-123456789012");
         kit_expect_stage(&f, STAGE_POSTSTOP, "s1", 0, PAUSE, S1);
         expect_gone(&f, "", cases[i].name);
+    }
+}
+
+/* Its pid is somebody else's by now, who is a leftover as others are. */
+Test(teardown, of_a_pid_that_came_back)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        STAGE f;
+        pid_t pid = begin(&f, i);
+
+        edit(&f, "\"init\":{", "}", arena_printf(&f.a, "\"pid\":%d,\"start_time\":1", (int)pid));
+        kit_expect_stage(&f, STAGE_POSTSTOP, "s1", 0, PAUSE, NULL);
+        cr_expect(kit_is_running(pid), "%s", cases[i].name);
+        cr_expect_str_eq(kit_state_names(&f), "", "%s", cases[i].name);
+    }
+}
+
+/* With layout nested it is where its runtime has put it, and is that runtime's affair. */
+Test(teardown, leaves_init_nested)
+{
+    static const enum cg_mode modes[] = {CG_MODE_V1, CG_MODE_HYBRID, CG_MODE_V2};
+
+    for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+        STAGE f;
+        pid_t pid;
+
+        kit_begin_stage(&f, modes[i]);
+        kit_set_settings(&f, "'layout':'nested'");
+        kit_tree_make("/pod/s1");
+        pid = kit_start_in("/pod/s1", "s1");
+        kit_note_tree(&f);
+        kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "s1", pid, NULL, S1);
+        kit_expect_stage(&f, STAGE_POSTSTOP, "s1", 0, NULL, NULL);
+        cr_expect(kit_is_running(pid));
+        kit_expect_changes(&f, "", "it is where it was");
     }
 }
 

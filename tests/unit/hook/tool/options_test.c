@@ -13,10 +13,25 @@
 #define MAX_WORDS 8
 
 static const char *const verb_names[] = {
-    [VERB_HOOK] = "hook",         [VERB_PLAN] = "plan", [VERB_CHECK] = "check",
-    [VERB_LIST] = "list",         [VERB_SHOW] = "show", [VERB_DELETE] = "delete",
-    [VERB_PRUNE] = "prune",       [VERB_HELP] = "help", [VERB_VERSION] = "version",
+    [VERB_HOOK] = "hook",
+    [VERB_PLAN] = "plan",
+    [VERB_CHECK] = "check",
+    [VERB_LIST] = "list",
+    [VERB_SHOW] = "show",
+    [VERB_DELETE] = "delete",
+    [VERB_PRUNE] = "prune",
+    [VERB_HELP] = "help",
+    [VERB_VERSION] = "version",
     [VERB_REGISTER] = "register",
+    [VERB_UPDATE] = "update",
+    [VERB_STAT] = "stat",
+    [VERB_FREEZE] = "freeze",
+    [VERB_THAW] = "thaw",
+    [VERB_KILL] = "kill",
+    [VERB_ADD_PROCESS] = "add-process",
+    [VERB_ADD_THREAD] = "add-thread",
+    [VERB_METRICS] = "metrics",
+    [VERB_TOP] = "top",
 };
 
 /* Parse the words, which NULL ends. getopt keeps its state in globals. */
@@ -53,16 +68,22 @@ static const char *options_text(struct arena *a, const struct options *o)
     const char *only = !o->only.set ? NULL : o->only.value ? "true" : "false";
     bool default_dir = str_eq(o->state_dir, "/run/oci-sandbox-cgroup");
 
-    return arena_printf(a, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s", verb_names[o->verb],
-                        show_text(a, "stage", o->stage == STAGE_NONE ? NULL : stage_name(o->stage)),
-                        show_text(a, "id", o->id), show_text(a, "config", o->config_path),
-                        show_text(a, "state_dir", default_dir ? NULL : o->state_dir),
-                        show_text(a, "log_level", o->log_level), show_text(a, "only", only),
-                        show_text(a, "mode", o->has_mode ? cg_mode_name(o->mode) : NULL),
-                        o->json ? " json" : "", o->dry_run ? " dry_run" : "",
-                        o->force ? " force" : "", show_text(a, "file", o->file),
-                        show_text(a, "program", o->program), o->remove ? " remove" : "",
-                        show_text(a, "layout", layout_word(o->layout)));
+    return arena_printf(
+        a, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s", verb_names[o->verb],
+        show_text(a, "bundle", o->bundle),
+        show_text(a, "stage", o->stage == STAGE_NONE ? NULL : stage_name(o->stage)),
+        show_text(a, "id", o->id),
+        o->operand_count > 1 ? arena_printf(a, " %s", o->operands[1]) : "",
+        show_text(a, "config", o->config_path),
+        show_text(a, "state_dir", default_dir ? NULL : o->state_dir),
+        show_text(a, "output", o->output), o->batch ? " batch" : "",
+        o->count ? arena_printf(a, " count=%u", (unsigned)o->count) : "",
+        o->sort ? arena_printf(a, " sort=%c", o->sort) : "",
+        show_text(a, "log_level", o->log_level), show_text(a, "only", only),
+        show_text(a, "mode", o->has_mode ? cg_mode_name(o->mode) : NULL), o->json ? " json" : "",
+        o->dry_run ? " dry_run" : "", o->force ? " force" : "", show_text(a, "program", o->program),
+        o->remove ? " remove" : "", show_text(a, "layout", layout_word(o->layout)),
+        o->interval_ms ? arena_printf(a, " interval=%u", (unsigned)o->interval_ms) : "");
 }
 
 static const struct {
@@ -86,7 +107,7 @@ static const struct {
     {{"--layout=auto"}, "hook layout=auto"},
     {{"--layout", "nested", "poststop"}, "hook stage=poststop layout=nested"},
     {{"--layout=auto", "plan", "--layout=sibling"}, "plan layout=sibling"},
-    {{"register", "--layout=nested", "c.json"}, "register file=c.json layout=nested"},
+    {{"register", "--layout=nested", "c.json"}, "register id=c.json layout=nested"},
     {{"--config", "a.json"}, "hook config=a.json"},
     {{"--config=/etc/b.json", "poststop"}, "hook stage=poststop config=/etc/b.json"},
     {{"--state-dir", "/s"}, "hook state_dir=/s"},
@@ -95,11 +116,28 @@ static const struct {
     {{"--", "prestart"}, "hook stage=prestart"},
     /* verbs */
     {{"plan"}, "plan"},
+    {{"plan", "config.json"}, "plan id=config.json"},
+    {{"plan", "--bundle", "b"}, "plan bundle=b"},
     {{"check"}, "check"},
     {{"list"}, "list"},
     {{"prune"}, "prune"},
     {{"show", "a"}, "show id=a"},
     {{"delete", "b"}, "delete id=b"},
+    {{"update", "c"}, "update id=c"},
+    {{"stat", "d"}, "stat id=d"},
+    {{"freeze", "a"}, "freeze id=a"},
+    {{"thaw", "a", "--json"}, "thaw id=a json"},
+    {{"kill", "a"}, "kill id=a"},
+    {{"kill", "a", "TERM"}, "kill id=a TERM"},
+    {{"add-process", "a", "12"}, "add-process id=a 12"},
+    {{"add-thread", "a", "12", "--json"}, "add-thread id=a 12 json"},
+    {{"stat", "d", "--interval", "1.5"}, "stat id=d interval=1500"},
+    {{"--interval=20ms", "stat", "d", "--json"}, "stat id=d json interval=20"},
+    {{"top"}, "top"},
+    {{"top", "--batch", "--count=3", "--sort", "m"}, "top batch count=3 sort=m"},
+    {{"top", "--interval=2s", "--json"}, "top json interval=2000"},
+    {{"metrics"}, "metrics"},
+    {{"metrics", "--output", "/d/f.prom"}, "metrics output=/d/f.prom"},
     {{"--json", "plan"}, "plan json"},
     {{"plan", "--json"}, "plan json"},
     {{"check", "--json"}, "check json"},
@@ -119,18 +157,22 @@ static const struct {
     {{"--dry-run", "prune", "--json"}, "prune json dry_run"},
     {{"delete", "a", "--force"}, "delete id=a force"},
     {{"--force", "delete", "a"}, "delete id=a force"},
-    {{"register", "c.json"}, "register file=c.json"},
-    {{"register", "c.json", "--path", "/p"}, "register file=c.json program=/p"},
-    {{"register", "--remove", "c.json"}, "register file=c.json remove"},
+    {{"register", "c.json"}, "register id=c.json"},
+    {{"register", "c.json", "--path", "/p"}, "register id=c.json program=/p"},
+    {{"register", "--remove", "c.json"}, "register id=c.json remove"},
     {{"--config=/c", "--state-dir=/s", "--sandbox-cgroup-only", "register", "c.json", "--json"},
-     "register config=/c state_dir=/s only=true json file=c.json"},
+     "register id=c.json config=/c state_dir=/s only=true json"},
     /* an id may look like a stage, a verb, an option */
     {{"show", "prestart"}, "show id=prestart"},
     {{"delete", "list"}, "delete id=list"},
     {{"show", "--", "--json"}, "show id=--json"},
     {{"--help"}, "help"},
     {{"--version"}, "version"},
-    {{"list", "--help"}, "help"},
+    {{"-h"}, "help"},
+    {{"list", "--help"}, "help id=list"},
+    {{"show", "a", "-h"}, "help id=show"},
+    {{"--help", "prune"}, "help id=prune"},
+    {{"--help", "start"}, "help"},
     {{"--json", "--version"}, "version json"},
     /* what stands behind them does not matter */
     {{"--help", "--no-such-option"}, "help"},
@@ -159,6 +201,10 @@ static const struct {
 } refused[] = {
     {{"start"}, {"\"start\"", "neither a stage nor a verb"}},
     {{"none"}, {"\"none\"", "neither a stage nor a verb"}},
+    {{"lst"}, {"neither a stage nor a verb: \"lst\"", "is it list?"}},
+    {{"poststopp"}, {"\"poststopp\"", "is it poststop?"}},
+    {{"prestar\n"}, {"\"prestar\\x0a\"", "is it prestart?"}},
+    {{"remove"}, {"\"remove\"", "--help"}},
     {{""}, {"\"\"", "neither a stage nor a verb"}},
     {{"Prestart"}, {"\"Prestart\"", "neither"}},
     {{"a\033b"}, {"\"a\\x1bb\"", "neither"}},
@@ -166,13 +212,20 @@ static const struct {
     /* the value needs its '=' */
     {{"--sandbox-cgroup-only", "false"}, {"\"false\"", "neither"}},
     /* ids */
-    {{"show"}, {"\"show\"", "id is missing"}},
-    {{"delete"}, {"\"delete\"", "id is missing"}},
-    {{"show", "--json"}, {"\"show\"", "id is missing"}},
-    {{"delete", "--force"}, {"\"delete\"", "id is missing"}},
+    {{"show"}, {"\"show\"", "ID is missing"}},
+    {{"delete"}, {"\"delete\"", "ID is missing"}},
+    {{"show", "--json"}, {"\"show\"", "ID is missing"}},
+    {{"delete", "--force"}, {"\"delete\"", "ID is missing"}},
     {{"show", "a", "b"}, {"\"b\"", "too many"}},
-    {{"register"}, {"\"register\"", "config.json is missing"}},
-    {{"register", "--remove"}, {"\"register\"", "config.json is missing"}},
+    {{"freeze"}, {"\"freeze\"", "ID is missing"}},
+    {{"thaw", "a", "b"}, {"\"b\"", "too many"}},
+    {{"add-process", "a"}, {"\"add-process\"", "PID is missing"}},
+    {{"add-thread", "a"}, {"\"add-thread\"", "TID is missing"}},
+    {{"add-thread", "a", "1", "2"}, {"\"2\"", "too many"}},
+    {{"kill"}, {"\"kill\"", "ID is missing"}},
+    {{"kill", "a", "TERM", "b"}, {"\"b\"", "too many"}},
+    {{"register"}, {"\"register\"", "CONFIG.json is missing"}},
+    {{"register", "--remove"}, {"\"register\"", "CONFIG.json is missing"}},
     {{"register", "a", "b"}, {"\"b\"", "too many"}},
     {{"register", "--path", "p", "a"}, {"\"p\"", "absolute path"}},
     {{"register", "--path", "/p/", "a"}, {"\"/p/\"", "names a directory"}},
@@ -182,7 +235,9 @@ static const struct {
     {{"delete", "a", "--remove"}, {"--remove", "only register"}},
     {{"delete", "a", "b"}, {"\"b\"", "too many"}},
     {{"list", "a"}, {"\"a\"", "too many"}},
-    {{"plan", "prestart"}, {"\"prestart\"", "too many"}},
+    {{"plan", "a", "prestart"}, {"\"prestart\"", "too many"}},
+    {{"plan", "--bundle=b", "a"}, {"\"a\"", "--bundle"}},
+    {{"check", "--bundle=b"}, {"--bundle", "only plan"}},
     {{"check", "x"}, {"\"x\"", "too many"}},
     {{"prune", "x"}, {"\"x\"", "too many"}},
     {{"prestart", "poststop"}, {"\"poststop\"", "too many"}},
@@ -221,6 +276,20 @@ static const struct {
     {{"--dry-run"}, {"--dry-run", "only prune"}},
     {{"delete", "a", "--dry-run"}, {"--dry-run", "only prune"}},
     {{"plan", "--dry-run"}, {"--dry-run", "only prune"}},
+    {{"list", "--interval=1s"}, {"--interval", "only stat"}},
+    {{"list", "--batch"}, {"--batch", "only top"}},
+    {{"top", "--count=0"}, {"\"0\"", "--count is no number"}},
+    {{"top", "--count", "x"}, {"\"x\"", "--count is no number"}},
+    {{"top", "--sort="}, {"\"\"", "--sort is no letter"}},
+    {{"top", "--sort=cv"}, {"\"cv\"", "--sort is no letter"}},
+    {{"list", "--output=f"}, {"--output", "only metrics"}},
+    {{"metrics", "--output", ""}, {"\"\"", "--output names no file"}},
+    {{"metrics", "--output", "/d/"}, {"\"/d/\"", "--output names no file"}},
+    {{"metrics", "a"}, {"\"a\"", "one argument too many"}},
+    {{"stat", "a", "--interval=0"}, {"\"0\"", "--interval is no time"}},
+    {{"stat", "a", "--interval=1x"}, {"\"1x\"", "--interval is no time"}},
+    {{"stat", "a", "--interval"}, {"--interval", "without its value"}},
+    {{"stat"}, {"\"stat\"", "ID is missing"}},
     {{"--force"}, {"--force", "only delete"}},
     {{"prune", "--force"}, {"--force", "only delete"}},
     {{"poststop", "--force"}, {"--force", "only delete"}},
@@ -259,51 +328,87 @@ Test(options, letters_are_named)
         expect_refused(rows[i][0], rows[i][1]);
 }
 
-Test(options, usage_names_everything)
+/* What it prints, of at most @size - 1 bytes. */
+static void read_usage(const char *verb, char *text, size_t size)
 {
-    static const char *const words[] = {
-        "prestart",
-        "createRuntime",
-        "poststart",
-        "poststop",
-        "plan",
-        "check",
-        "list",
-        "show ID",
-        "delete ID",
-        "prune",
-        "--config",
-        "--state-dir",
-        "--sandbox-cgroup-only",
-        "--layout",
-        "--cgroup-mode",
-        "--stage",
-        "--log-level",
-        "--json",
-        "--dry-run",
-        "--force",
-        "register",
-        "--path PATH",
-        "--remove",
-        "--help",
-        "--version",
-    };
+    const struct options o = {.verb = VERB_HELP, .id = verb};
     FILE *file = tmpfile();
     int saved = dup(STDOUT_FILENO);
-    char text[4096];
     size_t len;
 
     cr_assert(file && saved >= 0);
     fflush(stdout);
     dup2(fileno(file), STDOUT_FILENO);
-    options_usage();
+    options_usage(&o);
     fflush(stdout);
     dup2(saved, STDOUT_FILENO);
     close(saved);
     rewind(file);
-    len = fread(text, 1, sizeof text - 1, file);
+    len = fread(text, 1, size - 1, file);
     text[len] = '\0';
     fclose(file);
+}
+
+/* On a terminal of 80 columns and 24 lines, one of which is the next prompt. */
+static void expect_a_screen(const char *text)
+{
+    size_t lines = 0;
+
+    for (const char *p = text; *p; lines++) {
+        size_t len = strcspn(p, "\n");
+
+        cr_expect(len <= 80, "too long: %.*s", (int)len, p);
+        p += len + (p[len] == '\n');
+    }
+    cr_expect(lines > 3 && lines < 24, "%zu lines:\n%s", lines, text);
+}
+
+Test(options, usage_names_everything)
+{
+    static const char *const words[] = {
+        "prestart",    "createRuntime", "poststart",   "poststop",
+        "plan",        "check",         "list",        "show ID",
+        "update ID",   "delete ID",     "freeze ID",   "thaw ID",
+        "kill ID [",   "stat ID",       "add-process", "add-thread ID TID",
+        "prune",       "--config",      "--state-dir", "--sandbox-cgroup-only",
+        "--layout",    "--log-level",   "--json",      "register CONFIG.json",
+        "VERB --help", "--help",        "--version",
+    };
+    char text[4096];
+
+    read_usage(NULL, text, sizeof text);
+    expect_a_screen(text);
     for (size_t i = 0; i < ARRAY_SIZE(words); i++)
         cr_expect(strstr(text, words[i]), "expected: \"%s\"\ngot:      %s", words[i], text);
+}
+
+Test(options, each_verb_has_its_own_usage)
+{
+    static const char *const rows[][3] = {
+        {"check", "] check\n"},
+        {"plan", "--cgroup-mode MODE", "--stage STAGE"},
+        {"register", "] register CONFIG.json\n", "--path PATH"},
+        {"register", "--remove", "--layout"},
+        {"list", "] list\n"},
+        {"show", "] show ID\n"},
+        {"stat", "] stat ID\n", "--interval TIME"},
+        {"metrics", "] metrics\n", "--output FILE"},
+        {"top", "] top\n", "--count N"},
+        {"update", "] update ID\n"},
+        {"freeze", "] freeze ID\n"},
+        {"thaw", "] thaw ID\n"},
+        {"kill", "] kill ID [SIGNAL]\n"},
+        {"add-process", "] add-process ID PID\n"},
+        {"add-thread", "] add-thread ID TID\n"},
+        {"delete", "] delete ID\n", "--force"},
+        {"prune", "] prune\n", "--dry-run"},
+    };
+    char text[4096];
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        read_usage(rows[i][0], text, sizeof text);
+        expect_a_screen(text);
+        for (size_t j = 1; j < 3 && rows[i][j]; j++)
+            cr_expect(strstr(text, rows[i][j]), "expected: %s\ngot: %s", rows[i][j], text);
+    }
 }

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "hook/vcpu/ask.h"
 #include "tests/unit/kit/qmp_kit.h"
 
 #include <criterion/criterion.h>
@@ -408,6 +409,79 @@ Test(qmp_process, command_line_of_a_process)
         cr_expect(ms < 3 * SHORT_AT_MOST_MS, "input:    %s\ntook %llu ms", processes[i].cmdline,
                   ms);
     }
+}
+
+/* --- by a child --- */
+
+static void need_cmdline(const char *text)
+{
+    autosbuf cmdline = SBUF_INIT;
+
+    for (const char *p = text; *p; p++)
+        sbuf_addf(&cmdline, *p == '$' ? "%s" : "%.1s", *p == '$' ? kit_place : p);
+    if (!set_cmdline(sbuf_text(&cmdline)))
+        cr_skip_test("prctl(PR_SET_MM_MAP) does not work here: %s", strerrorname_np(errno));
+}
+
+Test(qmp_process, a_child_asks)
+{
+    autoarena a = ARENA_INIT;
+    struct kit_monitor m = {.says = {GREETING, READY, CPUS(CPU("@", "7"))},
+                            .listener = kit_listen_at(kit_in_place(&a, "q.sock"))};
+    const pid_t pids[] = {getppid(), getpid()};
+    struct ask ask = {0};
+    struct vcpu_kvm cpus;
+    pthread_t thread;
+
+    need_cmdline("qemu|-qmp|unix:$/q.sock,server=on");
+    cr_assert_eq(pthread_create(&thread, NULL, kit_serve, &m), 0);
+    cr_expect_eq(ask_vmms(&ask, pids, 2, LONG_MS, &a, &cpus), 0);
+    shutdown(m.listener, SHUT_RDWR);
+    pthread_join(thread, NULL);
+    close(m.listener);
+    cr_expect_str_eq(kit_cpus_text(&a, 0, &cpus), "@:7");
+    cr_expect_eq(ask.first, 1, "the other one is first now");
+}
+
+/* Many that say nothing have no more time than one. */
+Test(qmp_process, silent_ones_share_their_time)
+{
+    autoarena a = ARENA_INIT;
+    autofd mute = kit_listen_at(kit_in_place(&a, "mute"));
+    unsigned long long began = io_now_us(), ms;
+    struct ask ask = {0};
+    struct vcpu_kvm cpus;
+    pid_t pids[400];
+
+    cr_assert_geq(mute, 0);
+    need_cmdline("qemu|-qmp|unix:$/mute,server=on");
+    for (size_t i = 0; i < ARRAY_SIZE(pids); i++)
+        pids[i] = getpid();
+    cr_expect_eq(ask_vmms(&ask, pids, ARRAY_SIZE(pids), SHORT_MS, &a, &cpus), 0);
+    ms = (io_now_us() - began) / 1000;
+    cr_expect_eq(cpus.count, 0);
+    cr_expect(ms < SHORT_AT_MOST_MS, "took %llu ms", ms);
+}
+
+/* As long as one is blocked there is no other. */
+Test(qmp_process, one_child_at_a_time)
+{
+    autoarena a = ARENA_INIT;
+    struct ask ask = {.child = fork()};
+    const pid_t own = getpid();
+    struct vcpu_kvm cpus;
+
+    if (ask.child == 0) {
+        for (;;)
+            pause();
+    }
+    cr_assert_gt(ask.child, 0);
+    cr_expect_eq(ask_vmms(&ask, &own, 1, SHORT_MS, &a, &cpus), -EBUSY);
+    kill(ask.child, SIGKILL);
+    for (int i = 0; ask_vmms(&ask, &own, 1, SHORT_MS, &a, &cpus) == -EBUSY && i < 1000; i++)
+        io_sleep_ms(10);
+    cr_expect_eq(ask_vmms(&ask, &own, 1, SHORT_MS, &a, &cpus), 0);
+    cr_expect_eq(ask.child, 0);
 }
 
 /* --- QEMU itself --- */

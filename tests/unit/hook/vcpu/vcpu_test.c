@@ -404,6 +404,51 @@ Test(vcpu, kvm_open_without_debugfs)
     cr_expect_eq(fd, -ENOENT, "expected: -ENOENT\ngot:      %d", fd);
 }
 
+/* A debugfs that another file system hides, with a directory of ours in the place of KVM's. */
+Test(vcpu, kvm_find)
+{
+    char top[] = "/tmp/osc-unit-debugfs-XXXXXX", path[64];
+    struct vcpu_kvm_search search = {0};
+    int fd, no_news[2];
+
+    if (!enter_without_debugfs())
+        cr_skip_test("no mount namespace of our own: %s", strerrorname_np(errno));
+    kit_make_dir(top);
+    snprintf(path, sizeof path, "%s/kvm", top);
+    cr_expect_eq(vcpu_kvm_find(&search), -ENOENT, "no debugfs");
+    if (mount("debugfs", top, "debugfs", 0, NULL) < 0) {
+        vcpu_kvm_end(&search);
+        rmdir(top);
+        cr_skip_test("no debugfs can be mounted: %s", strerrorname_np(errno));
+    }
+    cr_assert_eq(mount("tmpfs", top, "tmpfs", 0, NULL), 0);
+    cr_expect_eq(vcpu_kvm_find(&search), -ENOENT, "no KVM");
+    cr_expect_str_eq(search.path, path, "the change was noticed");
+    cr_assert_eq(mkdir(path, 0700), 0);
+    fd = vcpu_kvm_find(&search);
+    cr_expect_geq(fd, 0, "KVM has come, and no mount");
+    close(fd);
+    cr_expect(!search.begun && !search.path, "the search is over");
+    cr_assert_eq(rmdir(path), 0);
+    cr_expect_eq(vcpu_kvm_find(&search), -ENOENT);
+    /* Nobody tells of a change: then mountinfo is not read. */
+    cr_assert_eq(pipe(no_news), 0);
+    cr_assert_geq(dup2(no_news[0], search.mounts_fd), 0);
+    cr_assert_eq(mkdir(path, 0700), 0);
+    free(search.path);
+    search.path = NULL;
+    cr_expect_eq(vcpu_kvm_find(&search), -ENOENT);
+    /* It cannot be told: then it is. */
+    fd_close(&search.mounts_fd);
+    fd = vcpu_kvm_find(&search);
+    cr_expect_geq(fd, 0);
+    close(fd);
+    vcpu_kvm_end(&search);
+    umount2(top, MNT_DETACH);
+    umount2(top, MNT_DETACH);
+    rmdir(top);
+}
+
 /* The directory is found wherever debugfs is mounted. */
 Test(vcpu, kvm_open)
 {

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "cgroup/host.h"
+#include "cgroup/limits/limits.h"
 #include "tests/unit/kit/cgroup_kit.h"
 #include "tests/unit/kit/files_kit.h"
 
@@ -273,12 +274,11 @@ Test(drift_v2, no_cpuset)
     make_dir("v2/c1");
     set("v2/c1/cpu.max", "max 100000\n");
     drift_set(&f.drift, both, 1);
-    cr_expect_not(f.drift.items[0].watched);
+    cr_expect(f.drift.items[0].watched);
     cr_expect_eq(drift_read(&f.drift), 0);
     set("v2/c1/cpuset.cpus", "\n");
     set("v2/c1/cpuset.mems", "\n");
     cr_expect_eq(drift_read(&f.drift), 0);
-    cr_expect(f.drift.items[0].watched);
     expect("one", NULL, "same");
     set("v2/c1/cpuset.cpus", "2\n");
     expect_change(1);
@@ -472,6 +472,170 @@ Test(drift_v1, no_cpuset_on_this_host)
     set("cpu/c1/cpu.cfs_quota_us", "1000\n");
     expect_change(1);
     expect("one", NULL, "cpus=- mems=- quota=1000/100000");
+}
+
+/* --- the other limits --- */
+
+static const char *i64_text(struct json_i64 v)
+{
+    return v.set ? arena_printf(&f.arena, "%" PRId64, v.value) : "-";
+}
+
+static const char *u64_text(struct json_u64 v)
+{
+    return v.set ? arena_printf(&f.arena, "%" PRIu64, v.value) : "-";
+}
+
+static const char *limits_of(const struct oci_resources *r)
+{
+    static const struct oci_memory no_memory;
+    static const struct oci_pids no_pids;
+    static const struct oci_block_io no_io;
+    const struct oci_memory *m = r->memory ? r->memory : &no_memory;
+    const struct oci_block_io *io = r->block_io ? r->block_io : &no_io;
+    const struct oci_throttle_device *t = io->read_bps.items;
+    char *text = arena_printf(
+        &f.arena, "shares=%s limit=%s swap=%s low=%s pids=%s weight=%s read=%s",
+        u64_text(r->cpu->shares), i64_text(m->limit), i64_text(m->swap), i64_text(m->reservation),
+        i64_text((r->pids ? r->pids : &no_pids)->limit), u64_text(io->weight),
+        io->read_bps.count ? arena_printf(&f.arena, "%" PRId64 ":%" PRId64 "=%" PRIu64,
+                                          t->major.value, t->minor.value, t->rate.value)
+                           : "-");
+
+    for (size_t i = 0; i < r->unified.count; i++) {
+        const struct json_pair *p = &JSON_AT(r->unified, struct json_pair, i);
+
+        text = arena_printf(&f.arena, "%s %s=%s", text, p->key, p->value);
+    }
+    return text;
+}
+
+static void expect_limits(const struct oci_resources *r, const char *file, const char *text,
+                          const char *want)
+{
+    const char *got;
+
+    set(file, text);
+    cr_expect_eq(drift_read(&f.drift), 1, "%s", file);
+    got = limits_of(drift_resources(&f.drift, "one", r, &f.arena));
+    cr_expect_str_eq(got, want, "input:    %s: %s\nexpected: %s\ngot:      %s", file, text, want,
+                     got);
+}
+
+Test(drift_v1, other_limits)
+{
+    static const char *const begin[][2] = {
+        {"cpu/c1/cpu.shares", "1024\n"},
+        {"more/c1/memory.limit_in_bytes", "9223372036854771712\n"},
+        {"more/c1/memory.memsw.limit_in_bytes", "9223372036854771712\n"},
+        {"more/c1/memory.soft_limit_in_bytes", "9223372036854771712\n"},
+        {"more/c1/pids.max", "max\n"},
+        {"more/c1/blkio.weight", "500\n"},
+        {"more/c1/blkio.throttle.read_bps_device", ""},
+    };
+    struct oci_cpu cpu = {.shares = {true, 512}};
+    struct oci_memory memory = {.limit = {true, 5}};
+    const struct oci_resources r = {.cpu = &cpu, .memory = &memory};
+
+    make_v1("c1");
+    add_hierarchy("more",
+                  CG_CTL_BIT(CG_CTL_MEMORY) | CG_CTL_BIT(CG_CTL_PIDS) | CG_CTL_BIT(CG_CTL_BLKIO),
+                  false);
+    make_dir("more/c1");
+    for (size_t i = 0; i < ARRAY_SIZE(begin); i++)
+        set(begin[i][0], begin[i][1]);
+    drift_set(&f.drift, both, 1);
+    cr_expect(f.drift.items[0].watched);
+    cr_expect_eq(drift_resources(&f.drift, "one", &r, &f.arena), &r);
+    expect_limits(&r, begin[0][0], "300\n",
+                  "shares=300 limit=5 swap=- low=- pids=- weight=- read=-");
+    expect_limits(&r, begin[1][0], "4096\n",
+                  "shares=300 limit=4096 swap=- low=- pids=- weight=- read=-");
+    expect_limits(&r, begin[2][0], "8192\n",
+                  "shares=300 limit=4096 swap=8192 low=- pids=- weight=- read=-");
+    expect_limits(&r, begin[3][0], "2048\n",
+                  "shares=300 limit=4096 swap=8192 low=2048 pids=- weight=- read=-");
+    expect_limits(&r, begin[4][0], "7\n",
+                  "shares=300 limit=4096 swap=8192 low=2048 pids=7 weight=- read=-");
+    expect_limits(&r, begin[5][0], "300\n",
+                  "shares=300 limit=4096 swap=8192 low=2048 pids=7 weight=300 read=-");
+    expect_limits(&r, begin[6][0], "8:0 512\n",
+                  "shares=300 limit=4096 swap=8192 low=2048 pids=7 weight=300 read=8:0=512");
+    expect_limits(&r, begin[1][0], "9223372036854771712\n",
+                  "shares=300 limit=-1 swap=8192 low=2048 pids=7 weight=300 read=8:0=512");
+    expect_limits(&r, begin[6][0], "",
+                  "shares=300 limit=-1 swap=8192 low=2048 pids=7 weight=300 read=-");
+}
+
+/* They are told, and nothing else is taken for changed. */
+Test(drift_v1, devices)
+{
+    struct oci_cpu cpu = {.shares = {true, 512}};
+    const struct oci_resources r = {.cpu = &cpu};
+
+    make_v1("c1");
+    add_hierarchy("more", CG_CTL_BIT(CG_CTL_DEVICES), false);
+    make_dir("more/c1");
+    set("more/c1/devices.list", "c 1:3 rwm\n");
+    drift_set(&f.drift, both, 1);
+    cr_expect(f.drift.items[0].watched);
+    cr_expect_not(drift_devices(&f.drift, "one"));
+    set("more/c1/devices.list", "c 1:3 rwm\nb 8:0 r\n");
+    cr_expect_eq(drift_read(&f.drift), 1);
+    cr_expect(drift_devices(&f.drift, "one"));
+    cr_expect_not(drift_devices(&f.drift, "other"));
+    cr_expect_eq(drift_resources(&f.drift, "one", &r, &f.arena), &r);
+}
+
+Test(drift_v2, other_limits)
+{
+    static const char *const begin[][2] = {
+        {"v2/c1/cpu.weight", "100\n"},        {"v2/c1/memory.max", "max\n"},
+        {"v2/c1/memory.swap.max", "0\n"},     {"v2/c1/pids.max", "max\n"},
+        {"v2/c1/io.weight", "default 100\n"}, {"v2/c1/io.max", ""},
+        {"v2/c1/memory.high", "max\n"},
+    };
+    struct json_pair unified[] = {{.key = (char[]){"memory.high"}, .value = (char[]){"1"}},
+                                  {.key = (char[]){"cpu.weight"}, .value = (char[]){"1"}},
+                                  {.key = (char[]){"misc.max"}, .value = (char[]){"1"}}};
+    struct oci_throttle_device throttle = {{true, 8}, {true, 0}, {true, 1}};
+    struct oci_block_io io = {.read_bps = {&throttle, 1}};
+    struct oci_memory memory = {.limit = {true, 100}, .swap = {true, 100}};
+    const struct oci_resources r = {
+        .memory = &memory, .block_io = &io, .unified = {unified, ARRAY_SIZE(unified)}};
+
+    f.host.hierarchies[0].controllers |=
+        CG_CTL_BIT(CG_CTL_MEMORY) | CG_CTL_BIT(CG_CTL_PIDS) | CG_CTL_BIT(CG_CTL_BLKIO);
+    make_v2("c1");
+    for (size_t i = 0; i < ARRAY_SIZE(begin); i++)
+        set(begin[i][0], begin[i][1]);
+    drift_set(&f.drift, both, 1);
+    expect_limits(&r, begin[0][0], "59\n",
+                  "shares=511 limit=100 swap=100 low=- pids=- weight=- read=8:0=1 memory.high=1 "
+                  "misc.max=1");
+    cr_expect_eq(cg_shares_to_weight(511), 59);
+    /* 0 of swap stays 0 */
+    expect_limits(&r, begin[1][0], "4096\n",
+                  "shares=511 limit=4096 swap=4096 low=- pids=- weight=- read=8:0=1 memory.high=1 "
+                  "misc.max=1");
+    expect_limits(&r, begin[2][0], "512\n",
+                  "shares=511 limit=4096 swap=4608 low=- pids=- weight=- read=8:0=1 memory.high=1 "
+                  "misc.max=1");
+    expect_limits(&r, begin[2][0], "max\n",
+                  "shares=511 limit=4096 swap=-1 low=- pids=- weight=- read=8:0=1 memory.high=1 "
+                  "misc.max=1");
+    expect_limits(&r, begin[3][0], "7\n",
+                  "shares=511 limit=4096 swap=-1 low=- pids=7 weight=- read=8:0=1 memory.high=1 "
+                  "misc.max=1");
+    expect_limits(&r, begin[4][0], "default 50\n",
+                  "shares=511 limit=4096 swap=-1 low=- pids=7 weight=- read=8:0=1 memory.high=1 "
+                  "misc.max=1 io.weight=default 50");
+    expect_limits(&r, begin[5][0], "8:0 rbps=2 wbps=max\n",
+                  "shares=511 limit=4096 swap=-1 low=- pids=7 weight=- read=- memory.high=1 "
+                  "misc.max=1 io.weight=default 50 io.max=8:0 rbps=2 wbps=max");
+    expect_limits(&r, begin[6][0], "2\n",
+                  "shares=511 limit=4096 swap=-1 low=- pids=7 weight=- read=- misc.max=1 "
+                  "memory.high=2 io.weight=default 50 io.max=8:0 rbps=2 wbps=max");
 }
 
 /* --- without inotify --- */

@@ -477,6 +477,7 @@ Test(kthreads_fake, unreadable)
 struct place {
     struct cg_controller home, overhead;
     pid_t pid;
+    int start_time;
 };
 
 static void begin_place(struct place *p)
@@ -487,7 +488,8 @@ static void begin_place(struct place *p)
     p->overhead = kit_create(&kit_host, NULL, kit_sub("overhead"), NULL, &kit_no_limits);
     p->pid = kit_start_child();
     add_process(500, 500, 10, true);
-    add_kthread(p->pid, "vhost-500", 12);
+    p->start_time = (int)kit_who(p->pid)->start_time;
+    add_kthread(p->pid, "vhost-500", p->start_time);
 }
 
 static void end_place(struct place *p)
@@ -522,7 +524,7 @@ Test(kthreads_fake, does_not_place_an_unsure_one)
     struct place p;
 
     begin_place(&p);
-    write_stat(p.pid, "kvm-pit/500", 12);
+    write_stat(p.pid, "kvm-pit/500", p.start_time);
     add_process(600, 500, 10, true);
     cr_expect_eq(place(&p, 500, &e), 0);
     cr_expect_eq(cg_holds(&p.home, p.pid), 0);
@@ -541,12 +543,12 @@ Test(kthreads_fake, does_not_place_a_successor)
 
     begin_place(&p);
     expect_helpers(500, num("%", p.pid));
-    write_stat(p.pid, "vhost-500", 13);
+    write_stat(p.pid, "vhost-500", p.start_time + 1);
     cr_expect_eq(place(&p, 500, &e), 0);
-    write_stat(p.pid, "vhost-501", 12);
+    write_stat(p.pid, "vhost-501", p.start_time);
     cr_expect_eq(place(&p, 500, &e), 0);
     cr_expect_eq(cg_holds(&p.home, p.pid), 0);
-    write_stat(p.pid, "vhost-500", 12);
+    write_stat(p.pid, "vhost-500", p.start_time);
     cr_expect_eq(place(&p, 500, &e), 1);
     end_place(&p);
 }
@@ -570,7 +572,7 @@ Test(kthreads_fake, leaves_one_in_the_overhead)
     struct place p;
 
     begin_place(&p);
-    cr_assert_eq(cg_add_process(&p.overhead, p.pid, &e), 0, "%s", e.text);
+    cr_assert_eq(cg_add_process(&p.overhead, kit_who(p.pid), &e), 0, "%s", e.text);
     cr_expect_eq(place(&p, 500, &e), 0, "%s", e.text);
     cr_expect_eq(cg_holds(&p.overhead, p.pid), 1);
     end_place(&p);

@@ -3,11 +3,13 @@
 /* What the watcher's placement keeps between passes. */
 
 #include "base/cleanup.h"
+#include "hook/log/log.h"
 #include "hook/sandbox/sandbox.h"
 #include "hook/watch/placement.h"
 #include "hook/watch/scan.h"
 
 #include <criterion/criterion.h>
+#include <criterion/redirect.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -112,5 +114,28 @@ Test(placement_state, counted_when_quiet)
     placement_update(&p, &v.scan, false, false);
     cr_expect(p.counted, "threads are quiet, and the list is there");
     cr_expect(placement_is_complete(&p));
+    free(p.written);
+}
+
+/* Once in its life, however often vCPUs are plugged and unplugged later. */
+Test(placement_state, announced_once)
+{
+    static const size_t found[] = {2, 3, 3, 1};
+    struct placement p = {.dirfd = FD_NONE};
+    struct view v;
+
+    cr_assert_eq(mknodat(home_fd, "cgroup.procs", S_IFREG | 0600, 0), 0);
+    log_about.sandbox_id = "s1";
+    log_set_level(LEVEL_INFO);
+    cr_redirect_stderr();
+    see(&v, 2, 1);
+    placement_update(&p, &v.scan, false, true);
+    for (size_t i = 0; i < sizeof found / sizeof found[0]; i++) {
+        see(&v, found[i], found[i]);
+        placement_update(&p, &v.scan, false, true);
+        p.changed_us = 0;
+        placement_update(&p, &v.scan, false, false);
+    }
+    cr_expect_stderr_eq_str("oci-sandbox-cgroup: info: sandbox s1: 2 vCPU threads are placed\n");
     free(p.written);
 }

@@ -7,11 +7,14 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "hook/sandbox/sandbox.h"
+#include "tests/unit/kit/files_kit.h"
 #include "tests/unit/kit/stage_kit.h"
 #include "tests/unit/kit/vmm_kit.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 static struct fixture {
     struct kit_stage stage;
@@ -82,6 +85,21 @@ Test(scan_nested, holds)
     cr_expect(got.vcpus == 1 && got.placed == 1 && got.overhead_threads == 1);
 }
 
+/* However many there are, no more than so many are looked at. */
+Test(scan_nested, looks_at_so_many)
+{
+    struct scan_result got;
+
+    kit_add_thread(0, 1, "CPU 0/KVM");
+    kit_add_thread(0, 2, "CPU 1/KVM");
+    f.scan.most = 2;
+    got = pass(SCAN_CHANGES);
+    cr_expect(got.threads == 2 && got.skipped == 1 && got.vcpus <= 2);
+    f.scan.most = 0;
+    got = pass(SCAN_CHANGES);
+    cr_expect(got.threads == 3 && got.skipped == 0 && got.placed == 2);
+}
+
 /* The VMMs are where the runtime has put them, whatever is apart. */
 Test(scan_nested, vmms)
 {
@@ -92,6 +110,25 @@ Test(scan_nested, vmms)
     cr_expect(pids.count == 1 && pids.items[0] == f.vmm);
 }
 
+/* One thread that cannot be moved is in no other's way. */
+Test(scan_nested, moves_what_can_be_moved)
+{
+    struct scan_result got;
+    struct err e = ERR_INIT;
+
+    for (int i = 0; i < 3; i++)
+        kit_add_thread(0, i + 1, i == 0 ? "CPU 0/KVM" : i == 1 ? "CPU 1/KVM" : "CPU 2/KVM");
+    kit_tree_hold(kit_tid_of(1));
+    cr_expect_eq(scan_pass(&f.scan, SCAN_CHANGES, &got, &e), -EINVAL);
+    cr_expect(e.text[0], "says why");
+    cr_expect(got.whole && got.vcpus == 3 && got.placed == 2);
+    cr_expect_eq(cg_holds(&f.sandbox.vcpu, kit_tid_of(1)), 0);
+    cr_expect_eq(cg_holds(&f.sandbox.vcpu, kit_tid_of(2)), 1);
+    cr_expect_eq(cg_holds(&f.sandbox.vcpu, kit_tid_of(3)), 1);
+    unlink(arena_printf(&f.stage.a, "%s/held-%d", kit_tree_dir, (int)kit_tid_of(1)));
+    cr_expect_eq(pass(SCAN_CHANGES).placed, 3, "when it can be moved it is");
+}
+
 Test(scan_nested, believes_no_name)
 {
     kit_add_thread(0, 1, "CPU 0/KVM");
@@ -99,6 +136,33 @@ Test(scan_nested, believes_no_name)
     expect_vcpus(0, "a name alone");
     kit_tree_has_vcpus(f.vmm, 1);
     expect_vcpus(1, "with a descriptor");
+}
+
+/* A name only says which. */
+Test(scan_nested, believes_no_more_names_than_there_are_vcpus)
+{
+    const char *fds = arena_printf(&f.stage.a, "%s/fd-%d", kit_tree_dir, (int)f.vmm);
+
+    kit_add_thread(0, 1, "CPU 0/KVM");
+    kit_add_thread(0, 2, "CPU 1/KVM");
+    f.scan.kernel_evidence = true;
+    kit_tree_has_vcpus(f.vmm, 2);
+    expect_vcpus(2, "both");
+    kit_add_thread(0, 3, "CPU 2/KVM");
+    expect_vcpus(2, "one too many");
+    cr_expect_eq(cg_holds(&f.sandbox.vcpu, kit_tid_of(1)), 1);
+    cr_expect_eq(cg_holds(&f.sandbox.vcpu, kit_tid_of(2)), 1);
+    kit_tree_ran_guest(kit_tid_of(3));
+    expect_vcpus(2, "the kernel knows one of them, and it is the third");
+    cr_expect_eq(cg_holds(&f.sandbox.vcpu, kit_tid_of(3)), 1);
+    cr_expect_eq(
+        cg_holds(&f.sandbox.vcpu, kit_tid_of(1)) + cg_holds(&f.sandbox.vcpu, kit_tid_of(2)), 1);
+    /* What cannot be read is not none: who is in there stays, and nobody joins. */
+    kit_remove_tree(fds);
+    kit_write_file(fds, "");
+    kit_add_thread(0, 4, "CPU 3/KVM");
+    expect_vcpus(2, "not known");
+    cr_expect_eq(cg_holds(&f.sandbox.vcpu, kit_tid_of(4)), 0);
 }
 
 Test(scan_nested, believes_a_name)

@@ -65,7 +65,7 @@ static void enter(struct cg_controller *c)
 {
     struct err e = ERR_INIT;
 
-    cr_assert_eq(cg_add_process(c, f.vmm, &e), 0, "%s", e.text);
+    cr_assert_eq(cg_add_process(c, kit_who(f.vmm), &e), 0, "%s", e.text);
 }
 
 /* Every test begins with it: the process, placed where it is with a split. */
@@ -174,6 +174,33 @@ Test(scan, places_by_name)
         got = pass();
         expect_pass(&got, count, count - vcpus, vcpus, vcpus);
     }
+}
+
+/* A payload that makes cgroups of its own inside of ours, as libvirt does, hides no vCPU there. */
+Test(scan, looks_below)
+{
+    struct cg_controller below;
+    struct err e = ERR_INIT;
+    struct scan_result got;
+
+    start("qemu-system-x86");
+    kit_add_thread(0, 1, "CPU 0/KVM");
+    kit_add_thread(0, 2, "worker");
+    if (kit_host.mode == CG_MODE_V2)
+        cr_skip_test("processes have no place inside of a threaded domain");
+    cg_init(&below, f.sandbox.overhead.host, NULL, kit_sub("overhead/vm"), NULL);
+    cr_assert_eq(kit_put_new(&below, &kit_no_limits, NULL, &e), 0, "%s", e.text);
+    cr_assert_eq(cg_add_process(&below, kit_who(f.vmm), &e), 0, "%s", e.text);
+    got = pass();
+    expect_pass(&got, 3, 3, 1, 1);
+    cr_expect_eq(got.below, 3);
+    expect_place(1, "sandbox");
+    expect_place(0, "elsewhere");
+    got = pass();
+    expect_pass(&got, 3, 2, 1, 1);
+    cr_expect_eq(got.below, 2, "the others are left there");
+    cr_expect(pass_of(SCAN_QUICK).quick);
+    cg_close(&below);
 }
 
 Test(scan, empty)
@@ -577,7 +604,7 @@ Test(scan, vmms)
 
     start("vmm");
     own = kit_start_child();
-    cr_assert_eq(cg_add_process(&f.sandbox.home, own, NULL), 0);
+    cr_assert_eq(cg_add_process(&f.sandbox.home, kit_who(own), NULL), 0);
     f.scan.own[1] = own;
     cr_assert_eq(scan_vmms(&f.scan, &kit_arena, &pids, NULL), 0);
     cr_expect(pids.count == 1 && pids.items[0] == f.vmm, "%zu", pids.count);
@@ -664,8 +691,8 @@ static void check_reunite(size_t slot)
     start("vmm");
     first = kit_this_vmm();
     other = kit_start_vmm("other");
-    cr_assert_eq(cg_add_process(&f.sandbox.home, other, &e), 0, "%s", e.text);
-    cr_assert_eq(cg_add_process(&f.sandbox.overhead, other, &e), 0, "%s", e.text);
+    cr_assert_eq(cg_add_process(&f.sandbox.home, kit_who(other), &e), 0, "%s", e.text);
+    cr_assert_eq(cg_add_process(&f.sandbox.overhead, kit_who(other), &e), 0, "%s", e.text);
     f.scan.own[slot] = f.vmm;
     reunite();
     expect_place(0, "sandbox");

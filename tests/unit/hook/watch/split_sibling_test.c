@@ -12,6 +12,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <unistd.h>
 
 #define F        "/p/kata_c"
 #define K        F "/kata_vcpu"
@@ -169,6 +170,28 @@ Test(split_sibling, v2_carries)
     tend(true);
     cr_expect_str_eq(v2_value(K, "cpu.max"), "20000 100000");
     cr_expect_str_eq(v2_value(F, "cpu.max"), "50000 99999");
+    finish();
+}
+
+/* A vCPU that cannot be moved is bound, with all the others. */
+Test(split_sibling, v2_lifts_nothing_above_a_vcpu_that_does_not_move)
+{
+    begin(CG_MODE_V2, "", NULL);
+    add_vcpu(0);
+    add_vcpu(1);
+    kit_tree_hold(kit_tid_of(1));
+    cr_assert_eq(scan_pass(&f.scan, SCAN_ALL, &f.pass, &f.e), 0);
+    cr_assert(split_is_due(&f.split, &f.pass, true));
+    cr_expect_eq(split_do(&f.split, &f.scan, &f.pass, &f.lock, &f.record, &f.stage.a, &f.e),
+                 -EINVAL);
+    cr_expect_str_eq(v2_value(K, "cgroup.threads"), tid(2));
+    err_reset(&f.e);
+    cr_expect_eq(scan_pass(&f.scan, SCAN_ALL, &f.pass, &f.e), -EINVAL);
+    cr_expect_not(split_is_due(&f.split, &f.pass, true));
+    cr_expect_str_eq(v2_value(F, "cpu.max"), QUOTA);
+    unlink(arena_printf(&f.stage.a, "%s/held-%d", kit_tree_dir, (int)kit_tid_of(1)));
+    tend(true);
+    cr_expect_str_eq(v2_value(F, "cpu.max"), LIFTED);
     finish();
 }
 

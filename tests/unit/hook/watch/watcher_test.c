@@ -141,6 +141,65 @@ Test(watcher, places_vcpus_and_follows_limits)
     }
 }
 
+static void expect_in(const char *hierarchy, const char *path, const char *file, const char *want)
+{
+    const char *got = kit_tree_read(hierarchy, path, file);
+
+    cr_expect_str_eq(got, want, "%s%s/%s: expected %s, got %s", hierarchy, path, file, want, got);
+}
+
+/* With one cgroup for everything there is no split, and still somebody who follows the runtime. */
+Test(watcher, follows_limits_in_one_cgroup)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
+        unsigned long long deadline;
+        pid_t vcpu, pid;
+        STAGE f;
+
+        kit_begin_stage(&f, hosts[i].mode);
+        kit_set_settings(&f, "'sandbox_cgroup_only':true");
+        pid = start_vmm(&vcpu);
+        kit_tree_enter(pid, "/p/c1", "c1");
+        kit_tree_put(hosts[i].hierarchy, "/p/c1", hosts[i].quota, hosts[i].first);
+        kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, CONFIG);
+        expect_in(hosts[i].hierarchy, "/p/kata_c1", hosts[i].quota, hosts[i].first);
+        deadline = io_now_us() + KIT_PATIENCE_MS * 1000ull;
+        /* What is there when the watcher comes is what was there at setup, so there is one word more. */
+        for (bool odd = false; str_eq(
+                 kit_tree_read(hosts[i].hierarchy, "/p/kata_c1", hosts[i].quota), hosts[i].first);
+             odd = !odd) {
+            cr_assert_lt(io_now_us(), deadline, "%s", hosts[i].name);
+            kit_tree_put(hosts[i].hierarchy, "/p/c1", hosts[i].quota,
+                         odd ? hosts[i].first : hosts[i].second);
+            io_sleep_ms(300);
+        }
+        expect_in(hosts[i].hierarchy, "/p/kata_c1", hosts[i].quota, hosts[i].second);
+        cr_expect(strstr(kit_tree_text(&f.a), "c1 in /p/kata_c1\n"), "%s", kit_tree_text(&f.a));
+    }
+}
+
+/* With no quota there is no split on v2, and vCPUs that wait for one do not keep the watcher from seeing it. */
+Test(watcher, splits_when_there_is_a_quota)
+{
+    unsigned long long deadline;
+    pid_t vcpu, pid;
+    STAGE f;
+
+    kit_begin_stage(&f, CG_MODE_V2);
+    pid = start_vmm(&vcpu);
+    kit_tree_enter(pid, "/p/c1", "c1");
+    kit_tree_put("unified", "/p/c1", "cpu.max", "max 100000");
+    kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL,
+                     "{'linux':{'cgroupsPath':'/p/c1'}}");
+    deadline = io_now_us() + KIT_PATIENCE_MS / 2 * 1000ull;
+    for (bool odd = false; !strstr(kit_tree_text(&f.a), "/p/kata_c1/kata_vcpu"); odd = !odd) {
+        cr_assert_lt(io_now_us(), deadline, "%s", kit_tree_text(&f.a));
+        kit_tree_put("unified", "/p/c1", "cpu.max", odd ? "30000 100000" : "50000 100000");
+        io_sleep_ms(300);
+    }
+    wait_for("unified", "/p/kata_c1/kata_vcpu", "cgroup.threads", text_of(&f, vcpu), "split");
+}
+
 /* A VM that never comes up stays under the sandbox's limits: nothing is made for it. */
 Test(watcher, leaves_together_what_has_no_vcpu)
 {
@@ -163,6 +222,48 @@ Test(watcher, leaves_together_what_has_no_vcpu)
         }
         kit_expect_changes(&f, "", hosts[i].name);
         cr_expect(strstr(kit_tree_text(&f.a), "c1 in /p/kata_c1\n"), "%s", kit_tree_text(&f.a));
+    }
+}
+
+/* A hierarchy that it cannot open is waited for. */
+Test(watcher, opens_every_hierarchy)
+{
+    pid_t vcpu, pid;
+    STAGE f;
+
+    kit_begin_stage(&f, CG_MODE_V1);
+    pid = start_vmm(&vcpu);
+    kit_tree_enter(pid, "/p/c1", "c1");
+    kit_tree_unmount(true);
+    kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, CONFIG);
+    io_sleep_ms(200);
+    cr_expect(access(arena_printf(&f.a, "%s/sandboxes/c1/placement.json", f.state_dir), F_OK) < 0,
+              "it says something of what it cannot see");
+    kit_tree_unmount(false);
+    wait_for("cpu,cpuacct", "/kata_overhead/c1", "tasks", text_of(&f, pid), "later");
+}
+
+/* What cannot be moved keeps the watcher from nothing else. */
+Test(watcher, goes_on_where_a_thread_does_not)
+{
+    unsigned long long deadline = io_now_us() + KIT_PATIENCE_MS * 1000ull;
+    autofree char *text = NULL;
+    const char *report;
+    pid_t vcpu, pid;
+    STAGE f;
+
+    kit_begin_stage(&f, CG_MODE_V1);
+    pid = start_vmm(&vcpu);
+    kit_tree_enter(pid, "/p/c1", "c1");
+    kit_tree_hold(pid);
+    kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, CONFIG);
+    report = arena_printf(&f.a, "%s/sandboxes/c1/placement.json", f.state_dir);
+    while (!text || !strstr(text, "\"complete\"")) {
+        cr_assert_lt(io_now_us(), deadline, "%s", text);
+        io_sleep_ms(5);
+        free(text);
+        text = NULL;
+        (void)io_read_all_at(AT_FDCWD, report, 4096, &text);
     }
 }
 

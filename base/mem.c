@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/mem.h"
+
+#include "base/err.h"
+#include "base/io.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#define WAIT_MS 100
+
+static bool waits;
+
+void mem_wait(void)
+{
+    waits = true;
+}
+
+void mem_is_short(void)
+{
+    if (!waits)
+        err_out_of_memory();
+    io_sleep_ms(WAIT_MS);
+}
+
+/* What nobody will ever have is not waited for. */
+static size_t checked(size_t size)
+{
+    if (size > SIZE_MAX / 4)
+        err_out_of_memory();
+    return size ? size : 1;
+}
+
+void *mem_alloc(size_t size)
+{
+    void *p;
+
+    size = checked(size);
+    while (!(p = malloc(size)))
+        mem_is_short();
+    return p;
+}
+
+void *mem_zalloc(size_t count, size_t size)
+{
+    void *p;
+
+    if (size > 0 && count > SIZE_MAX / 4 / size)
+        err_out_of_memory();
+    while (!(p = calloc(count ? count : 1, size ? size : 1)))
+        mem_is_short();
+    return p;
+}
+
+void *mem_realloc(void *old, size_t size)
+{
+    void *p;
+
+    size = checked(size);
+    while (!(p = realloc(old, size)))
+        mem_is_short();
+    return p;
+}

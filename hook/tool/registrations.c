@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/tool/registrations.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/str.h"
+#include "hook/tool/register.h"
+#include "oci/json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FILE_MAX (1 << 20)
+#define CDI_KIND "oci-sandbox-cgroup.io/hook"
+/* The directory that engines read only if they are told to, see oci-sandbox-cgroup-engines(7). */
+#define TOLD_DIR "/etc/containers/oci/hooks.d"
+
+struct entry {
+    char *path;
+};
+
+struct edits {
+    struct json_list hooks; /* struct entry */
+};
+
+struct device {
+    struct edits *edits;
+};
+
+/* A file of either kind. */
+struct file {
+    struct entry *hook;
+    char *kind;
+    struct json_list devices; /* struct device */
+};
+
+static const struct json_field entry_fields[] = {JSON_F_STRING("path", struct entry, path)};
+static const struct json_table entry_table = JSON_TABLE(entry_fields, struct entry);
+static const struct json_field edits_fields[] = {
+    JSON_F_OBJECT_LIST("hooks", struct edits, hooks, &entry_table)};
+static const struct json_table edits_table = JSON_TABLE(edits_fields, struct edits);
+static const struct json_field device_fields[] = {
+    JSON_F_OBJECT("containerEdits", struct device, edits, &edits_table)};
+static const struct json_table device_table = JSON_TABLE(device_fields, struct device);
+static const struct json_field file_fields[] = {
+    JSON_F_OBJECT("hook", struct file, hook, &entry_table),
+    JSON_F_STRING("kind", struct file, kind),
+    JSON_F_OBJECT_LIST("devices", struct file, devices, &device_table),
+};
+static const struct json_table file_table = JSON_TABLE(file_fields, struct file);
+
+struct search {
+    const char *root;
+    struct arena *a;
+    struct registration *items;
+    size_t count;
+};
+
+static void add(struct search *s, bool in_force, const char *text)
+{
+    ARENA_APPEND(s->a, s->items, s->count) = (struct registration){in_force, text};
+}
+
+/* The program of a file that is for us, or NULL. */
+static const char *program_of(const struct file *f)
+{
+    size_t len = strlen(REGISTER_PROGRAM);
+
+    if (f->hook && f->hook->path) {
+        const char *path = f->hook->path;
+
+        return strlen(path) >= len && str_eq(path + strlen(path) - len, REGISTER_PROGRAM) ? path
+                                                                                          : NULL;
+    }
+    if (!f->kind || !str_eq(f->kind, CDI_KIND))
+        return NULL;
+    for (size_t i = 0; i < f->devices.count; i++) {
+        const struct device *d = &JSON_AT(f->devices, struct device, i);
+
+        if (d->edits && d->edits->hooks.count > 0)
+            return JSON_AT(d->edits->hooks, struct entry, 0).path;
+    }
+    return NULL;
+}
+
+/* Whether some line of the file that is no comment names the directory. */
+static bool file_tells(const char *path)
+{
+    autofree char *text = NULL;
+    char *line, *rest = NULL;
+    bool found = false;
+
+    if (io_read_all_at(AT_FDCWD, path, FILE_MAX, &text) < 0)
+        return false;
+    for (line = strtok_r(text, "\n", &rest); line && !found; line = strtok_r(NULL, "\n", &rest)) {
+        line[strcspn(line, "#")] = '\0';
+        found = strstr(line, TOLD_DIR) != NULL;
+    }
+    return found;
+}
+
+/* podman's and CRI-O's configuration, where hooks_dir is. */
+static bool engine_is_told(const struct search *s)
+{
+    static const char *const files[] = {"/usr/share/containers/containers.conf",
+                                        "/etc/containers/containers.conf", "/etc/crio/crio.conf"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        const char *path = arena_printf(s->a, "%s%s", s->root, files[i]);
+        const char *beside = arena_printf(s->a, "%s.d", path);
+        autodir dir = io_opendir_at(AT_FDCWD, beside);
+        struct dirent *e;
+
+        if (file_tells(path))
+            return true;
+        while ((e = io_next_entry(dir))) {
+            if (file_tells(arena_printf(s->a, "%s/%s", beside, e->d_name)))
+                return true;
+        }
+    }
+    return false;
+}
+
+static void judge(struct search *s, const char *path, const char *dir, const char *program)
+{
+    const char *why = NULL;
+
+    if (access(arena_printf(s->a, "%s%s", s->root, program), X_OK) < 0)
+        why = arena_printf(s->a, "%s, which it names, cannot be run: %s", program, strerror(errno));
+    else if (str_eq(dir, TOLD_DIR) && !engine_is_told(s))
+        why = "podman and CRI-O read this directory only if their hooks_dir names it, and no "
+              "configuration of theirs does";
+    add(s, !why, why ? arena_printf(s->a, "%s is not in force: %s", path, why) : path);
+}
+
+/* What cannot be read may be ours, and is in force for nobody. */
+static void look_at(struct search *s, const char *dir, const char *name)
+{
+    const char *path = arena_printf(s->a, "%s/%s", dir, name), *program;
+    struct file f = {0};
+    struct json_doc doc = {.table = &file_table, .dest = &f};
+    struct err e = ERR_INIT;
+    autofd fd = open(arena_printf(s->a, "%s%s", s->root, path), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    int r = fd < 0 ? err_sys(&e, -errno, "cannot open it")
+                   : json_read_fd(fd, &doc, 1, FILE_MAX, 0, "it", s->a, &e);
+
+    if (r < 0 && strstr(name, REGISTER_PROGRAM))
+        add(s, false, arena_printf(s->a, "%s is not in force: %s", path, e.text));
+    program = r > 0 ? program_of(&f) : NULL;
+    if (program)
+        judge(s, path, dir, program);
+    err_reset(&e);
+}
+
+void registrations_find(const char *root, struct arena *a, struct registration **ret,
+                        size_t *ret_count)
+{
+    static const char *const dirs[] = {"/usr/share/containers/oci/hooks.d", TOLD_DIR, "/etc/cdi",
+                                       "/run/cdi"};
+    struct search s = {.root = root, .a = a};
+
+    for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+        autodir dir = io_opendir_at(AT_FDCWD, arena_printf(a, "%s%s", root, dirs[i]));
+        struct dirent *e;
+
+        while ((e = io_next_entry(dir))) {
+            size_t len = strlen(e->d_name);
+
+            /* Engines read no others; CDI files may be YAML, of which we write none. */
+            if (len > 5 && str_eq(e->d_name + len - 5, ".json"))
+                look_at(&s, dirs[i], e->d_name);
+        }
+    }
+    *ret = s.items;
+    *ret_count = s.count;
+}

@@ -1,0 +1,921 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/fault/scenes.h"
+
+#include "tests/fault/kit.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof *(a))
+
+/* How long what is let go, and what has lost its stage, may take to be gone. */
+static unsigned patience_ms(void)
+{
+    const char *factor = getenv("OSC_PATIENCE");
+    unsigned long times = factor ? strtoul(factor, NULL, 10) : 1;
+
+    return times > 0 && times < 100 ? 4000 * (unsigned)times : 4000;
+}
+
+#define POD_ANNOTATIONS(type)                                                                      \
+    "\"io.kubernetes.cri.container-type\":\"" type "\",\"io.kubernetes.cri.sandbox-id\":\"pod\""
+
+/* The first and the second container of a pod, or a lone one; and another sandbox. */
+static struct container one, two, other;
+
+/* How it is without a fault, and how it was before. */
+struct state {
+    char where[WHERE_SIZE];
+    char limits[TEXT_SIZE];
+    bool watcher;
+};
+static struct state done_one, done_two, before_one;
+static char done_more[TEXT_SIZE], before_file[TEXT_SIZE], done_file[TEXT_SIZE];
+
+void problem(struct run *run, const char *fmt, ...)
+{
+    char text[2048];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    for (char *p = text; *p; p++) {
+        if (*p == '\n')
+            *p = '|';
+    }
+    append(run->problems, sizeof run->problems, "%s\n", text);
+}
+
+/* --- steps ----------------------------------------------------------------------- */
+
+static const char *sandbox_of(const struct container *c)
+{
+    return c->annotations[0] ? "pod" : c->id;
+}
+
+/* Without a fault, and it has to work. */
+static void works(struct run *run, const char *word, const char *arg, const struct container *c,
+                  const char *status)
+{
+    const char *words[] = {word, arg, NULL};
+    static struct outcome out;
+
+    world_run(words, c, status, NULL, 0, NULL, &out);
+    if (out.status != 0)
+        problem(run, "then %s%s%s: exit status %d%s: %s", word, c ? " of " : "", c ? c->id : "",
+                out.status, out.hung ? ", does not end" : "", out.err);
+}
+
+static void set_up(struct run *run, struct container *c)
+{
+    works(run, "prestart", NULL, c, "created");
+}
+
+static void tear_down(struct run *run, struct container *c)
+{
+    works(run, "poststop", NULL, c, "stopped");
+}
+
+static struct state state_of(const struct container *c)
+{
+    struct state s;
+
+    where_is(c->pid, s.where);
+    limits_of(s.where, NULL, s.limits);
+    s.watcher = watcher_of(sandbox_of(c)) != 0;
+    return s;
+}
+
+static void fresh_one(struct run *run)
+{
+    (void)run;
+    container_start(&one);
+}
+
+static void up(struct run *run, struct container *c)
+{
+    container_start(c);
+    set_up(run, c);
+}
+
+static void one_is_up(struct run *run)
+{
+    up(run, &one);
+    before_one = state_of(&one);
+}
+
+/* As a crash leaves it: the watcher is not there to tidy up. */
+static void kill_watcher(const struct container *c)
+{
+    end_process(watcher_of(sandbox_of(c)));
+}
+
+static void dead(struct run *run, struct container *c)
+{
+    up(run, c);
+    kill_watcher(c);
+    container_end(c);
+}
+
+static void one_is_dead(struct run *run)
+{
+    dead(run, &one);
+}
+
+static void predecessor(struct run *run)
+{
+    dead(run, &one);
+    container_start(&one);
+}
+
+static void one_has_ended(struct run *run)
+{
+    up(run, &one);
+    container_end(&one);
+}
+
+static void one_has_left_something(struct run *run)
+{
+    up(run, &one);
+    container_add(&one, false);
+    container_end_init(&one);
+}
+
+static void one_is_up_unwatched(struct run *run)
+{
+    one_is_up(run);
+    kill_watcher(&one);
+}
+
+static void one_is_up_other_dead(struct run *run)
+{
+    one_is_up(run); /* first: a setup removes what is dead */
+    dead(run, &other);
+}
+
+/* --- the split -------------------------------------------------------------------- */
+
+/* Where each thread of the further process is. */
+static void where_more(char ret[TEXT_SIZE])
+{
+    char path[sizeof "/proc//task//cgroup" + 32 + NAME_MAX], where[WHERE_SIZE];
+    struct dirent *entry;
+    DIR *dir;
+
+    ret[0] = '\0';
+    snprintf(path, sizeof path, "/proc/%d/task", (int)one.more);
+    dir = one.more ? opendir(path) : NULL;
+    while (dir && (entry = readdir(dir))) {
+        snprintf(path, sizeof path, "/proc/%d/task/%s/cgroup", (int)one.more, entry->d_name);
+        if (read_text(path, where, sizeof where))
+            append(ret, TEXT_SIZE, "%s;", where);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+/* When not all threads are in the same cgroups. */
+static bool is_apart(void)
+{
+    char now[TEXT_SIZE];
+    size_t first;
+
+    where_more(now);
+    first = strcspn(now, ";") + 1;
+    for (const char *p = now; *p; p += first) {
+        if (strncmp(p, now, first) != 0)
+            return true;
+    }
+    return false;
+}
+
+static void wait_apart(struct run *run, const char *what)
+{
+    for (int tries = 0; tries < 10000 && !is_apart(); tries++)
+        usleep(1000);
+    if (!is_apart())
+        problem(run, "%s does not set the vCPUs apart", what);
+}
+
+static void one_is_split(struct run *run)
+{
+    up(run, &one);
+    container_add(&one, true);
+    wait_apart(run, "the watcher");
+    container_end_init(&one);
+}
+
+static bool is_split_there(enum layout layout)
+{
+    return layout != SIBLING_ONLY;
+}
+
+/* --- checks ----------------------------------------------------------------------- */
+
+static unsigned lines_of(const char *text)
+{
+    unsigned lines = 0;
+
+    for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+        if (strncmp(line, "oci-sandbox-cgroup: warning: ", 29) != 0)
+            lines++;
+    }
+    return lines;
+}
+
+static bool is_killed(const struct run *run)
+{
+    return run->what == FAULT_KILL && run->out.injected;
+}
+
+static bool is_done(const struct run *run)
+{
+    return run->out.status == 0;
+}
+
+/* What is true after each run: no lock is held, and each record can be read. */
+static void check_quiet(struct run *run)
+{
+    static struct outcome list;
+    char text[TEXT_SIZE];
+
+    if (run->out.hung)
+        problem(run, "it does not end");
+    held_locks(text);
+    if (text[0])
+        problem(run, "locked:%s", text);
+    world_run((const char *[]){"list", NULL}, NULL, NULL, NULL, 0, NULL, &list);
+    if (list.status != 0)
+        problem(run, "then list: exit status %d: %s", list.status, list.err);
+}
+
+/* How it ends, too. */
+static void check_outcome(struct run *run)
+{
+    const struct outcome *o = &run->out;
+
+    if (is_killed(run) ? o->signal != SIGKILL : o->status < 0 || o->status > 2)
+        problem(run, "exit status %d, signal %d", o->status, o->signal);
+    else if (!is_killed(run) && !o->at_output && lines_of(o->err) != (o->status != 0))
+        problem(run, "exit status %d, and it says: %s", o->status, o->err);
+    if (run->first && o->status != 0)
+        problem(run, "without a fault it fails: %s", o->err);
+    if (!run->first && !is_done(run)) /* else what comes next reads it all */
+        check_quiet(run);
+    else if (o->hung)
+        problem(run, "it does not end");
+}
+
+/* It is as it has to be. */
+static void same_state(struct run *run, const char *whose, const struct state *expected,
+                       const struct state *now)
+{
+    if (strcmp(expected->where, now->where) != 0)
+        problem(run, "%s is not where it should be, but in: %s", whose,
+                now->where[0] ? now->where : "nothing, it has ended");
+    else if (strcmp(expected->limits, now->limits) != 0)
+        problem(run, "%s: limits should be: %s but are: %s", whose, expected->limits, now->limits);
+    if (expected->watcher != now->watcher)
+        problem(run, "%s: there is %s watcher", whose, now->watcher ? "a" : "no");
+}
+
+/* In each hierarchy it is where it was, or in its place and under all of its limits there. */
+static void between(struct run *run, const struct container *c, const struct state *done)
+{
+    char now[WHERE_SIZE];
+
+    where_is(c->pid, now);
+    for (size_t i = 0; i < world.count; i++) {
+        const struct hierarchy *h = &world.hierarchies[i];
+        char at[PATH_MAX], was[PATH_MAX], target[PATH_MAX], limits[TEXT_SIZE], expected[TEXT_SIZE];
+
+        if (!where_in(now, h->names, at) || !where_in(c->was, h->names, was) ||
+            !where_in(done->where, h->names, target)) {
+            problem(run, "%s: it has ended", c->id);
+            return;
+        }
+        if (strcmp(at, was) == 0)
+            continue;
+        limits_of(now, h, limits);
+        expected[0] = '\0';
+        for (const char *line = limits; *line; line += strcspn(line, "\n") + 1) {
+            if (!memmem(done->limits, strlen(done->limits), line, strcspn(line, "\n")))
+                append(expected, sizeof expected, "%.*s ", (int)strcspn(line, "\n"), line);
+            if (!line[strcspn(line, "\n")])
+                break;
+        }
+        if (strcmp(at, target) != 0)
+            problem(run, "%s: in %s it is in %s", c->id, h->names, at);
+        else if (expected[0])
+            problem(run, "%s: in %s it is not under its limits: %s", c->id, h->names, expected);
+    }
+}
+
+/* A container that comes: it is in its place, or where it was. */
+static void arrived(struct run *run, struct container *c, struct state *done)
+{
+    struct state now = state_of(c), was = now;
+
+    if (run->first)
+        *done = now;
+    if (is_done(run)) {
+        same_state(run, c->id, done, &now);
+    } else if (is_killed(run)) {
+        between(run, c, done);
+    } else {
+        memcpy(was.where, c->was, sizeof was.where);
+        if (strcmp(was.where, now.where) != 0)
+            problem(run, "%s is not where it was, but in: %s", c->id, now.where);
+    }
+}
+
+static void gone(struct run *run, bool prune)
+{
+    char left[TEXT_SIZE];
+
+    if (prune)
+        works(run, "prune", NULL, NULL, NULL);
+    if (!nothing_left(patience_ms(), left))
+        problem(run, "left%s:%s", prune ? " after prune" : "", left);
+}
+
+/* Names in the state directory are in nobody's way, and neither is an empty parent of overhead cgroups, which has
+ * its marker. */
+static bool is_more_than_names(const char *left)
+{
+    char text[TEXT_SIZE];
+
+    snprintf(text, sizeof text, "%s", left);
+    for (char *save, *word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+        bool is_parent = strstr(left, "/parents/") && ends_with(word, "/overhead");
+
+        if (strcmp(word, "process") == 0 || ends_with(word, "/record.json") ||
+            (strstr(word, world.base) && !is_parent))
+            return true;
+    }
+    return false;
+}
+
+/* All have ended by now. What a fault has left `prune` takes care of; but who says that all is done may leave
+ * a name in the state directory, and no more. */
+static void ends(struct run *run)
+{
+    char left[TEXT_SIZE];
+
+    if (run->first || nothing_left(200, left)) {
+        gone(run, false);
+        return;
+    }
+    if (is_done(run) && is_more_than_names(left) && !nothing_left(patience_ms(), left) &&
+        is_more_than_names(left))
+        problem(run, "nothing was said of what is left:%s", left);
+    gone(run, true);
+}
+
+static void end_one(struct run *run)
+{
+    container_end(&one);
+    if (run->variant == 2)
+        works(run, "prune", NULL, NULL, NULL);
+    else
+        tear_down(run, &one);
+    ends(run);
+}
+
+static void check_setup(struct run *run)
+{
+    char left[TEXT_SIZE];
+    struct state now;
+
+    arrived(run, &one, &done_one);
+    if (!is_done(run) && !is_killed(run) && !strstr(run->out.err, "`prune` removes it later") &&
+        !nothing_left(1000, left) && is_more_than_names(left))
+        problem(run, "it failed, and left:%s", left);
+    if (!is_done(run) && run->variant == 0) {
+        set_up(run, &one);
+        now = state_of(&one);
+        same_state(run, "one, by the next setup", &done_one, &now);
+    }
+    end_one(run);
+}
+
+/* Of the predecessor something may be left when it fails. */
+static void check_successor(struct run *run)
+{
+    struct state now;
+
+    arrived(run, &one, &done_one);
+    if (!is_done(run) && run->variant == 0) {
+        set_up(run, &one);
+        now = state_of(&one);
+        same_state(run, "one, by the next setup", &done_one, &now);
+    }
+    end_one(run);
+}
+
+static void one_as_before(struct run *run)
+{
+    struct state now = state_of(&one);
+
+    same_state(run, "one", &before_one, &now);
+}
+
+/* A stage or verb that comes to what runs changes nothing. */
+static void check_again(struct run *run)
+{
+    one_as_before(run);
+    if (!is_done(run) && run->variant == 0) {
+        works(run, "poststart", NULL, &one, "running");
+        one_as_before(run);
+    }
+    end_one(run);
+}
+
+/* Then one whose watcher was killed has another. */
+static void check_update(struct run *run)
+{
+    if (is_done(run))
+        one_as_before(run);
+    works(run, "poststart", NULL, &one, "running");
+    one_as_before(run);
+    end_one(run);
+}
+
+static void check_last(struct run *run)
+{
+    char now[TEXT_SIZE];
+
+    if (!is_done(run) && run->variant != 2)
+        tear_down(run, &one);
+    ends(run);
+    if (!one.more)
+        return;
+    where_more(now);
+    if (run->first)
+        memcpy(done_more, now, sizeof now);
+    if (strcmp(now, done_more) != 0 && !strstr(run->out.err, ", out of the sandbox's limits"))
+        problem(run, "what was left in it is not where it should be, but in: %s", now);
+}
+
+static void check_delete(struct run *run)
+{
+    /* A second one would say that there is no record any more, where the first was killed late. */
+    if (!is_done(run) && run->variant != 2)
+        tear_down(run, &one);
+    ends(run);
+}
+
+static void check_forced(struct run *run)
+{
+    struct state now = state_of(&one);
+
+    if (run->first)
+        done_one = now;
+    if (is_done(run) && !strstr(run->out.err, ", out of the sandbox's limits"))
+        same_state(run, "one", &done_one, &now);
+    else if (!now.where[0])
+        problem(run, "one has ended");
+    container_end(&one);
+    if (!is_done(run))
+        tear_down(run, &one);
+    ends(run);
+}
+
+/* --- by hand ---------------------------------------------------------------------- */
+
+/* Whether all of one stands still. */
+static bool is_frozen(void)
+{
+    char where[WHERE_SIZE], path[PATH_MAX], file[2 * PATH_MAX], text[TEXT_SIZE];
+    bool v1 = has_controller("freezer");
+
+    where_is(one.pid, where);
+    for (size_t i = 0; i < world.count; i++) {
+        const struct hierarchy *h = &world.hierarchies[i];
+
+        if (strcmp(h->names, v1 ? "freezer" : "") != 0 || !where_in(where, h->names, path))
+            continue;
+        snprintf(file, sizeof file, "%s%s/%s", h->dir, path,
+                 v1 ? "freezer.state" : "cgroup.events");
+        return read_text(file, text, sizeof text) && strstr(text, v1 ? "FROZEN" : "frozen 1");
+    }
+    return false;
+}
+
+/* What fails undoes itself; who is killed there is thawed by the next. */
+static void check_freeze(struct run *run)
+{
+    bool frozen = is_frozen();
+
+    if (is_done(run) != frozen && !is_killed(run) && !run->out.at_output)
+        problem(run, "it is %s", frozen ? "frozen" : "not frozen");
+    works(run, "thaw", "one", NULL, NULL);
+    if (is_frozen())
+        problem(run, "it is frozen after thaw");
+    one_as_before(run);
+    end_one(run);
+}
+
+static void one_is_frozen(struct run *run)
+{
+    one_is_up(run);
+    works(run, "freeze", "one", NULL, NULL);
+}
+
+static void check_thaw(struct run *run)
+{
+    if (is_done(run) && is_frozen())
+        problem(run, "it is frozen");
+    works(run, "thaw", "one", NULL, NULL);
+    one_as_before(run);
+    end_one(run);
+}
+
+/* Who has got no signal has it said. */
+static void check_kill(struct run *run)
+{
+    for (unsigned ms = 0; is_done(run) && is_alive(one.pid); ms++) {
+        if (ms == patience_ms()) {
+            problem(run, "one lives");
+            break;
+        }
+        usleep(1000);
+    }
+    if (!is_done(run))
+        works(run, "kill", "one", NULL, NULL);
+    if (is_alive(one.pid)) {
+        problem(run, "one lives after another kill");
+        works(run, "thaw", "one", NULL, NULL);
+    }
+    end_one(run);
+}
+
+static void check_prune(struct run *run)
+{
+    one_as_before(run);
+    container_end(&one);
+    tear_down(run, &one);
+    ends(run);
+}
+
+/* --- a pod ------------------------------------------------------------------------ */
+
+static void two_is_new(struct run *run)
+{
+    up(run, &one);
+    before_one = state_of(&one);
+    container_start(&two);
+}
+
+/* Limits of one are those of the sandbox, and may be those of both. */
+static void one_stays(struct run *run, bool limits_may_differ)
+{
+    struct state now = state_of(&one);
+
+    if (limits_may_differ)
+        memcpy(now.limits, before_one.limits, sizeof now.limits);
+    same_state(run, "one", &before_one, &now);
+}
+
+static void end_pod(struct run *run)
+{
+    container_end(&two);
+    tear_down(run, &two);
+    one_stays(run, false);
+    container_end(&one);
+    tear_down(run, &one);
+    ends(run);
+}
+
+static void check_join(struct run *run)
+{
+    struct state now;
+
+    arrived(run, &two, &done_two);
+    one_stays(run, is_done(run) || is_killed(run));
+    if (!is_done(run) && run->variant == 0) {
+        set_up(run, &two);
+        now = state_of(&two);
+        same_state(run, "two, by the next setup", &done_two, &now);
+    }
+    end_pod(run);
+}
+
+static void two_has_ended(struct run *run)
+{
+    two_is_new(run);
+    set_up(run, &two);
+    container_end(&two);
+}
+
+static void check_first(struct run *run)
+{
+    one_stays(run, !is_done(run));
+    if (is_done(run)) {
+        container_end(&one);
+        tear_down(run, &one);
+        ends(run);
+    } else {
+        end_pod(run);
+    }
+}
+
+static bool is_pod_there(enum layout layout)
+{
+    return layout != NESTED;
+}
+
+/* --- the watcher ------------------------------------------------------------------- */
+
+/* And the watcher has begun to look. */
+static void one_is_watched(struct run *run)
+{
+    char report[PATH_MAX];
+
+    one_is_up(run);
+    snprintf(report, sizeof report, "%s/sandboxes/one/placement.json", world.state);
+    for (int tries = 0; tries < 5000 && access(report, F_OK) < 0; tries++)
+        usleep(1000);
+    if (access(report, F_OK) < 0)
+        problem(run, "the watcher does not look");
+}
+
+static void add_vmm(void)
+{
+    container_add(&one, true);
+}
+
+static const struct work split_work = {.act = add_vmm, .done = is_apart};
+
+/* It tries until it can; and the next one goes on from there. */
+static void check_split(struct run *run)
+{
+    if (run->out.status != 0 && !is_killed(run))
+        problem(run, "the watcher has ended");
+    if (is_killed(run))
+        works(run, "poststart", NULL, &one, "running");
+    wait_apart(run, is_killed(run) ? "the next watcher" : "the watcher");
+    if (!watcher_of("one"))
+        problem(run, "there is no watcher");
+    container_end_init(&one);
+    tear_down(run, &one);
+    run->out.status = 0;
+    check_last(run);
+}
+
+/* While there is nothing to do, too: what it cannot see has not changed. After a fault it has some time to
+ * do something about it. */
+enum { IDLE_SLEEPS = 4, IDLE_MS = 60 };
+static unsigned idle_left;
+
+static void be_idle(void)
+{
+    idle_left = IDLE_MS;
+}
+
+static bool was_idle(void)
+{
+    int sleeps = trace_sleeps();
+
+    return sleeps < 0 ? idle_left-- == 0 : sleeps >= IDLE_SLEEPS;
+}
+
+static const struct work idle_work = {.act = be_idle, .done = was_idle};
+
+static void check_idle(struct run *run)
+{
+    if (run->out.status != 0 && !is_killed(run))
+        problem(run, "the watcher has ended");
+    if (is_killed(run))
+        works(run, "poststart", NULL, &one, "running");
+    one_as_before(run);
+    run->out.status = 0;
+    end_one(run);
+}
+
+static void one_is_gone(struct run *run)
+{
+    up(run, &one);
+    container_end(&one);
+}
+
+/* It waits for a poststop first, two seconds of at most a tenth each; what it does then begins with the sandbox's
+ * lock. (It takes that when it has just been started, too.) */
+static const struct work end_work = {.from = SYS_flock, .sleeps = 12};
+
+/* Nobody calls poststop. What the watcher could not do, prune does. */
+static void check_end(struct run *run)
+{
+    if (run->first)
+        gone(run, false);
+    else
+        ends(run);
+}
+
+/* --- register ---------------------------------------------------------------------- */
+
+static char file[PATH_MAX];
+
+static void read_file(char ret[TEXT_SIZE])
+{
+    if (!read_text(file, ret, TEXT_SIZE))
+        snprintf(ret, TEXT_SIZE, "nothing");
+}
+
+static void new_file(struct run *run)
+{
+    (void)run;
+    make_file(file, "{\"ociVersion\": \"1.0.2\", \"process\": {\"args\": [\"sleep\"]}}\n");
+    read_file(before_file);
+}
+
+static void registered_file(struct run *run)
+{
+    new_file(run);
+    works(run, "register", file, NULL, NULL);
+    read_file(before_file);
+}
+
+/* The file is the old one or the new one, and nothing is left beside it. */
+static void check_file(struct run *run)
+{
+    char now[TEXT_SIZE], tmp[PATH_MAX + 8];
+
+    read_file(now);
+    if (run->first)
+        memcpy(done_file, now, sizeof now);
+    if (strcmp(now, done_file) != 0 && (is_done(run) || strcmp(now, before_file) != 0))
+        problem(run, "the file is neither the old nor the new one: %s", now);
+    if (!is_done(run))
+        works(run, "register", file, NULL, NULL);
+    snprintf(tmp, sizeof tmp, "%s.tmp", file);
+    if (!is_killed(run) && access(tmp, F_OK) == 0)
+        problem(run, "%s is left", tmp);
+    unlink(tmp);
+}
+
+static bool is_file_there(enum layout layout)
+{
+    return layout == NESTED; /* there is no difference */
+}
+
+/* --- all of them -------------------------------------------------------------------- */
+
+const struct scene scenes[] = {
+    {.name = "setup",
+     .prepare = fresh_one,
+     .words = {"prestart"},
+     .subject = &one,
+     .status = "created",
+     .check = check_setup},
+    {.name = "successor",
+     .prepare = predecessor,
+     .words = {"prestart"},
+     .subject = &one,
+     .status = "created",
+     .check = check_successor},
+    {.name = "again",
+     .prepare = one_is_up,
+     .words = {"poststart"},
+     .subject = &one,
+     .status = "running",
+     .check = check_again},
+    {.name = "again-unwatched",
+     .prepare = one_is_up_unwatched,
+     .words = {"poststart"},
+     .subject = &one,
+     .status = "running",
+     .check = check_update},
+    {.name = "join",
+     .has = is_pod_there,
+     .prepare = two_is_new,
+     .words = {"prestart"},
+     .subject = &two,
+     .status = "created",
+     .check = check_join},
+    {.name = "poststop-first",
+     .has = is_pod_there,
+     .prepare = two_has_ended,
+     .words = {"poststop"},
+     .subject = &two,
+     .status = "stopped",
+     .check = check_first},
+    {.name = "poststop-last",
+     .prepare = one_has_ended,
+     .words = {"poststop"},
+     .subject = &one,
+     .status = "stopped",
+     .check = check_last},
+    {.name = "poststop-left",
+     .prepare = one_has_left_something,
+     .words = {"poststop"},
+     .subject = &one,
+     .status = "stopped",
+     .check = check_last},
+    {.name = "poststop-split",
+     .has = is_split_there,
+     .prepare = one_is_split,
+     .words = {"poststop"},
+     .subject = &one,
+     .status = "stopped",
+     .check = check_last},
+    {.name = "delete", .prepare = one_is_dead, .words = {"delete", "one"}, .check = check_delete},
+    {.name = "delete-forced",
+     .prepare = one_is_up,
+     .words = {"delete", "--force", "one"},
+     .check = check_forced},
+    {.name = "update",
+     .prepare = one_is_up_unwatched,
+     .words = {"update", "one"},
+     .check = check_update},
+    {.name = "freeze", .prepare = one_is_up, .words = {"freeze", "one"}, .check = check_freeze},
+    {.name = "thaw", .prepare = one_is_frozen, .words = {"thaw", "one"}, .check = check_thaw},
+    {.name = "kill", .prepare = one_is_up_unwatched, .words = {"kill", "one"}, .check = check_kill},
+    {.name = "kill-term",
+     .prepare = one_is_up_unwatched,
+     .words = {"kill", "one", "TERM"},
+     .check = check_kill},
+    {.name = "prune", .prepare = one_is_up_other_dead, .words = {"prune"}, .check = check_prune},
+    {.name = "register",
+     .has = is_file_there,
+     .prepare = new_file,
+     .words = {"register", file},
+     .check = check_file},
+    {.name = "register-remove",
+     .has = is_file_there,
+     .prepare = registered_file,
+     .words = {"register", "--remove", file},
+     .check = check_file},
+    {.name = "watcher-split",
+     .has = is_split_there,
+     .prepare = one_is_watched,
+     .work = &split_work,
+     .check = check_split},
+    {.name = "watcher-idle", .prepare = one_is_up, .work = &idle_work, .check = check_idle},
+    {.name = "watcher-end",
+     .prepare = one_is_gone,
+     .work = &end_work,
+     .check = check_end,
+     .waits = true},
+};
+const size_t scene_count = ARRAY_SIZE(scenes);
+
+static bool is_of_pod(const struct scene *scene)
+{
+    return scene->subject == &two;
+}
+
+/* Who is in a pod has other cgroups, and another sandbox. */
+static void cast(const struct scene *scene)
+{
+    static const struct scene *last;
+    static enum layout layout;
+
+    if (last && is_of_pod(last) == is_of_pod(scene) && layout == world.layout)
+        return;
+    world_configure(world.layout);
+    if (is_of_pod(scene)) {
+        container_init(&one, "pod", "one", POD_ANNOTATIONS("container"), NULL);
+        container_init(&two, "pod", "two", POD_ANNOTATIONS("container"), NULL);
+    } else {
+        container_init(&one, NULL, "one", "", NULL);
+        container_init(&other, NULL, "other", "", NULL);
+    }
+    last = scene;
+    layout = world.layout;
+}
+
+void scenes_begin(enum layout layout)
+{
+    world_configure(layout);
+    snprintf(file, sizeof file, "%s/registered.json", world.work);
+}
+
+void scene_run(const struct scene *scene, const struct call *at, int what, struct calls *seen,
+               struct run *run)
+{
+    cast(scene);
+    run->first = seen != NULL;
+    run->what = what;
+    run->problems[0] = '\0';
+    scene->prepare(run);
+    if (scene->work) {
+        trace_attach(watcher_of("one"), scene->work, at, what, seen, &run->out);
+        check_quiet(run);
+    } else {
+        world_run(scene->words, scene->subject, scene->status, at, what, seen, &run->out);
+        check_outcome(run);
+    }
+    scene->check(run);
+    world_end();
+    if (run->problems[0])
+        world_clear();
+}

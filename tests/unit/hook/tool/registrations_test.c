@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Which files of engines are for us, and which of them nobody will act on. */
+
+#include "hook/tool/registrations.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "tests/unit/kit/files_kit.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#define SHARE   "/usr/share/containers/oci/hooks.d"
+#define ETC     "/etc/containers/oci/hooks.d"
+#define PROGRAM "/usr/libexec/oci-sandbox-cgroup"
+#define HOOK(p) "{\"version\":\"1.0.0\",\"hook\":{\"path\":\"" p "\"}}"
+#define CDI(p)                                                                                     \
+    "{\"kind\":\"oci-sandbox-cgroup.io/hook\",\"devices\":[{\"name\":\"a\",\"containerEdits\":"    \
+    "{\"hooks\":[{\"path\":\"" p "\"}]}}]}"
+#define NOT(file)  file " is not in force: "
+#define MISSING(p) p ", which it names, cannot be run: No such file or directory"
+#define UNTOLD                                                                                     \
+    "podman and CRI-O read this directory only if their hooks_dir names it, and no configuration " \
+    "of theirs does"
+#define TOLD "[engine]\nhooks_dir = [\"" SHARE "\", \"" ETC "\"]\n"
+
+static const struct {
+    const char *path, *text, *conf, *conf_text;
+    bool in_force;
+    const char *want; /* NULL: it is not for us */
+} rows[] = {
+    {SHARE "/90-x.json", HOOK(PROGRAM), NULL, NULL, true, SHARE "/90-x.json"},
+    {SHARE "/90-x.json", HOOK("/gone/oci-sandbox-cgroup"), NULL, NULL, false,
+     NOT(SHARE "/90-x.json") MISSING("/gone/oci-sandbox-cgroup")},
+    {SHARE "/90-x.json", HOOK("/usr/bin/other"), NULL, NULL, false, NULL},
+    {SHARE "/90-x.jsn", HOOK(PROGRAM), NULL, NULL, false, NULL},
+    {SHARE "/90-x.json", "{}", NULL, NULL, false, NULL},
+    {SHARE "/90-x.json", "{", NULL, NULL, false, NULL},
+    {SHARE "/90-oci-sandbox-cgroup.json", "{", NULL, NULL, false,
+     NOT(SHARE "/90-oci-sandbox-cgroup.json") "it"},
+    {ETC "/90-x.json", HOOK(PROGRAM), NULL, NULL, false, NOT(ETC "/90-x.json") UNTOLD},
+    {ETC "/90-x.json", HOOK(PROGRAM), "/etc/containers/containers.conf", TOLD, true,
+     ETC "/90-x.json"},
+    {ETC "/90-x.json", HOOK(PROGRAM), "/etc/containers/containers.conf.d/a.conf", TOLD, true,
+     ETC "/90-x.json"},
+    {ETC "/90-x.json", HOOK(PROGRAM), "/etc/crio/crio.conf.d/a.conf", TOLD, true, ETC "/90-x.json"},
+    {ETC "/90-x.json", HOOK(PROGRAM), "/etc/containers/containers.conf",
+     "# hooks_dir = [\"" ETC "\"]\n", false, NOT(ETC "/90-x.json") UNTOLD},
+    {"/etc/cdi/x.json", CDI(PROGRAM), NULL, NULL, true, "/etc/cdi/x.json"},
+    {"/run/cdi/x.json", CDI("/gone/x"), NULL, NULL, false,
+     NOT("/run/cdi/x.json") MISSING("/gone/x")},
+    {"/etc/cdi/x.json", "{\"kind\":\"vendor.com/gpu\",\"devices\":[]}", NULL, NULL, false, NULL},
+};
+
+/* With the directories above it. */
+static void put(const char *root, const char *path, const char *text)
+{
+    char full[512];
+
+    snprintf(full, sizeof full, "%s%s", root, path);
+    for (char *p = full + strlen(root) + 1; (p = strchr(p, '/')); *p++ = '/') {
+        *p = '\0';
+        mkdir(full, 0755);
+    }
+    kit_write_file(full, text);
+    cr_assert_eq(chmod(full, 0755), 0);
+}
+
+Test(registrations, find)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        char root[] = "/tmp/osc-unit-XXXXXX";
+        autoarena a = ARENA_INIT;
+        struct registration *found;
+        size_t count;
+
+        cr_assert_not_null(mkdtemp(root));
+        put(root, PROGRAM, "");
+        put(root, rows[i].path, rows[i].text);
+        if (rows[i].conf)
+            put(root, rows[i].conf, rows[i].conf_text);
+        registrations_find(root, &a, &found, &count);
+        cr_expect_eq(count, rows[i].want != NULL, "row %zu", i);
+        if (count == 1 && rows[i].want)
+            cr_expect(found[0].in_force == rows[i].in_force &&
+                          str_starts(found[0].text, rows[i].want),
+                      "row %zu\nexpected: %s\ngot:      %s", i, rows[i].want, found[0].text);
+        kit_remove_tree(root);
+    }
+}
+
+Test(registrations, none)
+{
+    autoarena a = ARENA_INIT;
+    struct registration *found;
+    size_t count;
+
+    registrations_find("/nonexistent", &a, &found, &count);
+    cr_expect_eq(count, 0);
+}
