@@ -187,7 +187,7 @@ begins() {
 ended() {
 	touch "$WORK/$1/rootfs/go"
 	has_results() { [[ -e $WORK/$1/rootfs/out ]] || ! is_alive "$PID"; }
-	wait_for $((60 * ${OSC_PATIENCE:-1})) has_results "$1" || :
+	wait_for 60 has_results "$1" || :
 	GOT=$(cat "$WORK/$1/rootfs/out" 2>&1) ||
 		GOT="nothing, and it $(is_alive "$PID" && echo "is still at work" || echo "has ended")"
 	echo "# $1: $(grep -v '^[bc] ' <<<"$GOT" | xargs)"

