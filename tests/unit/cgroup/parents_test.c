@@ -244,7 +244,7 @@ Test(parents, make)
 }
 
 /* Nobody who was stopped while he holds the directory is waited for. */
-Test(parents, without_a_lock, .timeout = 8)
+Test(parents, without_a_lock, .timeout = 120)
 {
     const struct cg_hierarchy *h = kit_need_v2();
     struct cg_parents p = kit_open_markers();

@@ -396,6 +396,27 @@ static void expect_bundle_refused(const struct bundle *b, int code, const char *
     cr_expect(memcmp(&config, &zero, sizeof zero) == 0, "a refused bundle changed the result");
 }
 
+/* Names that nobody takes for ours, however near. */
+Test(oci_config, leaves_other_names)
+{
+    static const char *const names[] = {
+        "device",
+        "devicess",
+        "device\xc5\xbe",     /* a z in the place of the long s */
+        "bloc\xe2\x84\xabIO", /* an angstrom in that of the Kelvin sign */
+        "blocxxxIO",
+        "devicexx",
+        "\xe2\x84\xaapu",
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        char text[128];
+
+        snprintf(text, sizeof text, RESOURCES("{\"%s\":7}"), names[i]);
+        kit_expect_config(text, RESOURCES("{}"));
+    }
+}
+
 Test(oci_config, other_hooks)
 {
     static const struct {
@@ -451,7 +472,7 @@ Test(oci_config, bundle_is_read_as_descriptor_zero)
     cr_expect_eq(fcntl(STDIN_FILENO, F_GETFD), -1, "the descriptor is still open");
 }
 
-Test(oci_config, bundle_without_usable_file, .timeout = 20)
+Test(oci_config, bundle_without_usable_file, .timeout = 120)
 {
     static const char not_regular[] = "not a regular file, expected the bundle's config.json";
     autobundle b;

@@ -122,7 +122,7 @@ Test(json, depth_counts_what_is_open_only)
     kit_expect_reads(input.text, input.len, "{\"num\":1}");
 }
 
-Test(json, a_million_open_brackets, .timeout = 20)
+Test(json, a_million_open_brackets, .timeout = 120)
 {
     static const char *const open[] = {"[", "{\"x\":", "{\"o\":", "{\"m\":["};
 
@@ -341,7 +341,7 @@ Test(json, the_error_is_optional_and_the_first_one_stays)
     cr_expect_str_eq(e.text, "first");
 }
 
-Test(json, lists_and_maps_of_ten_thousand, .timeout = 20)
+Test(json, lists_and_maps_of_ten_thousand, .timeout = 120)
 {
     enum { COUNT = 10000 };
     autoarena a = ARENA_INIT;
@@ -473,7 +473,7 @@ Test(json, read_errors_are_no_bad_input)
  * Longer than any chunk, so that the reader has to grow its buffer in the middle of a token. With
  * chunks of one size the 16 MiB would take a minute.
  */
-Test(json, very_long_tokens, .timeout = 20)
+Test(json, very_long_tokens, .timeout = 120)
 {
     static const struct {
         const char *before, *after;

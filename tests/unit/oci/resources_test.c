@@ -122,7 +122,7 @@ Test(oci_resources, round_trip)
     }
 }
 
-Test(oci_resources, ten_thousand_device_rules, .timeout = 20)
+Test(oci_resources, ten_thousand_device_rules, .timeout = 120)
 {
     enum { COUNT = 10000 };
     autoarena a = ARENA_INIT;
