@@ -539,12 +539,29 @@ static void check_thaw(struct run *run)
     end_one(run);
 }
 
+/* What the kernel says of who should be dead: signals that wait, and where it sleeps. */
+static void lives(struct run *run)
+{
+    static char text[TEXT_SIZE];
+    char path[sizeof "/proc//status" + 16], sleeps[64] = "";
+    const char *signals;
+
+    snprintf(path, sizeof path, "/proc/%d/wchan", (int)one.pid);
+    (void)read_text(path, sleeps, sizeof sleeps);
+    snprintf(path, sizeof path, "/proc/%d/status", (int)one.pid);
+    if (!read_text(path, text, sizeof text))
+        text[0] = '\0';
+    signals = strstr(text, "SigQ");
+    problem(run, "one lives, in \"%s\", %s: %.60s, %.160s; it was said: %s", sleeps,
+            is_frozen() ? "frozen" : "not frozen", text, signals ? signals : "", run->out.out);
+}
+
 /* Who has got no signal has it said. */
 static void check_kill(struct run *run)
 {
     for (unsigned ms = 0; is_done(run) && is_alive(one.pid); ms++) {
         if (ms == patience_ms()) {
-            problem(run, "one lives");
+            lives(run);
             break;
         }
         usleep(1000);
