@@ -244,6 +244,11 @@ int cg_is_still(const struct cg_controller *c);
 int cg_freeze_wait(const struct cg_controller *c, int timeout_ms, struct err *e);
 int cg_thaw_wait(const struct cg_controller *c, bool inside, int timeout_ms, struct err *e);
 
+/* What a thaw that nobody waited for may have left frozen: whoever comes into it next, as what its runtime
+ * starts, would stand still. cg_thaw_wait() of it and all inside, if it is wanted to be frozen. 0, also where it
+ * has gone or there is no freezer; -errno. */
+int cg_leave_thawed(const struct cg_controller *c, int timeout_ms, struct err *e);
+
 /* The same question of a cgroup that is not ours, again and again: the file that answers it, -errno;
  * and its answer, 1; 0; -ENODEV the cgroup has gone; other -errno. */
 int cg_freezer_open(const struct cg_host *host, const char *path);

@@ -193,3 +193,13 @@ int cg_thaw_wait(const struct cg_controller *c, bool inside, int timeout_ms, str
                        c->path);
     return r < 0 ? err_sys(e, r, "cannot thaw %s", c->path) : 0;
 }
+
+int cg_leave_thawed(const struct cg_controller *c, int timeout_ms, struct err *e)
+{
+    int r = cg_is_frozen(c);
+
+    if (r == 1)
+        return cg_thaw_wait(c, true, timeout_ms, e);
+    r = r == -ENOENT || r == -ENODEV ? 0 : r;
+    return r < 0 ? err_sys(e, r, "cannot see whether %s is frozen", c->path) : 0;
+}

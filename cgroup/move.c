@@ -558,8 +558,10 @@ static int kill_whole(struct cg_controller *const *all, size_t count, int timeou
             kill_at_once(all, count);
         if (round == 0)
             ret->count = left;
-        if (r < 0 || left == 0)
+        if (r < 0)
             return r;
+        if (left == 0)
+            return v1 ? cg_leave_thawed(all[0], timeout_ms, e) : 0;
         if (io_now_us() >= end)
             return err_set(e, -EBUSY, "%zu processes of %s have got SIGKILL and have not ended yet",
                            left, all[0]->path);

@@ -491,13 +491,12 @@ static void check_forced(struct run *run)
 
 /* --- by hand ---------------------------------------------------------------------- */
 
-/* Whether all of one stands still. */
-static bool is_frozen(void)
+/* Whether a cgroup, and all of it, stands still: where somebody is, as where_is() has it. */
+static bool stands_still(const char *where)
 {
-    char where[WHERE_SIZE], path[PATH_MAX], file[2 * PATH_MAX], text[TEXT_SIZE];
+    char path[PATH_MAX], file[2 * PATH_MAX], text[TEXT_SIZE];
     bool v1 = has_controller("freezer");
 
-    where_is(one.pid, where);
     for (size_t i = 0; i < world.count; i++) {
         const struct hierarchy *h = &world.hierarchies[i];
 
@@ -508,6 +507,14 @@ static bool is_frozen(void)
         return read_text(file, text, sizeof text) && strstr(text, v1 ? "FROZEN" : "frozen 1");
     }
     return false;
+}
+
+static bool is_frozen(void)
+{
+    char where[WHERE_SIZE];
+
+    where_is(one.pid, where);
+    return stands_still(where);
 }
 
 /* What fails undoes itself; who is killed there is thawed by the next. */
@@ -572,6 +579,8 @@ static void check_kill(struct run *run)
         problem(run, "one lives after another kill");
         works(run, "thaw", "one", NULL, NULL);
     }
+    if (stands_still(before_one.where))
+        problem(run, "the cgroup that it was in is left frozen");
     end_one(run);
 }
 
