@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "hook/tool/called.h"
 #include "hook/tool/inside.h"
+#include "hook/tool/units.h"
 #include "hook/watch/watcher.h"
 
 #include <errno.h>
@@ -120,4 +121,15 @@ int samples_take(const struct view *v, const struct settings *settings, struct a
             arena_printf(a, "sandbox %s: %s", str_escape(ids[i], shown, sizeof shown), own.text);
     }
     return r;
+}
+
+void sample_between(const struct sample *before, const struct sample *after, struct sample_use *ret)
+{
+    const struct usage_cpu *guest = after->split ? &ret->usage.vcpus : &ret->usage.all;
+
+    ret->usage = usage_between(&before->usage, &after->usage);
+    ret->took_us = after->now_us - before->now_us;
+    ret->vcpu = units_share(ret->usage.vcpus.us, ret->took_us);
+    ret->overhead = units_share(ret->usage.overhead.us, ret->took_us);
+    ret->throttled = units_share(guest->throttled_periods, guest->periods);
 }

@@ -39,4 +39,16 @@ int sample_take(const struct view *v, const char *id, const struct settings *set
 int samples_take(const struct view *v, const struct settings *settings, struct arena *a,
                  struct samples *ret, struct err *e);
 
+/* What a sandbox used between two samples of it. Shares are in hundredths of a per cent, CG_UNKNOWN where nobody knows. */
+struct sample_use {
+    struct usage usage;
+    uint64_t took_us;
+    uint64_t vcpu, overhead; /* of one CPU */
+    uint64_t throttled;      /* periods, of the quota that throttles the guest */
+};
+
+/* Pure. */
+void sample_between(const struct sample *before, const struct sample *after,
+                    struct sample_use *ret);
+
 #endif
