@@ -18,6 +18,8 @@ struct sample {
     const char *placement;     /* "none", "partial", "complete" */
     struct json_u64 expected;  /* vCPUs; not set: unknown */
     unsigned long long now_us; /* when it was taken, io_now_us() */
+    uint64_t
+        age_us; /* then, of its eldest container that is recorded; CG_UNKNOWN where there is none */
 };
 
 struct samples {
@@ -35,7 +37,11 @@ struct samples {
 int sample_take(const struct view *v, const char *id, const struct settings *settings,
                 struct arena *a, struct sample *ret, bool *ret_dead, struct err *e);
 
-/* Of all. 0; -errno: the state directory cannot be read. */
+/* The ids of all, sorted, in @a. 0; -errno: the state directory cannot be read. */
+int samples_ids(const struct view *v, struct arena *a, const char ***ret, size_t *ret_count,
+                struct err *e);
+
+/* Of all. 0; -errno as above. */
 int samples_take(const struct view *v, const struct settings *settings, struct arena *a,
                  struct samples *ret, struct err *e);
 
