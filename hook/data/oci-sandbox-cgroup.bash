@@ -18,7 +18,7 @@ _oci_sandbox_cgroup() {
 		[register]="--path --remove"
 		[stat]="--interval"
 		[top]="--interval --count --sort --batch"
-		[overhead]="--for --interval --margin --guest-memory"
+		[overhead]="--for --interval --margin --guest-memory --html"
 		[metrics]="--output"
 		[delete]="--force"
 		[prune]="--dry-run"
@@ -32,7 +32,7 @@ _oci_sandbox_cgroup() {
 	fi
 	COMPREPLY=()
 	case $prev in
-	--config | --output | --path)
+	--config | --output | --html | --path)
 		compopt -o default 2>/dev/null || :
 		return
 		;;
@@ -54,7 +54,7 @@ _oci_sandbox_cgroup() {
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		case $word in
-		--config | --state-dir | --layout | --log-level | --bundle | --cgroup-mode | --stage | --path | --output | --interval | --count | --sort | --for | --margin | --guest-memory)
+		--config | --state-dir | --layout | --log-level | --bundle | --cgroup-mode | --stage | --path | --output | --interval | --count | --sort | --for | --margin | --guest-memory | --html)
 			[[ ${COMP_WORDS[i + 1]-} != = ]] || i=$((i + 1))
 			i=$((i + 1))
 			;;

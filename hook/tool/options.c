@@ -38,6 +38,7 @@ enum option_id {
     OPT_FOR,
     OPT_MARGIN,
     OPT_GUEST_MEMORY,
+    OPT_HTML,
 };
 
 static const struct option long_options[] = {
@@ -61,6 +62,7 @@ static const struct option long_options[] = {
     {"for", required_argument, NULL, OPT_FOR},
     {"margin", required_argument, NULL, OPT_MARGIN},
     {"guest-memory", required_argument, NULL, OPT_GUEST_MEMORY},
+    {"html", required_argument, NULL, OPT_HTML},
     {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
@@ -113,7 +115,7 @@ static const struct verb_row verbs[] = {
      "                      t throttled, m memory, p tasks, n name: also keys to press\n"
      "  --batch             rows after rows, as where there is no terminal\n"},
     {"overhead", VERB_OVERHEAD, "[ID...]",
-     OWN(OPT_FOR) | OWN(OPT_INTERVAL) | OWN(OPT_MARGIN) | OWN(OPT_GUEST_MEMORY),
+     OWN(OPT_FOR) | OWN(OPT_INTERVAL) | OWN(OPT_MARGIN) | OWN(OPT_GUEST_MEMORY) | OWN(OPT_HTML),
      "What the overhead takes, of all sandboxes or of those that are named, and the\n"
      "overhead.podFixed of a RuntimeClass that follows, as YAML.\n"
      "\n"
@@ -122,7 +124,8 @@ static const struct verb_row verbs[] = {
      "  --interval TIME      so often, default 1s\n"
      "  --margin PERCENT     on top of what was seen, default 10\n"
      "  --guest-memory SIZE  of each guest, as 512Mi, 2Gi; 0 where it is in huge pages.\n"
-     "                       Without, nothing is said of the overhead's memory\n"},
+     "                       Without, nothing is said of the overhead's memory\n"
+     "  --html FILE          draw what was read with --for, in a page of its own\n"},
     {"metrics", VERB_METRICS, "", OWN(OPT_OUTPUT),
      "What all sandboxes use, as text for Prometheus.\n"
      "\n"
@@ -313,6 +316,9 @@ static int take_option(int id, struct options *ret, struct err *e)
     case OPT_OUTPUT:
         ret->output = optarg;
         return *optarg && !str_ends(optarg, "/") ? 0 : bad(e, "--output names no file", optarg);
+    case OPT_HTML:
+        ret->html = optarg;
+        return *optarg && !str_ends(optarg, "/") ? 0 : bad(e, "--html names no file", optarg);
     case OPT_LOG_LEVEL:
         ret->log_level = optarg;
         return 0;

@@ -55,6 +55,7 @@ struct options {
     bool batch;           /* --batch, top only */
     uint64_t for_ms;      /* --for, overhead only, as those behind it; 0: not given */
     struct json_u64 margin, guest_bytes; /* --margin, --guest-memory */
+    const char *html;                    /* --html; NULL: no page */
     bool json, dry_run, force, remove;
 };
 

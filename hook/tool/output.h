@@ -8,6 +8,9 @@
 
 struct err;
 
+/* Whether it can be written, as far as can be told before that is tried. 0; -errno. */
+int output_check(const char *path, struct err *e);
+
 /* As a whole, see io_replace_public_at(). 0; -errno. */
 int output_write(const char *path, const struct sbuf *text, struct err *e);
 

@@ -83,7 +83,7 @@ struct overhead_figures overhead_figures(uint64_t *values, size_t count)
                                      percentile(values, known, 95), values[known - 1]};
 }
 
-static uint64_t less(uint64_t held, const struct json_u64 *guest)
+uint64_t overhead_less(uint64_t held, const struct json_u64 *guest)
 {
     return held == CG_UNKNOWN || !guest->set || held < guest->value ? CG_UNKNOWN
                                                                     : held - guest->value;
@@ -106,9 +106,9 @@ static void conclude_one(struct overhead_sandbox *s, const struct overhead_terms
     }
     s->memory = (struct overhead_figures){
         CG_UNKNOWN,
-        less(s->held.p50, &terms->guest_bytes),
-        less(s->held.p95, &terms->guest_bytes),
-        less(s->held.max, &terms->guest_bytes),
+        overhead_less(s->held.p50, &terms->guest_bytes),
+        overhead_less(s->held.p95, &terms->guest_bytes),
+        overhead_less(s->held.max, &terms->guest_bytes),
     };
 }
 

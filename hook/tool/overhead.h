@@ -64,6 +64,9 @@ struct overhead {
 /* Memory that a sandbox holds, of what its cgroup counts. */
 uint64_t overhead_held(const struct cg_stat *st);
 
+/* Of that what is not the guest's; CG_UNKNOWN, too, as long as it is less than the guest's. */
+uint64_t overhead_less(uint64_t held, const struct json_u64 *guest);
+
 /* Of numbers without those that are not known: each percentile is the least number that so many are not above. The mean
  * is not known. @values is sorted. */
 struct overhead_figures overhead_figures(uint64_t *values, size_t count);

@@ -115,14 +115,17 @@ static void add_title(const struct overhead *o, struct sbuf *out)
     else
         sbuf_addf(out, "# The overhead of %zu sandbox%s since it began, not sampled", o->count,
                   plural);
-    sbuf_addf(out, ".\n# CPU is in thousandths of one; memory is %s.\n",
-              o->terms.guest_bytes.set ? "what is not the guest's"
-                                       : "the whole sandbox's, the guest's in it");
+    sbuf_addf(out, ".\n# CPU is in thousandths of one; memory is %s.\n", overhead_memory_words(o));
 }
 
-/* Where nobody has said what the guest's is, the whole sandbox's memory. */
-static const struct overhead_figures *shown_memory(const struct overhead *o,
-                                                   const struct overhead_sandbox *s)
+const char *overhead_memory_words(const struct overhead *o)
+{
+    return o->terms.guest_bytes.set ? "what is not the guest's"
+                                    : "the whole sandbox's, the guest's in it";
+}
+
+const struct overhead_figures *overhead_shown_memory(const struct overhead *o,
+                                                     const struct overhead_sandbox *s)
 {
     return o->terms.guest_bytes.set ? &s->memory : &s->held;
 }
@@ -130,7 +133,7 @@ static const struct overhead_figures *shown_memory(const struct overhead *o,
 static void add_sampled(const struct overhead *o, const struct overhead_sandbox *s,
                         const char *name, struct sbuf *out)
 {
-    const struct overhead_figures *m = shown_memory(o, s);
+    const struct overhead_figures *m = overhead_shown_memory(o, s);
     char cpu[3][UNITS_SIZE], memory[3][UNITS_SIZE];
 
     sbuf_addf(out, "# %-*s %7s %7s %7s %9s %9s %9s\n", NAME_WIDTH, name,
@@ -159,7 +162,7 @@ static void add_table(const struct overhead *o, struct sbuf *out)
         else
             sbuf_addf(out, "# %-*s %9s %12s\n", NAME_WIDTH, name,
                       overhead_cpu_text(s->cpu.mean, cpu),
-                      units_bytes(shown_memory(o, s)->max, memory));
+                      units_bytes(overhead_shown_memory(o, s)->max, memory));
     }
 }
 

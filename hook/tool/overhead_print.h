@@ -19,6 +19,11 @@ void overhead_write_fixed(const struct overhead *o, struct sbuf *out);
 void overhead_explain_cpu(const struct overhead *o, const char *prefix, struct sbuf *out);
 void overhead_explain_memory(const struct overhead *o, const char *prefix, struct sbuf *out);
 
+/* The memory that is shown of one, and what it is: the whole sandbox's where nobody has said what the guest's is. */
+const struct overhead_figures *overhead_shown_memory(const struct overhead *o,
+                                                     const struct overhead_sandbox *s);
+const char *overhead_memory_words(const struct overhead *o);
+
 /* An object. What is not known is null. */
 void overhead_write_json(const struct overhead *o, struct json_writer *w);
 

@@ -7,6 +7,8 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "hook/log/log.h"
+#include "hook/tool/output.h"
+#include "hook/tool/overhead_html.h"
 #include "hook/tool/overhead_print.h"
 #include "hook/tool/verbs.h"
 #include "hook/tool/view.h"
@@ -170,13 +172,10 @@ static void sample_for(struct run *run, struct err *e)
     uint64_t readings = run->o->for_ms / run->result.terms.interval_ms;
 
     for (uint64_t i = 1; run->result.count > 0 && i <= readings;) {
-        uint64_t due;
-
         sleep_until(began_us + i * every_us);
         if (!read_all(run, began_us, e))
             return;
-        due = (io_now_us() - began_us) / every_us + 1;
-        i = due > i ? due : i + 1;
+        i = (io_now_us() - began_us) / every_us + 1;
     }
 }
 
@@ -188,6 +187,9 @@ static int take_terms(const struct options *o, struct overhead_terms *ret, struc
         .margin = o->margin.set ? o->margin.value : OVERHEAD_MARGIN,
         .guest_bytes = o->guest_bytes,
     };
+    if (o->for_ms == 0 && o->html)
+        return err_input(e, "--html draws what is read in the time of --for, which is missing; see "
+                            "oci-sandbox-cgroup overhead --help");
     if (o->for_ms == 0 && o->interval_ms == 0)
         return 0;
     if (o->for_ms == 0)
@@ -219,6 +221,14 @@ static void print(const struct run *run)
     fputs(sbuf_text(&text), stdout);
 }
 
+static int write_page(const struct run *run, struct err *e)
+{
+    autosbuf page = SBUF_INIT;
+
+    overhead_write_html(&run->result, &page);
+    return output_write(run->o->html, &page, e);
+}
+
 int verb_overhead(const struct options *o, const struct settings *settings, struct arena *a,
                   struct err *e)
 {
@@ -227,6 +237,8 @@ int verb_overhead(const struct options *o, const struct settings *settings, stru
     size_t count = 0;
     int r = take_terms(o, &run.result.terms, e);
 
+    if (r == 0 && o->html)
+        r = output_check(o->html, e); /* nobody waits for what cannot be written */
     if (r == 0)
         r = view_open_all(o, a, &run.v, &ids, &count, e);
     if (r == 0)
@@ -238,5 +250,6 @@ int verb_overhead(const struct options *o, const struct settings *settings, stru
         return r;
     overhead_conclude(&run.result);
     print(&run);
-    return run.failed;
+    r = o->html ? write_page(&run, e) : 0;
+    return run.failed < 0 ? run.failed : r;
 }

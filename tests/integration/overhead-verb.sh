@@ -126,6 +126,7 @@ memory() {
 	check "memory: as the cgroup counts it" near "$(jq -r .pod_fixed.memory <<<"$OUT")" $((held / MIB))
 	check_eq "memory: two readings" 2 "$(of readings)"
 	capture osc overhead --json --for 100ms --margin 50 --guest-memory 48Mi "$TAG-busy"
+	check_eq "memory: a shorter time is one interval" "100 1" "$(jq .interval_ms <<<"$OUT") $(of readings)"
 	check_eq "memory: less the guest's" "true" \
 		"$(jq '.sandboxes[0] | .sandbox_memory_bytes.max - 50331648 == .memory_bytes.max' <<<"$OUT")"
 	check_eq "memory: and half on top, rounded up" true \
@@ -174,6 +175,47 @@ yaml() {
 	check "YAML: 90 columns" test "$(wc -L <<<"$OUT")" -le 90
 }
 
+# well_formed FILE - says somebody else's parser
+well_formed() {
+	if command -v xmllint >/dev/null; then
+		xmllint --noout --nonet "$1"
+	else
+		python3 -c 'import sys, xml.etree.ElementTree as e; e.parse(sys.argv[1])' "$1"
+	fi
+}
+
+# drawn CLASS - how many lines of that kind go on from a first reading
+drawn() {
+	grep -cE "<path class=\"$1\" d=\"M[0-9. ]+(L[0-9. ]+){2,}" "$PAGE"
+}
+
+page() {
+	local inode
+	mkdir "$WORK/pages"
+	PAGE=$WORK/pages/page.html
+	capture osc overhead --for 1s --interval 200ms --guest-memory 48Mi --html "$PAGE" "$TAG-busy"
+	check_exit "page" 0
+	[[ -z ${OSC_SHOW-} ]] || cp "$PAGE" "${OSC_SHOW%/*}/overhead.html" 2>/dev/null || :
+	check "page: well-formed" well_formed "$PAGE"
+	check_eq "page: vCPUs and overhead" "1 2" "$(grep -c 'aria-label="CPU of vCPUs and overhead' "$PAGE") $(grep -c 'aria-label="CPU of' "$PAGE")"
+	check_eq "page: vCPUs are drawn, and the overhead alone, too" "true" \
+		"$( (($(drawn vcpu) >= 2 && $(drawn over) >= 2)) && echo true || echo "$(drawn vcpu), $(drawn over)")"
+	check_eq "page: throttling is drawn" 1 "$(grep -c 'aria-label="Throttling' "$PAGE")"
+	check_match "page: the recommended line" 'class="rec" x1="64"' "$(<"$PAGE")"
+	check_eq "page: it says what the YAML says" "    cpu: $(parsed cpu)" "$(grep '^    cpu: ' "$PAGE")"
+	check_eq "page: nothing is fetched" "" "$(grep -oE '(src=|href=|url[(]|@import|<script|<link)[^ ]*' "$PAGE")"
+	check_eq "page: for everybody to read" 644 "$(stat -c %a "$PAGE")"
+	inode=$(stat -c %i "$PAGE")
+	exec {reader}<"$PAGE"
+	capture osc overhead --json --for 1s --html "$PAGE"
+	check_exit "page: again, with JSON" 0
+	check_eq "page: JSON is there, too, of every second" "true 1000 1" "$(jq -r '"\(.sampled) \(.interval_ms)"' <<<"$OUT") $(of readings)"
+	check "page: another file" test "$inode" != "$(stat -c %i "$PAGE")"
+	check_eq "page: who reads the one before has all of it" "</html>" "$(tail -n 1 <&"$reader")"
+	exec {reader}<&-
+	check_eq "page: nothing beside it" "page.html" "$(ls -A "$WORK/pages")"
+}
+
 # Whoever has been read until then counts, and the others go on.
 ending() {
 	local reader
@@ -190,6 +232,7 @@ ending() {
 	check_eq "ending: who" "$TAG-busy false, $TAG-idle true" \
 		"$(jq -r '[.sandboxes[] | "\(.sandbox_id) \(.ended)"] | join(", ")' <<<"$OUT")"
 	check_eq "ending: it has fewer readings" true "$(jq '.sandboxes[0].readings > .sandboxes[1].readings' <<<"$OUT")"
+	check "ending: all readings of the other, but for those that are late" test "$(of readings)" -ge 10 -a "$(of readings)" -le 25
 	check_eq "ending: the CPU is that of the busy one" "$TAG-busy" "$(jq -r .pod_fixed.cpu_of <<<"$OUT")"
 }
 
@@ -256,6 +299,10 @@ refused "an interval longer than all" 2 "--interval is longer than --for" --for 
 refused "too many readings" 2 "more than 100000 readings" --for 10m --interval 1ms
 refused "a margin that is none" 2 '"x"; see' --margin x
 refused "a size that is none" 2 '"2G"; see' --guest-memory 2G
+refused "a page without readings" 2 "--html draws what is read in the time of --for" --html "$WORK/page.html"
+refused "a page in no directory" 1 "cannot write $WORK/no/page.html: ENOENT" --for 10m --html "$WORK/no/page.html"
+refused "a page in place of a directory" 1 "cannot write $WORK: EISDIR" --for 10m --html "$WORK"
+refused "a page in what is no directory" 1 "cannot write $OSC/page.html: ENOTDIR" --for 10m --html "$OSC/page.html"
 if ! hierarchy_of cpu >/dev/null; then
 	skip "overhead" "it takes the cpu controller"
 else
@@ -269,6 +316,7 @@ else
 		accumulated
 		memory
 		yaml
+		page
 		refused "one of two is not there" 1 "there is no sandbox \"gone\"" --for 10m "$TAG-busy" gone
 		capture osc overhead --json "$TAG-busy" "$TAG-b"
 		check_eq "named twice, it is one" 1 "$(jq '.sandboxes | length' <<<"$OUT")"

@@ -70,7 +70,7 @@ static const char *options_text(struct arena *a, const struct options *o)
     bool default_dir = str_eq(o->state_dir, "/run/oci-sandbox-cgroup");
 
     return arena_printf(
-        a, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s", verb_names[o->verb],
+        a, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s", verb_names[o->verb],
         show_text(a, "bundle", o->bundle),
         show_text(a, "stage", o->stage == STAGE_NONE ? NULL : stage_name(o->stage)),
         show_text(a, "id", o->id),
@@ -87,6 +87,7 @@ static const char *options_text(struct arena *a, const struct options *o)
         o->interval_ms ? arena_printf(a, " interval=%u", (unsigned)o->interval_ms) : "",
         o->for_ms ? arena_printf(a, " for=%u", (unsigned)o->for_ms) : "",
         o->margin.set ? arena_printf(a, " margin=%u", (unsigned)o->margin.value) : "",
+        show_text(a, "html", o->html),
         o->guest_bytes.set ? arena_printf(a, " guest=%u", (unsigned)o->guest_bytes.value) : "");
 }
 
@@ -146,6 +147,7 @@ static const struct {
     {{"overhead", "--margin=0", "--guest-memory=0"}, "overhead margin=0 guest=0"},
     {{"overhead", "--margin", "1000", "--guest-memory", "1Mi"},
      "overhead margin=1000 guest=1048576"},
+    {{"overhead", "--for=1s", "--html", "d/f"}, "overhead for=1000 html=d/f"},
     {{"metrics"}, "metrics"},
     {{"metrics", "--output", "/d/f.prom"}, "metrics output=/d/f.prom"},
     {{"--json", "plan"}, "plan json"},
@@ -300,6 +302,9 @@ static const struct {
     {{"overhead", "--margin=x"}, {"\"x\"", "--margin is no number"}},
     {{"overhead", "--margin=1001"}, {"\"1001\"", "--margin is no number"}},
     {{"overhead", "--guest-memory=2G"}, {"\"2G\"", "--guest-memory is no size"}},
+    {{"metrics", "--html=f"}, {"--html", "only overhead"}},
+    {{"overhead", "--html", "/d/"}, {"\"/d/\"", "--html names no file"}},
+    {{"overhead", "--html="}, {"\"\"", "--html names no file"}},
     {{"list", "--output=f"}, {"--output", "only metrics"}},
     {{"metrics", "--output", ""}, {"\"\"", "--output names no file"}},
     {{"metrics", "--output", "/d/"}, {"\"/d/\"", "--output names no file"}},
