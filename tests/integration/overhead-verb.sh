@@ -34,12 +34,19 @@ used_us() {
 	fi
 }
 
-# overhead_us - the overhead's CPU time so far
+# overhead_us - the overhead's CPU time so far; where no cgroup counts it apart, what is not its vCPU threads'
 overhead_us() {
+	local tid ns sum=0
 	if [[ $MODE == v2 ]]; then
 		echo $(($(used_us "$C") - $(used_us "$VCPU")))
-	else
+	elif [[ -e $(cg_file cpuacct "$OVERHEAD" cpuacct.usage) ]]; then
 		used_us "$OVERHEAD"
+	else
+		for tid in $(vcpus_of "$PID"); do
+			read -r ns _ <"/proc/$tid/schedstat"
+			sum=$((sum + ns / 1000))
+		done
+		echo $(($(used_us "$C") - sum))
 	fi
 }
 
@@ -72,9 +79,10 @@ fill() {
 	(echo "$BASHPID" >"$procs" && head -c "$(($2 * MIB))" /dev/zero >"$1")
 }
 
-# of JQ_PATH - of the busy one, of the last answer
+# of JQ_PATH - of BUSY_ONE, of the last answer
+BUSY_ONE=busy
 of() {
-	jq -r --arg id "$TAG-busy" ".sandboxes[] | select(.sandbox_id == \$id) | .$1" <<<"$OUT"
+	jq -r --arg id "$TAG-$BUSY_ONE" ".sandboxes[] | select(.sandbox_id == \$id) | .$1" <<<"$OUT"
 }
 
 # near NUMBER OTHER - within 10 %; units behind the first do not count
@@ -90,7 +98,7 @@ RATE=
 cpu_agrees() {
 	local low began ended high
 	low=$(overhead_us) began=$(date +%s%6N)
-	capture osc overhead --json --for 6s --interval 2s --margin 0 "$TAG-busy"
+	capture osc overhead --json --for 6s --interval 2s --margin 0 "$TAG-$BUSY_ONE"
 	high=$(overhead_us) ended=$(date +%s%6N)
 	RATE=$(((high - low) * 1000 / (ended - began)))
 	near "$(of cpu_millis.mean)" "$RATE" && near "$(of cpu_millis.p50)" "$RATE" && near "$(of cpu_millis.p95)" "$RATE" &&
@@ -247,6 +255,21 @@ damaged() {
 	rm -r "$STATE/sandboxes/broken"
 }
 
+# The other layout, where on v1 it may be the threads that tell the parts apart.
+nested() {
+	LAYOUT=nested BUSY_ONE=nested
+	use_nested false '.overhead_limits.cpu = {quota: 2000, period: 10000}'
+	start nested "$BUSY" || {
+		fail "nested: the runtime starts the container" "$(cat "$WORK/nested/log")"
+		return
+	}
+	check_split "nested: split" "$PID" 1 20000 20000
+	check_wait "nested: CPU as the kernel counts it" 90 cpu_agrees
+	[[ -z ${OSC_SHOW-} ]] || echo "the kernel: ${RATE}m, overhead: $(jq -c '.sandboxes[0].cpu_millis, .pod_fixed' <<<"$OUT")"
+	check_match "nested: how that is known" "^(cgroup|threads)$" "$(of source)"
+	check "nested: kill and delete" stop_container nested
+}
+
 # Nobody is a vCPU: nothing is claimed.
 none() {
 	start none '["/fake_vmm", "worker"]' || return
@@ -327,6 +350,7 @@ else
 		fail "the runtime starts the containers" "$(cat "$WORK"/*/log)"
 	fi
 	none
+	nested
 	dead
 fi
 rm -f "$SHM"
