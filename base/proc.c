@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* include/linux/sched.h; no header of user space has it. */
@@ -91,6 +92,17 @@ int proc_cpu_us(pid_t tid, uint64_t *ret)
     if (r == 0)
         *ret = ns / 1000;
     return r;
+}
+
+uint64_t proc_age_us(uint64_t start_time)
+{
+    struct timespec now;
+    uint64_t ticks = (uint64_t)sysconf(_SC_CLK_TCK), now_us, began_us;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    now_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    began_us = start_time / ticks * 1000000 + start_time % ticks * 1000000 / ticks;
+    return now_us > began_us ? now_us - began_us : 0;
 }
 
 pid_t proc_process_of(pid_t tid)

@@ -39,6 +39,9 @@ int proc_stat_read(pid_t pid, struct proc_stat *ret);
  * count it (CONFIG_SCHED_INFO); other -errno. Documentation/scheduler/sched-stats.rst. */
 int proc_cpu_us(pid_t tid, uint64_t *ret);
 
+/* How long a process that began then has been there, in microseconds. */
+uint64_t proc_age_us(uint64_t start_time);
+
 /* The process that a thread is of. 0: it is not known, or has ended. */
 pid_t proc_process_of(pid_t tid);
 

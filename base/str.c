@@ -152,3 +152,12 @@ const char *str_escape(const char *s, char *buf, size_t size)
     buf[used] = '\0';
     return buf;
 }
+
+const char *str_cut(const char *s, char *buf, size_t size)
+{
+    if (strlen(s) < size)
+        snprintf(buf, size, "%s", s);
+    else
+        snprintf(buf, size, "%.*s...", (int)size - 4, s);
+    return buf;
+}

@@ -74,4 +74,7 @@ void sbuf_free(struct sbuf *b);
  */
 const char *str_escape(const char *s, char *buf, size_t size);
 
+/* Text that is escaped, of one column per letter: cut with "..." when it does not fit. @size is 4 at least. Returns @buf. */
+const char *str_cut(const char *s, char *buf, size_t size);
+
 #endif

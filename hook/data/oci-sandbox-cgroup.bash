@@ -12,12 +12,13 @@ _oci_sandbox_cgroup() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev='' verb='' at=0 i word
 	local common="--config --state-dir --sandbox-cgroup-only --layout --log-level --json --help --version"
 	local stages="prestart createRuntime poststart poststop"
-	local verbs="check plan register list show stat top metrics update freeze thaw kill add-process add-thread delete prune"
+	local verbs="check plan register list show stat top overhead metrics update freeze thaw kill add-process add-thread delete prune"
 	local -A own=(
 		[plan]="--bundle --cgroup-mode --stage"
 		[register]="--path --remove"
 		[stat]="--interval"
 		[top]="--interval --count --sort --batch"
+		[overhead]="--for --interval --margin --guest-memory --html"
 		[metrics]="--output"
 		[delete]="--force"
 		[prune]="--dry-run"
@@ -31,7 +32,7 @@ _oci_sandbox_cgroup() {
 	fi
 	COMPREPLY=()
 	case $prev in
-	--config | --output | --path)
+	--config | --output | --html | --path)
 		compopt -o default 2>/dev/null || :
 		return
 		;;
@@ -45,13 +46,15 @@ _oci_sandbox_cgroup() {
 	--stage) _oci_sandbox_cgroup_offer "$stages" "$cur" && return ;;
 	--sort) _oci_sandbox_cgroup_offer "c v o t m p n" "$cur" && return ;;
 	--interval) _oci_sandbox_cgroup_offer "500ms 1s 10s 1m" "$cur" && return ;;
-	--count) return ;;
+	--for) _oci_sandbox_cgroup_offer "10s 60s 5m 1h" "$cur" && return ;;
+	--guest-memory) _oci_sandbox_cgroup_offer "512Mi 1Gi 2Gi 4Gi" "$cur" && return ;;
+	--count | --margin) return ;;
 	esac
 	# The verb is the first word that is none of an option; what it is about comes behind it.
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		case $word in
-		--config | --state-dir | --layout | --log-level | --bundle | --cgroup-mode | --stage | --path | --output | --interval | --count | --sort)
+		--config | --state-dir | --layout | --log-level | --bundle | --cgroup-mode | --stage | --path | --output | --interval | --count | --sort | --for | --margin | --guest-memory | --html)
 			[[ ${COMP_WORDS[i + 1]-} != = ]] || i=$((i + 1))
 			i=$((i + 1))
 			;;
@@ -68,7 +71,7 @@ _oci_sandbox_cgroup() {
 	case $verb:$at in
 	:*) _oci_sandbox_cgroup_offer "$verbs $stages" "$cur" ;;
 	plan:0 | register:0) compopt -o default 2>/dev/null || : ;;
-	show:0 | stat:0 | update:0 | freeze:0 | thaw:0 | kill:0 | add-process:0 | add-thread:0 | delete:0)
+	overhead:* | show:0 | stat:0 | update:0 | freeze:0 | thaw:0 | kill:0 | add-process:0 | add-thread:0 | delete:0)
 		_oci_sandbox_cgroup_offer "$("${COMP_WORDS[0]}" list --json 2>/dev/null | sed -n 's/.*"sandbox_id": "\([^"\\]*\)".*/\1/p')" "$cur"
 		;;
 	kill:1) _oci_sandbox_cgroup_offer "KILL TERM INT HUP QUIT USR1 USR2 STOP CONT" "$cur" ;;

@@ -14,6 +14,8 @@
 /* podman's have 3 KiB. */
 #define ARGUMENTS_MAX ((size_t)256 << 10)
 
+#define SHOWN_SIZE 256
+
 const char *called_by_conmon(const char *arguments, size_t len)
 {
     const char *end = arguments + len;
@@ -99,6 +101,14 @@ const char *called_text(const struct names *names, char *buf, size_t size)
     const char *text = names_text(names, &a);
 
     return str_escape(*text ? text : "-", buf, size);
+}
+
+const char *called_or_id(const struct names *names, const char *id, struct arena *a)
+{
+    const char *text = names_text(names, a);
+    char shown[SHOWN_SIZE];
+
+    return arena_strdup(a, str_escape(*text ? text : id, shown, sizeof shown));
 }
 
 void called_write_json(struct json_writer *w, const struct names *names)

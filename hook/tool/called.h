@@ -22,6 +22,9 @@ int called_sandbox(const struct record *r, struct arena *a, struct names *ret, s
 /* For a line of a list: escaped, and cut to the size of @buf; "-" for none. Returns @buf. */
 const char *called_text(const struct names *names, char *buf, size_t size);
 
+/* For a table: escaped, in @a; what it is called, else its id. */
+const char *called_or_id(const struct names *names, const char *id, struct arena *a);
+
 /* As members `container`, `pod` and `namespace` of an object; null for none. */
 void called_write_json(struct json_writer *w, const struct names *names);
 

@@ -94,6 +94,7 @@ static int run(const struct options *o, struct start *start, struct arena *a, st
         [VERB_ADD_THREAD] = verb_add_thread,
         [VERB_METRICS] = verb_metrics,
         [VERB_TOP] = verb_top,
+        [VERB_OVERHEAD] = verb_overhead,
     };
     struct settings settings;
     int r;

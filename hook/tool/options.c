@@ -11,6 +11,8 @@
 
 #include <getopt.h>
 
+#define MARGIN_MOST 1000 /* per cent */
+
 enum option_id {
     OPT_CONFIG = 256,
     OPT_STATE_DIR,
@@ -33,6 +35,10 @@ enum option_id {
     OPT_BATCH,
     OPT_COUNT,
     OPT_SORT,
+    OPT_FOR,
+    OPT_MARGIN,
+    OPT_GUEST_MEMORY,
+    OPT_HTML,
 };
 
 static const struct option long_options[] = {
@@ -53,6 +59,10 @@ static const struct option long_options[] = {
     {"count", required_argument, NULL, OPT_COUNT},
     {"sort", required_argument, NULL, OPT_SORT},
     {"output", required_argument, NULL, OPT_OUTPUT},
+    {"for", required_argument, NULL, OPT_FOR},
+    {"margin", required_argument, NULL, OPT_MARGIN},
+    {"guest-memory", required_argument, NULL, OPT_GUEST_MEMORY},
+    {"html", required_argument, NULL, OPT_HTML},
     {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
@@ -104,6 +114,18 @@ static const struct verb_row verbs[] = {
      "  --sort KEY          c overhead's CPU, v vCPUs' CPU, o overhead of vCPUs,\n"
      "                      t throttled, m memory, p tasks, n name: also keys to press\n"
      "  --batch             rows after rows, as where there is no terminal\n"},
+    {"overhead", VERB_OVERHEAD, "[ID...]",
+     OWN(OPT_FOR) | OWN(OPT_INTERVAL) | OWN(OPT_MARGIN) | OWN(OPT_GUEST_MEMORY) | OWN(OPT_HTML),
+     "What the overhead takes, of all sandboxes or of those that are named, and the\n"
+     "overhead.podFixed of a RuntimeClass that follows, as YAML.\n"
+     "\n"
+     "  --for TIME           read for so long, as 60s, 5m; without, it is the mean since\n"
+     "                       each of them began\n"
+     "  --interval TIME      so often, default 1s\n"
+     "  --margin PERCENT     on top of what was seen, default 10\n"
+     "  --guest-memory SIZE  of each guest, as 512Mi, 2Gi; 0 where it is in huge pages.\n"
+     "                       Without, nothing is said of the overhead's memory\n"
+     "  --html FILE          draw what was read with --for, in a page of its own\n"},
     {"metrics", VERB_METRICS, "", OWN(OPT_OUTPUT),
      "What all sandboxes use, as text for Prometheus.\n"
      "\n"
@@ -166,7 +188,7 @@ void options_usage(const struct options *o)
           "standard input. What an operator asks for is a verb:\n"
           "\n"
           "  set up    check, plan [CONFIG.json], register CONFIG.json\n"
-          "  look      list, show ID, stat ID, top, metrics\n"
+          "  look      list, show ID, stat ID, top, overhead [ID...], metrics\n"
           "  change    update ID, freeze ID, thaw ID, kill ID [SIGNAL],\n"
           "            add-process ID PID, add-thread ID TID\n"
           "  remove    delete ID, prune\n"
@@ -276,9 +298,27 @@ static int take_option(int id, struct options *ret, struct err *e)
     case OPT_SORT:
         ret->sort = optarg[0];
         return optarg[0] && !optarg[1] ? 0 : bad(e, "--sort is no letter", optarg);
+    case OPT_FOR:
+        if (units_parse_time(optarg, &ret->for_ms) < 0)
+            return bad(e, "--for is no time from 1ms to 24h, as 60s, 5m", optarg);
+        return 0;
+    case OPT_MARGIN:
+        ret->margin.set = true;
+        if (str_to_u64(optarg, strlen(optarg), &ret->margin.value) < 0 ||
+            ret->margin.value > MARGIN_MOST)
+            return bad(e, "--margin is no number of per cent from 0 to 1000", optarg);
+        return 0;
+    case OPT_GUEST_MEMORY:
+        ret->guest_bytes.set = true;
+        if (units_parse_bytes(optarg, &ret->guest_bytes.value) < 0)
+            return bad(e, "--guest-memory is no size, as 512Mi, 2Gi, 536870912", optarg);
+        return 0;
     case OPT_OUTPUT:
         ret->output = optarg;
         return *optarg && !str_ends(optarg, "/") ? 0 : bad(e, "--output names no file", optarg);
+    case OPT_HTML:
+        ret->html = optarg;
+        return *optarg && !str_ends(optarg, "/") ? 0 : bad(e, "--html names no file", optarg);
     case OPT_LOG_LEVEL:
         ret->log_level = optarg;
         return 0;

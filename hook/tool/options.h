@@ -18,6 +18,7 @@ enum verb {
     VERB_STAT,
     VERB_METRICS,
     VERB_TOP,
+    VERB_OVERHEAD,
     VERB_UPDATE,
     VERB_FREEZE,
     VERB_THAW,
@@ -52,6 +53,9 @@ struct options {
     uint64_t count;       /* --count, top only; 0: not given */
     char sort;            /* --sort, top only; NUL: not given */
     bool batch;           /* --batch, top only */
+    uint64_t for_ms;      /* --for, overhead only, as those behind it; 0: not given */
+    struct json_u64 margin, guest_bytes; /* --margin, --guest-memory */
+    const char *html;                    /* --html; NULL: no page */
     bool json, dry_run, force, remove;
 };
 

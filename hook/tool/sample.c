@@ -4,9 +4,11 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "base/proc.h"
 #include "base/str.h"
 #include "hook/tool/called.h"
 #include "hook/tool/inside.h"
+#include "hook/tool/units.h"
 #include "hook/watch/watcher.h"
 
 #include <errno.h>
@@ -18,6 +20,20 @@ static int misses_watcher(const struct record *r, const struct settings *setting
     int alive = watcher.pid > 0 && watcher_is_wanted(r, settings) ? proc_alive(&watcher) : 1;
 
     return alive < 0 ? err_sys(e, alive, "cannot tell whether the watcher lives") : !alive;
+}
+
+static uint64_t age(const struct record *r)
+{
+    uint64_t first = CG_UNKNOWN;
+
+    for (size_t i = 0; i < r->containers.count; i++) {
+        const struct record_container *c = &JSON_AT(r->containers, struct record_container, i);
+        struct proc_id init = record_process_id(c->init);
+
+        if (init.pid > 0 && init.start_time < first)
+            first = init.start_time;
+    }
+    return first == CG_UNKNOWN ? CG_UNKNOWN : proc_age_us(first);
 }
 
 static int measure(const struct view *v, const struct settings *settings, struct arena *a,
@@ -36,6 +52,7 @@ static int measure(const struct view *v, const struct settings *settings, struct
             ret->placement = arena_strdup(a, in.report.state);
             ret->expected = in.report.expected;
             ret->now_us = io_now_us();
+            ret->age_us = age(&v->record);
         }
         inside_free(&in);
     }
@@ -94,16 +111,27 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+int samples_ids(const struct view *v, struct arena *a, const char ***ret, size_t *ret_count,
+                struct err *e)
+{
+    int r = 0;
+
+    *ret_count = 0;
+    if (v->state.sandboxes >= 0)
+        r = state_list(&v->state, a, ret, ret_count, e);
+    if (r == 0 && *ret_count > 0)
+        qsort(*ret, *ret_count, sizeof **ret, by_text);
+    return r;
+}
+
 int samples_take(const struct view *v, const struct settings *settings, struct arena *a,
                  struct samples *ret, struct err *e)
 {
     const char **ids = NULL;
     size_t count = 0;
-    int r = v->state.sandboxes >= 0 ? state_list(&v->state, a, &ids, &count, e) : 0;
+    int r = samples_ids(v, a, &ids, &count, e);
 
     *ret = (struct samples){0};
-    if (r == 0 && count > 0)
-        qsort(ids, count, sizeof *ids, by_text);
     for (size_t i = 0; r == 0 && i < count; i++) {
         struct err own = ERR_INIT;
         struct sample sample;
@@ -120,4 +148,15 @@ int samples_take(const struct view *v, const struct settings *settings, struct a
             arena_printf(a, "sandbox %s: %s", str_escape(ids[i], shown, sizeof shown), own.text);
     }
     return r;
+}
+
+void sample_between(const struct sample *before, const struct sample *after, struct sample_use *ret)
+{
+    const struct usage_cpu *guest = after->split ? &ret->usage.vcpus : &ret->usage.all;
+
+    ret->usage = usage_between(&before->usage, &after->usage);
+    ret->took_us = after->now_us - before->now_us;
+    ret->vcpu = units_share(ret->usage.vcpus.us, ret->took_us);
+    ret->overhead = units_share(ret->usage.overhead.us, ret->took_us);
+    ret->throttled = units_share(guest->throttled_periods, guest->periods);
 }

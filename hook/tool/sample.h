@@ -18,6 +18,8 @@ struct sample {
     const char *placement;     /* "none", "partial", "complete" */
     struct json_u64 expected;  /* vCPUs; not set: unknown */
     unsigned long long now_us; /* when it was taken, io_now_us() */
+    uint64_t
+        age_us; /* then, of its eldest container that is recorded; CG_UNKNOWN where there is none */
 };
 
 struct samples {
@@ -35,8 +37,24 @@ struct samples {
 int sample_take(const struct view *v, const char *id, const struct settings *settings,
                 struct arena *a, struct sample *ret, bool *ret_dead, struct err *e);
 
-/* Of all. 0; -errno: the state directory cannot be read. */
+/* The ids of all, sorted, in @a. 0; -errno: the state directory cannot be read. */
+int samples_ids(const struct view *v, struct arena *a, const char ***ret, size_t *ret_count,
+                struct err *e);
+
+/* Of all. 0; -errno as above. */
 int samples_take(const struct view *v, const struct settings *settings, struct arena *a,
                  struct samples *ret, struct err *e);
+
+/* What a sandbox used between two samples of it. Shares are in hundredths of a per cent, CG_UNKNOWN where nobody knows. */
+struct sample_use {
+    struct usage usage;
+    uint64_t took_us;
+    uint64_t vcpu, overhead; /* of one CPU */
+    uint64_t throttled;      /* periods, of the quota that throttles the guest */
+};
+
+/* Pure. */
+void sample_between(const struct sample *before, const struct sample *after,
+                    struct sample_use *ret);
 
 #endif

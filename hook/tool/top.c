@@ -23,24 +23,15 @@ static const struct sample *find_sample(const struct samples *all, const char *i
     return NULL;
 }
 
-static const char *row_name(const struct sample *s, struct arena *a)
-{
-    const char *text = names_text(&s->names, a);
-    char shown[4 * NAME_MOST];
-
-    return arena_strdup(a, str_escape(*text ? text : s->sandbox_id, shown, sizeof shown));
-}
-
 static void add_shares(const struct sample *before, const struct sample *after, struct top_row *ret)
 {
-    struct usage u = usage_between(&before->usage, &after->usage);
-    uint64_t took = after->now_us - before->now_us;
-    const struct usage_cpu *guest = after->split ? &u.vcpus : &u.all;
+    struct sample_use use;
 
-    ret->vcpu = units_share(u.vcpus.us, took);
-    ret->overhead = units_share(u.overhead.us, took);
-    ret->ratio = units_share(u.overhead.us, u.vcpus.us);
-    ret->throttled = units_share(guest->throttled_periods, guest->periods);
+    sample_between(before, after, &use);
+    ret->vcpu = use.vcpu;
+    ret->overhead = use.overhead;
+    ret->ratio = units_share(use.usage.overhead.us, use.usage.vcpus.us);
+    ret->throttled = use.throttled;
 }
 
 void top_rows_make(const struct samples *before, const struct samples *after, struct arena *a,
@@ -54,7 +45,7 @@ void top_rows_make(const struct samples *before, const struct samples *after, st
 
         *row = (struct top_row){
             .id = arena_strdup(a, s->sandbox_id),
-            .name = row_name(s, a),
+            .name = called_or_id(&s->names, s->sandbox_id, a),
             .vcpu = CG_UNKNOWN,
             .overhead = CG_UNKNOWN,
             .ratio = CG_UNKNOWN,
@@ -209,16 +200,6 @@ static size_t name_width(const struct top_look *look)
     return look->width - rest < NAME_MOST ? look->width - rest : NAME_MOST;
 }
 
-/* Escaped texts are of one column per letter. */
-static const char *cut(const char *text, size_t width, char buf[static NAME_MOST + 1])
-{
-    if (strlen(text) <= width)
-        snprintf(buf, NAME_MOST + 1, "%s", text);
-    else
-        snprintf(buf, NAME_MOST + 1, "%.*s...", (int)width - 3, text);
-    return buf;
-}
-
 static void draw_head(const struct top_look *look, struct sbuf *out)
 {
     autosbuf line = SBUF_INIT;
@@ -242,7 +223,8 @@ static void draw_row(const struct top_row *row, const struct top_look *look, boo
     char name[NAME_MOST + 1];
     int width = (int)name_width(look);
 
-    sbuf_addf(&line, "%c%-*s", marked ? '>' : ' ', width, cut(row->name, (size_t)width, name));
+    sbuf_addf(&line, "%c%-*s", marked ? '>' : ' ', width,
+              str_cut(row->name, name, (size_t)width + 1));
     for (size_t i = 0; i < ARRAY_SIZE(columns); i++) {
         char text[UNITS_SIZE];
 
@@ -303,7 +285,7 @@ void top_draw_threads(const struct top_threads *threads, const struct top_look *
         bool marked = look->height > 0 && i == look->selected;
 
         snprintf(line, sizeof line, "%c%8d %7s  %-18s %s", marked ? '>' : ' ', (int)t->tid,
-                 share_text(t->share, text), cut(t->name, 18, name), t->place);
+                 share_text(t->share, text), str_cut(t->name, name, 18 + 1), t->place);
         add_line(out, look, line, marked);
     }
     draw_help(look, shown, out);

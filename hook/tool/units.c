@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MOST_MS (24ull * 60 * 60 * 1000)
+#define MOST_MS    (24ull * 60 * 60 * 1000)
+#define MOST_BYTES (1ull << 50)
 
 /* Three digits are shown at least, so that small differences are seen. */
 static const char *print_scaled(double value, const char *unit, char *buf)
@@ -117,4 +118,24 @@ int units_parse_time(const char *text, uint64_t *ret_ms)
         return r;
     *ret_ms = thousandths * ms / 1000;
     return *ret_ms == 0 || *ret_ms > MOST_MS ? -ERANGE : 0;
+}
+
+int units_parse_bytes(const char *text, uint64_t *ret)
+{
+    static const char *const names[] = {"", "Ki", "Mi", "Gi", "Ti"};
+    size_t len = strspn(text, "0123456789"), i = 0;
+    const char *unit = text + len;
+    uint64_t number;
+    int r = str_to_u64(text, len, &number);
+
+    while (i < ARRAY_SIZE(names) &&
+           !(str_starts(unit, names[i]) &&
+             (!unit[strlen(names[i])] || (i > 0 && str_eq(unit + 2, "B")))))
+        i++;
+    if (i == ARRAY_SIZE(names) || r == -EINVAL)
+        return -EINVAL;
+    if (r < 0 || number >= MOST_BYTES >> (10 * i))
+        return -ERANGE;
+    *ret = number << (10 * i);
+    return 0;
 }

@@ -26,4 +26,7 @@ const char *units_percent(uint64_t hundredths, char buf[static UNITS_SIZE]);
 /* "500ms", "60s", "5m", "1.5" (seconds): at least 1 ms and at most a day. 0; -EINVAL; -ERANGE. */
 int units_parse_time(const char *text, uint64_t *ret_ms);
 
+/* "536870912", "512Mi", "2GiB": Ki, Mi, Gi or Ti, in powers of 1024. 0; -EINVAL; -ERANGE: a PiB or more. */
+int units_parse_bytes(const char *text, uint64_t *ret);
+
 #endif

@@ -153,6 +153,13 @@ static struct usage_cpu cpu_between(const struct usage_cpu *before, const struct
     };
 }
 
+/* One vCPU's thread has ended: its time is the overhead's by now, all of it. */
+static bool has_lost_thread(const struct usage *before, const struct usage *after)
+{
+    return after->source == USAGE_THREADS &&
+           (after->vcpu_count < before->vcpu_count || after->vcpus.us < before->vcpus.us);
+}
+
 struct usage usage_between(const struct usage *before, const struct usage *after)
 {
     struct usage ret = *after;
@@ -160,11 +167,11 @@ struct usage usage_between(const struct usage *before, const struct usage *after
     ret.all = cpu_between(&before->all, &after->all);
     ret.vcpus = ret.overhead = unknown;
     /* A split between the two: the cgroups have counted only since then. */
-    if (before->source == after->source) {
+    if (before->source != after->source || has_lost_thread(before, after)) {
+        ret.source = USAGE_UNKNOWN;
+    } else {
         ret.vcpus = cpu_between(&before->vcpus, &after->vcpus);
         ret.overhead = cpu_between(&before->overhead, &after->overhead);
-    } else {
-        ret.source = USAGE_UNKNOWN;
     }
     ret.whole.io_read_bytes = less(after->whole.io_read_bytes, before->whole.io_read_bytes);
     ret.whole.io_write_bytes = less(after->whole.io_write_bytes, before->whole.io_write_bytes);

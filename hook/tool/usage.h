@@ -56,8 +56,8 @@ void usage_divide(const struct usage_facts *facts, struct usage *ret);
 void usage_read(const struct sandbox *s, const struct record *r,
                 const struct placement_report *report, struct usage *ret);
 
-/* What was used between two readings; both clamped at 0, as vCPUs' threads end, and unknown where one of
- * them is. Memory, tasks and limits are the later ones. */
+/* What was used between two readings; clamped at 0, and unknown where one of them is. The parts are unknown, too, where
+ * they are told by threads and one has ended. Memory, tasks and limits are the later ones. */
 struct usage usage_between(const struct usage *before, const struct usage *after);
 
 #endif

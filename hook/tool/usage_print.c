@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-static void number(struct json_writer *w, const char *key, uint64_t value)
+void usage_json_number(struct json_writer *w, const char *key, uint64_t value)
 {
     if (value == CG_UNKNOWN)
         json_null(w, key);
@@ -31,35 +31,35 @@ static void json_cpu(struct json_writer *w, const char *key, const struct usage_
                      uint64_t took_us)
 {
     json_open_object(w, key);
-    number(w, "usage_us", cpu->us);
+    usage_json_number(w, "usage_us", cpu->us);
     if (took_us > 0)
         percent(w, "percent", units_share(cpu->us, took_us));
-    number(w, "periods", cpu->periods);
-    number(w, "throttled_periods", cpu->throttled_periods);
-    number(w, "throttled_us", cpu->throttled_us);
+    usage_json_number(w, "periods", cpu->periods);
+    usage_json_number(w, "throttled_periods", cpu->throttled_periods);
+    usage_json_number(w, "throttled_us", cpu->throttled_us);
     json_close_object(w);
 }
 
 static void json_memory(struct json_writer *w, const struct cg_stat *st)
 {
     json_open_object(w, "memory");
-    number(w, "bytes", st->memory_bytes);
-    number(w, "peak_bytes", st->memory_peak_bytes);
-    number(w, "limit_bytes", st->memory_limit_bytes);
-    number(w, "anon_bytes", st->anon_bytes);
-    number(w, "file_bytes", st->file_bytes);
-    number(w, "shmem_bytes", st->shmem_bytes);
-    number(w, "kernel_bytes", st->kernel_bytes);
-    number(w, "swap_bytes", st->swap_bytes);
-    number(w, "oom_kills", st->oom_kills);
+    usage_json_number(w, "bytes", st->memory_bytes);
+    usage_json_number(w, "peak_bytes", st->memory_peak_bytes);
+    usage_json_number(w, "limit_bytes", st->memory_limit_bytes);
+    usage_json_number(w, "anon_bytes", st->anon_bytes);
+    usage_json_number(w, "file_bytes", st->file_bytes);
+    usage_json_number(w, "shmem_bytes", st->shmem_bytes);
+    usage_json_number(w, "kernel_bytes", st->kernel_bytes);
+    usage_json_number(w, "swap_bytes", st->swap_bytes);
+    usage_json_number(w, "oom_kills", st->oom_kills);
     json_close_object(w);
 }
 
 static void json_pressure(struct json_writer *w, const char *key, const struct cg_pressure *p)
 {
     json_open_object(w, key);
-    number(w, "some_us", p->some_us);
-    number(w, "full_us", p->full_us);
+    usage_json_number(w, "some_us", p->some_us);
+    usage_json_number(w, "full_us", p->full_us);
     percent(w, "some_10s_percent", p->some_10s);
     percent(w, "full_10s_percent", p->full_10s);
     json_close_object(w);
@@ -79,12 +79,13 @@ void usage_print_json(struct json_writer *w, const struct usage *u, uint64_t too
     else
         json_null(w, "memory");
     json_open_object(w, "pids");
-    number(w, "current", has(u, CG_CTL_PIDS) ? u->whole.pids : CG_UNKNOWN);
-    number(w, "limit", u->whole.pids_limit);
+    usage_json_number(w, "current", has(u, CG_CTL_PIDS) ? u->whole.pids : CG_UNKNOWN);
+    usage_json_number(w, "limit", u->whole.pids_limit);
     json_close_object(w);
     json_open_object(w, "io");
-    number(w, "read_bytes", has(u, CG_CTL_BLKIO) ? u->whole.io_read_bytes : CG_UNKNOWN);
-    number(w, "write_bytes", has(u, CG_CTL_BLKIO) ? u->whole.io_write_bytes : CG_UNKNOWN);
+    usage_json_number(w, "read_bytes", has(u, CG_CTL_BLKIO) ? u->whole.io_read_bytes : CG_UNKNOWN);
+    usage_json_number(w, "write_bytes",
+                      has(u, CG_CTL_BLKIO) ? u->whole.io_write_bytes : CG_UNKNOWN);
     json_close_object(w);
     json_open_object(w, "pressure");
     json_pressure(w, "cpu", &u->whole.cpu);

@@ -12,6 +12,9 @@
  */
 void usage_print_json(struct json_writer *w, const struct usage *u, uint64_t took_us);
 
+/* A member; null for CG_UNKNOWN. */
+void usage_json_number(struct json_writer *w, const char *key, uint64_t value);
+
 /* Lines for a terminal. */
 void usage_print_text(const struct usage *u, uint64_t took_us);
 

@@ -57,18 +57,6 @@ static int list_one(struct json_writer *w, const char *id, const struct record *
     return ret;
 }
 
-/* Say what could not be looked at, and go on: the first is the verb's result. */
-static int note_failure(int first, const char *id, const struct err *why, struct err *e)
-{
-    char shown[300];
-
-    str_escape(id, shown, sizeof shown);
-    if (first == 0)
-        return err_set(e, why->code, "sandbox %s: %s", shown, why->text);
-    log_msg(LEVEL_ERROR, "sandbox %s: %s", shown, why->text);
-    return first;
-}
-
 /* One record that cannot be read must not hide the others. NULL: there is no such sandbox any more. */
 static const char *read_state(const struct state_dir *state, const char *id, struct arena *a,
                               struct record *ret, struct err *e)
@@ -114,7 +102,7 @@ int verb_list(const struct options *o, const struct settings *settings, struct a
         (void)list_one(w, ids[i], &v.record, state, a, &own);
         listed++;
         if (own.code < 0)
-            first = note_failure(first, ids[i], &own, e);
+            first = view_note_failure(first, ids[i], &own, e);
     }
     if (w) {
         json_close_list(w);
@@ -382,7 +370,7 @@ int verb_prune(const struct options *o, const struct settings *settings, struct 
         enum prune_result result = prune_one(&v.state, &v.host, settings, ids[i], o->dry_run, &own);
 
         if (result == PRUNE_FAILED || result == PRUNE_BUSY)
-            first = note_failure(first, ids[i], &own, e);
+            first = view_note_failure(first, ids[i], &own, e);
         if (result != PRUNE_DEAD)
             continue;
         if (w)

@@ -28,6 +28,10 @@ int verb_metrics(const struct options *o, const struct settings *settings, struc
 /* A table on a terminal; else rows, or JSON, o->count times. */
 int verb_top(const struct options *o, const struct settings *settings, struct arena *a,
              struct err *e);
+/* What the overhead takes, of those that are named or all, in o->for_ms or since they began. One that ends meanwhile is
+ * no failure. */
+int verb_overhead(const struct options *o, const struct settings *settings, struct arena *a,
+                  struct err *e);
 /* One placement pass now: for a sandbox whose watcher has left, and for who cannot wait. */
 int verb_update(const struct options *o, const struct settings *settings, struct arena *a,
                 struct err *e);

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "cgroup/path.h"
+#include "hook/log/log.h"
 #include "hook/tool/find.h"
 
 #include <errno.h>
@@ -100,6 +101,17 @@ const char *view_liveness(const struct record *r, struct err *e)
     if (alive < 0)
         err_sys(e, alive, "cannot tell whether the containers of sandbox %s live", r->sandbox_id);
     return alive < 0 ? "unknown" : alive ? "running" : "dead";
+}
+
+int view_note_failure(int first, const char *id, const struct err *why, struct err *e)
+{
+    char shown[300];
+
+    str_escape(id, shown, sizeof shown);
+    if (first == 0)
+        return err_set(e, why->code, "sandbox %s: %s", shown, why->text);
+    log_msg(LEVEL_ERROR, "sandbox %s: %s", shown, why->text);
+    return first;
 }
 
 void view_print(struct json_writer *w)

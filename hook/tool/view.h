@@ -46,6 +46,10 @@ int view_look_sandbox(const struct options *o, struct arena *a, struct view *v, 
 /* "running", "dead", "unknown" with the reason in @e. */
 const char *view_liveness(const struct record *r, struct err *e);
 
+/* Say what could not be looked at of sandbox @id, and go on: the first is the verb's result, in @e, and @first 0 as long as
+ * there is none. Returns the next @first. */
+int view_note_failure(int first, const char *id, const struct err *why, struct err *e);
+
 /* Its text to stdout; @w is freed. */
 void view_print(struct json_writer *w);
 

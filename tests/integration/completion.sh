@@ -43,7 +43,7 @@ for verb in $verbs; do
 done
 
 # Whatever is offered for a value is taken, and nothing that is not.
-for option in layout log-level cgroup-mode:plan stage:plan sort:top interval:top; do
+for option in layout log-level cgroup-mode:plan stage:plan sort:top interval:top for:overhead guest-memory:overhead; do
 	verb=${option#*:}
 	[[ $verb != "$option" ]] || verb=plan
 	option=--${option%:*}
@@ -64,10 +64,11 @@ check_exit "a sandbox: setup" 0
 printf '#!/bin/sh\nexec "%s" --state-dir "%s" --config "%s" "$@"\n' "$OSC" "$STATE" "$CONF" >"$WORK/wrapped"
 chmod +x "$WORK/wrapped"
 real=$OSC OSC=$WORK/wrapped
-for verb in show stat update freeze thaw kill add-process add-thread delete; do
+for verb in show stat overhead update freeze thaw kill add-process add-thread delete; do
 	check_eq "$verb: ids" compl "$(offered "$verb" "")"
 	check_eq "$verb: no other" "" "$(offered "$verb" x)"
 done
+check_eq "overhead: another id" compl "$(offered overhead x "")"
 check_eq "list: none" "" "$(offered list "")"
 check_match "kill: signals" "KILL.*TERM" "$(offered kill compl "")"
 OSC=$real

@@ -321,3 +321,23 @@ Test(proc, thread)
               thread.comm);
     cr_expect_geq(thread.start_time, own.start_time);
 }
+
+static uint64_t booted_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+Test(proc, age)
+{
+    uint64_t ticks = (uint64_t)sysconf(_SC_CLK_TCK), low = booted_us(), since_boot = proc_age_us(0);
+    uint64_t high = booted_us(), half_later, later = proc_age_us(ticks), last = booted_us();
+
+    cr_expect(low <= since_boot && since_boot <= high);
+    cr_expect(high - 1000000 <= later && later <= last - 1000000);
+    half_later = proc_age_us(ticks * 3 / 2);
+    cr_expect(last - 1500000 <= half_later && half_later <= booted_us() - 1500000);
+    cr_expect_eq(proc_age_us(UINT64_MAX / 2), 0, "not yet");
+}

@@ -192,6 +192,17 @@ Test(str, escape)
     cr_expect_eq(untouched, '#', "size 0: nothing is written");
 }
 
+Test(str, cut)
+{
+    char buf[8];
+
+    cr_expect_str_eq(str_cut("1234567", buf, sizeof buf), "1234567");
+    cr_expect_str_eq(str_cut("12345678", buf, sizeof buf), "1234...");
+    cr_expect_str_eq(str_cut("1234", buf, 4), "...");
+    cr_expect_str_eq(str_cut("", buf, 4), "");
+    cr_expect(str_cut("a", buf, 4) == buf);
+}
+
 Test(str, sbuf)
 {
     autosbuf b = SBUF_INIT;

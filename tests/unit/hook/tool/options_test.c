@@ -32,6 +32,7 @@ static const char *const verb_names[] = {
     [VERB_ADD_THREAD] = "add-thread",
     [VERB_METRICS] = "metrics",
     [VERB_TOP] = "top",
+    [VERB_OVERHEAD] = "overhead",
 };
 
 /* Parse the words, which NULL ends. getopt keeps its state in globals. */
@@ -69,7 +70,7 @@ static const char *options_text(struct arena *a, const struct options *o)
     bool default_dir = str_eq(o->state_dir, "/run/oci-sandbox-cgroup");
 
     return arena_printf(
-        a, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s", verb_names[o->verb],
+        a, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s", verb_names[o->verb],
         show_text(a, "bundle", o->bundle),
         show_text(a, "stage", o->stage == STAGE_NONE ? NULL : stage_name(o->stage)),
         show_text(a, "id", o->id),
@@ -83,7 +84,11 @@ static const char *options_text(struct arena *a, const struct options *o)
         show_text(a, "mode", o->has_mode ? cg_mode_name(o->mode) : NULL), o->json ? " json" : "",
         o->dry_run ? " dry_run" : "", o->force ? " force" : "", show_text(a, "program", o->program),
         o->remove ? " remove" : "", show_text(a, "layout", layout_word(o->layout)),
-        o->interval_ms ? arena_printf(a, " interval=%u", (unsigned)o->interval_ms) : "");
+        o->interval_ms ? arena_printf(a, " interval=%u", (unsigned)o->interval_ms) : "",
+        o->for_ms ? arena_printf(a, " for=%u", (unsigned)o->for_ms) : "",
+        o->margin.set ? arena_printf(a, " margin=%u", (unsigned)o->margin.value) : "",
+        show_text(a, "html", o->html),
+        o->guest_bytes.set ? arena_printf(a, " guest=%u", (unsigned)o->guest_bytes.value) : "");
 }
 
 static const struct {
@@ -136,6 +141,13 @@ static const struct {
     {{"top"}, "top"},
     {{"top", "--batch", "--count=3", "--sort", "m"}, "top batch count=3 sort=m"},
     {{"top", "--interval=2s", "--json"}, "top json interval=2000"},
+    {{"overhead"}, "overhead"},
+    {{"overhead", "a", "b", "--json"}, "overhead id=a b json"},
+    {{"overhead", "--for=5m", "--interval", "1s"}, "overhead interval=1000 for=300000"},
+    {{"overhead", "--margin=0", "--guest-memory=0"}, "overhead margin=0 guest=0"},
+    {{"overhead", "--margin", "1000", "--guest-memory", "1Mi"},
+     "overhead margin=1000 guest=1048576"},
+    {{"overhead", "--for=1s", "--html", "d/f"}, "overhead for=1000 html=d/f"},
     {{"metrics"}, "metrics"},
     {{"metrics", "--output", "/d/f.prom"}, "metrics output=/d/f.prom"},
     {{"--json", "plan"}, "plan json"},
@@ -282,6 +294,17 @@ static const struct {
     {{"top", "--count", "x"}, {"\"x\"", "--count is no number"}},
     {{"top", "--sort="}, {"\"\"", "--sort is no letter"}},
     {{"top", "--sort=cv"}, {"\"cv\"", "--sort is no letter"}},
+    {{"list", "--for=1s"}, {"--for", "only overhead"}},
+    {{"top", "--margin=1"}, {"--margin", "only overhead"}},
+    {{"stat", "a", "--guest-memory=1"}, {"--guest-memory", "only overhead"}},
+    {{"overhead", "--for=0"}, {"\"0\"", "--for is no time"}},
+    {{"overhead", "--for", "1d"}, {"\"1d\"", "--for is no time"}},
+    {{"overhead", "--margin=x"}, {"\"x\"", "--margin is no number"}},
+    {{"overhead", "--margin=1001"}, {"\"1001\"", "--margin is no number"}},
+    {{"overhead", "--guest-memory=2G"}, {"\"2G\"", "--guest-memory is no size"}},
+    {{"metrics", "--html=f"}, {"--html", "only overhead"}},
+    {{"overhead", "--html", "/d/"}, {"\"/d/\"", "--html names no file"}},
+    {{"overhead", "--html="}, {"\"\"", "--html names no file"}},
     {{"list", "--output=f"}, {"--output", "only metrics"}},
     {{"metrics", "--output", ""}, {"\"\"", "--output names no file"}},
     {{"metrics", "--output", "/d/"}, {"\"/d/\"", "--output names no file"}},

@@ -55,6 +55,46 @@ Test(units, seconds_counts_shares)
     cr_expect_str_eq(units_percent(CG_UNKNOWN, buf), "-");
 }
 
+Test(units, parse_bytes)
+{
+    static const struct {
+        const char *text;
+        int want;
+        uint64_t bytes;
+    } rows[] = {
+        {"0", 0, 0},
+        {"1", 0, 1},
+        {"3Ki", 0, 3072},
+        {"3KiB", 0, 3072},
+        {"512Mi", 0, 512ull << 20},
+        {"2GiB", 0, 2ull << 30},
+        {"1023Ti", 0, 1023ull << 40},
+        {"", -EINVAL, 0},
+        {"Mi", -EINVAL, 0},
+        {"1B", -EINVAL, 0},
+        {"2G", -EINVAL, 0},
+        {"2GB", -EINVAL, 0},
+        {"2mi", -EINVAL, 0},
+        {"2MiBs", -EINVAL, 0},
+        {"2MiK", -EINVAL, 0},
+        {"1.5Gi", -EINVAL, 0},
+        {"-1", -EINVAL, 0},
+        {" 1", -EINVAL, 0},
+        {"1024Ti", -ERANGE, 0},
+        {"1125899906842624", -ERANGE, 0},
+        {"99999999999999999999", -ERANGE, 0},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        uint64_t bytes = 0;
+        int r = units_parse_bytes(rows[i].text, &bytes);
+
+        cr_expect(r == rows[i].want && (r < 0 || bytes == rows[i].bytes),
+                  "\"%s\": expected %d %" PRIu64 ", got %d %" PRIu64, rows[i].text, rows[i].want,
+                  rows[i].bytes, r, bytes);
+    }
+}
+
 Test(units, parse_time)
 {
     static const struct {

@@ -158,3 +158,31 @@ Test(usage, between)
     got = usage_between(&first, &after);
     cr_expect_str_eq(usage_text(&got, text), "all 50 2 0 0, vcpus - - - -, rest - - - -, unknown");
 }
+
+/* By threads, of which one may have ended: then its time looks like the overhead's. */
+Test(usage, between_by_threads)
+{
+    static const struct {
+        uint64_t us, count;
+        const char *want;
+    } rows[] = {
+        {70, 2, "all 50 0 0 0, vcpus 0 - - -, rest 50 - - -, threads"},
+        {90, 3, "all 50 0 0 0, vcpus 20 - - -, rest 30 - - -, threads"},
+        {69, 2, "all 50 0 0 0, vcpus - - - -, rest - - - -, unknown"},
+        {90, 1, "all 50 0 0 0, vcpus - - - -, rest - - - -, unknown"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct usage before = {
+            {100, 0, 0, 0, 0}, {70, X, X, X, X}, {30, X, X, X, X}, USAGE_THREADS, 2, {0}};
+        struct usage after = before, got;
+        char text[TEXT_SIZE];
+
+        after.all.us = 150;
+        after.vcpus.us = rows[i].us;
+        after.overhead.us = 150 - rows[i].us;
+        after.vcpu_count = rows[i].count;
+        got = usage_between(&before, &after);
+        cr_expect_str_eq(usage_text(&got, text), rows[i].want, "row %zu: %s", i, text);
+    }
+}
