@@ -52,6 +52,7 @@ struct options {
     uint64_t count;       /* --count, top only; 0: not given */
     char sort;            /* --sort, top only; NUL: not given */
     bool batch;           /* --batch, top only */
+    bool explain;         /* --explain, plan only */
     bool json, dry_run, force, remove;
 };
 
