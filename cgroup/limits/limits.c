@@ -6,7 +6,7 @@
 #include "base/str.h"
 #include "cgroup/limits/emit.h"
 
-static bool row_is_set(const struct cg_limit_row *row, const struct cg_limits *l)
+bool cg_limit_is_set(const struct cg_limit_row *row, const struct cg_limits *l)
 {
     if (!row->name)
         return false;
@@ -71,7 +71,7 @@ int cg_limits_files(const struct cg_limits *limits, bool v2, struct arena *a, st
         const struct cg_limit_row *row = &rows[i];
         int r;
 
-        if (!row_is_set(row, limits))
+        if (!cg_limit_is_set(row, limits))
             continue;
         if (!(v2 ? row->v2_file : row->v1_file)) {
             ARENA_APPEND(a, *warnings, *warning_count) =

@@ -53,6 +53,9 @@ const struct cg_limit_row *cg_limit_rows(size_t *ret_count);
 /* The row of a file, NULL if there is none. */
 const struct cg_limit_row *cg_limit_row_of(const char *file, bool v2);
 
+/* Whether @limits has a word on it. Not for a row without a name. */
+bool cg_limit_is_set(const struct cg_limit_row *row, const struct cg_limits *limits);
+
 /* The value at a row's offset. */
 const struct cg_value *cg_limit_value(const struct cg_limits *limits, size_t offset);
 

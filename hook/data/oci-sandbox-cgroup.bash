@@ -14,7 +14,7 @@ _oci_sandbox_cgroup() {
 	local stages="prestart createRuntime poststart poststop"
 	local verbs="check plan register list show stat top overhead metrics update freeze thaw kill add-process add-thread delete prune"
 	local -A own=(
-		[plan]="--bundle --cgroup-mode --stage"
+		[plan]="--bundle --cgroup-mode --stage --explain"
 		[register]="--path --remove"
 		[stat]="--interval"
 		[top]="--interval --count --sort --batch"

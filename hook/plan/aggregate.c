@@ -138,6 +138,7 @@ void aggregate_container(const struct oci_resources *r, struct arena *a, struct 
 /* A container of a sandbox, while it is added up. */
 struct part {
     struct cg_limits limits;
+    const struct aggregate_member *member;
     bool begins_pod;
 };
 
@@ -157,7 +158,8 @@ static int64_t add_saturating(int64_t a, int64_t b)
 /* A sum, while it grows. */
 struct total {
     int64_t value;
-    bool any, unlimited;
+    bool any;
+    const struct part *lacking; /* who has no limit; NULL: all have one */
 };
 
 static void add_limit(struct total *t, int64_t value)
@@ -166,17 +168,29 @@ static void add_limit(struct total *t, int64_t value)
     t->any = true;
 }
 
-/* No limit at all, or none for one of them, or more than the kernel takes: no limit. */
-static int64_t total_value(const struct total *t, int64_t max)
+static void add_lack(struct total *t, const struct part *part)
 {
-    return !t->any || t->unlimited || t->value > max ? CG_UNLIMITED : t->value;
+    if (!t->lacking)
+        t->lacking = part;
+}
+
+/* No limit at all, or none for one of them, or more than the kernel takes: no limit. */
+static int64_t total_value(const struct total *t, int64_t max, struct aggregate_note *note)
+{
+    *note = (struct aggregate_note){t->lacking         ? AGGREGATE_LACKING
+                                    : !t->any          ? AGGREGATE_UNLIMITED
+                                    : (t->value > max) ? AGGREGATE_TOO_MUCH
+                                                       : AGGREGATE_SUM,
+                                    t->lacking ? t->lacking->member : NULL};
+    return note->fate == AGGREGATE_SUM ? t->value : CG_UNLIMITED;
 }
 
 /*
  * The sum of one plain limit. If only some containers have it, the sandbox has none, and says so
  * explicitly, because an earlier, smaller set of containers may have left one in the file.
  */
-static struct cg_value sum(const struct part *parts, size_t count, size_t offset, int64_t max)
+static struct cg_value sum(const struct part *parts, size_t count, size_t offset, int64_t max,
+                           struct aggregate_note *note)
 {
     struct total total = {0};
     bool set = false;
@@ -188,13 +202,13 @@ static struct cg_value sum(const struct part *parts, size_t count, size_t offset
         if (limited(*v))
             add_limit(&total, v->value);
         else if (!parts[i].begins_pod)
-            total.unlimited = true;
+            add_lack(&total, &parts[i]);
     }
-    return set ? (struct cg_value){true, total_value(&total, max)} : (struct cg_value){0};
+    return set ? (struct cg_value){true, total_value(&total, max, note)} : (struct cg_value){0};
 }
 
 /* Memory and swap together. A container that limits memory alone may have any amount of swap. */
-static struct cg_value sum_swap(const struct part *parts, size_t count)
+static struct cg_value sum_swap(const struct part *parts, size_t count, struct aggregate_note *note)
 {
     struct total total = {0};
     bool set = false;
@@ -207,13 +221,15 @@ static struct cg_value sum_swap(const struct part *parts, size_t count)
         if (limited(c->memory_swap))
             add_limit(&total, c->memory_swap.value);
         else if (!part->begins_pod || limited(c->memory_limit))
-            total.unlimited = true;
+            add_lack(&total, part);
     }
-    return set ? (struct cg_value){true, total_value(&total, INT64_MAX)} : (struct cg_value){0};
+    return set ? (struct cg_value){true, total_value(&total, INT64_MAX, note)}
+               : (struct cg_value){0};
 }
 
 /* CPU time per second adds up; periods need not be equal, so everything is put on the usual one. */
-static void sum_bandwidth(const struct part *parts, size_t count, struct cg_limits *ret)
+static void sum_bandwidth(const struct part *parts, size_t count, struct cg_limits *ret,
+                          struct aggregate_note *note)
 {
     struct total total = {0};
     bool set = false;
@@ -229,7 +245,7 @@ static void sum_bandwidth(const struct part *parts, size_t count, struct cg_limi
 
             add_limit(&total, own > INT64_MAX ? INT64_MAX : (int64_t)own);
         } else if (!part->begins_pod) {
-            total.unlimited = true;
+            add_lack(&total, part);
         }
     }
     if (!set)
@@ -237,11 +253,12 @@ static void sum_bandwidth(const struct part *parts, size_t count, struct cg_limi
     if (total.value < QUOTA_MIN)
         total.value = QUOTA_MIN;
     ret->cpu_period_us = (struct cg_value){true, PERIOD_DEFAULT};
-    ret->cpu_quota_us = (struct cg_value){true, total_value(&total, QUOTA_MAX)};
+    ret->cpu_quota_us = (struct cg_value){true, total_value(&total, QUOTA_MAX, note)};
 }
 
 /* A container without shares counts with what the kernel gives it. */
-static void sum_shares(const struct part *parts, size_t count, struct cg_limits *ret)
+static void sum_shares(const struct part *parts, size_t count, struct cg_limits *ret,
+                       struct aggregate_note *note)
 {
     int64_t total = 0;
     bool any = false;
@@ -253,8 +270,10 @@ static void sum_shares(const struct part *parts, size_t count, struct cg_limits 
         if (own || !parts[i].begins_pod)
             total = add_saturating(total, own ? parts[i].limits.cpu_shares.value : SHARES_DEFAULT);
     }
-    if (any)
-        ret->cpu_shares = (struct cg_value){true, clamp_shares(total)};
+    if (!any)
+        return;
+    ret->cpu_shares = (struct cg_value){true, clamp_shares(total)};
+    note->fate = AGGREGATE_SUM;
 }
 
 static int add_cpus(const char *text, const char *member, struct cg_cpulist *set, struct err *e)
@@ -269,7 +288,7 @@ static int add_cpus(const char *text, const char *member, struct cg_cpulist *set
 
 /* A container without a list may use every CPU, and so must the sandbox: no list then. */
 static int unite(const struct part *parts, size_t count, bool mems, struct arena *a,
-                 const char **ret, struct err *e)
+                 const char **ret, struct aggregate_note *note, struct err *e)
 {
     struct cg_cpulist set = {0};
     autosbuf text = SBUF_INIT;
@@ -280,11 +299,14 @@ static int unite(const struct part *parts, size_t count, bool mems, struct arena
 
         if (str_empty(own) && parts[i].begins_pod)
             continue;
-        if (str_empty(own))
+        if (str_empty(own)) {
+            *note = (struct aggregate_note){AGGREGATE_LACKING, parts[i].member};
             return 0;
+        }
         r = add_cpus(own, mems ? "mems" : "cpus", &set, e);
         if (r < 0)
             return r;
+        note->fate = AGGREGATE_SUM;
     }
     cg_cpulist_format(&set, &text);
     *ret = arena_strdup(a, sbuf_text(&text));
@@ -310,7 +332,7 @@ static int64_t hugetlb_of(const struct part *part, const char *page_size)
 }
 
 static void sum_hugetlb(const struct part *parts, size_t count, struct arena *a,
-                        struct cg_limits *ret)
+                        struct cg_limits *ret, struct aggregate_note *note)
 {
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < parts[i].limits.hugetlb_count; k++) {
@@ -321,6 +343,7 @@ static void sum_hugetlb(const struct part *parts, size_t count, struct arena *a,
                 continue;
             for (size_t n = 0; n < count; n++)
                 total = add_saturating(total, hugetlb_of(&parts[n], size));
+            note->fate = AGGREGATE_SUM;
             ARENA_APPEND(a, ret->hugetlb, ret->hugetlb_count) =
                 (struct cg_hugetlb_limit){size, total};
         }
@@ -337,45 +360,55 @@ static int check_lone(const struct cg_limits *c, struct err *e)
     return r;
 }
 
-static void add_overhead(struct cg_limits *limits, int64_t bytes)
+static void add_overhead(struct cg_limits *limits, int64_t bytes, struct aggregate_notes *notes)
 {
     if (limited(limits->memory_limit))
         limits->memory_limit.value = add_saturating(limits->memory_limit.value, bytes);
     if (limited(limits->memory_swap))
         limits->memory_swap.value = add_saturating(limits->memory_swap.value, bytes);
+    notes->has_overhead[AGGREGATE_MEMORY] = bytes > 0 && limited(limits->memory_limit);
+    notes->has_overhead[AGGREGATE_SWAP] = bytes > 0 && limited(limits->memory_swap);
 }
 
 static int add_up(const struct part *parts, size_t count, int64_t memory_overhead_bytes,
-                  struct arena *a, struct cg_limits *ret, struct err *e)
+                  struct arena *a, struct cg_limits *ret, struct aggregate_notes *notes,
+                  struct err *e)
 {
+    struct aggregate_note *of = notes->kinds;
     int r;
 
-    sum_bandwidth(parts, count, ret);
-    sum_shares(parts, count, ret);
-    ret->memory_limit = sum(parts, count, offsetof(struct cg_limits, memory_limit), INT64_MAX);
-    ret->memory_swap = sum_swap(parts, count);
-    ret->pids = sum(parts, count, offsetof(struct cg_limits, pids), PIDS_MAX);
-    sum_hugetlb(parts, count, a, ret);
-    add_overhead(ret, memory_overhead_bytes);
-    r = unite(parts, count, false, a, &ret->cpuset_cpus, e);
-    return r < 0 ? r : unite(parts, count, true, a, &ret->cpuset_mems, e);
+    sum_bandwidth(parts, count, ret, &of[AGGREGATE_BANDWIDTH]);
+    sum_shares(parts, count, ret, &of[AGGREGATE_SHARES]);
+    ret->memory_limit = sum(parts, count, offsetof(struct cg_limits, memory_limit), INT64_MAX,
+                            &of[AGGREGATE_MEMORY]);
+    ret->memory_swap = sum_swap(parts, count, &of[AGGREGATE_SWAP]);
+    ret->pids = sum(parts, count, offsetof(struct cg_limits, pids), PIDS_MAX, &of[AGGREGATE_PIDS]);
+    sum_hugetlb(parts, count, a, ret, &of[AGGREGATE_HUGETLB]);
+    add_overhead(ret, memory_overhead_bytes, notes);
+    r = unite(parts, count, false, a, &ret->cpuset_cpus, &of[AGGREGATE_CPUS], e);
+    return r < 0 ? r : unite(parts, count, true, a, &ret->cpuset_mems, &of[AGGREGATE_MEMS], e);
 }
 
 int aggregate_limits(const struct aggregate_member *members, size_t count,
                      int64_t memory_overhead_bytes, struct arena *a, struct cg_limits *ret,
-                     struct err *e)
+                     struct aggregate_notes *notes, struct err *e)
 {
     struct part *parts = arena_alloc(a, (count + 1) * sizeof *parts);
+    struct aggregate_notes unread;
 
+    if (!notes)
+        notes = &unread;
     *ret = (struct cg_limits){0};
+    *notes = (struct aggregate_notes){.alone = count == 1};
     for (size_t i = 0; i < count; i++) {
+        parts[i].member = &members[i];
         parts[i].begins_pod = members[i].begins_pod;
         aggregate_container(members[i].resources, a, &parts[i].limits);
     }
     if (count != 1)
-        return count == 0 ? 0 : add_up(parts, count, memory_overhead_bytes, a, ret, e);
+        return count == 0 ? 0 : add_up(parts, count, memory_overhead_bytes, a, ret, notes, e);
     *ret = parts[0].limits;
-    add_overhead(ret, memory_overhead_bytes);
+    add_overhead(ret, memory_overhead_bytes, notes);
     return check_lone(ret, e);
 }
 

@@ -317,9 +317,10 @@ static bool allows_all(const struct cg_dev_rules *own)
 
 int device_list_make(const struct oci_resources *resources, const struct settings *settings,
                      const struct facts *facts, bool systemd, struct arena *a,
-                     struct cg_dev_rules *ret, struct err *e)
+                     struct cg_dev_rules *ret, struct device_parts *parts, struct err *e)
 {
     struct cg_dev_rules own;
+    struct device_parts ends;
     struct job job = {.a = a, .facts = facts, .rules = ret};
     int r = device_list_own(resources, a, &own, e);
 
@@ -331,17 +332,23 @@ int device_list_make(const struct oci_resources *resources, const struct setting
         take_words(&own, &job);
         add_last_words(&job, &own);
     }
+    ends.own = ret->count;
     add_default_nodes(&job);
+    ends.nodes = ret->count;
     if (settings->virtualization_devices) {
         add_nodes(&job, facts_hypervisor_devices, facts_hypervisor_device_count);
         add_nodes(&job, facts_virtualization_devices, facts_virtualization_device_count);
     }
+    ends.virtualization = ret->count;
     add_default(&job, 'c', CG_DEV_ANY, CG_DEV_ANY, CG_DEV_M);
     add_default(&job, 'b', CG_DEV_ANY, CG_DEV_ANY, CG_DEV_M);
     add_default(&job, 'c', 136, CG_DEV_ANY, CG_DEV_RWM); /* /dev/pts */
     add_default(&job, 'c', 10, 200, CG_DEV_RWM);         /* tuntap */
     add_default(&job, 'c', 5, 2, CG_DEV_RWM);            /* /dev/ptmx */
+    ends.wild = ret->count;
     for (size_t i = 0; i < settings->extra_devices.count; i++)
         add_extra(&job, JSON_AT(settings->extra_devices, char *, i));
+    if (parts)
+        *parts = ends;
     return 0;
 }

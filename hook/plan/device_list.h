@@ -7,6 +7,14 @@
 #include "cgroup/devices/exceptions.h"
 #include "hook/plan/facts.h"
 
+/* Where the rules of a list are from, in its order: behind which one each part of it ends. */
+struct device_parts {
+    size_t own;            /* those of the resources */
+    size_t nodes;          /* nodes that runtimes allow by default */
+    size_t virtualization; /* virtualization_devices */
+    size_t wild; /* classes that a VMM needs, and runtimes allow by default; then extra_devices */
+};
+
 /*
  * The rules of linux.resources.devices, and nothing else: for runtimes, too, linux.devices are nodes
  * to be made and no permissions. Errors as device_list_make().
@@ -48,10 +56,11 @@ int device_list_parse_extra(const char *text, struct cg_dev_rule *ret);
  *           rules that allow just the same devices, and of our defaults, only the last one counts,
  *           unless all devices are allowed anyway.
  *           (With runc they add up there, too; but nothing may be looser with us under either.)
+ * @parts  NULL: who asks does not want to know.
  * 0; -EINVAL a rule of config.json that means nothing.
  */
 int device_list_make(const struct oci_resources *resources, const struct settings *settings,
                      const struct facts *facts, bool systemd, struct arena *a,
-                     struct cg_dev_rules *ret, struct err *e);
+                     struct cg_dev_rules *ret, struct device_parts *parts, struct err *e);
 
 #endif

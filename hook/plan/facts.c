@@ -94,3 +94,12 @@ const struct device_node *facts_device(const struct facts *facts, const char *pa
     }
     return NULL;
 }
+
+bool facts_has_hypervisor(const struct facts *facts)
+{
+    for (size_t i = 0; i < facts_hypervisor_device_count; i++) {
+        if (facts_device(facts, facts_hypervisor_devices[i]))
+            return true;
+    }
+    return false;
+}

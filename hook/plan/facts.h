@@ -53,6 +53,9 @@ bool facts_refuse_devices(enum cg_mode mode);
 /* What the mounted hierarchies tell besides their mode. */
 void facts_add_host(struct facts *facts, const struct cg_host *host);
 
+/* Whether one of facts_hypervisor_devices exists, as far as the paths were asked about. */
+bool facts_has_hypervisor(const struct facts *facts);
+
 /* NULL when the path was not asked about or does not exist. */
 const struct device_node *facts_device(const struct facts *facts, const char *path);
 

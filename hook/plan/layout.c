@@ -41,33 +41,36 @@ static bool settings_name_one(const struct layout_input *in)
 }
 
 /* What is asked for, and by whom. */
-static enum layout_word asked(const struct layout_input *in, const char **reason)
+static enum layout_word asked(const struct layout_input *in, struct layout_choice *ret)
 {
     bool yields = in->argument == LAYOUT_SAY_AUTO && settings_name_one(in);
 
     if (in->argument != LAYOUT_UNSAID && !yields) {
-        *reason = "--layout names it";
+        ret->reason = "--layout names it";
+        ret->source = "--layout";
         return in->argument;
     }
     if (in->settings != LAYOUT_UNSAID) {
-        *reason = "the configuration names it";
+        ret->reason = "the configuration names it";
+        ret->source = "configuration: layout";
         return in->settings;
     }
-    *reason = "nobody names a layout, and this is the default";
+    ret->reason = "nobody names a layout, and this is the default";
+    ret->source = "default";
     return LAYOUT_SAY_SIBLING;
 }
 
 bool layout_is_auto(const struct layout_input *in)
 {
-    const char *reason;
+    struct layout_choice ignored;
 
-    return asked(in, &reason) == LAYOUT_SAY_AUTO;
+    return asked(in, &ignored) == LAYOUT_SAY_AUTO;
 }
 
 bool layout_asks(const struct layout_input *in)
 {
-    const char *reason;
-    enum layout_word word = asked(in, &reason);
+    struct layout_choice ignored;
+    enum layout_word word = asked(in, &ignored);
 
     return in->mode == CG_MODE_V2 && (word == LAYOUT_SAY_NESTED ||
                                       (word == LAYOUT_SAY_AUTO && in->recorded == LAYOUT_UNSAID));
@@ -80,38 +83,34 @@ bool layout_asks(const struct layout_input *in)
  * looked at: it is upgraded while containers run.
  */
 static struct layout_choice decide_auto(const struct layout_input *in, const struct runtime *r,
-                                        struct arena *a)
+                                        const char *source, struct arena *a)
 {
-    if (in->recorded != LAYOUT_UNSAID)
-        return (struct layout_choice){in->recorded == LAYOUT_SAY_NESTED ? LAYOUT_NESTED
-                                                                        : LAYOUT_SIBLING,
-                                      "auto: the sandbox was made with it", NULL};
-    if (in->mode != CG_MODE_V2)
-        return (struct layout_choice){
-            LAYOUT_NESTED,
-            arena_printf(a, "auto: cgroups are %s, where every runtime can work with it",
-                         cg_mode_name(in->mode)),
-            NULL};
-    if (r->engine == ENGINE_UNKNOWN)
-        return (struct layout_choice){
-            LAYOUT_SIBLING,
+    struct layout_choice ret = {.layout = LAYOUT_NESTED, .source = source};
+
+    if (in->recorded != LAYOUT_UNSAID) {
+        ret.layout = in->recorded == LAYOUT_SAY_NESTED ? LAYOUT_NESTED : LAYOUT_SIBLING;
+        ret.reason = "auto: the sandbox was made with it";
+    } else if (in->mode != CG_MODE_V2) {
+        ret.reason = arena_printf(a, "auto: cgroups are %s, where every runtime can work with it",
+                                  cg_mode_name(in->mode));
+    } else if (r->engine == ENGINE_UNKNOWN) {
+        ret.layout = LAYOUT_SIBLING;
+        ret.reason =
             arena_printf(a, "auto: it is not known whether containerd or Docker is the engine: %s",
-                         r->why_unknown ? r->why_unknown : "nobody has looked"),
-            NULL};
-    if (r->engine == ENGINE_OTHER)
-        return (struct layout_choice){LAYOUT_NESTED,
-                                      "auto: neither containerd nor Docker is the engine", NULL};
-    if (runtime_reads_threaded(r))
-        return (struct layout_choice){
-            LAYOUT_NESTED,
-            arena_printf(a, "auto: under containerd or Docker, with %s", runtime_text(r, a)), NULL};
-    return (struct layout_choice){
-        LAYOUT_SIBLING,
-        arena_printf(a,
-                     "auto: under containerd or Docker, with %s, which is not known to be runc 1.2 "
-                     "or later",
-                     runtime_text(r, a)),
-        NULL};
+                         r->why_unknown ? r->why_unknown : "nobody has looked");
+    } else if (r->engine == ENGINE_OTHER) {
+        ret.reason = "auto: neither containerd nor Docker is the engine";
+    } else if (runtime_reads_threaded(r)) {
+        ret.reason =
+            arena_printf(a, "auto: under containerd or Docker, with %s", runtime_text(r, a));
+    } else {
+        ret.layout = LAYOUT_SIBLING;
+        ret.reason = arena_printf(a,
+                                  "auto: under containerd or Docker, with %s, which is not known "
+                                  "to be runc 1.2 or later",
+                                  runtime_text(r, a));
+    }
+    return ret;
 }
 
 static bool loses_it(const struct layout_input *in, const struct runtime *r)
@@ -124,10 +123,10 @@ struct layout_choice layout_decide(const struct layout_input *in, struct arena *
     static const struct runtime nobody_looked = {0};
     const struct runtime *r = in->runtime ? in->runtime : &nobody_looked;
     struct layout_choice ret = {0};
-    enum layout_word word = asked(in, &ret.reason);
+    enum layout_word word = asked(in, &ret);
 
     if (word == LAYOUT_SAY_AUTO)
-        return decide_auto(in, r, a);
+        return decide_auto(in, r, ret.source, a);
     if (word == LAYOUT_SAY_SIBLING)
         return ret;
     ret.layout = LAYOUT_NESTED;

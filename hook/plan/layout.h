@@ -36,6 +36,7 @@ struct layout_input {
 struct layout_choice {
     enum layout layout;
     const char *reason;  /* the rest of a sentence that begins with the layout */
+    const char *source;  /* who names the layout, or asks for auto; constant */
     const char *warning; /* a whole one, or NULL */
 };
 

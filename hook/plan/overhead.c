@@ -130,6 +130,11 @@ int overhead_fill(const struct plan_input *in, const struct cg_files *own, struc
         return r;
     if (p->overhead_unit)
         cg_files_round_quota(&extra, v2, a);
+    p->why.overhead_quota = p->overhead_quota ? POLICY_ANNOTATION
+                            : cg_files_get(&extra, v2 ? "cpu.max" : "cpu.cfs_quota_us")
+                                ? POLICY_CONFIG
+                                : POLICY_DEFAULT;
+    p->why.overhead_shares_own = !cg_files_get(&extra, "cpu.shares");
     p->overhead.files = v2 ? lifted_files(own, &extra, a) : own_shares(own, &extra, a);
     if (!p->overhead_unit)
         return 0;

@@ -5,7 +5,6 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "cgroup/devices/exceptions.h"
-#include "hook/plan/device_list.h"
 #include "hook/plan/nested.h"
 #include "hook/plan/overhead.h"
 #include "hook/plan/scope_limits.h"
@@ -121,6 +120,7 @@ static void place_layout(const struct plan_input *in, struct arena *a, struct pl
 
     p->layout = choice.layout;
     p->layout_reason = choice.reason;
+    p->why.layout_source = choice.source;
     p->layout_warning = choice.warning;
     p->runtime = in->runtime;
     if (choice.warning)
@@ -138,16 +138,63 @@ static int take_quota(const struct plan_input *in, const struct oci_annotations 
         return r;
     p->overhead_quota = quota.cpu_max;
     p->refused_quota = quota.refused ? quota.warning : NULL;
+    p->why.quota = quota.warning;
     if (quota.warning)
         warn(a, p, quota.warning);
     return 0;
 }
 
-bool plan_has_no_place(const struct plan_input *in)
+static enum plan_place_source place_source(const struct plan_input *in)
 {
     const char *path = in->config && in->config->linux_ ? in->config->linux_->cgroups_path : NULL;
 
-    return !in->process_path && (str_empty(path) || (path[0] != '/' && !strchr(path, ':')));
+    if (!str_empty(path) && (path[0] == '/' || strchr(path, ':')))
+        return PLACE_NAMED;
+    return in->process_path ? PLACE_PROCESS : PLACE_UNKNOWN;
+}
+
+bool plan_has_no_place(const struct plan_input *in)
+{
+    return place_source(in) == PLACE_UNKNOWN;
+}
+
+static int take_identity(const struct plan_input *in, const struct oci_annotations *annotations,
+                         struct plan *p, struct err *e)
+{
+    struct policy_identity who;
+    int r = policy_role(annotations, in->state->id, &who, e);
+
+    if (r < 0)
+        return r;
+    p->role = who.role;
+    p->sandbox_id = who.sandbox_id;
+    p->why.role_key = who.role_key;
+    p->why.id_key = who.id_key;
+    return 0;
+}
+
+static int take_pinning(const struct plan_input *in, const struct oci_annotations *annotations,
+                        struct plan *p, struct err *e)
+{
+    struct policy_pinning pinning;
+    int r = policy_pinning(in->settings, annotations, &pinning, e);
+
+    if (r < 0)
+        return r;
+    p->pinning = pinning.pinned;
+    p->why.pinning_annotated = pinning.annotated;
+    return 0;
+}
+
+static void take_policy(const struct policy *policy, struct arena *a, struct plan *p)
+{
+    p->sandbox_cgroup_only = policy->sandbox_cgroup_only;
+    p->policy_source = policy->source;
+    p->why.policy = policy->reason;
+    p->why.policy_listed = policy->listed;
+    p->refused = policy->warning;
+    if (policy->warning)
+        warn(a, p, policy->warning);
 }
 
 int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
@@ -169,7 +216,7 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
     if (r == 0)
         r = merge_annotations(in, &annotations, e);
     if (r == 0)
-        r = policy_role(&annotations, in->state->id, &p->role, &p->sandbox_id, e);
+        r = take_identity(in, &annotations, p, e);
     if (r == 0)
         r = policy_sandbox_cgroup_only(in->settings, in->only_argument, &annotations, &policy, e);
     if (r == 0)
@@ -178,12 +225,9 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
     if (r != 0)
         return r;
     names_take(&annotations, p->role, a, &p->names);
-    p->sandbox_cgroup_only = policy.sandbox_cgroup_only;
-    p->policy_source = policy.source;
-    p->refused = policy.warning;
-    if (policy.warning)
-        warn(a, p, policy.warning);
-    r = policy_pinning(in->settings, &annotations, &p->pinning, e);
+    take_policy(&policy, a, p);
+    p->why.place = place_source(in);
+    r = take_pinning(in, &annotations, p, e);
     if (r == 0)
         r = take_quota(in, &annotations, a, p, e);
     if (r != 0)
@@ -218,7 +262,7 @@ static int unite_devices(const struct plan_basis *basis, const struct aggregate_
     for (size_t i = 0; i < count; i++) {
         struct cg_dev_rules rules;
         int r = device_list_make(members[i].resources, basis->settings, basis->facts,
-                                 basis->systemd, a, &rules, e);
+                                 basis->systemd, a, &rules, NULL, e);
 
         if (r == 0)
             r = cg_dev_compile(&rules, a, &tables[i], e);
@@ -275,6 +319,7 @@ static int sum_devices(const struct plan_basis *basis, const struct aggregate_me
     /* systemd may be told all the same: it knows what it can do. */
     if (r == 0 && basis->facts->no_device_rules && !basis->systemd) {
         c->has_devices = false;
+        l->no_device_rules = true;
         plan_warn(warnings, a, PLAN_NO_DEVICE_RULES);
     }
     if (r == 0)
@@ -291,15 +336,17 @@ static int sum_devices(const struct plan_basis *basis, const struct aggregate_me
 
 static int sum_files(const struct plan_basis *basis, const struct aggregate_member *members,
                      size_t count, struct arena *a, struct cg_files *ret,
-                     struct plan_warnings *warnings, struct err *e)
+                     struct aggregate_notes *notes, struct plan_warnings *warnings, struct err *e)
 {
     bool v2 = basis->facts->mode == CG_MODE_V2;
     struct cg_limits limits;
-    int r = aggregate_limits(members, count, basis->settings->memory_overhead_bytes, a, &limits, e);
+    int r = aggregate_limits(members, count, basis->settings->memory_overhead_bytes, a, &limits,
+                             notes, e);
 
     if (r < 0)
         return r;
-    if (basis->settings->resources == RESOURCES_KATA)
+    notes->cpuset_only = basis->settings->resources == RESOURCES_KATA;
+    if (notes->cpuset_only)
         aggregate_keep_cpuset(&limits);
     r = cg_limits_files(&limits, v2, a, ret, &warnings->items, &warnings->count, e);
     if (r == 0 && basis->systemd)
@@ -346,7 +393,7 @@ int plan_limits(const struct plan_basis *basis, const struct aggregate_member *m
     if (basis->facts->unseen)
         return err_sys(e, basis->facts->unseen_error, "cannot look at the device %s",
                        basis->facts->unseen);
-    r = sum_files(basis, members, count, a, &sandbox->files, warnings, e);
+    r = sum_files(basis, members, count, a, &sandbox->files, &ret->notes, warnings, e);
     if (r == 0)
         r = complete(basis, a, sandbox, warnings, e);
     return r < 0 ? r : sum_devices(basis, members, count, a, ret, warnings, e);
@@ -365,13 +412,11 @@ struct cg_change plan_change(const struct plan_cgroup *c, struct arena *a)
 
 static void add_warnings(const struct plan_input *in, struct arena *a, struct plan *p)
 {
-    bool hypervisor = !in->settings->virtualization_devices;
-
-    if (in->facts->foreign && !(p->layout == LAYOUT_NESTED && p->mode == CG_MODE_V2))
+    p->why.is_foreign =
+        in->facts->foreign && !(p->layout == LAYOUT_NESTED && p->mode == CG_MODE_V2);
+    if (p->why.is_foreign)
         warn(a, p, PLAN_FOREIGN);
-    for (size_t i = 0; i < facts_hypervisor_device_count; i++)
-        hypervisor = hypervisor || facts_device(in->facts, facts_hypervisor_devices[i]);
-    if (!hypervisor)
+    if (in->settings->virtualization_devices && !facts_has_hypervisor(in->facts))
         warn(a, p,
              "neither /dev/kvm nor /dev/mshv exists on this host: guests run without hardware "
              "virtualisation");
@@ -397,19 +442,22 @@ static int check_alone(const struct plan_basis *basis, const struct aggregate_me
                        struct arena *a, struct err *e)
 {
     struct plan_warnings warnings = {0};
+    struct aggregate_notes unread;
     struct cg_files files;
 
-    return sum_files(basis, own, 1, a, &files, &warnings, e);
+    return sum_files(basis, own, 1, a, &files, &unread, &warnings, e);
 }
 
 /* A rule of config.json that means nothing is refused also where it is not the one that counts. */
 static int take_devices(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)
 {
     struct cg_dev_rules own;
+    struct oci_resources *before = p->resources;
     int r = in->runtime_devices ? device_list_own(p->resources, a, &own, e) : 0;
 
     if (r == 0)
         p->resources = device_list_take(p->resources, in->runtime_devices, a);
+    p->why.devices_in_force = p->resources != before;
     return r;
 }
 
@@ -426,13 +474,15 @@ static int plan_sibling(const struct plan_input *in, struct arena *a, struct pla
     int r = take_devices(in, a, p, e);
 
     if (r == 0)
-        r = device_list_make(p->resources, in->settings, in->facts, p->systemd, a, &p->devices, e);
+        r = device_list_make(p->resources, in->settings, in->facts, p->systemd, a, &p->devices,
+                             &p->why.devices, e);
     if (r < 0)
         return r;
     for (size_t i = 0; i < in->other_count; i++)
         all[i] = in->others[i];
     own = &all[in->other_count];
-    *own = (struct aggregate_member){p->resources, str_eq(p->container_id, p->sandbox_id)};
+    *own = (struct aggregate_member){p->container_id, p->resources,
+                                     str_eq(p->container_id, p->sandbox_id)};
     if (in->other_count > 0)
         r = check_alone(&basis, own, a, e);
     if (r == 0)
@@ -460,6 +510,7 @@ static void take_pids(const struct plan_input *in, struct arena *a, struct plan 
     own->pids = arena_alloc(a, sizeof *own->pids);
     own->pids->limit = (struct json_i64){true, 1};
     p->resources = own;
+    p->why.raised_pids = true;
 }
 
 /* Of a scope of the runtime's that the container leaves. */
@@ -467,11 +518,16 @@ static int take_scope_limits(const struct plan_input *in, struct arena *a, struc
                              struct err *e)
 {
     struct oci_annotations annotations;
+    const struct oci_resources *before = p->resources;
     int r = merge_annotations(in, &annotations, e);
 
-    if (r == 0)
-        p->resources = scope_limits_take(&annotations, p->resources, a, &p->warnings);
-    return r;
+    if (r < 0)
+        return r;
+    p->resources = scope_limits_take(&annotations, p->resources, a, &p->warnings);
+    p->why.scope_memory = p->resources->memory != before->memory;
+    p->why.scope_pids = p->resources->pids != before->pids;
+    p->why.scope_cpu = p->resources->cpu != before->cpu;
+    return 0;
 }
 
 int plan_fill(const struct plan_input *in, struct arena *a, struct plan *p, struct err *e)

@@ -12,6 +12,7 @@
 #include "cgroup/limits/properties.h"
 #include "cgroup/path.h"
 #include "hook/plan/aggregate.h"
+#include "hook/plan/device_list.h"
 #include "hook/plan/facts.h"
 #include "hook/plan/layout.h"
 #include "hook/plan/names.h"
@@ -58,6 +59,8 @@ struct plan_limits {
     struct plan_cgroup sandbox;
     /* The warning that the device list in force is kept, also in the list of warnings; or NULL. */
     const char *kept_devices;
+    bool no_device_rules; /* the kernel takes none from us */
+    struct aggregate_notes notes;
 };
 
 struct plan_warnings {
@@ -96,6 +99,33 @@ struct plan_input {
     const struct runtime *runtime;
 };
 
+/* What says where the runtime's cgroup is. */
+enum plan_place_source {
+    PLACE_NAMED,   /* linux.cgroupsPath */
+    PLACE_PROCESS, /* the container's process is there */
+    PLACE_UNKNOWN, /* nobody yet: /vc stands for it */
+};
+
+/* Why the plan is as it is, noted where that was decided. Enums and constant texts: who explains it
+ * makes sentences of them, see explain.h, and nobody else reads them. */
+struct plan_reasons {
+    const char *role_key, *id_key; /* annotations, as in struct policy_identity */
+    const char *policy;            /* as in struct policy */
+    bool policy_listed;
+    const char *layout_source; /* as in struct layout_choice */
+    enum plan_place_source place;
+    bool is_foreign;        /* PLAN_FOREIGN holds */
+    bool pinning_annotated; /* as in struct policy_pinning */
+    const char *quota;      /* why the annotation of the overhead's quota has no effect; or NULL */
+    /* Of the overhead: whose quota it has, and whether its shares are those of the sandbox. */
+    enum policy_source overhead_quota;
+    bool overhead_shares_own;
+    bool raised_pids;                         /* a limit of 0 became 1 */
+    bool scope_memory, scope_pids, scope_cpu; /* what org.systemd.property.* made less */
+    bool devices_in_force; /* the container's own rules are those of the runtime's cgroup */
+    struct device_parts devices;
+};
+
 struct plan {
     enum stage stage;
     const char *sandbox_id, *container_id;
@@ -126,6 +156,7 @@ struct plan {
     /* Of layout.h; the warning is also in the list. */
     const char *layout_reason, *layout_warning;
     const struct runtime *runtime; /* of the input */
+    struct plan_reasons why;
     struct plan_warnings warnings;
 };
 
@@ -173,7 +204,9 @@ bool plan_warns_of_loss(const char *text);
 /* "cgroupfs", "systemd" */
 const char *plan_manager_name(const struct plan *plan);
 
-/* Print as text, or as the documented JSON. */
-void plan_print(const struct plan *plan, bool json);
+struct explain;
+
+/* Print as text, or as the documented JSON; with reasons, if @why is not NULL. */
+void plan_print(const struct plan *plan, const struct explain *why, bool json);
 
 #endif

@@ -10,6 +10,10 @@
 
 #include <errno.h>
 
+#define CRI_ID_ANNOTATION    "io.kubernetes.cri.sandbox-id"
+#define CRIO_ID_ANNOTATION   "io.kubernetes.cri-o.SandboxID"
+#define DOCKER_ID_ANNOTATION "io.kubernetes.sandbox.id"
+
 #define ONLY_ANNOTATION    "io.katacontainers.config.runtime.sandbox_cgroup_only"
 #define PINNING_ANNOTATION "io.katacontainers.config.runtime.enable_vcpus_pinning"
 #define QUOTA_ANNOTATION   "oci-sandbox-cgroup.io/overhead-cpu-quota"
@@ -44,65 +48,70 @@ struct engine {
     const char *type, *id; /* the annotations' values */
 };
 
-static const char *any_sandbox_id(const struct oci_annotations *n)
+/* Kata's type has no id of its own: the first of the engines' that is there. */
+static void take_any_id(const struct oci_annotations *n, struct engine *kata)
 {
-    return n->cri_sandbox_id    ? n->cri_sandbox_id
-           : n->crio_sandbox_id ? n->crio_sandbox_id
-                                : n->docker_sandbox_id;
+    static const char *const keys[] = {CRI_ID_ANNOTATION, CRIO_ID_ANNOTATION, DOCKER_ID_ANNOTATION};
+    const char *const ids[] = {n->cri_sandbox_id, n->crio_sandbox_id, n->docker_sandbox_id};
+
+    for (size_t i = 0; i < ARRAY_SIZE(ids) && !kata->id; i++) {
+        kata->id = ids[i];
+        kata->id_key = ids[i] ? keys[i] : kata->id_key;
+    }
 }
 
-static int role_from(const struct engine *engine, const char *container_id, enum role *ret_role,
-                     const char **ret_sandbox_id, struct err *e)
+static int role_from(const struct engine *engine, const char *container_id,
+                     struct policy_identity *ret, struct err *e)
 {
     char shown[64];
 
+    ret->role_key = engine->type_key;
+
     if (str_eq(engine->type, engine->sandbox_word))
-        *ret_role = ROLE_SANDBOX;
+        ret->role = ROLE_SANDBOX;
     else if (str_eq(engine->type, engine->container_word))
-        *ret_role = ROLE_CONTAINER;
+        ret->role = ROLE_CONTAINER;
     else
         return err_input(e, "annotation %s: \"%s\" is neither \"%s\" nor \"%s\"", engine->type_key,
                          str_escape(engine->type, shown, sizeof shown), engine->sandbox_word,
                          engine->container_word);
-    if (engine->id)
-        *ret_sandbox_id = engine->id;
-    else if (*ret_role == ROLE_SANDBOX)
-        *ret_sandbox_id = container_id;
-    else
+    ret->sandbox_id = engine->id ? engine->id : container_id;
+    ret->id_key = engine->id ? engine->id_key : NULL;
+    if (!engine->id && ret->role != ROLE_SANDBOX)
         return err_input(e,
                          "annotation %s says that this is a container of a pod, but %s, which "
                          "names the pod's sandbox, is missing",
                          engine->type_key, engine->id_key);
-    return cg_name_check(*ret_sandbox_id, engine->id_key, e);
+    return cg_name_check(ret->sandbox_id, engine->id_key, e);
 }
 
-int policy_role(const struct oci_annotations *n, const char *container_id, enum role *ret_role,
-                const char **ret_sandbox_id, struct err *e)
+int policy_role(const struct oci_annotations *n, const char *container_id,
+                struct policy_identity *ret, struct err *e)
 {
-    const struct engine engines[] = {
-        {"io.kubernetes.cri.container-type", "sandbox", "container", "io.kubernetes.cri.sandbox-id",
-         n->cri_type, n->cri_sandbox_id},
-        {"io.kubernetes.cri-o.ContainerType", "sandbox", "container",
-         "io.kubernetes.cri-o.SandboxID", n->crio_type, n->crio_sandbox_id},
-        {"io.kubernetes.docker.type", "podsandbox", "container", "io.kubernetes.sandbox.id",
+    struct engine engines[] = {
+        {"io.kubernetes.cri.container-type", "sandbox", "container", CRI_ID_ANNOTATION, n->cri_type,
+         n->cri_sandbox_id},
+        {"io.kubernetes.cri-o.ContainerType", "sandbox", "container", CRIO_ID_ANNOTATION,
+         n->crio_type, n->crio_sandbox_id},
+        {"io.kubernetes.docker.type", "podsandbox", "container", DOCKER_ID_ANNOTATION,
          n->docker_type, n->docker_sandbox_id},
         {"io.katacontainers.pkg.oci.container_type", "pod_sandbox", "pod_container",
-         "the engine's sandbox id annotation", n->kata_type, any_sandbox_id(n)},
+         "the engine's sandbox id annotation", n->kata_type, NULL},
     };
 
+    take_any_id(n, &engines[ARRAY_SIZE(engines) - 1]);
     for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
         if (engines[i].type)
-            return role_from(&engines[i], container_id, ret_role, ret_sandbox_id, e);
+            return role_from(&engines[i], container_id, ret, e);
     }
-    *ret_role = ROLE_SINGLE;
-    *ret_sandbox_id = container_id;
+    *ret = (struct policy_identity){.role = ROLE_SINGLE, .sandbox_id = container_id};
     /* podman (seen in 4.3 and 5.4) marks the infra container of a pod by nothing at all, and the
      * others, from 5 on by this alone, with its id. */
     if (n->crio_sandbox_id && !str_eq(n->crio_sandbox_id, container_id)) {
-        *ret_role = ROLE_CONTAINER;
-        *ret_sandbox_id = n->crio_sandbox_id;
+        *ret = (struct policy_identity){ROLE_CONTAINER, n->crio_sandbox_id, CRIO_ID_ANNOTATION,
+                                        CRIO_ID_ANNOTATION};
     }
-    return cg_name_check(*ret_sandbox_id, "io.kubernetes.cri-o.SandboxID", e);
+    return cg_name_check(ret->sandbox_id, CRIO_ID_ANNOTATION, e);
 }
 
 int policy_parse_bool(const char *text, bool *ret)
@@ -136,11 +145,16 @@ int policy_sandbox_cgroup_only(const struct settings *settings, struct json_bool
     char shown[64];
     bool wanted;
 
-    *ret = (struct policy){.source = POLICY_DEFAULT};
+    *ret = (struct policy){.source = POLICY_DEFAULT, .reason = "nobody says otherwise"};
     if (settings->sandbox_cgroup_only.set)
-        *ret = (struct policy){settings->sandbox_cgroup_only.value, POLICY_CONFIG, NULL};
+        *ret = (struct policy){.sandbox_cgroup_only = settings->sandbox_cgroup_only.value,
+                               .source = POLICY_CONFIG,
+                               .reason = "the configuration says so"};
     if (argument.set)
-        *ret = (struct policy){argument.value, POLICY_ARGUMENT, NULL};
+        *ret = (struct policy){.sandbox_cgroup_only = argument.value,
+                               .source = POLICY_ARGUMENT,
+                               .reason = "the hook's command line says so, and comes before the "
+                                         "configuration"};
     if (!text)
         return 0;
     if (policy_parse_bool(text, &wanted) < 0)
@@ -152,18 +166,25 @@ int policy_sandbox_cgroup_only(const struct settings *settings, struct json_bool
             "true and allowed_annotations does not list it";
         return 0;
     }
-    *ret = (struct policy){wanted, POLICY_ANNOTATION, NULL};
+    *ret = (struct policy){
+        .sandbox_cgroup_only = wanted,
+        .source = POLICY_ANNOTATION,
+        .reason = wanted                     ? "an annotation may always ask for it"
+                  : ret->sandbox_cgroup_only ? "allowed_annotations lists the annotation"
+                                             : "the annotation says what holds without it",
+        .listed = !wanted && ret->sandbox_cgroup_only,
+    };
     return 0;
 }
 
 int policy_pinning(const struct settings *settings, const struct oci_annotations *annotations,
-                   bool *ret, struct err *e)
+                   struct policy_pinning *ret, struct err *e)
 {
     const char *text = annotations->enable_vcpus_pinning;
     char shown[64];
 
-    *ret = settings->enable_vcpus_pinning;
-    if (text && policy_parse_bool(text, ret) < 0)
+    *ret = (struct policy_pinning){settings->enable_vcpus_pinning, text != NULL};
+    if (text && policy_parse_bool(text, &ret->pinned) < 0)
         return err_input(e, "annotation " PINNING_ANNOTATION ": \"%s\" is neither true nor false",
                          str_escape(text, shown, sizeof shown));
     return 0;

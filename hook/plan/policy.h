@@ -17,14 +17,21 @@ enum role {
 
 const char *role_name(enum role role);
 
+struct policy_identity {
+    enum role role;
+    const char *sandbox_id;
+    /* The annotations that say so, for who asks why; NULL: none does. */
+    const char *role_key, *id_key;
+};
+
 /*
  * Role and sandbox id from the annotations of the known engines: containerd CRI, CRI-O and podman,
- * dockershim, Kata. The first match wins.
- * @ret_sandbox_id  borrowed from @annotations or @container_id.
+ * dockershim, Kata. The first match wins. What is in @ret is borrowed from @annotations or
+ * @container_id, or constant.
  * 0; -EINVAL an unknown type, or a container without a sandbox id, or an id that is no valid name.
  */
 int policy_role(const struct oci_annotations *annotations, const char *container_id,
-                enum role *ret_role, const char **ret_sandbox_id, struct err *e);
+                struct policy_identity *ret, struct err *e);
 
 enum policy_source { POLICY_DEFAULT, POLICY_CONFIG, POLICY_ARGUMENT, POLICY_ANNOTATION };
 
@@ -33,6 +40,8 @@ const char *policy_source_name(enum policy_source source);
 struct policy {
     bool sandbox_cgroup_only;
     enum policy_source source;
+    const char *reason;  /* of the source's word being the one that counts; constant */
+    bool listed;         /* the annotation counts because allowed_annotations lists it */
     const char *warning; /* NULL, or why an annotation was refused */
 };
 
@@ -50,13 +59,18 @@ int policy_sandbox_cgroup_only(const struct settings *settings, struct json_bool
 /* true and false as Go's strconv.ParseBool spells them, which Kata uses. 0; -EINVAL. */
 int policy_parse_bool(const char *text, bool *ret);
 
+struct policy_pinning {
+    bool pinned;
+    bool annotated; /* the annotation says so, and not the configuration */
+};
+
 /*
  * Whether vCPUs are pinned. The annotation of a pod's author counts: it takes nothing from anybody
  * that the sandbox's cpuset does not give.
  * 0; -EINVAL the annotation is no boolean.
  */
 int policy_pinning(const struct settings *settings, const struct oci_annotations *annotations,
-                   bool *ret, struct err *e);
+                   struct policy_pinning *ret, struct err *e);
 
 /* The CPU quota of one container's overhead. */
 struct policy_quota {

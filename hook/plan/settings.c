@@ -174,6 +174,15 @@ static int check_cpus(const char *path, const struct file *f, struct arena *a, s
     return 0;
 }
 
+static unsigned named_by(const struct file *f)
+{
+    return (f->resources ? NAMES_RESOURCES : 0) | (f->prefix ? NAMES_PREFIX : 0) |
+           (f->overhead_parent ? NAMES_OVERHEAD_PARENT : 0) |
+           (f->vcpu_evidence ? NAMES_EVIDENCE : 0) |
+           (f->virtualization_devices.set ? NAMES_VIRTUALIZATION : 0) |
+           (f->enable_vcpus_pinning.set ? NAMES_PINNING : 0);
+}
+
 static int resolve(const char *path, const struct file *f, struct arena *a, struct settings *ret,
                    struct err *e)
 {
@@ -188,6 +197,7 @@ static int resolve(const char *path, const struct file *f, struct arena *a, stru
     if (resources < 0 || r < 0 || no_vcpu < 0 || evidence < 0 || leftovers < 0)
         return -EINVAL;
     *ret = (struct settings){
+        .named = named_by(f),
         .sandbox_cgroup_only = f->sandbox_cgroup_only,
         .resources = resources ? RESOURCES_KATA : RESOURCES_AGGREGATE,
         .layout = layout,

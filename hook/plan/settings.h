@@ -20,7 +20,18 @@ enum resources_mode { RESOURCES_AGGREGATE, RESOURCES_KATA };
 enum evidence { EVIDENCE_AUTO, EVIDENCE_KERNEL, EVIDENCE_NAME };
 enum leftovers { LEFTOVERS_MOVE, LEFTOVERS_KILL };
 
+/* Keys whose being named makes no difference but for who asks why. */
+enum settings_named {
+    NAMES_RESOURCES = 1 << 0,
+    NAMES_PREFIX = 1 << 1,
+    NAMES_OVERHEAD_PARENT = 1 << 2,
+    NAMES_EVIDENCE = 1 << 3,
+    NAMES_VIRTUALIZATION = 1 << 4,
+    NAMES_PINNING = 1 << 5,
+};
+
 struct settings {
+    unsigned named;                       /* of enum settings_named, by the file */
     struct json_bool sandbox_cgroup_only; /* not set: the default, false */
     enum resources_mode resources;
     enum layout_word layout; /* LAYOUT_UNSAID: not set */

@@ -17,7 +17,7 @@ const struct aggregate_member *change_members(const struct json_list *containers
     for (size_t i = 0; i < containers->count; i++) {
         const struct record_container *c = &JSON_AT(*containers, struct record_container, i);
 
-        members[i] = (struct aggregate_member){c->resources, str_eq(c->id, sandbox_id)};
+        members[i] = (struct aggregate_member){c->id, c->resources, str_eq(c->id, sandbox_id)};
     }
     return members;
 }

@@ -8,6 +8,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "cgroup/devices/bpf.h"
+#include "cgroup/path.h"
 #include "cgroup/systemd.h"
 #include "hook/plan/facts.h"
 #include "hook/plan/plan.h"
@@ -15,6 +16,7 @@
 #include "hook/sandbox/record.h"
 #include "hook/sandbox/runtime.h"
 #include "hook/sandbox/state_dir.h"
+#include "hook/tool/engines.h"
 #include "hook/tool/registrations.h"
 #include "hook/tool/verbs.h"
 #include "hook/vcpu/vcpu.h"
@@ -54,8 +56,10 @@ static void check_mount(const struct cg_hierarchy *h, bool foreign, struct findi
 
     if (fstatvfs(h->fd, &st) == 0 && st.f_flag & ST_RDONLY)
         add(f, "hierarchy", foreign ? LIMITED : BROKEN,
-            arena_printf(f->a, "%s at %s is mounted read-only: no cgroup can be made in it",
-                         h->name, h->mount_point));
+            arena_printf(f->a,
+                         "%s at %s is mounted read-only: no cgroup can be made in it; mount -o "
+                         "remount,rw %s, or run where the host's cgroups can be written to",
+                         h->name, h->mount_point, h->mount_point));
     else
         add(f, "hierarchy", FINE, arena_printf(f->a, "%s at %s", h->name, h->mount_point));
 }
@@ -74,13 +78,15 @@ static void check_hierarchies(const struct cg_host *host, struct findings *f)
         if (!h)
             add(f, "controller", LIMITED,
                 arena_printf(f->a,
-                             "%s is not available: a container that has such a limit is refused",
-                             name));
+                             "%s is not available: a container that has such a limit is refused; "
+                             "boot without cgroup_disable=%s, or with cgroup_enable=%s",
+                             name, name, name));
         else if (h->v2 && host->mode != CG_MODE_V2)
             add(f, "controller", LIMITED,
                 arena_printf(f->a,
                              "%s is only in the cgroup2 mount beside v1 hierarchies, where "
-                             "limits are not set",
+                             "limits are not set; mount its v1 hierarchy, or boot with cgroup v2 "
+                             "alone",
                              name));
     }
 }
@@ -107,27 +113,42 @@ static void check_devices(const struct cg_host *host, struct findings *f)
     } else {
         char name[96];
 
-        add(f, "device rules", BROKEN,
+        add(f, "device rules", geteuid() == 0 ? BROKEN : LIMITED,
             arena_printf(f->a, "a BPF device program cannot be loaded: %s%s", err_name(r, name),
-                         geteuid() == 0 ? "" : "; run as root to know for sure"));
+                         geteuid() == 0 ? "; the kernel needs CONFIG_CGROUP_BPF"
+                                        : "; run as root to know for sure"));
     }
+}
+
+/* A node alone is no driver. */
+static void check_hypervisor(const char *path, struct findings *f)
+{
+    autofd fd = open(path, O_RDWR | O_CLOEXEC);
+    char name[96];
+
+    if (fd >= 0 || (geteuid() != 0 && errno == EACCES))
+        add(f, "hypervisor", FINE, path);
+    else
+        add(f, "hypervisor", LIMITED,
+            arena_printf(f->a,
+                         "%s cannot be opened: %s; load the kernel's module (kvm_intel, kvm_amd), "
+                         "and allow virtualisation in the firmware",
+                         path, err_name(-errno, name)));
 }
 
 static void check_nodes(const struct settings *settings, enum cg_mode mode, struct findings *f)
 {
     struct facts facts;
-    bool hypervisor = false;
 
     facts_gather(mode, settings, f->a, &facts);
     for (size_t i = 0; i < facts_hypervisor_device_count; i++) {
-        if (facts_device(&facts, facts_hypervisor_devices[i])) {
-            add(f, "hypervisor", FINE, facts_hypervisor_devices[i]);
-            hypervisor = true;
-        }
+        if (facts_device(&facts, facts_hypervisor_devices[i]))
+            check_hypervisor(facts_hypervisor_devices[i], f);
     }
-    if (!hypervisor)
+    if (!facts_has_hypervisor(&facts))
         add(f, "hypervisor", LIMITED,
-            "neither /dev/kvm nor /dev/mshv: guests run without hardware virtualisation");
+            "neither /dev/kvm nor /dev/mshv: guests run without hardware virtualisation; load the "
+            "kernel's module (kvm_intel, kvm_amd), and allow virtualisation in the firmware");
     for (size_t i = 0; i < facts_virtualization_device_count; i++) {
         if (facts_device(&facts, facts_virtualization_devices[i]))
             add(f, "device", FINE, facts_virtualization_devices[i]);
@@ -142,7 +163,104 @@ static void check_discovery(struct findings *f)
         add(f, "vCPU discovery", FINE, "KVM debugfs, thread names, guest time");
     else
         add(f, "vCPU discovery", LIMITED,
-            "thread names and guest time; mount debugfs (as root) for KVM's own list");
+            geteuid() == 0
+                ? "thread names and guest time; for KVM's own list mount -t debugfs none "
+                  "/sys/kernel/debug"
+                : "thread names and guest time; whether there is KVM's own list in debugfs only "
+                  "root can see");
+}
+
+/* ---- what every setup needs ---- */
+
+static void check_user(struct findings *f)
+{
+    if (geteuid() == 0)
+        add(f, "user", FINE, "root");
+    else
+        add(f, "user", LIMITED,
+            "not root, as whom the hook runs: what it may do there cannot all be told from here; "
+            "run check as root");
+}
+
+/* Of the directory, or of the nearest one above it, in which it would be made. 0; -errno. */
+static int try_writing(const char *path, struct arena *a)
+{
+    while (access(path, F_OK) < 0 && errno == ENOENT && !str_eq(path, "/"))
+        path = cg_path_parent(a, path);
+    return access(path, W_OK) < 0 ? -errno : 0;
+}
+
+static void check_state_dir(const struct options *o, struct findings *f)
+{
+    enum verdict bad = geteuid() == 0 ? BROKEN : LIMITED;
+    struct state_dir state = STATE_DIR_INIT;
+    struct err e = ERR_INIT;
+    char name[96];
+    int there = state_dir_open(o->state_dir, false, &state, &e);
+    int r = try_writing(o->state_dir, f->a);
+
+    state_dir_close(&state);
+    if (there < 0 && there != -ENOENT)
+        add(f, "state directory", bad, arena_strdup(f->a, e.text));
+    else if (r < 0)
+        add(f, "state directory", bad,
+            arena_printf(f->a,
+                         "%s cannot be written to: %s; no sandbox can be set up: let it be on a "
+                         "file system that is mounted read-write, or name another with --state-dir",
+                         o->state_dir, err_name(r, name)));
+    else
+        add(f, "state directory", FINE, o->state_dir);
+    err_reset(&e);
+}
+
+/* What is planned for a container that asks for nothing fails, if it fails, by the configuration. */
+static int try_settings(const struct options *o, const struct settings *settings,
+                        const struct facts *facts, char *path, struct findings *f, struct err *e)
+{
+    struct oci_linux spec = {.cgroups_path = path};
+    const struct oci_config config = {.linux_ = &spec};
+    const struct oci_state state = {.id = (char[]){"check"}};
+    const struct plan_input in = {
+        .stage = STAGE_PRESTART,
+        .state = &state,
+        .config = &config,
+        .settings = settings,
+        .only_argument = o->only,
+        .facts = facts,
+        .layout_argument = o->layout,
+    };
+    struct plan plan;
+    int r = plan_place(&in, f->a, &plan, e);
+
+    if (r == 0)
+        r = plan_fill(&in, f->a, &plan, e);
+    for (size_t i = 0; r == 0 && i < plan.warnings.count; i++) {
+        const char *text = plan.warnings.items[i];
+
+        if (str_starts(text, "overhead_limits") || str_starts(text, "extra_devices") ||
+            str_starts(text, "no_vcpu") || str_starts(text, "memory_overhead_bytes"))
+            add(f, "configuration", LIMITED, text);
+    }
+    return r;
+}
+
+static void check_settings(const struct options *o, const struct settings *settings,
+                           enum cg_mode mode, struct findings *f)
+{
+    const char *file = o->config_path ? o->config_path : SETTINGS_DEFAULT_PATH;
+    char path[] = "/check";
+    struct facts facts;
+    struct err e = ERR_INIT;
+
+    facts_gather(mode, settings, f->a, &facts);
+    if (try_settings(o, settings, &facts, path, f, &e) < 0)
+        add(f, "configuration", BROKEN,
+            arena_printf(f->a, "every setup fails with %s: %s", file, e.text));
+    else
+        add(f, "configuration", FINE,
+            access(file, F_OK) == 0 ? file
+                                    : arena_printf(f->a, "%s is not there: defaults hold", file));
+    err_reset(&e);
 }
 
 static void check_manager(struct findings *f)
@@ -286,7 +404,8 @@ static void check_sandboxes(const struct options *o, struct findings *f)
 
     if (r == 0)
         r = state_list(&state, f->a, &ids, &count, &e);
-    if (r < 0 && r != -ENOENT)
+    /* Of a directory that cannot be opened check_state_dir() has told. */
+    if (r < 0 && state.sandboxes >= 0)
         add(f, "sandbox", LIMITED, arena_strdup(f->a, e.text));
     for (size_t i = 0; r == 0 && i < count; i++)
         check_sandbox(&state, ids[i], f);
@@ -296,6 +415,7 @@ static void check_sandboxes(const struct options *o, struct findings *f)
 /* What was written into bundles and engines' base specs is nowhere to be found. */
 static void check_registrations(struct findings *f)
 {
+    struct engine engines[ENGINES];
     struct registration *found;
     size_t count;
 
@@ -303,7 +423,14 @@ static void check_registrations(struct findings *f)
     for (size_t i = 0; i < count; i++)
         add(f, "registration", found[i].in_force ? FINE : LIMITED, found[i].text);
     if (count == 0)
-        add(f, "registration", FINE, "none in hooks directories and CDI's");
+        add(f, "registration", FINE,
+            "none in hooks directories and CDI's: containers have the hook only where `register` "
+            "or a base spec has put it into config.json");
+    engines_find("", f->a, engines);
+    for (size_t i = 0; i < ENGINES; i++) {
+        if (engines[i].program)
+            add(f, "engine", FINE, engine_text(&engines[i], f->a));
+    }
 }
 
 static void print_json(const struct cg_host *host, const struct findings *f)
@@ -338,6 +465,9 @@ int verb_check(const struct options *o, const struct settings *settings, struct 
 
     if (r < 0)
         return r;
+    check_user(&f);
+    check_settings(o, settings, host.mode, &f);
+    check_state_dir(o, &f);
     check_hierarchies(&host, &f);
     if (cg_host_is_foreign(&host, NULL) == 1)
         add(&f, "user namespace", LIMITED, PLAN_FOREIGN);

@@ -39,6 +39,7 @@ enum option_id {
     OPT_MARGIN,
     OPT_GUEST_MEMORY,
     OPT_HTML,
+    OPT_EXPLAIN,
 };
 
 static const struct option long_options[] = {
@@ -58,6 +59,7 @@ static const struct option long_options[] = {
     {"batch", no_argument, NULL, OPT_BATCH},
     {"count", required_argument, NULL, OPT_COUNT},
     {"sort", required_argument, NULL, OPT_SORT},
+    {"explain", no_argument, NULL, OPT_EXPLAIN},
     {"output", required_argument, NULL, OPT_OUTPUT},
     {"for", required_argument, NULL, OPT_FOR},
     {"margin", required_argument, NULL, OPT_MARGIN},
@@ -83,14 +85,16 @@ struct verb_row {
 /* In the order in which an operator meets them. */
 static const struct verb_row verbs[] = {
     {"check", VERB_CHECK, "", 0, "What this host offers, what will not work, and why.\n"},
-    {"plan", VERB_PLAN, "[CONFIG.json]", OWN(OPT_MODE) | OWN(OPT_STAGE) | OWN(OPT_BUNDLE),
+    {"plan", VERB_PLAN, "[CONFIG.json]",
+     OWN(OPT_MODE) | OWN(OPT_STAGE) | OWN(OPT_BUNDLE) | OWN(OPT_EXPLAIN),
      "What a stage would do. Without a file or bundle it reads what a stage reads from\n"
      "standard input.\n"
      "\n"
      "  --bundle DIR        of the config.json there; its name is the container's\n"
      "  --cgroup-mode MODE  for a host of v1, hybrid or v2; default this one\n"
      "  --stage STAGE       prestart, createRuntime, poststart, poststop; default the\n"
-     "                      one that the state is in\n"},
+     "                      one that the state is in\n"
+     "  --explain           each decision with its reason, and what it is from\n"},
     {"register", VERB_REGISTER, "CONFIG.json", OWN(OPT_PATH) | OWN(OPT_REMOVE),
      "Put the hook into a bundle's config.json; all else in it stays as it is.\n"
      "\n"
@@ -312,6 +316,9 @@ static int take_option(int id, struct options *ret, struct err *e)
         ret->guest_bytes.set = true;
         if (units_parse_bytes(optarg, &ret->guest_bytes.value) < 0)
             return bad(e, "--guest-memory is no size, as 512Mi, 2Gi, 536870912", optarg);
+        return 0;
+    case OPT_EXPLAIN:
+        ret->explain = true;
         return 0;
     case OPT_OUTPUT:
         ret->output = optarg;

@@ -56,6 +56,7 @@ struct options {
     uint64_t for_ms;      /* --for, overhead only, as those behind it; 0: not given */
     struct json_u64 margin, guest_bytes; /* --margin, --guest-memory */
     const char *html;                    /* --html; NULL: no page */
+    bool explain;                        /* --explain, plan only */
     bool json, dry_run, force, remove;
 };
 

@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/str.h"
+#include "hook/plan/explain.h"
 #include "oci/json.h"
 
 #include <stdio.h>
@@ -72,7 +73,23 @@ static void print_properties(struct json_writer *w, const char *key,
     json_close_object(w);
 }
 
-static void print_json(const struct plan *p)
+static void print_explain(struct json_writer *w, const struct explain *why)
+{
+    json_open_list(w, "explain");
+    for (size_t i = 0; i < why->count; i++) {
+        const struct explain_row *row = &why->rows[i];
+
+        json_open_object(w, NULL);
+        json_string(w, "decision", row->decision);
+        json_string(w, "value", row->value);
+        json_string(w, "reason", row->reason);
+        json_string(w, "source", row->source);
+        json_close_object(w);
+    }
+    json_close_list(w);
+}
+
+static void print_json(const struct plan *p, const struct explain *why)
 {
     struct json_writer *w = json_writer_new(true);
 
@@ -110,6 +127,8 @@ static void print_json(const struct plan *p)
     for (size_t i = 0; i < p->warnings.count; i++)
         json_string(w, NULL, p->warnings.items[i]);
     json_close_list(w);
+    if (why)
+        print_explain(w, why);
     json_close_object(w);
     fputs(json_writer_text(w, NULL), stdout);
     json_writer_free(w);
@@ -150,7 +169,21 @@ static void print_text_properties(const char *title, const struct cg_properties 
     }
 }
 
-static void print_text(const struct plan *p)
+static void print_text_explain(const struct explain *why)
+{
+    for (size_t i = 0; i < why->count; i++) {
+        const struct explain_row *row = &why->rows[i];
+        char decision[256], value[8192], reason[8192], source[8192];
+
+        printf("%s%s = %s\n    %s\n    from: %s\n", i ? "" : "\n",
+               str_escape(row->decision, decision, sizeof decision),
+               str_escape(row->value, value, sizeof value),
+               str_escape(row->reason, reason, sizeof reason),
+               str_escape(row->source, source, sizeof source));
+    }
+}
+
+static void print_text(const struct plan *p, const struct explain *why)
 {
     print_line("stage", stage_name(p->stage));
     print_line("sandbox", p->sandbox_id);
@@ -185,12 +218,14 @@ static void print_text(const struct plan *p)
     print_text_properties("overhead properties", &p->overhead.properties);
     for (size_t i = 0; i < p->warnings.count; i++)
         print_line("warning", p->warnings.items[i]);
+    if (why)
+        print_text_explain(why);
 }
 
-void plan_print(const struct plan *plan, bool json)
+void plan_print(const struct plan *plan, const struct explain *why, bool json)
 {
     if (json)
-        print_json(plan);
+        print_json(plan, why);
     else
-        print_text(plan);
+        print_text(plan, why);
 }

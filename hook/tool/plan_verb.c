@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "cgroup/path.h"
+#include "hook/plan/explain.h"
 #include "hook/plan/input.h"
 #include "hook/plan/plan.h"
 #include "hook/sandbox/change.h"
@@ -96,6 +97,7 @@ int verb_plan(const struct options *o, const struct settings *settings, struct a
     enum cg_mode mode = o->mode;
     struct facts facts;
     struct plan plan;
+    struct explain why;
     struct cg_host host = {0};
     struct err unknown = ERR_INIT;
     struct runtime runtime;
@@ -140,7 +142,9 @@ int verb_plan(const struct options *o, const struct settings *settings, struct a
                   arena_printf(a, "it is not known what layout the sandbox has: %s", unknown.text));
     if (r == 0)
         r = plan_fill(&in, a, &plan, e);
+    if (r == 0 && o->explain)
+        explain_plan(&in, &plan, a, &why);
     if (r == 0)
-        plan_print(&plan, o->json);
+        plan_print(&plan, o->explain ? &why : NULL, o->json);
     return r;
 }

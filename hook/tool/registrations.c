@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "hook/tool/engines.h"
 #include "hook/tool/register.h"
 #include "oci/json.h"
 
@@ -17,8 +18,6 @@
 
 #define FILE_MAX (1 << 20)
 #define CDI_KIND "oci-sandbox-cgroup.io/hook"
-/* The directory that engines read only if they are told to, see oci-sandbox-cgroup-engines(7). */
-#define TOLD_DIR "/etc/containers/oci/hooks.d"
 
 struct entry {
     char *path;
@@ -54,9 +53,16 @@ static const struct json_field file_fields[] = {
 };
 static const struct json_table file_table = JSON_TABLE(file_fields, struct file);
 
+/* A directory of such files. */
+struct place {
+    const char *dir;
+    bool is_cdi, is_usual_cdi;
+};
+
 struct search {
     const char *root;
     struct arena *a;
+    struct engine engines[ENGINES];
     struct registration *items;
     size_t count;
 };
@@ -88,60 +94,53 @@ static const char *program_of(const struct file *f)
     return NULL;
 }
 
-/* Whether some line of the file that is no comment names the directory. */
-static bool file_tells(const char *path)
-{
-    autofree char *text = NULL;
-    char *line, *rest = NULL;
-    bool found = false;
-
-    if (io_read_all_at(AT_FDCWD, path, FILE_MAX, &text) < 0)
-        return false;
-    for (line = strtok_r(text, "\n", &rest); line && !found; line = strtok_r(NULL, "\n", &rest)) {
-        line[strcspn(line, "#")] = '\0';
-        found = strstr(line, TOLD_DIR) != NULL;
-    }
-    return found;
-}
-
-/* podman's and CRI-O's configuration, where hooks_dir is. */
-static bool engine_is_told(const struct search *s)
+/* Of CDI: whoever reads the directory because it is told to. */
+static bool cdi_is_told(const struct search *s, const char *dir)
 {
     static const char *const files[] = {"/usr/share/containers/containers.conf",
-                                        "/etc/containers/containers.conf", "/etc/crio/crio.conf"};
+                                        "/etc/containers/containers.conf", "/etc/crio/crio.conf",
+                                        "/etc/containerd/config.toml", "/etc/docker/daemon.json"};
 
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-        const char *path = arena_printf(s->a, "%s%s", s->root, files[i]);
-        const char *beside = arena_printf(s->a, "%s.d", path);
-        autodir dir = io_opendir_at(AT_FDCWD, beside);
-        struct dirent *e;
-
-        if (file_tells(path))
+        if (engines_file_names(s->root, files[i], dir, s->a))
             return true;
-        while ((e = io_next_entry(dir))) {
-            if (file_tells(arena_printf(s->a, "%s/%s", beside, e->d_name)))
-                return true;
-        }
     }
     return false;
 }
 
-static void judge(struct search *s, const char *path, const char *dir, const char *program)
+/* NULL: somebody looks there. */
+static const char *why_unread(const struct search *s, const struct place *place)
+{
+    if (place->is_usual_cdi || (place->is_cdi && cdi_is_told(s, place->dir)))
+        return NULL;
+    if (place->is_cdi)
+        return "engines look for CDI files in /etc/cdi and /var/run/cdi, and no configuration of "
+               "theirs names this directory; copy the file to /etc/cdi";
+    if (engines_read(s->engines, place->dir))
+        return NULL;
+    return str_eq(place->dir, ENGINES_HOOKS_DIR)
+               ? "hooks_dir of the engine's configuration names other directories, and so not "
+                 "this one; add it there"
+               : "podman and CRI-O read this directory only if their hooks_dir names it, and no "
+                 "configuration of theirs does; copy the file to " ENGINES_HOOKS_DIR;
+}
+
+static void judge(struct search *s, const char *path, const struct place *place,
+                  const char *program)
 {
     const char *why = NULL;
 
     if (access(arena_printf(s->a, "%s%s", s->root, program), X_OK) < 0)
         why = arena_printf(s->a, "%s, which it names, cannot be run: %s", program, strerror(errno));
-    else if (str_eq(dir, TOLD_DIR) && !engine_is_told(s))
-        why = "podman and CRI-O read this directory only if their hooks_dir names it, and no "
-              "configuration of theirs does";
+    else
+        why = why_unread(s, place);
     add(s, !why, why ? arena_printf(s->a, "%s is not in force: %s", path, why) : path);
 }
 
 /* What cannot be read may be ours, and is in force for nobody. */
-static void look_at(struct search *s, const char *dir, const char *name)
+static void look_at(struct search *s, const struct place *place, const char *name)
 {
-    const char *path = arena_printf(s->a, "%s/%s", dir, name), *program;
+    const char *path = arena_printf(s->a, "%s/%s", place->dir, name), *program;
     struct file f = {0};
     struct json_doc doc = {.table = &file_table, .dest = &f};
     struct err e = ERR_INIT;
@@ -153,19 +152,27 @@ static void look_at(struct search *s, const char *dir, const char *name)
         add(s, false, arena_printf(s->a, "%s is not in force: %s", path, e.text));
     program = r > 0 ? program_of(&f) : NULL;
     if (program)
-        judge(s, path, dir, program);
+        judge(s, path, place, program);
     err_reset(&e);
 }
 
 void registrations_find(const char *root, struct arena *a, struct registration **ret,
                         size_t *ret_count)
 {
-    static const char *const dirs[] = {"/usr/share/containers/oci/hooks.d", TOLD_DIR, "/etc/cdi",
-                                       "/run/cdi"};
+    /* Those below /usr/local are where a build with the default prefix installs. */
+    static const struct place places[] = {
+        {.dir = ENGINES_HOOKS_DIR},
+        {.dir = "/etc/containers/oci/hooks.d"},
+        {.dir = "/usr/local/share/containers/oci/hooks.d"},
+        {.dir = "/etc/cdi", .is_cdi = true, .is_usual_cdi = true},
+        {.dir = "/run/cdi", .is_cdi = true, .is_usual_cdi = true},
+        {.dir = "/usr/local/etc/cdi", .is_cdi = true},
+    };
     struct search s = {.root = root, .a = a};
 
-    for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
-        autodir dir = io_opendir_at(AT_FDCWD, arena_printf(a, "%s%s", root, dirs[i]));
+    engines_find(root, a, s.engines);
+    for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+        autodir dir = io_opendir_at(AT_FDCWD, arena_printf(a, "%s%s", root, places[i].dir));
         struct dirent *e;
 
         while ((e = io_next_entry(dir))) {
@@ -173,7 +180,7 @@ void registrations_find(const char *root, struct arena *a, struct registration *
 
             /* Engines read no others; CDI files may be YAML, of which we write none. */
             if (len > 5 && str_eq(e->d_name + len - 5, ".json"))
-                look_at(&s, dirs[i], e->d_name);
+                look_at(&s, &places[i], e->d_name);
         }
     }
     *ret = s.items;

@@ -22,6 +22,7 @@
 #include "hook/watch/watcher.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <unistd.h>
 
@@ -114,6 +115,37 @@ int verb_list(const struct options *o, const struct settings *settings, struct a
     return first;
 }
 
+/* "vCPU 1 by name", or without the number where the source has none. */
+static const char *vcpu_text(const struct placement_vcpu *vcpu, struct arena *a)
+{
+    char source[64];
+
+    str_escape(vcpu->source, source, sizeof source);
+    return vcpu->index.set ? arena_printf(a, "vCPU %" PRId64 " by %s", vcpu->index.value, source)
+                           : arena_printf(a, "vCPU by %s", source);
+}
+
+/* What may be done where no vCPU was found that somebody misses; NULL: nothing. */
+static const char *remedy(const struct inside *in, const struct record *record)
+{
+    if (in->report.vcpus.count > 0 || record->sandbox_cgroup_only.value)
+        return NULL;
+    return in->scan.kernel_evidence
+               ? "if a VMM runs here: the kernel has to show which threads are vCPUs, as "
+                 "vcpu_evidence wants it; mount debugfs, start QEMU with -name "
+                 "NAME,debug-threads=on, and without KVM let vcpu_evidence be name"
+               : "if a VMM runs here: start QEMU with -name NAME,debug-threads=on, so that its "
+                 "threads have names; those of other VMMs go into vcpu_thread_patterns";
+}
+
+static void show_remedy(struct json_writer *w, const char *text)
+{
+    if (w)
+        json_string(w, "remedy", text);
+    else if (text)
+        printf("  remedy: %s\n", text);
+}
+
 /* One line, or one JSON object, per thread of a cgroup. The first error is in @e. */
 static void show_threads(struct json_writer *w, const struct cg_controller *c, const char *place,
                          const struct record *record, const struct placement_report *report,
@@ -140,7 +172,7 @@ static void show_threads(struct json_writer *w, const struct cg_controller *c, c
                    str_escape(st.comm, shown, sizeof shown), place,
                    tids.items[i] == watcher       ? "watcher"
                    : tids.items[i] == placeholder ? "placeholder"
-                   : vcpu                         ? "vCPU"
+                   : vcpu                         ? vcpu_text(vcpu, a)
                                                   : "");
             continue;
         }
@@ -206,6 +238,7 @@ static void show_inside(struct json_writer *w, struct sandbox *s, const struct v
             placement_write_json(w, "placement", &in.report);
         else
             printf("  placement: %s, %s\n", in.report.state, in.report.why);
+        show_remedy(w, remedy(&in, &v->record));
         show_unsure_kthreads(w, &in.scan, a);
     }
     inside_free(&in);

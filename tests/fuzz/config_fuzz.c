@@ -134,7 +134,7 @@ bool fuzz_plan(const uint8_t *data, size_t len)
         struct oci_resources *r = arena_alloc(&a, sizeof *r);
 
         draw_read(d, &oci_resources_table, false, r, &a);
-        others[i] = (struct aggregate_member){r, i == 0};
+        others[i] = (struct aggregate_member){NULL, r, i == 0};
     }
     draw_read(d, &oci_config_table, mode == CG_MODE_V2, &config, &a);
     return plan_check(&in, &a);

@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "cgroup/devices/exceptions.h"
 #include "cgroup/limits/table.h"
+#include "hook/plan/explain.h"
 #include "hook/sandbox/change.h"
 #include "hook/sandbox/state_dir.h"
 #include "tests/fuzz/fuzz.h"
@@ -192,6 +193,23 @@ static void keep(const struct plan_input *in, const struct plan *p, struct arena
                    "file %zu", i);
 }
 
+/* Whatever was decided can be explained: no word is missing, and no limit or device. */
+static void expect_explained(const struct plan_input *in, const struct plan *p, struct arena *a)
+{
+    const size_t decided = p->limits.sandbox.files.count + p->limits.sandbox.resets.count +
+                           p->overhead.files.count + p->devices.count;
+    struct explain why;
+
+    explain_plan(in, p, a, &why);
+    FUZZ_CHECK(why.count > decided, "%zu rows of %zu", why.count, decided);
+    for (size_t i = 0; i < why.count; i++) {
+        const struct explain_row *row = &why.rows[i];
+
+        FUZZ_CHECK(row->decision && row->value && row->reason && row->source, "row %zu", i);
+        FUZZ_CHECK(*row->reason && *row->source, "row %zu: %s", i, row->decision);
+    }
+}
+
 bool plan_check(struct plan_input *in, struct arena *a)
 {
     struct err e = ERR_INIT;
@@ -212,6 +230,7 @@ bool plan_check(struct plan_input *in, struct arena *a)
         expect_devices(&p);
     for (size_t i = 0; i < p.warnings.count; i++)
         FUZZ_CHECK(p.warnings.items[i] && *p.warnings.items[i], "warning %zu", i);
+    expect_explained(in, &p, a);
     plan_again(in, &p, a);
     keep(in, &p, a);
     return true;

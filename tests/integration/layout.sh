@@ -44,6 +44,9 @@ decides() {
 	check_match "$name: the reason" "$reason" "$(jq -r .layout_reason <<<"$OUT")"
 	check_eq "$name: runtime and version" "$runtime" "$(jq -r '"\(.runtime) \(.runtime_version)"' <<<"$OUT")"
 	check_eq "$name: warnings" "${WARNINGS-}" "$(jq -r '.warnings[] | select(startswith("a restart"))' <<<"$OUT")"
+	capture below "$@" plan --cgroup-mode v2 --explain --json <"$WORK/$C/created"
+	check_match "$name: explained" "^$layout;.*$reason" \
+		"$(jq -r '.explain[] | select(.decision == "layout") | "\(.value);\(.reason)"' <<<"$OUT")"
 	capture below "$@" plan --cgroup-mode v2 <"$WORK/$C/created"
 	check_match "$name: in the text" ", $layout"$'\n'"layout reason .*$reason" "$OUT"
 }

@@ -165,6 +165,12 @@ start threads --wait "$(file go)" --late 'CPU 1/KVM' "$(file late)" --late 'anot
 	--exit 'CPU 2/KVM' "$(file exit)" --rename worker 'CPU 3/KVM' "$(file rename)" 'CPU 0/KVM' 'IO io0'
 check_eq "$C: show, before there is a VMM" '["none","no vCPU thread has appeared yet",null,[]]' \
 	"$(placement '[.state, .why, .expected, .vcpus]')"
+check_match "$C: and what to do about it" "remedy: if a VMM .*-name NAME,debug-threads=on.*vcpu_thread_patterns" "$(osc show "$C")"
+cp "$CONF" "$WORK/usual.json"
+jq '.vcpu_evidence = "kernel"' "$WORK/usual.json" >"$CONF"
+check_match "$C: and where the kernel has to show them" "remedy: if a VMM .*vcpu_evidence.*debug-threads=on" "$(osc show "$C")"
+cp "$WORK/usual.json" "$CONF"
+check_match "$C: for programs" "^if a VMM .*vcpu_thread_patterns$" "$(osc show "$C" --json | jq -r .remedy)"
 now go
 check_threads "$C" "$PID" 2
 check_wait "$C: show says that the placement is complete" 5 placement_is .state '"complete"'
@@ -175,7 +181,11 @@ check_eq "$C: show says of each vCPU what, where and whence" \
 	"[[0,$(thread "$PID" 'CPU 0/KVM'),\"name\",\"$VCPU\"],[2,$(thread "$PID" 'CPU 2/KVM'),\"name\",\"$VCPU\"]]" \
 	"$(placement '[.vcpus[] | [.index, .tid, .source, .cgroup]]')"
 check_eq "$C: and when" '["number","number"]' "$(placement '[.vcpus[].placed_ms | type]')"
-check_match "$C: show says it to people" "placement: complete, all that were recognised" "$(osc show "$C")"
+capture osc show "$C"
+check_match "$C: show says it to people" "placement: complete, all that were recognised" "$OUT"
+check_match "$C: and of each thread what it was recognised by" "$(thread "$PID" 'CPU 2/KVM') +CPU 2/KVM +sandbox +vCPU 2 by name" "$OUT"
+check_eq "$C: nothing is to be done" "" "$(grep remedy <<<"$OUT" || :)"
+check_eq "$C: nothing is to be done, for programs" null "$(osc show "$C" --json | jq .remedy)"
 settle
 now late
 wait_for 5 has_thread "$PID" 'CPU 1/KVM' || :

@@ -88,3 +88,16 @@ int kit_file_with(const char *text, size_t len)
     cr_assert(fd >= 0 && write(fd, text, len) == (ssize_t)len && lseek(fd, 0, SEEK_SET) == 0);
     return fd;
 }
+
+void kit_put_below(const char *root, const char *path, const char *text)
+{
+    char full[512];
+
+    snprintf(full, sizeof full, "%s%s", root, path);
+    for (char *p = full + strlen(root) + 1; (p = strchr(p, '/')); *p++ = '/') {
+        *p = '\0';
+        mkdir(full, 0755);
+    }
+    kit_write_file(full, text);
+    cr_assert_eq(chmod(full, 0755), 0);
+}

@@ -17,6 +17,9 @@ void kit_remove_tree(const char *path);
 /* Make or replace a file; relative to the working directory, which no test changes. */
 void kit_write_file(const char *path, const char *text);
 
+/* Make a file at @root and @path, one text behind the other, that anybody may run, with the directories above it. */
+void kit_put_below(const char *root, const char *path, const char *text);
+
 /* A descriptor to read this from, from its beginning; the file has no name. */
 int kit_file_with(const char *text, size_t len);
 

@@ -372,7 +372,7 @@ static void expect_sum(int64_t overhead, const char *const *containers, const ch
 
     all = make_members(&a, containers, &count);
     memset(&limits, 0x5a, sizeof limits);
-    r = aggregate_limits(all, count, overhead, &a, &limits, &e);
+    r = aggregate_limits(all, count, overhead, &a, &limits, NULL, &e);
     limits_text(&limits, &got);
     cr_expect(r == 0 && e.code == 0 && str_eq(sbuf_text(&got), want),
               "input:    overhead %" PRId64 ", %s\nexpected: %s\ngot:      %d, %s %s", overhead,
@@ -438,7 +438,7 @@ Test(aggregate, beginner_without_limits)
 
         all = make_members(&a, rows[i].containers, &count);
         all[0].begins_pod = true;
-        r = aggregate_limits(all, count, 0, &a, &limits, &e);
+        r = aggregate_limits(all, count, 0, &a, &limits, NULL, &e);
         limits_text(&limits, &got);
         cr_expect(r == 0 && str_eq(sbuf_text(&got), rows[i].want),
                   "input:    %s\nexpected: %s\ngot:      %d, %s %s",
@@ -497,7 +497,7 @@ Test(aggregate, refuses_cpusets)
         int r;
 
         all = make_members(&a, bad_cpusets[i].containers, &count);
-        r = aggregate_limits(all, count, 0, &a, &limits, &e);
+        r = aggregate_limits(all, count, 0, &a, &limits, NULL, &e);
         cr_expect(r == -EINVAL && e.bad_input && strstr(e.text, bad_cpusets[i].words[0]) &&
                       strstr(e.text, bad_cpusets[i].words[1]),
                   "input:    %s\nexpected: refused with %s and %s\ngot:      %d, %s",

@@ -170,7 +170,7 @@ Test(device_list, made)
             kit_resources(&a, arena_printf(&a, "{'devices':[%s]}", made[i / 2].rules));
         struct cg_dev_rules rules;
 
-        cr_assert_eq(device_list_make(r, &settings, &facts, systemd, &a, &rules, NULL), 0);
+        cr_assert_eq(device_list_make(r, &settings, &facts, systemd, &a, &rules, NULL, NULL), 0);
         cr_expect_str_eq(dev_rules_text(&a, &rules), want, "%s, systemd %d", made[i / 2].rules,
                          systemd);
     }
@@ -194,7 +194,7 @@ Test(device_list, nodes)
                           "{'allow':true,'type':'c','major':10,'minor':200,'access':'r'}]}");
     struct cg_dev_rules rules;
 
-    cr_assert_eq(device_list_make(r, &settings, &facts, true, &a, &rules, NULL), 0);
+    cr_assert_eq(device_list_make(r, &settings, &facts, true, &a, &rules, NULL, NULL), 0);
     cr_expect_str_eq(dev_rules_text(&a, &rules),
                      "+c 1:3 r, +c 10:232 r, +c 10:200 r, +c 10:232 rwm, +c *:* m, +b *:* m, "
                      "+c 136:* rwm, +c 5:2 rwm, +c 10:200 rwm");

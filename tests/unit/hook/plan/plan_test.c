@@ -727,7 +727,7 @@ Test(plan, limits_as_planned)
     cr_assert_eq(m.r, 0, "%s", m.e.text);
     const struct plan_basis basis = {.settings = &m.settings, .facts = &m.facts};
 
-    both[0] = (struct aggregate_member){m.plan.resources, true};
+    both[0] = (struct aggregate_member){NULL, m.plan.resources, true};
     both[1] = m.others[0];
     cr_assert_eq(plan_limits(&basis, both, 2, &m.arena, &limits, &warnings, &m.e), 0);
     cr_expect_str_eq(kit_plan_files(&m.arena, &limits.sandbox.files),
@@ -791,7 +791,7 @@ Test(plan, kept_devices)
     cr_assert_eq(m.r, -ENOTSUP);
     cr_expect(m.e.bad_input);
     struct plan_basis basis = {.settings = &m.settings, .facts = &m.facts};
-    const struct aggregate_member member = {m.plan.resources, true};
+    const struct aggregate_member member = {NULL, m.plan.resources, true};
 
     cr_expect_eq(plan_limits(&basis, &member, 1, &m.arena, &limits, &warnings, NULL), -ENOTSUP);
     basis.may_keep_devices = true;
@@ -828,7 +828,7 @@ Test(plan, limits_under_systemd)
                                          .systemd = rows[i].systemd,
                                          .sandbox_cgroup_only = rows[i].only};
         struct oci_resources r = {0};
-        const struct aggregate_member member = {&r, true};
+        const struct aggregate_member member = {NULL, &r, true};
         struct plan_warnings warnings = {0};
         struct plan_limits limits;
         struct err e = ERR_INIT;

@@ -84,14 +84,14 @@ Test(policy, roles)
     for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
         autoarena a = ARENA_INIT;
         struct err e = ERR_INIT;
-        enum role role = ROLE_SINGLE;
-        const char *id = "nothing";
-        int r = policy_role(make_annotations(&a, roles[i].annotations), "c1", &role, &id, &e);
+        struct policy_identity who = {0};
+        int r = policy_role(make_annotations(&a, roles[i].annotations), "c1", &who, &e);
 
-        cr_expect(r == 0 && str_eq(role_name(role), roles[i].role) &&
-                      str_eq(id, roles[i].sandbox_id) && e.code == 0,
+        cr_expect(r == 0 && str_eq(role_name(who.role), roles[i].role) &&
+                      str_eq(who.sandbox_id, roles[i].sandbox_id) && e.code == 0,
                   "input:    %s\nexpected: %s %s\ngot:      %d, %s %s, %s", roles[i].annotations,
-                  roles[i].role, roles[i].sandbox_id, r, role_name(role), id, e.text);
+                  roles[i].role, roles[i].sandbox_id, r, role_name(who.role), who.sandbox_id,
+                  e.text);
     }
 }
 
@@ -128,7 +128,7 @@ static const struct {
     {CRIO_TYPE "'sandbox'," CRIO_ID "'a\\nb'", {"io.kubernetes.cri-o.SandboxID", "a\\x0ab"}},
     {CRIO_ID "'a/b'", {"io.kubernetes.cri-o.SandboxID", "a/b"}},
     {DOCKER_TYPE "'container'," DOCKER_ID "'a\\u007fb'", {"io.kubernetes.sandbox.id", "a\\x7fb"}},
-    {KATA_TYPE "'pod_sandbox'," CRI_ID "'../x'", {"sandbox id", "../x"}},
+    {KATA_TYPE "'pod_sandbox'," CRI_ID "'../x'", {"io.kubernetes.cri.sandbox-id", "../x"}},
     {CRI_TYPE "'container'," CRI_ID "'" LONG_64 LONG_64 LONG_64 LONG_64 "'",
      {"io.kubernetes.cri.sandbox-id", "256"}},
 };
@@ -138,9 +138,8 @@ Test(policy, roles_refused)
     for (size_t i = 0; i < ARRAY_SIZE(bad_roles); i++) {
         autoarena a = ARENA_INIT;
         struct err e = ERR_INIT;
-        enum role role;
-        const char *id;
-        int r = policy_role(make_annotations(&a, bad_roles[i].annotations), "c1", &role, &id, &e);
+        struct policy_identity who;
+        int r = policy_role(make_annotations(&a, bad_roles[i].annotations), "c1", &who, &e);
 
         cr_expect(r == -EINVAL && e.bad_input && strstr(e.text, bad_roles[i].words[0]) &&
                       strstr(e.text, bad_roles[i].words[1]),

@@ -9,27 +9,34 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "hook/sandbox/runtime.h"
+#include "tests/unit/kit/files_kit.h"
 #include "tests/unit/kit/plan_kit.h"
 #include "tests/unit/kit/tree_kit.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-static char *check(struct arena *a, enum cg_mode mode, const char *settings, enum layout_word word)
+/* @ret  the verb's result, of what else is broken here, too; NULL: it does not matter. */
+static char *check_with(struct arena *a, enum cg_mode mode, const char *settings,
+                        const struct options *o, int *ret)
 {
-    const struct options o = {.verb = VERB_CHECK, .state_dir = "/nonexistent/osc", .layout = word};
     FILE *file = tmpfile();
     int saved = dup(STDOUT_FILENO);
     char *text = arena_alloc(a, 65536);
     struct err e = ERR_INIT;
     struct settings s;
+    int r;
 
     cr_assert(file && saved >= 0);
     kit_read_hook(a, settings, &s);
     kit_tree_begin(mode);
     fflush(stdout);
     dup2(fileno(file), STDOUT_FILENO);
-    (void)verb_check(&o, &s, a, &e); /* what else is broken here does not matter */
+    r = verb_check(o, &s, a, &e);
+    if (ret)
+        *ret = r;
     fflush(stdout);
     dup2(saved, STDOUT_FILENO);
     kit_tree_end();
@@ -38,6 +45,13 @@ static char *check(struct arena *a, enum cg_mode mode, const char *settings, enu
     cr_assert_lt(fread(text, 1, 65535, file), 65535);
     fclose(file);
     return text;
+}
+
+static char *check(struct arena *a, enum cg_mode mode, const char *settings, enum layout_word word)
+{
+    const struct options o = {.verb = VERB_CHECK, .state_dir = "/nonexistent/osc", .layout = word};
+
+    return check_with(a, mode, settings, &o, NULL);
 }
 
 static void expect_line(const char *text, const char *line)
@@ -106,4 +120,75 @@ Test(check, runtimes)
 
     cr_expect(found > 0 || strstr(v2, "none of runc, crun and youki is in the usual places"), "%s",
               v2);
+}
+
+/* Whatever the file says, what a stage would make of it is what is said. */
+Test(check, settings)
+{
+    static const struct {
+        const char *settings, *line;
+        enum layout_word layout;
+    } rows[] = {
+        {"{}", "ok       configuration   /nonexistent/c.json is not there: defaults hold\n", 0},
+        {"{'overhead_limits':{'cpu':{'idle':5}}}",
+         "BROKEN   configuration   every setup fails with /nonexistent/c.json: overhead_limits", 0},
+        {"{'overhead_limits':{'cpu':{'idle':5}}}",
+         "BROKEN   configuration   every setup fails with /nonexistent/c.json: overhead_limits",
+         LAYOUT_SAY_NESTED},
+        {"{'overhead_limits':{'pids':{'limit':5}}}",
+         "limited  configuration   overhead_limits: pids.max is not set", 0},
+        {"{'extra_devices':['/nonexistent/x']}",
+         "limited  configuration   extra_devices: /nonexistent/x does not exist", 0},
+        {"{'no_vcpu':'keep'}", "limited  configuration   no_vcpu has no effect", 0},
+        {"{'memory_overhead_bytes':9}",
+         "limited  configuration   memory_overhead_bytes has no effect", LAYOUT_SAY_NESTED},
+        {"{'memory_overhead_bytes':9}", "ok       configuration   /nonexistent/c.json is not there",
+         0},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const struct options o = {.verb = VERB_CHECK,
+                                  .state_dir = "/nonexistent/osc",
+                                  .config_path = "/nonexistent/c.json",
+                                  .layout = rows[i].layout};
+        autoarena a = ARENA_INIT;
+        int r;
+        const char *text = check_with(&a, CG_MODE_V1, rows[i].settings, &o, &r);
+
+        expect_line(text, rows[i].line);
+        cr_expect(r < 0 || !str_starts(rows[i].line, "BROKEN"), "%s: %d", rows[i].settings, r);
+    }
+}
+
+/* One in which others can write, one that is a file, one that can be made. */
+Test(check, state_directory)
+{
+    char dir[] = "/tmp/osc-unit-XXXXXX";
+    const char *bad = geteuid() == 0 ? "BROKEN " : "limited";
+    autoarena a = ARENA_INIT;
+    struct options o = {.verb = VERB_CHECK, .state_dir = dir};
+
+    kit_make_dir(dir);
+    expect_line(check_with(&a, CG_MODE_V1, "{}", &o, NULL),
+                arena_printf(&a, "ok       state directory %s\n", dir));
+    cr_assert_eq(chmod(dir, 0777), 0);
+    expect_line(check_with(&a, CG_MODE_V1, "{}", &o, NULL),
+                arena_printf(&a, "%s  state directory the state directory %s", bad, dir));
+    o.state_dir = arena_printf(&a, "%s/file", dir);
+    kit_write_file(o.state_dir, "");
+    expect_line(check_with(&a, CG_MODE_V1, "{}", &o, NULL),
+                arena_printf(&a, "%s  state directory cannot open the state directory %s", bad,
+                             o.state_dir));
+    o.state_dir = arena_printf(&a, "%s/none/at/all", dir);
+    expect_line(check_with(&a, CG_MODE_V1, "{}", &o, NULL),
+                arena_printf(&a, "ok       state directory %s\n", o.state_dir));
+}
+
+Test(check, user)
+{
+    autoarena a = ARENA_INIT;
+
+    expect_line(check(&a, CG_MODE_V1, "{}", LAYOUT_UNSAID),
+                geteuid() == 0 ? "ok       user            root\n"
+                               : "limited  user            not root, ");
 }

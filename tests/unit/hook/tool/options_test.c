@@ -70,14 +70,14 @@ static const char *options_text(struct arena *a, const struct options *o)
     bool default_dir = str_eq(o->state_dir, "/run/oci-sandbox-cgroup");
 
     return arena_printf(
-        a, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s", verb_names[o->verb],
+        a, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s", verb_names[o->verb],
         show_text(a, "bundle", o->bundle),
         show_text(a, "stage", o->stage == STAGE_NONE ? NULL : stage_name(o->stage)),
         show_text(a, "id", o->id),
         o->operand_count > 1 ? arena_printf(a, " %s", o->operands[1]) : "",
         show_text(a, "config", o->config_path),
         show_text(a, "state_dir", default_dir ? NULL : o->state_dir),
-        show_text(a, "output", o->output), o->batch ? " batch" : "",
+        show_text(a, "output", o->output), o->batch ? " batch" : "", o->explain ? " explain" : "",
         o->count ? arena_printf(a, " count=%u", (unsigned)o->count) : "",
         o->sort ? arena_printf(a, " sort=%c", o->sort) : "",
         show_text(a, "log_level", o->log_level), show_text(a, "only", only),
@@ -123,6 +123,7 @@ static const struct {
     {{"plan"}, "plan"},
     {{"plan", "config.json"}, "plan id=config.json"},
     {{"plan", "--bundle", "b"}, "plan bundle=b"},
+    {{"plan", "--explain"}, "plan explain"},
     {{"check"}, "check"},
     {{"list"}, "list"},
     {{"prune"}, "prune"},
@@ -250,6 +251,7 @@ static const struct {
     {{"plan", "a", "prestart"}, {"\"prestart\"", "too many"}},
     {{"plan", "--bundle=b", "a"}, {"\"a\"", "--bundle"}},
     {{"check", "--bundle=b"}, {"--bundle", "only plan"}},
+    {{"show", "a", "--explain"}, {"--explain", "only plan"}},
     {{"check", "x"}, {"\"x\"", "too many"}},
     {{"prune", "x"}, {"\"x\"", "too many"}},
     {{"prestart", "poststop"}, {"\"poststop\"", "too many"}},

@@ -7,12 +7,13 @@
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "hook/plan/explain.h"
 #include "tests/unit/kit/plan_kit.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-static char *print(struct arena *a, const struct plan *p, bool json)
+static char *print_why(struct arena *a, const struct plan *p, const struct explain *why, bool json)
 {
     FILE *file = tmpfile();
     int saved = dup(STDOUT_FILENO);
@@ -21,7 +22,7 @@ static char *print(struct arena *a, const struct plan *p, bool json)
     cr_assert(file && saved >= 0);
     fflush(stdout);
     dup2(fileno(file), STDOUT_FILENO);
-    plan_print(p, json);
+    plan_print(p, why, json);
     fflush(stdout);
     dup2(saved, STDOUT_FILENO);
     close(saved);
@@ -29,6 +30,11 @@ static char *print(struct arena *a, const struct plan *p, bool json)
     cr_assert_lt(fread(text, 1, 65535, file), 65535);
     fclose(file);
     return text;
+}
+
+static char *print(struct arena *a, const struct plan *p, bool json)
+{
+    return print_why(a, p, NULL, json);
 }
 
 struct device_out {
@@ -549,4 +555,26 @@ Test(plan_print, pure)
         cr_expect_str_eq(again, first, "the same input twice:\n%s\n%s", first, again);
         cr_expect_str_eq(fresh, first, "an equal input:\n%s\n%s", first, fresh);
     }
+}
+
+/* Reasons come behind all else, with what a terminal must not see escaped; without them nothing is said. */
+Test(plan_print, reasons)
+{
+    static struct explain_row row = {"a", "b\033", "\"c\"", "d"};
+    const struct explain why = {&row, 1}, none = {0};
+    const struct kit_given g = {.mode = CG_MODE_V2};
+    const char *json, *text;
+    MADE m;
+
+    kit_make(&m, &g);
+    json = compact(&m.arena, print_why(&m.arena, &m.plan, &why, true));
+    cr_expect(strstr(json, "],\"explain\":[{\"decision\":\"a\",\"value\":\"b\\u001B\",\"reason\":"
+                           "\"\\\"c\\\"\",\"source\":\"d\"}]}"),
+              "%s", json);
+    text = print_why(&m.arena, &m.plan, &why, false);
+    cr_expect(strstr(text, "\n\na = b\\x1b\n    \"c\"\n    from: d\n"), "%s", text);
+    json = compact(&m.arena, print_why(&m.arena, &m.plan, &none, true));
+    cr_expect(strstr(json, "],\"explain\":[]}"), "%s", json);
+    cr_expect_null(strstr(print(&m.arena, &m.plan, true), "explain"));
+    cr_expect_null(strstr(print(&m.arena, &m.plan, false), "from:"));
 }

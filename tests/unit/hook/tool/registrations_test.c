@@ -10,12 +10,11 @@
 #include "tests/unit/kit/files_kit.h"
 
 #include <criterion/criterion.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #define SHARE   "/usr/share/containers/oci/hooks.d"
 #define ETC     "/etc/containers/oci/hooks.d"
+#define LOCAL   "/usr/local/share/containers/oci/hooks.d"
 #define PROGRAM "/usr/libexec/oci-sandbox-cgroup"
 #define HOOK(p) "{\"version\":\"1.0.0\",\"hook\":{\"path\":\"" p "\"}}"
 #define CDI(p)                                                                                     \
@@ -26,7 +25,8 @@
 #define UNTOLD                                                                                     \
     "podman and CRI-O read this directory only if their hooks_dir names it, and no configuration " \
     "of theirs does"
-#define TOLD "[engine]\nhooks_dir = [\"" SHARE "\", \"" ETC "\"]\n"
+#define ONLY_ETC "[engine]\nhooks_dir = [\"" ETC "\"]\n"
+#define TOLD     "[engine]\nhooks_dir = [\"" SHARE "\", \"" ETC "\"]\n"
 
 static const struct {
     const char *path, *text, *conf, *conf_text;
@@ -50,25 +50,24 @@ static const struct {
     {ETC "/90-x.json", HOOK(PROGRAM), "/etc/crio/crio.conf.d/a.conf", TOLD, true, ETC "/90-x.json"},
     {ETC "/90-x.json", HOOK(PROGRAM), "/etc/containers/containers.conf",
      "# hooks_dir = [\"" ETC "\"]\n", false, NOT(ETC "/90-x.json") UNTOLD},
+    /* hooks_dir replaces the default */
+    {SHARE "/90-x.json", HOOK(PROGRAM), "/etc/containers/containers.conf", ONLY_ETC, true,
+     SHARE "/90-x.json"},
+    {ETC "/90-x.json", HOOK(PROGRAM), "/etc/containers/containers.conf", ONLY_ETC, true,
+     ETC "/90-x.json"},
+    /* the default prefix */
+    {LOCAL "/90-x.json", HOOK(PROGRAM), NULL, NULL, false, NOT(LOCAL "/90-x.json") UNTOLD},
+    {LOCAL "/90-x.json", HOOK(PROGRAM), "/etc/crio/crio.conf", "hooks_dir=['" LOCAL "']", true,
+     LOCAL "/90-x.json"},
+    {"/usr/local/etc/cdi/x.json", CDI(PROGRAM), NULL, NULL, false,
+     NOT("/usr/local/etc/cdi/x.json") "engines look for CDI files in /etc/cdi"},
+    {"/usr/local/etc/cdi/x.json", CDI(PROGRAM), "/etc/docker/daemon.json",
+     "{\"cdi-spec-dirs\":[\"/usr/local/etc/cdi\"]}", true, "/usr/local/etc/cdi/x.json"},
     {"/etc/cdi/x.json", CDI(PROGRAM), NULL, NULL, true, "/etc/cdi/x.json"},
     {"/run/cdi/x.json", CDI("/gone/x"), NULL, NULL, false,
      NOT("/run/cdi/x.json") MISSING("/gone/x")},
     {"/etc/cdi/x.json", "{\"kind\":\"vendor.com/gpu\",\"devices\":[]}", NULL, NULL, false, NULL},
 };
-
-/* With the directories above it. */
-static void put(const char *root, const char *path, const char *text)
-{
-    char full[512];
-
-    snprintf(full, sizeof full, "%s%s", root, path);
-    for (char *p = full + strlen(root) + 1; (p = strchr(p, '/')); *p++ = '/') {
-        *p = '\0';
-        mkdir(full, 0755);
-    }
-    kit_write_file(full, text);
-    cr_assert_eq(chmod(full, 0755), 0);
-}
 
 Test(registrations, find)
 {
@@ -79,10 +78,10 @@ Test(registrations, find)
         size_t count;
 
         cr_assert_not_null(mkdtemp(root));
-        put(root, PROGRAM, "");
-        put(root, rows[i].path, rows[i].text);
+        kit_put_below(root, PROGRAM, "");
+        kit_put_below(root, rows[i].path, rows[i].text);
         if (rows[i].conf)
-            put(root, rows[i].conf, rows[i].conf_text);
+            kit_put_below(root, rows[i].conf, rows[i].conf_text);
         registrations_find(root, &a, &found, &count);
         cr_expect_eq(count, rows[i].want != NULL, "row %zu", i);
         if (count == 1 && rows[i].want)
@@ -91,6 +90,25 @@ Test(registrations, find)
                       "row %zu\nexpected: %s\ngot:      %s", i, rows[i].want, found[0].text);
         kit_remove_tree(root);
     }
+}
+
+/* Where podman alone is there, CRI-O's defaults make no difference. */
+Test(registrations, unread_default)
+{
+    char root[] = "/tmp/osc-unit-XXXXXX";
+    autoarena a = ARENA_INIT;
+    struct registration *found;
+    size_t count;
+
+    kit_make_dir(root);
+    kit_put_below(root, PROGRAM, "");
+    kit_put_below(root, "/usr/bin/podman", "");
+    kit_put_below(root, SHARE "/90-x.json", HOOK(PROGRAM));
+    kit_put_below(root, "/etc/containers/containers.conf", ONLY_ETC);
+    registrations_find(root, &a, &found, &count);
+    cr_assert_eq(count, 1);
+    cr_expect(!found[0].in_force && strstr(found[0].text, "names other directories"), "%s",
+              found[0].text);
 }
 
 Test(registrations, none)
