@@ -77,48 +77,13 @@ static int run_stage(const struct options *o, const struct settings *settings, s
 
 static int run(const struct options *o, struct start *start, struct arena *a, struct err *e)
 {
-    static int (*const verbs[])(const struct options *, const struct settings *, struct arena *,
-                                struct err *) = {
-        [VERB_PLAN] = verb_plan,
-        [VERB_CHECK] = verb_check,
-        [VERB_LIST] = verb_list,
-        [VERB_SHOW] = verb_show,
-        [VERB_DELETE] = verb_delete,
-        [VERB_PRUNE] = verb_prune,
-        [VERB_UPDATE] = verb_update,
-        [VERB_STAT] = verb_stat,
-        [VERB_FREEZE] = verb_freeze,
-        [VERB_THAW] = verb_thaw,
-        [VERB_KILL] = verb_kill,
-        [VERB_ADD_PROCESS] = verb_add_process,
-        [VERB_ADD_THREAD] = verb_add_thread,
-        [VERB_METRICS] = verb_metrics,
-        [VERB_TOP] = verb_top,
-        [VERB_OVERHEAD] = verb_overhead,
-    };
     struct settings settings;
     int r;
 
-    if (o->verb == VERB_REGISTER)
-        return verb_register(o, NULL, a, e);
-    r = settings_read(o->config_path ? o->config_path : SETTINGS_DEFAULT_PATH,
-                      o->config_path != NULL, a, &settings, e);
-    if (r < 0)
-        return r;
-    if (o->log_level && log_level_parse(o->log_level, &settings.log_level) < 0)
-        return err_input(e, "--log-level is none of error, warning, info, debug");
-    log_set_level(settings.log_level);
-    return o->verb == VERB_HOOK ? run_stage(o, &settings, start, a, e)
-                                : verbs[o->verb](o, &settings, a, e);
-}
-
-/* A verb may come to any sandbox, so it is for the program that can do all, if that is there. */
-static void become_able(char **argv)
-{
-    char own[PATH_MAX], other[PATH_MAX];
-
-    if (!cg_systemd_is_here() && program_paths(own, other) == 0)
-        execve(other, argv, environ);
+    if (o->verb != VERB_HOOK)
+        return verbs_run(o, start->argv, a, e);
+    r = options_settings(o, a, &settings, e);
+    return r < 0 ? r : run_stage(o, &settings, start, a, e);
 }
 
 /* A caller may have closed them; a file that we open must not end up as our stdout. */
@@ -156,8 +121,6 @@ int main(int argc, char **argv)
         puts("oci-sandbox-cgroup " PACKAGE_VERSION);
     } else {
         log_about.to_journal = o.verb == VERB_HOOK;
-        if (r == 0 && o.verb != VERB_HOOK)
-            become_able(argv);
         if (r == 0)
             r = run(&o, &start, &a, &e);
         if (r < 0) {

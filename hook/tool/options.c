@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "hook/log/log.h"
 #include "hook/plan/policy.h"
 #include "hook/sandbox/state_dir.h"
 #include "hook/tool/find.h"
@@ -450,4 +451,17 @@ int options_parse(int argc, char **argv, struct options *ret, struct err *e)
     }
     r = optind < argc ? take_word(argc, argv, ret, e) : 0;
     return r < 0 ? r : check_combination(ret, given, e);
+}
+
+int options_settings(const struct options *o, struct arena *a, struct settings *ret, struct err *e)
+{
+    int r = settings_read(o->config_path ? o->config_path : SETTINGS_DEFAULT_PATH,
+                          o->config_path != NULL, a, ret, e);
+
+    if (r < 0)
+        return r;
+    if (o->log_level && log_level_parse(o->log_level, &ret->log_level) < 0)
+        return err_input(e, "--log-level is none of error, warning, info, debug");
+    log_set_level(ret->log_level);
+    return 0;
 }

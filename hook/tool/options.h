@@ -6,6 +6,7 @@
 
 #include "cgroup/host.h"
 #include "hook/plan/layout.h"
+#include "hook/plan/settings.h"
 #include "hook/plan/stage.h"
 #include "oci/json.h"
 
@@ -62,6 +63,9 @@ struct options {
 
 /* 0; -EINVAL with one line in @e that says what is wrong and where help is. */
 int options_parse(int argc, char **argv, struct options *ret, struct err *e);
+
+/* The configuration that it names, or the default one, and its log level is the log's from now on. 0; -errno. */
+int options_settings(const struct options *o, struct arena *a, struct settings *ret, struct err *e);
 
 /* What there is, or what the verb o->id does. */
 void options_usage(const struct options *o);

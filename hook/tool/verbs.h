@@ -8,6 +8,10 @@
 #include "hook/plan/settings.h"
 #include "hook/tool/options.h"
 
+/* The one that @o names, with its configuration read. In the program that has none (see base/program.h) it becomes the
+ * other one, with @argv as it was started with, and returns only if that fails. */
+int verbs_run(const struct options *o, char **argv, struct arena *a, struct err *e);
+
 int verb_plan(const struct options *o, const struct settings *settings, struct arena *a,
               struct err *e);
 
