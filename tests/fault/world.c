@@ -506,11 +506,10 @@ void world_open(const char *program)
     snprintf(world.conf, sizeof world.conf, "%s/config.json", world.work);
     snprintf(world.program, sizeof world.program, "%s/oci-sandbox-cgroup", world.work);
     copy_program(program, world.program);
-    if (world.systemd) {
-        snprintf(from, sizeof from, "%s-systemd", program);
-        snprintf(to, sizeof to, "%s-systemd", world.program);
-        copy_program(from, to);
-    }
+    /* Which verbs become, and with systemd stages. */
+    snprintf(from, sizeof from, "%s-systemd", program);
+    snprintf(to, sizeof to, "%s-systemd", world.program);
+    copy_program(from, to);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     call_slice("start");
     /* As a runtime does, which leaves it so. With systemd it is systemd's business. */
