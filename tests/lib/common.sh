@@ -705,6 +705,11 @@ together() {
 	return "$((result || !seen))"
 }
 
+# placed_or_ended PID TID ROLE - VMMs have threads that come and go
+placed_or_ended() {
+	placed "$2" "$3" || [[ ! -d /proc/$1/task/$2 ]]
+}
+
 # check_threads NAME PID VCPUS - waits, then one result for each thread
 check_threads() {
 	local tid name role problems count=0 seen=0
@@ -715,8 +720,10 @@ check_threads() {
 			role=vcpu
 			count=$((count + 1))
 		fi
+		# One that was born just now, as KVM's own are when a guest first runs, is where its parent was
+		# until the watcher looks again.
+		wait_for 20 placed_or_ended "$2" "$tid" "$role" >/dev/null || :
 		if ! problems=$(placed "$tid" "$role") && [[ ! -d /proc/$2/task/$tid ]]; then
-			# VMMs have threads that come and go.
 			continue
 		fi
 		seen=$((seen + 1))
