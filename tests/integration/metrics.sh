@@ -35,15 +35,6 @@ between() {
 	check "$1: between two readings of the kernel's own" test "$2" -le "$3" -a "$3" -le "$4"
 }
 
-# used_us CGROUP
-used_us() {
-	if [[ $MODE == v2 ]]; then
-		sed -n 's/^usage_usec //p' "${CG_DIR[unified]}$1/cpu.stat"
-	else
-		echo $(($(cat "$(cg_file cpuacct "$1" cpuacct.usage)") / 1000))
-	fi
-}
-
 # periods CGROUP WORD_V1_AND_V2
 periods() {
 	sed -n "s/^$2 //p" "$(cg_file cpu "$1" cpu.stat)"

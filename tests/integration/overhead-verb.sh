@@ -25,15 +25,6 @@ start() {
 	create_nested "$1" && oci start "$TAG-$1"
 }
 
-# used_us CGROUP
-used_us() {
-	if [[ $MODE == v2 ]]; then
-		sed -n 's/^usage_usec //p' "${CG_DIR[unified]}$1/cpu.stat"
-	else
-		echo $(($(cat "$(cg_file cpuacct "$1" cpuacct.usage)") / 1000))
-	fi
-}
-
 # overhead_us - the overhead's CPU time so far; where no cgroup counts it apart, what is not its vCPU threads'
 overhead_us() {
 	local tid ns sum=0

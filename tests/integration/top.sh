@@ -25,15 +25,6 @@ start() {
 	create_nested "$1" && oci start "$TAG-$1"
 }
 
-# used_us CGROUP
-used_us() {
-	if [[ $MODE == v2 ]]; then
-		sed -n 's/^usage_usec //p' "${CG_DIR[unified]}$1/cpu.stat"
-	else
-		echo $(($(cat "$(cg_file cpuacct "$1" cpuacct.usage)") / 1000))
-	fi
-}
-
 # of NAME MEMBER - of the last answer
 of() {
 	jq -r --arg id "$TAG-$1" ".[] | select(.sandbox_id == \$id) | .$2" <<<"$OUT"

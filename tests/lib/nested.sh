@@ -307,3 +307,12 @@ fake_nested() {
 	remember_home "$PID" "$1"
 	set_quota "$C" "$2"
 }
+
+# used_us CGROUP - the CPU time that the kernel has counted there
+used_us() {
+	if [[ $MODE == v2 ]]; then
+		sed -n 's/^usage_usec //p' "${CG_DIR[unified]}$1/cpu.stat"
+	else
+		echo $(($(cat "$(cg_file cpuacct "$1" cpuacct.usage)") / 1000))
+	fi
+}

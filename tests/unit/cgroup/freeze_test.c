@@ -270,6 +270,32 @@ Test(freeze, v2_kill)
     killed(&kit_v2_host, "/a");
 }
 
+/* What a thaw that failed leaves, with nobody in it. */
+static void left(const struct cg_host *host, const char *path)
+{
+    struct cg_controller c = kit_create(host, NULL, path, NULL, &kit_no_limits);
+    struct err e = ERR_INIT;
+
+    kit_expect_ok(cg_leave_thawed(&c, KIT_PATIENCE_MS, &e), &e, "one that is not frozen");
+    kit_expect_ok(cg_freeze_wait(&c, KIT_PATIENCE_MS, &e), &e, "freeze");
+    kit_expect_ok(cg_leave_thawed(&c, KIT_PATIENCE_MS, &e), &e, "one that is");
+    cr_expect_eq(cg_is_frozen(&c), 0);
+    cr_expect_eq(cg_is_still(&c), 0);
+    kit_delete_ok(&c);
+}
+
+Test(freeze, v1_left)
+{
+    kit_need_v1_ctl(CG_CTL_FREEZER);
+    left(&kit_host, kit_sub("a"));
+}
+
+Test(freeze, v2_left)
+{
+    kit_need_v2();
+    left(&kit_v2_host, "/a");
+}
+
 /* Each starts the next and ends, for so long that a test which fails has ended before. */
 static void run_away(unsigned long long end)
 {
