@@ -31,8 +31,9 @@ static int check_own(const char *home, const struct plan *p, struct err *e)
         return 0;
     return err_input(
         e,
-        "layout nested: the runtime has put container %s into %s, which is no cgroup of "
-        "its own; let it make one (linux.cgroupsPath), or use layout sibling",
+        "layout nested: container %s is in %s, which is no cgroup of its own; let the runtime make "
+        "one (linux.cgroupsPath), and leave it there (with v1, Delegate=yes for the service that "
+        "starts it), or use layout sibling",
         p->container_id, home);
 }
 
