@@ -69,11 +69,14 @@ may() {
 
 # updates LIMIT - the runtime's own cgroup gets another one, which the watcher carries over
 updates() {
-	local file
+	local file record=$STATE/sandboxes/$ID/record.json said
 	file=$(cg_file pids "$SANDBOX" pids.max) || return 0
+	said=$(jq -c .devices "$record")
 	capture oci update --pids-limit "$1" "$ID"
 	check_exit "$NAME: the runtime's update to $1" 0
 	check_wait "$NAME: is carried over" 20 grep -qx "$1" "$file"
+	check_match "$NAME: there is something to keep" allow "$said"
+	check_eq "$NAME: the watcher's record keeps the rules" "$said" "$(jq -c .devices "$record")"
 }
 
 by_path() {
