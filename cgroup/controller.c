@@ -386,16 +386,23 @@ static int update_part(struct cg_controller *c, struct cg_change *want, struct a
     return r < 0 ? r : cg_update(c, want, e);
 }
 
+int cg_update_devices(struct cg_controller *c, const struct cg_dev_table *devices, struct arena *a,
+                      struct err *e)
+{
+    struct cg_change want = {.devices = devices};
+
+    return update_part(c, &want, a, e);
+}
+
 static int change_device(struct cg_controller *c, struct cg_dev_rules *rules,
                          struct cg_dev_rule device, struct arena *a, struct err *e)
 {
     struct cg_dev_table table;
-    struct cg_change want = {.devices = &table};
     int r;
 
     cg_dev_rules_add(a, rules, device);
     r = cg_dev_compile(rules, a, &table, e);
-    return r < 0 ? r : update_part(c, &want, a, e);
+    return r < 0 ? r : cg_update_devices(c, &table, a, e);
 }
 
 int cg_add_device(struct cg_controller *c, struct cg_dev_rules *rules, struct cg_dev_rule device,

@@ -188,6 +188,10 @@ int cg_update(struct cg_controller *c, const struct cg_change *want, struct err 
  * and enables nothing. 0; the -errno of the first that failed. */
 int cg_revert(struct cg_controller *c, const struct cg_change *want, struct err *e);
 
+/* The device list alone. Errors as cg_update(). */
+int cg_update_devices(struct cg_controller *c, const struct cg_dev_table *devices, struct arena *a,
+                      struct err *e);
+
 /* Allow or deny one more device: @rules is extended by a rule and put into force.
  * Errors as cg_update(). */
 int cg_add_device(struct cg_controller *c, struct cg_dev_rules *rules, struct cg_dev_rule device,

@@ -13,7 +13,7 @@ static const struct json_field oci_device_rule_fields[] = {
     JSON_F_I64("minor", struct oci_device_rule, minor, -1, DEVICE_NUMBER_MAX),
     JSON_F_STRING("access", struct oci_device_rule, access),
 };
-static const struct json_table device_rule_table =
+const struct json_table oci_device_rule_table =
     JSON_TABLE_GO(oci_device_rule_fields, struct oci_device_rule);
 
 static const struct json_field oci_cpu_fields[] = {
@@ -103,7 +103,7 @@ static const struct json_table network_table =
 static const struct json_table rdma_table = {.size = sizeof(struct oci_rdma)};
 
 static const struct json_field oci_resources_fields[] = {
-    JSON_F_OBJECT_LIST("devices", struct oci_resources, devices, &device_rule_table),
+    JSON_F_OBJECT_LIST("devices", struct oci_resources, devices, &oci_device_rule_table),
     JSON_F_OBJECT("cpu", struct oci_resources, cpu, &cpu_table),
     JSON_F_OBJECT("memory", struct oci_resources, memory, &memory_table),
     JSON_F_OBJECT("pids", struct oci_resources, pids, &pids_table),

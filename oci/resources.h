@@ -85,6 +85,6 @@ struct oci_resources {
     struct json_list unified; /* struct json_pair: file name, text */
 };
 
-extern const struct json_table oci_resources_table;
+extern const struct json_table oci_device_rule_table, oci_resources_table;
 
 #endif

@@ -574,3 +574,19 @@ int cg_dev_union(const struct cg_dev_table *tables, size_t count, struct arena *
     /* A part of them may have too many classes though all of them together have not. */
     return r == -E2BIG ? unite_widest_first(tables, count, a, ret, e) : r;
 }
+
+/* Backwards the table is sorted from the widest class to the narrowest, and the last rule wins. */
+void cg_dev_rules_of(const struct cg_dev_table *t, struct arena *a, struct cg_dev_rules *ret)
+{
+    *ret = (struct cg_dev_rules){0};
+    for (size_t i = t->count; i > 0; i--) {
+        const struct cg_dev_entry *e = &t->items[i - 1];
+        const uint8_t access[] = {CG_DEV_RWM & (uint8_t)~e->access, e->access};
+
+        for (size_t allow = 0; allow < 2; allow++) {
+            if (access[allow])
+                ARENA_APPEND(a, ret->items, ret->count) =
+                    (struct cg_dev_rule){allow, e->type, e->major, e->minor, access[allow]};
+        }
+    }
+}

@@ -101,4 +101,7 @@ int cg_dev_compile(const struct cg_dev_rules *rules, struct arena *a, struct cg_
 int cg_dev_union(const struct cg_dev_table *tables, size_t count, struct arena *a,
                  struct cg_dev_table *ret, struct err *e);
 
+/* A list that is compiled to the same table, for who has more rules to put behind it. */
+void cg_dev_rules_of(const struct cg_dev_table *t, struct arena *a, struct cg_dev_rules *ret);
+
 #endif

@@ -12,7 +12,7 @@ _oci_sandbox_cgroup() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev='' verb='' at=0 i word
 	local common="--config --state-dir --sandbox-cgroup-only --layout --log-level --json --help --version"
 	local stages="prestart createRuntime poststart poststop"
-	local verbs="check plan register list show stat top overhead metrics update freeze thaw kill add-process add-thread delete prune"
+	local verbs="check plan register list show stat top overhead metrics update freeze thaw kill add-process add-thread add-device remove-device delete prune"
 	local -A own=(
 		[plan]="--bundle --cgroup-mode --stage --explain"
 		[register]="--path --remove"
@@ -70,8 +70,8 @@ _oci_sandbox_cgroup() {
 	fi
 	case $verb:$at in
 	:*) _oci_sandbox_cgroup_offer "$verbs $stages" "$cur" ;;
-	plan:0 | register:0) compopt -o default 2>/dev/null || : ;;
-	overhead:* | show:0 | stat:0 | update:0 | freeze:0 | thaw:0 | kill:0 | add-process:0 | add-thread:0 | delete:0)
+	plan:0 | register:0 | add-device:1 | remove-device:1) compopt -o default 2>/dev/null || : ;;
+	overhead:* | show:0 | stat:0 | update:0 | freeze:0 | thaw:0 | kill:0 | add-process:0 | add-thread:0 | add-device:0 | remove-device:0 | delete:0)
 		_oci_sandbox_cgroup_offer "$("${COMP_WORDS[0]}" list --json 2>/dev/null | sed -n 's/.*"sandbox_id": "\([^"\\]*\)".*/\1/p')" "$cur"
 		;;
 	kill:1) _oci_sandbox_cgroup_offer "KILL TERM INT HUP QUIT USR1 USR2 STOP CONT" "$cur" ;;

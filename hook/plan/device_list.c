@@ -170,6 +170,26 @@ static char *access_text(uint8_t access, struct arena *a)
     return arena_strdup(a, cg_dev_access_text(access, text));
 }
 
+static void add_word(struct arena *a, struct json_list *words, const struct cg_dev_rule *rule)
+{
+    JSON_APPEND(a, *words, struct oci_device_rule) = (struct oci_device_rule){
+        .allow = {true, rule->allow},
+        .type = arena_printf(a, "%c", rule->type),
+        .major = {rule->major != CG_DEV_ANY, rule->major},
+        .minor = {rule->minor != CG_DEV_ANY, rule->minor},
+        .access = access_text(rule->access, a),
+    };
+}
+
+struct json_list device_list_words(const struct cg_dev_rules *rules, struct arena *a)
+{
+    struct json_list words = {0};
+
+    for (size_t i = 0; i < rules->count; i++)
+        add_word(a, &words, &rules->items[i]);
+    return words;
+}
+
 struct oci_resources *device_list_take(struct oci_resources *resources,
                                        const struct cg_dev_exceptions *in_force, struct arena *a)
 {
@@ -184,14 +204,10 @@ struct oci_resources *device_list_take(struct oci_resources *resources,
         (struct oci_device_rule){.allow = {true, false}, .access = access_text(CG_DEV_RWM, a)};
     for (size_t i = 0; i < in_force->count; i++) {
         const struct cg_dev_entry *entry = &in_force->exceptions[i];
+        const struct cg_dev_rule rule = {true, entry->type, entry->major, entry->minor,
+                                         entry->access};
 
-        JSON_APPEND(a, ret->devices, struct oci_device_rule) = (struct oci_device_rule){
-            .allow = {true, true},
-            .type = arena_printf(a, "%c", entry->type),
-            .major = {entry->major != CG_DEV_ANY, entry->major},
-            .minor = {entry->minor != CG_DEV_ANY, entry->minor},
-            .access = access_text(entry->access, a),
-        };
+        add_word(a, &ret->devices, &rule);
     }
     return ret;
 }

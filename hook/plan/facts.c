@@ -33,25 +33,30 @@ static bool is_missing(int error)
     return error == ENOENT || error == ENOTDIR || error == ELOOP || error == ENAMETOOLONG;
 }
 
-static void look_at(const char *path, struct arena *a, struct facts *ret)
+int facts_look(const char *path, struct device_node *ret)
 {
-    struct device_node *node = &ARENA_APPEND(a, ret->nodes, ret->node_count);
     struct stat st;
 
-    node->path = path;
-    if (stat(path, &st) < 0) {
-        if (!is_missing(errno) && !ret->unseen) {
-            ret->unseen_error = -errno;
-            ret->unseen = path;
-        }
-        return;
-    }
+    *ret = (struct device_node){.path = path};
+    if (stat(path, &st) < 0)
+        return -errno;
     if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
-        return;
-    node->exists = true;
-    node->type = S_ISCHR(st.st_mode) ? 'c' : 'b';
-    node->major = major(st.st_rdev);
-    node->minor = minor(st.st_rdev);
+        return -ENODEV;
+    ret->exists = true;
+    ret->type = S_ISCHR(st.st_mode) ? 'c' : 'b';
+    ret->major = major(st.st_rdev);
+    ret->minor = minor(st.st_rdev);
+    return 0;
+}
+
+static void look_at(const char *path, struct arena *a, struct facts *ret)
+{
+    int r = facts_look(path, &ARENA_APPEND(a, ret->nodes, ret->node_count));
+
+    if (r < 0 && r != -ENODEV && !is_missing(-r) && !ret->unseen) {
+        ret->unseen_error = r;
+        ret->unseen = path;
+    }
 }
 
 bool facts_refuse_devices(enum cg_mode mode)

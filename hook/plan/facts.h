@@ -39,6 +39,9 @@ extern const size_t facts_hypervisor_device_count;
 extern const char *const facts_virtualization_devices[];
 extern const size_t facts_virtualization_device_count;
 
+/* What a path leads to, as stat(2) says. 0; -ENODEV it is no device; other -errno. */
+int facts_look(const char *path, struct device_node *ret);
+
 /* stat(2) all of these and the paths of settings->extra_devices. Never fails: plan_limits() does, if one of them
  * is neither there nor missing. */
 void facts_gather(enum cg_mode mode, const struct settings *settings, struct arena *a,

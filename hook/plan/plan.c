@@ -253,6 +253,20 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
 
 /* ---- what containers add up to ---- */
 
+/* What was said by hand comes last. */
+static int add_asked(const struct cg_dev_rules *asked, struct arena *a, struct cg_dev_table *t,
+                     struct err *e)
+{
+    struct cg_dev_rules rules;
+
+    if (asked->count == 0)
+        return 0;
+    cg_dev_rules_of(t, a, &rules);
+    for (size_t i = 0; i < asked->count; i++)
+        ARENA_APPEND(a, rules.items, rules.count) = asked->items[i];
+    return cg_dev_compile(&rules, a, t, e);
+}
+
 /* The device list of each, and of all together. */
 static int unite_devices(const struct plan_basis *basis, const struct aggregate_member *members,
                          size_t count, struct arena *a, struct cg_dev_table *ret, struct err *e)
@@ -314,7 +328,11 @@ static int sum_devices(const struct plan_basis *basis, const struct aggregate_me
     int r = unite_devices(basis, members, count, a, &c->devices, &why);
 
     if (r == 0)
+        r = add_asked(&basis->asked, a, &c->devices, &why);
+    if (r == 0)
         r = express_devices(basis, c, a, &why);
+    if (r < 0 && basis->asked.count > 0)
+        err_hint(&why, "; add-device and remove-device have changed the list of this sandbox");
     c->has_devices = r == 0;
     /* systemd may be told all the same: it knows what it can do. */
     if (r == 0 && basis->facts->no_device_rules && !basis->systemd) {
@@ -469,6 +487,7 @@ static int plan_sibling(const struct plan_input *in, struct arena *a, struct pla
         .systemd = p->systemd,
         .sandbox_cgroup_only = p->sandbox_cgroup_only,
         .recorded = in->recorded,
+        .asked = in->asked,
     };
     struct aggregate_member *all = arena_alloc(a, (in->other_count + 1) * sizeof *all), *own;
     int r = take_devices(in, a, p, e);

@@ -74,6 +74,8 @@ struct plan_basis {
     const struct facts *facts;
     bool systemd, sandbox_cgroup_only;
     struct cg_files recorded; /* everything that may be set now */
+    /* Rules of add-device and remove-device, which hold behind those of all containers. */
+    struct cg_dev_rules asked;
     /* The sandbox has a device list already. One that the host cannot express, or that cannot be
      * derived any more, leaves that in force: it is the list of more containers. */
     bool may_keep_devices;
@@ -93,7 +95,8 @@ struct plan_input {
     const struct cg_dev_exceptions *runtime_devices;
     const struct aggregate_member *others; /* the sandbox's other containers */
     size_t other_count;
-    struct cg_files recorded; /* as in struct plan_basis */
+    struct cg_files recorded;  /* as in struct plan_basis */
+    struct cg_dev_rules asked; /* likewise */
     /* For the layout: --layout, the record of this container, and who runs it. See layout.h. */
     enum layout_word layout_argument, recorded_layout;
     const struct runtime *runtime;

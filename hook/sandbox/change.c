@@ -73,6 +73,16 @@ static struct cg_files guess_recorded(const struct plan_basis *basis, const stru
     return recorded;
 }
 
+/* record_read() has taken none that means nothing. */
+static struct cg_dev_rules read_asked(const struct json_list *recorded, struct arena *a)
+{
+    const struct oci_resources words = {.devices = *recorded};
+    struct cg_dev_rules rules;
+
+    (void)device_list_own(&words, a, &rules, NULL);
+    return rules;
+}
+
 struct plan_basis change_basis(const struct settings *settings, const struct facts *facts,
                                bool systemd, bool sandbox_cgroup_only, const struct record *r,
                                struct arena *a)
@@ -86,6 +96,8 @@ struct plan_basis change_basis(const struct settings *settings, const struct fac
         .may_keep_devices = r != NULL,
     };
 
+    if (r)
+        basis.asked = read_asked(&r->devices, a);
     if (r && r->schema.value == 1)
         basis.recorded = guess_recorded(&basis, r, a);
     else if (r)

@@ -7,6 +7,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "cgroup/path.h"
+#include "hook/plan/device_list.h"
 #include "hook/plan/settings.h"
 #include "hook/sandbox/state_dir.h"
 
@@ -69,6 +70,7 @@ static const struct json_field record_fields[] = {
     JSON_F_OBJECT("placeholder", struct record, placeholder, &process_table),
     JSON_F_OBJECT_LIST("containers", struct record, containers, &container_table),
     JSON_F_STRING_MAP("sandbox_files", struct record, sandbox_files),
+    JSON_F_OBJECT_LIST("devices", struct record, devices, &oci_device_rule_table),
     JSON_F_OBJECT_LIST("fence", struct record, fence, &fence_table),
     JSON_F_BOOL("cpu_enabled", struct record, cpu_enabled),
 };
@@ -192,6 +194,16 @@ static int read_boot_id(char *buf, size_t size, struct err *e)
     return len < 0 ? err_sys(e, (int)len, "cannot read /proc/sys/kernel/random/boot_id") : 0;
 }
 
+/* A denial that was not understood would be one less. */
+static bool has_clear_devices(const struct record *r)
+{
+    const struct oci_resources words = {.devices = r->devices};
+    autoarena a = ARENA_INIT;
+    struct cg_dev_rules rules;
+
+    return device_list_own(&words, &a, &rules, NULL) == 0;
+}
+
 /* Members that every step relies on. */
 static bool is_complete(const struct record *r)
 {
@@ -210,7 +222,7 @@ static bool is_complete(const struct record *r)
         if (!JSON_AT(r->fence, struct record_fence, i).path)
             return false;
     }
-    return true;
+    return has_clear_devices(r);
 }
 
 int record_read(const struct state_lock *lock, struct arena *a, struct record *ret,

@@ -71,6 +71,8 @@ struct record {
     /* Every file of ours that may hold a limit, by name, with the text that was to be written last;
      * struct json_pair. Schema 1 has none. */
     struct json_list sandbox_files;
+    /* What add-device and remove-device have said, in their order; struct oci_device_rule. */
+    struct json_list devices;
     /* v2: struct record_fence, the cgroup that the vCPUs' is in first. None with sandbox_cgroup_only and in
      * records of versions without it. */
     struct json_list fence;

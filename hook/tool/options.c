@@ -152,6 +152,14 @@ static const struct verb_row verbs[] = {
     {"add-thread", VERB_ADD_THREAD, "ID TID", 0,
      "Put a thread of a sandbox to its vCPUs, one that is known to be a vCPU: the\n"
      "watcher would move any other back.\n"},
+    {"add-device", VERB_ADD_DEVICE, "ID DEVICE [ACCESS]", 0,
+     "Allow a device for as long as the sandbox is there, with layout sibling. DEVICE\n"
+     "is the path of a node, with an ACCESS of r, w, m, default rwm; or a rule with\n"
+     "its own, as \"c 10:232 rw\" or \"b 7:* rwm\".\n"},
+    {"remove-device", VERB_REMOVE_DEVICE, "ID DEVICE [ACCESS]", 0,
+     "Deny a device for as long as the sandbox is there, with layout sibling; what is\n"
+     "open stays open. DEVICE and ACCESS as of add-device. On cgroup v1 and with\n"
+     "systemd a part of a wider rule cannot be denied.\n"},
     {"delete", VERB_DELETE, "ID", OWN(OPT_FORCE),
      "Remove a sandbox whose containers have ended.\n"
      "\n"
@@ -195,7 +203,8 @@ void options_usage(const struct options *o)
           "  set up    check, plan [CONFIG.json], register CONFIG.json\n"
           "  look      list, show ID, stat ID, top, overhead [ID...], metrics\n"
           "  change    update ID, freeze ID, thaw ID, kill ID [SIGNAL],\n"
-          "            add-process ID PID, add-thread ID TID\n"
+          "            add-process ID PID, add-thread ID TID,\n"
+          "            add-device ID DEVICE, remove-device ID DEVICE\n"
           "  remove    delete ID, prune\n"
           "\n"
           "  --config FILE                  default /etc/oci-sandbox-cgroup/config.json\n"

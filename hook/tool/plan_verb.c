@@ -29,6 +29,7 @@ static void look_at_sandbox(const struct options *o, const struct plan *place, s
     struct state_dir state = STATE_DIR_INIT;
     struct state_lock look = STATE_LOCK_INIT;
     struct record record;
+    struct plan_basis basis;
     enum record_state found = RECORD_NONE;
     int r = state_dir_open(o->state_dir, false, &state, &e);
 
@@ -44,9 +45,10 @@ static void look_at_sandbox(const struct options *o, const struct plan *place, s
             err_sys(&e, r, "it cannot be told which of its containers live");
         in->others = change_members(&alive, record.sandbox_id, a);
         in->other_count = alive.count;
-        in->recorded = change_basis(in->settings, in->facts, place->systemd,
-                                    place->sandbox_cgroup_only, &record, a)
-                           .recorded;
+        basis = change_basis(in->settings, in->facts, place->systemd, place->sandbox_cgroup_only,
+                             &record, a);
+        in->recorded = basis.recorded;
+        in->asked = basis.asked;
     }
     if (r < 0 && r != -ENOENT)
         plan_warn(

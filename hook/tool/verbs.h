@@ -51,6 +51,11 @@ int verb_add_process(const struct options *o, const struct settings *settings, s
                      struct err *e);
 int verb_add_thread(const struct options *o, const struct settings *settings, struct arena *a,
                     struct err *e);
+/* The sandbox's device list, with layout sibling. -EINVAL: it cannot be changed like this. */
+int verb_add_device(const struct options *o, const struct settings *settings, struct arena *a,
+                    struct err *e);
+int verb_remove_device(const struct options *o, const struct settings *settings, struct arena *a,
+                       struct err *e);
 int verb_delete(const struct options *o, const struct settings *settings, struct arena *a,
                 struct err *e);
 int verb_prune(const struct options *o, const struct settings *settings, struct arena *a,

@@ -21,6 +21,8 @@ int verbs_run(const struct options *o, char **argv, struct arena *a, struct err 
         [VERB_KILL] = verb_kill,
         [VERB_ADD_PROCESS] = verb_add_process,
         [VERB_ADD_THREAD] = verb_add_thread,
+        [VERB_ADD_DEVICE] = verb_add_device,
+        [VERB_REMOVE_DEVICE] = verb_remove_device,
         [VERB_METRICS] = verb_metrics,
         [VERB_TOP] = verb_top,
         [VERB_OVERHEAD] = verb_overhead,

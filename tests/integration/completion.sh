@@ -89,7 +89,7 @@ offers() {
 # offers_ids SHELL
 offers_ids() {
 	local shell=$1 verb
-	for verb in show stat overhead update freeze thaw kill add-process add-thread delete; do
+	for verb in show stat overhead update freeze thaw kill add-process add-thread add-device remove-device delete; do
 		check_eq "$shell: $verb: ids" compl "$("offered_$shell" "$verb" "")"
 		check_eq "$shell: $verb: no other" "" "$("offered_$shell" "$verb" x)"
 	done

@@ -477,3 +477,21 @@ Test(devices, union_limit)
     cr_expect_eq(cg_dev_union(tables, 2, &a, &united, &e), -E2BIG);
     cr_expect(strstr(e.text, "300 device rules on a major number"), "got \"%s\"", e.text);
 }
+
+/* A table as a list is compiled to the same table. */
+Test(devices, rules_of)
+{
+    dev_random_state = 815;
+    for (int round = 0; round < 3000; round++) {
+        autoarena a = ARENA_INIT;
+        const struct cg_dev_rules rules = dev_random_rules(&a, 8, false);
+        const struct cg_dev_table t = dev_compile(&a, &rules);
+        struct cg_dev_rules again;
+        struct cg_dev_table got;
+
+        cg_dev_rules_of(&t, &a, &again);
+        got = dev_compile(&a, &again);
+        cr_assert_str_eq(dev_entries_text(&a, got.items, got.count),
+                         dev_entries_text(&a, t.items, t.count), "%s", dev_rules_text(&a, &rules));
+    }
+}

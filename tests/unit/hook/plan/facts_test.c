@@ -84,6 +84,18 @@ Test(facts, refuse_devices)
     cr_expect_eq(got, 1 << CG_MODE_V1 | 1 << CG_MODE_HYBRID | 1 << CG_MODE_V2);
 }
 
+Test(facts, look)
+{
+    struct device_node node = {.exists = true};
+
+    cr_expect_eq(facts_look("/", &node), -ENODEV);
+    cr_expect_not(node.exists);
+    cr_expect_eq(facts_look("/dev/null/none", &node), -ENOTDIR);
+    cr_expect_not(node.exists);
+    cr_expect_eq(facts_look("/dev/null", &node), 0);
+    cr_expect(node.exists && node.type == 'c' && node.major == 1 && node.minor == 3);
+}
+
 /* A device that could not be looked at is not missing: without it nothing is planned. */
 Test(facts, unseen)
 {

@@ -737,6 +737,22 @@ Test(plan, limits_as_planned)
     cr_expect_eq(limits.sandbox.devices.count, m.plan.limits.sandbox.devices.count);
 }
 
+/* Of a container that joins, too. */
+Test(plan, devices_by_hand)
+{
+    static const struct kit_given g = {
+        .mode = CG_MODE_V2,
+        .config = DEVICES("{'allow':true,'type':'c','major':200,'minor':1,'access':'rwm'}")};
+    MADE m;
+
+    kit_prepare(&m, &g);
+    m.in.asked = dev_make_rules(&m.arena, "-c 200:1 w, +c 202:1 r");
+    cr_assert_eq(kit_plan(&m, &m.plan), 0, "%s", m.e.text);
+    cr_expect(dev_table_allows(&m.plan.limits.sandbox.devices, 'c', 202, 1, CG_DEV_R));
+    cr_expect(dev_table_allows(&m.plan.limits.sandbox.devices, 'c', 200, 1, CG_DEV_R));
+    cr_expect_not(dev_table_allows(&m.plan.limits.sandbox.devices, 'c', 200, 1, CG_DEV_W));
+}
+
 /* What is recorded and not planned is taken away, and systemd is told. */
 Test(plan, resets)
 {

@@ -287,6 +287,67 @@ Test(change, devices)
     cr_expect(dev_table_allows(&back.sandbox.devices, 'c', 200, 1, CG_DEV_R));
 }
 
+/* What add-device and remove-device have said holds whatever the containers are, and is gone back to, too. */
+Test(change, devices_by_hand)
+{
+    static const char *const alone[MAX_CONTAINERS] = {
+        "{'devices':[{'allow':true,'type':'c','major':200,'minor':1,'access':'rwm'}]}"};
+    static const char *const two[MAX_CONTAINERS] = {
+        alone[0], "{'devices':[{'allow':true,'type':'c','major':201,'access':'rwm'}]}"};
+    const struct cg_dev_rules asked =
+        dev_make_rules(&arena, "+c 202:1 r, -c 200:1 w, -c 201:3 rwm");
+    const struct settings settings = {0};
+    const struct facts facts = {.mode = CG_MODE_V2};
+    struct record before = make_record(alone), after = make_record(two);
+    struct plan_basis basis;
+    struct plan_warnings warnings = {0};
+    struct plan_limits limits, back;
+
+    before.devices = device_list_words(&asked, &arena);
+    basis = change_basis(&settings, &facts, false, true, &before, &arena);
+    cr_expect_str_eq(dev_rules_text(&arena, &basis.asked), dev_rules_text(&arena, &asked));
+    limits = limits_of(&basis, &after, &warnings);
+    cr_expect(dev_table_allows(&limits.sandbox.devices, 'c', 202, 1, CG_DEV_R));
+    cr_expect(dev_table_allows(&limits.sandbox.devices, 'c', 200, 1, CG_DEV_R));
+    cr_expect_not(dev_table_allows(&limits.sandbox.devices, 'c', 200, 1, CG_DEV_W));
+    cr_expect(dev_table_allows(&limits.sandbox.devices, 'c', 201, 4, CG_DEV_RWM));
+    cr_expect_not(dev_table_allows(&limits.sandbox.devices, 'c', 201, 3, CG_DEV_R));
+    cr_assert(change_back(&basis, &limits, &before, &arena, &back));
+    cr_expect(dev_table_allows(&back.sandbox.devices, 'c', 202, 1, CG_DEV_R));
+    cr_expect_not(dev_table_allows(&back.sandbox.devices, 'c', 200, 1, CG_DEV_W));
+    cr_expect_not(dev_table_allows(&back.sandbox.devices, 'c', 201, 4, CG_DEV_R));
+}
+
+/* On v1 a container may ask for more than what is denied can be said beside. */
+Test(change, devices_by_hand_beside_a_wider_rule)
+{
+    static const char *const wide[MAX_CONTAINERS] = {
+        "{'devices':[{'allow':true,'type':'c','major':201,'access':'rwm'}]}"};
+    const struct cg_dev_rules asked = dev_make_rules(&arena, "-c 201:3 rwm");
+    const struct settings settings = {0};
+    const struct facts facts = {.mode = CG_MODE_V1};
+    struct record r = make_record(wide);
+    struct plan_basis basis;
+    struct plan_warnings warnings = {0};
+    struct plan_limits limits;
+    struct err e = ERR_INIT;
+
+    r.devices = device_list_words(&asked, &arena);
+    basis = change_basis(&settings, &facts, false, true, &r, &arena);
+    limits = limits_of(&basis, &r, &warnings);
+    cr_expect_not(limits.sandbox.has_devices);
+    cr_assert(limits.kept_devices);
+    basis.may_keep_devices = false;
+    cr_expect_eq(plan_limits(&basis, change_members(&r.containers, r.sandbox_id, &arena), 1, &arena,
+                             &limits, &warnings, &e),
+                 -ENOTSUP);
+    cr_expect(strstr(e.text, "add-device and remove-device have changed"), "%s", e.text);
+    basis.asked.count = 0;
+    cr_expect_eq(plan_limits(&basis, change_members(&r.containers, r.sandbox_id, &arena), 1, &arena,
+                             &limits, &warnings, NULL),
+                 0);
+}
+
 /* Rules on this many majors, or minors, alone; more of both than can be said. */
 static const char *many_devices(bool majors)
 {

@@ -196,9 +196,13 @@ static const char *json_of(struct arena *a, const struct record *r)
 /* One whose word is known and one whose is not. */
 #define FENCE ",'fence':[{'path':'/s/c','cpu_max':'50000 100000'},{'path':'/s'}],'cpu_enabled':true"
 
+#define DEVICES                                                                                    \
+    ",'devices':[{'allow':true,'type':'c','major':10,'minor':229,'access':'rwm'},"                 \
+    "{'allow':false,'type':'b','major':7,'access':'w'}]"
+
 Test(record, round_trip)
 {
-    static const char *const members[] = {EVERYTHING FILES FENCE, MINIMUM, SCOPES};
+    static const char *const members[] = {EVERYTHING FILES DEVICES FENCE, MINIMUM, SCOPES};
 
     for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
         autoarena a = ARENA_INIT;
@@ -499,6 +503,9 @@ static const struct {
     {"1", MINIMUM ",'watcher':5", "watcher"},
     {"2", MINIMUM ",'sandbox_files':[]", "sandbox_files"},
     {"2", MINIMUM ",'fence':{}", "fence"},
+    {"4", MINIMUM ",'devices':{}", "devices"},
+    {"4", MINIMUM ",'devices':[{'allow':true,'type':'x','access':'r'}]", "missing"},
+    {"4", MINIMUM ",'devices':[{'allow':false,'type':'c','access':'read'}]", "missing"},
     {"2", MINIMUM ",'fence':[{'path':'/c','cpu_max':5}]", "cpu_max"},
     {"2", MINIMUM ",'fence':[{'path':'/c'},{'cpu_max':'max 100000'}]", "missing"},
     {"2", MINIMUM ",'cpu_enabled':1", "cpu_enabled"},
