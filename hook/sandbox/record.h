@@ -71,6 +71,7 @@ struct record {
     /* Every file of ours that may hold a limit, by name, with the text that was to be written last;
      * struct json_pair. Schema 1 has none. */
     struct json_list sandbox_files;
+    struct oci_resources *updated; /* of `update`, see hook/plan/override.h; NULL: nothing */
     /* v2: struct record_fence, the cgroup that the vCPUs' is in first. None with sandbox_cgroup_only and in
      * records of versions without it. */
     struct json_list fence;

@@ -47,6 +47,7 @@ static void look_at_sandbox(const struct options *o, const struct plan *place, s
         in->recorded = change_basis(in->settings, in->facts, place->systemd,
                                     place->sandbox_cgroup_only, &record, a)
                            .recorded;
+        in->updated = record.updated;
     }
     if (r < 0 && r != -ENOENT)
         plan_warn(
