@@ -20,6 +20,7 @@ _oci_sandbox_cgroup() {
 		[top]="--interval --count --sort --batch"
 		[overhead]="--for --interval --margin --guest-memory --html"
 		[metrics]="--output"
+		[update]="--cpus --mems --resources"
 		[delete]="--force"
 		[prune]="--dry-run"
 	)
@@ -32,7 +33,7 @@ _oci_sandbox_cgroup() {
 	fi
 	COMPREPLY=()
 	case $prev in
-	--config | --output | --html | --path)
+	--config | --output | --html | --path | --resources)
 		compopt -o default 2>/dev/null || :
 		return
 		;;
@@ -48,13 +49,13 @@ _oci_sandbox_cgroup() {
 	--interval) _oci_sandbox_cgroup_offer "500ms 1s 10s 1m" "$cur" && return ;;
 	--for) _oci_sandbox_cgroup_offer "10s 60s 5m 1h" "$cur" && return ;;
 	--guest-memory) _oci_sandbox_cgroup_offer "512Mi 1Gi 2Gi 4Gi" "$cur" && return ;;
-	--count | --margin) return ;;
+	--count | --margin | --cpus | --mems) return ;;
 	esac
 	# The verb is the first word that is none of an option; what it is about comes behind it.
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		case $word in
-		--config | --state-dir | --layout | --log-level | --bundle | --cgroup-mode | --stage | --path | --output | --interval | --count | --sort | --for | --margin | --guest-memory | --html)
+		--config | --state-dir | --layout | --log-level | --bundle | --cgroup-mode | --stage | --path | --output | --interval | --count | --sort | --for | --margin | --guest-memory | --html | --cpus | --mems | --resources)
 			[[ ${COMP_WORDS[i + 1]-} != = ]] || i=$((i + 1))
 			i=$((i + 1))
 			;;

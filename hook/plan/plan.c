@@ -7,6 +7,7 @@
 #include "cgroup/devices/exceptions.h"
 #include "hook/plan/nested.h"
 #include "hook/plan/overhead.h"
+#include "hook/plan/override.h"
 #include "hook/plan/scope_limits.h"
 
 #include <errno.h>
@@ -352,20 +353,31 @@ static int sum_devices(const struct plan_basis *basis, const struct aggregate_me
     return 0;
 }
 
+int plan_sum(const struct plan_basis *basis, const struct aggregate_member *members, size_t count,
+             struct arena *a, struct cg_limits *ret, struct aggregate_notes *notes, struct err *e)
+{
+    int r =
+        aggregate_limits(members, count, basis->settings->memory_overhead_bytes, a, ret, notes, e);
+
+    if (r < 0)
+        return r;
+    notes->cpuset_only = basis->settings->resources == RESOURCES_KATA;
+    if (notes->cpuset_only)
+        aggregate_keep_cpuset(ret);
+    override_apply(basis->updated, basis->facts->mode == CG_MODE_V2, a, ret);
+    return 0;
+}
+
 static int sum_files(const struct plan_basis *basis, const struct aggregate_member *members,
                      size_t count, struct arena *a, struct cg_files *ret,
                      struct aggregate_notes *notes, struct plan_warnings *warnings, struct err *e)
 {
     bool v2 = basis->facts->mode == CG_MODE_V2;
     struct cg_limits limits;
-    int r = aggregate_limits(members, count, basis->settings->memory_overhead_bytes, a, &limits,
-                             notes, e);
+    int r = plan_sum(basis, members, count, a, &limits, notes, e);
 
     if (r < 0)
         return r;
-    notes->cpuset_only = basis->settings->resources == RESOURCES_KATA;
-    if (notes->cpuset_only)
-        aggregate_keep_cpuset(&limits);
     r = cg_limits_files(&limits, v2, a, ret, &warnings->items, &warnings->count, e);
     if (r == 0 && basis->systemd)
         cg_files_round_quota(ret, v2, a);
@@ -460,10 +472,12 @@ static int check_alone(const struct plan_basis *basis, const struct aggregate_me
                        struct arena *a, struct err *e)
 {
     struct plan_warnings warnings = {0};
+    struct plan_basis alone = *basis;
     struct aggregate_notes unread;
     struct cg_files files;
 
-    return sum_files(basis, own, 1, a, &files, &unread, &warnings, e);
+    alone.updated = NULL;
+    return sum_files(&alone, own, 1, a, &files, &unread, &warnings, e);
 }
 
 /* A rule of config.json that means nothing is refused also where it is not the one that counts. */
@@ -488,6 +502,7 @@ static int plan_sibling(const struct plan_input *in, struct arena *a, struct pla
         .sandbox_cgroup_only = p->sandbox_cgroup_only,
         .recorded = in->recorded,
         .asked = in->asked,
+        .updated = in->updated,
     };
     struct aggregate_member *all = arena_alloc(a, (in->other_count + 1) * sizeof *all), *own;
     int r = take_devices(in, a, p, e);

@@ -76,6 +76,8 @@ struct plan_basis {
     struct cg_files recorded; /* everything that may be set now */
     /* Rules of add-device and remove-device, which hold behind those of all containers. */
     struct cg_dev_rules asked;
+    /* Of `update`, see override.h: in place of what the containers ask for. NULL: nothing. */
+    const struct oci_resources *updated;
     /* The sandbox has a device list already. One that the host cannot express, or that cannot be
      * derived any more, leaves that in force: it is the list of more containers. */
     bool may_keep_devices;
@@ -95,8 +97,9 @@ struct plan_input {
     const struct cg_dev_exceptions *runtime_devices;
     const struct aggregate_member *others; /* the sandbox's other containers */
     size_t other_count;
-    struct cg_files recorded;  /* as in struct plan_basis */
-    struct cg_dev_rules asked; /* likewise */
+    struct cg_files recorded;            /* as in struct plan_basis */
+    struct cg_dev_rules asked;           /* likewise */
+    const struct oci_resources *updated; /* likewise */
     /* For the layout: --layout, the record of this container, and who runs it. See layout.h. */
     enum layout_word layout_argument, recorded_layout;
     const struct runtime *runtime;
@@ -191,6 +194,10 @@ int plan_fill(const struct plan_input *in, struct arena *a, struct plan *p, stru
 int plan_limits(const struct plan_basis *basis, const struct aggregate_member *members,
                 size_t count, struct arena *a, struct plan_limits *ret,
                 struct plan_warnings *warnings, struct err *e);
+
+/* The limits that those of plan_limits() are made of. @notes as aggregate_limits(). 0; errors as plan_fill(). */
+int plan_sum(const struct plan_basis *basis, const struct aggregate_member *members, size_t count,
+             struct arena *a, struct cg_limits *ret, struct aggregate_notes *notes, struct err *e);
 
 /* Let @rules be the device list of @limits. 0; errors as plan_fill(), and @limits is as it was. */
 int plan_set_devices(const struct plan_basis *basis, const struct cg_dev_rules *rules,

@@ -6,8 +6,10 @@
 #include "base/str.h"
 #include "cgroup/controller.h"
 #include "hook/plan/device_list.h"
+#include "hook/plan/override.h"
 
 #include <errno.h>
+#include <string.h>
 
 const struct aggregate_member *change_members(const struct json_list *containers,
                                               const char *sandbox_id, struct arena *a)
@@ -94,6 +96,7 @@ struct plan_basis change_basis(const struct settings *settings, const struct fac
         .systemd = systemd,
         .sandbox_cgroup_only = sandbox_cgroup_only,
         .may_keep_devices = r != NULL,
+        .updated = r ? r->updated : NULL,
     };
 
     if (r)
@@ -193,8 +196,21 @@ bool change_back(const struct plan_basis *basis, const struct plan_limits *limit
 
     back.may_keep_devices = true;
     back.recorded = unite(basis, limits, a);
-    return plan_limits(&back, change_members(&before->containers, before->sandbox_id, a),
-                       before->containers.count, a, ret, &ignored, NULL) == 0;
+    back.updated = before->updated;
+    if (plan_limits(&back, change_members(&before->containers, before->sandbox_id, a),
+                    before->containers.count, a, ret, &ignored, NULL) < 0)
+        return false;
+    /* A list that was left alone may have more in it, see change_adopt(). */
+    ret->sandbox.has_devices = ret->sandbox.has_devices && limits->sandbox.has_devices;
+    return true;
+}
+
+void change_take(struct record *r, struct record_container *c, const struct oci_resources *now,
+                 struct arena *a)
+{
+    if (r->updated)
+        r->updated = override_yield(r->updated, c->resources, now, a);
+    c->resources = memcpy(arena_alloc(a, sizeof *now), now, sizeof *now);
 }
 
 bool change_revert(const struct plan_basis *basis, const struct plan_limits *limits,

@@ -54,6 +54,10 @@ int change_adopt(const struct plan_basis *basis, const struct record *before,
                  const struct cg_host *host, struct arena *a, struct plan_limits *limits,
                  struct err *e);
 
+/* The runtime has changed the limits of a container of @r to @now: that is its last word, also where `update` had one. */
+void change_take(struct record *r, struct record_container *c, const struct oci_resources *now,
+                 struct arena *a);
+
 /*
  * Put the limits into force in an existing sandbox that is loaded.
  * 0; -errno of the first step that failed: change_revert() is next.
@@ -61,7 +65,7 @@ int change_adopt(const struct plan_basis *basis, const struct record *before,
 int change_apply(const struct plan_limits *limits, struct sandbox *s, struct err *e);
 
 /*
- * The limits of @before's containers, to go back to from @limits. Pure. False: they cannot be
+ * The limits of @before, to go back to from @limits; devices only if those were to change. Pure. False: they cannot be
  * derived any more, and are not gone back to.
  */
 bool change_back(const struct plan_basis *basis, const struct plan_limits *limits,

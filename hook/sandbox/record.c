@@ -71,6 +71,7 @@ static const struct json_field record_fields[] = {
     JSON_F_OBJECT_LIST("containers", struct record, containers, &container_table),
     JSON_F_STRING_MAP("sandbox_files", struct record, sandbox_files),
     JSON_F_OBJECT_LIST("devices", struct record, devices, &oci_device_rule_table),
+    JSON_F_OBJECT("updated", struct record, updated, &oci_resources_table),
     JSON_F_OBJECT_LIST("fence", struct record, fence, &fence_table),
     JSON_F_BOOL("cpu_enabled", struct record, cpu_enabled),
 };

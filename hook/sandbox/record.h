@@ -73,6 +73,7 @@ struct record {
     struct json_list sandbox_files;
     /* What add-device and remove-device have said, in their order; struct oci_device_rule. */
     struct json_list devices;
+    struct oci_resources *updated; /* of `update`, see hook/plan/override.h; NULL: nothing */
     /* v2: struct record_fence, the cgroup that the vCPUs' is in first. None with sandbox_cgroup_only and in
      * records of versions without it. */
     struct json_list fence;

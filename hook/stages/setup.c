@@ -336,6 +336,7 @@ static int plan_all(struct run *run, struct setup *s, struct err *e)
     s->basis = run_basis(run);
     in.recorded = s->basis.recorded;
     in.asked = s->basis.asked;
+    in.updated = s->basis.updated;
     in.others = change_members(&run->alive, run->plan.sandbox_id, run->a);
     in.other_count = run->alive.count;
     r = plan_fill(&in, run->a, &run->plan, e);

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "cgroup/limits/cpulist.h"
 #include "hook/log/log.h"
 #include "hook/plan/policy.h"
 #include "hook/sandbox/state_dir.h"
@@ -41,6 +42,9 @@ enum option_id {
     OPT_GUEST_MEMORY,
     OPT_HTML,
     OPT_EXPLAIN,
+    OPT_CPUS,
+    OPT_MEMS,
+    OPT_RESOURCES,
 };
 
 static const struct option long_options[] = {
@@ -61,6 +65,9 @@ static const struct option long_options[] = {
     {"count", required_argument, NULL, OPT_COUNT},
     {"sort", required_argument, NULL, OPT_SORT},
     {"explain", no_argument, NULL, OPT_EXPLAIN},
+    {"cpus", required_argument, NULL, OPT_CPUS},
+    {"mems", required_argument, NULL, OPT_MEMS},
+    {"resources", required_argument, NULL, OPT_RESOURCES},
     {"output", required_argument, NULL, OPT_OUTPUT},
     {"for", required_argument, NULL, OPT_FOR},
     {"margin", required_argument, NULL, OPT_MARGIN},
@@ -135,8 +142,15 @@ static const struct verb_row verbs[] = {
      "What all sandboxes use, as text for Prometheus.\n"
      "\n"
      "  --output FILE       replace this file, for node_exporter's textfile collector\n"},
-    {"update", VERB_UPDATE, "ID", 0,
-     "Place a sandbox's threads now, and start its watcher where that was killed.\n"},
+    {"update", VERB_UPDATE, "ID", OWN(OPT_CPUS) | OWN(OPT_MEMS) | OWN(OPT_RESOURCES),
+     "Place a sandbox's threads now, and start its watcher where that was killed.\n"
+     "With layout sibling it changes limits, too: each that is named holds for the\n"
+     "sandbox as a whole, until its runtime changes that same one.\n"
+     "\n"
+     "  --cpus LIST         CPUs that it may run on, as 0-3,8\n"
+     "  --mems LIST         memory nodes likewise\n"
+     "  --resources FILE    limits of cpu, memory and pids, as runc update takes them;\n"
+     "                      - is standard input\n"},
     {"freeze", VERB_FREEZE, "ID", 0,
      "Stop every task of a sandbox, vCPUs and overhead, until thaw. With layout nested\n"
      "that is what its runtime's pause does, in the runtime's own cgroup.\n"},
@@ -250,6 +264,13 @@ static const char *offender(int argc, char **argv)
     return argv[optind - 1];
 }
 
+static bool is_list(const char *text)
+{
+    struct cg_cpulist set = {0};
+
+    return *text && cg_cpulist_parse(text, &set) == 0;
+}
+
 static int take_option(int id, struct options *ret, struct err *e)
 {
     switch (id) {
@@ -330,6 +351,15 @@ static int take_option(int id, struct options *ret, struct err *e)
     case OPT_EXPLAIN:
         ret->explain = true;
         return 0;
+    case OPT_CPUS:
+        ret->cpus = optarg;
+        return is_list(optarg) ? 0 : bad(e, "--cpus is no list of CPUs, as 0-3,8", optarg);
+    case OPT_MEMS:
+        ret->mems = optarg;
+        return is_list(optarg) ? 0 : bad(e, "--mems is no list of nodes, as 0-1", optarg);
+    case OPT_RESOURCES:
+        ret->resources = optarg;
+        return *optarg ? 0 : bad(e, "--resources names no file", optarg);
     case OPT_OUTPUT:
         ret->output = optarg;
         return *optarg && !str_ends(optarg, "/") ? 0 : bad(e, "--output names no file", optarg);

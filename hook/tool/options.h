@@ -60,6 +60,7 @@ struct options {
     struct json_u64 margin, guest_bytes; /* --margin, --guest-memory */
     const char *html;                    /* --html; NULL: no page */
     bool explain;                        /* --explain, plan only */
+    const char *cpus, *mems, *resources; /* update only; NULL: not given */
     bool json, dry_run, force, remove;
 };
 

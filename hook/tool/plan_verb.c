@@ -49,6 +49,7 @@ static void look_at_sandbox(const struct options *o, const struct plan *place, s
                              &record, a);
         in->recorded = basis.recorded;
         in->asked = basis.asked;
+        in->updated = basis.updated;
     }
     if (r < 0 && r != -ENOENT)
         plan_warn(

@@ -252,7 +252,7 @@ static void carry_over(struct watch *w)
 
         say_devices(w, c);
         if (now && now != c->resources)
-            c->resources = memcpy(arena_alloc(&w->record_arena, sizeof *now), now, sizeof *now);
+            change_take(&w->record, c, now, &w->record_arena);
     }
     log_once(&w->last_limit_error, change_limits(w, &lock, &e), &e);
     adopt(w, &lock);

@@ -216,6 +216,53 @@ static const char *written(const struct plan_limits *limits)
     return kit_files_text(&arena, &change.files);
 }
 
+/* What `update` has set is in force whoever comes, and gone back to with what it was before. */
+Test(change, updated)
+{
+    static const char *const two[MAX_CONTAINERS] = {PIDS(5), MEMORY(100)};
+    static const char *const alone[MAX_CONTAINERS] = {MEMORY(100)};
+    const struct settings settings = {0};
+    const struct facts facts = {.mode = CG_MODE_V2};
+    struct record before = make_record(two), after = make_record(alone);
+    struct plan_warnings warnings = {0};
+    struct plan_limits limits, back;
+    struct plan_basis basis;
+
+    before.updated = kit_resources(&arena, PIDS(9));
+    basis = change_basis(&settings, &facts, false, true, &before, &arena);
+    limits = limits_of(&basis, &before, &warnings);
+    cr_expect_str_eq(written(&limits), "memory.max=max; memory.swap.max=max; pids.max=9");
+    change_note(&basis, &limits, &arena, &before);
+    basis = change_basis(&settings, &facts, false, true, &before, &arena);
+    limits = limits_of(&basis, &after, &warnings);
+    cr_expect_str_eq(written(&limits), "memory.swap.max=max; memory.max=100; pids.max=9");
+    basis.updated = kit_resources(&arena, PIDS(11));
+    limits = limits_of(&basis, &after, &warnings);
+    cr_expect_str_eq(written(&limits), "memory.swap.max=max; memory.max=100; pids.max=11");
+    cr_assert(change_back(&basis, &limits, &before, &arena, &back));
+    cr_expect_str_eq(written(&back), "memory.max=max; memory.swap.max=max; pids.max=9");
+}
+
+/* Of each limit the last word counts. */
+Test(change, take)
+{
+    static const char *const lone[MAX_CONTAINERS] = {PIDS(5)};
+    const struct oci_resources *now = kit_resources(&arena, "{'pids':{'limit':6}}");
+    struct record r = make_record(lone);
+    struct record_container *c = &JSON_AT(r.containers, struct record_container, 0);
+
+    change_take(&r, c, now, &arena);
+    cr_expect_null(r.updated);
+    cr_expect_eq(c->resources->pids->limit.value, 6);
+    r.updated = kit_resources(&arena, "{'pids':{'limit':9},'cpu':{'cpus':'0'}}");
+    change_take(&r, c, c->resources, &arena);
+    cr_expect_eq(r.updated->pids->limit.value, 9);
+    change_take(&r, c, kit_resources(&arena, PIDS(7)), &arena);
+    cr_expect_eq(c->resources->pids->limit.value, 7);
+    cr_expect_not(r.updated->pids->limit.set);
+    cr_expect_str_eq(r.updated->cpu->cpus, "0");
+}
+
 static void check_row(const struct row *row, int64_t schema)
 {
     const struct settings settings = {
@@ -278,13 +325,17 @@ Test(change, devices)
     const struct plan_basis basis = change_basis(&settings, &facts, false, true, &before, &arena);
     struct plan_warnings warnings = {0};
     const struct plan_limits limits = limits_of(&basis, &after, &warnings);
-    struct plan_limits back;
+    struct plan_limits back, untouched = limits;
 
     cr_assert(change_back(&basis, &limits, &before, &arena, &back));
     cr_expect(dev_table_allows(&limits.sandbox.devices, 'c', 201, 1, CG_DEV_R));
     cr_expect(back.sandbox.has_devices);
     cr_expect_not(dev_table_allows(&back.sandbox.devices, 'c', 201, 1, CG_DEV_R));
     cr_expect(dev_table_allows(&back.sandbox.devices, 'c', 200, 1, CG_DEV_R));
+    /* One that was not to change may have more in it than anybody asks for, and stays. */
+    untouched.sandbox.has_devices = false;
+    cr_assert(change_back(&basis, &untouched, &before, &arena, &back));
+    cr_expect_not(back.sandbox.has_devices);
 }
 
 /* What add-device and remove-device have said holds whatever the containers are, and is gone back to, too. */

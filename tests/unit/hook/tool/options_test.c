@@ -72,7 +72,7 @@ static const char *options_text(struct arena *a, const struct options *o)
     bool default_dir = str_eq(o->state_dir, "/run/oci-sandbox-cgroup");
 
     return arena_printf(
-        a, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s", verb_names[o->verb],
+        a, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s", verb_names[o->verb],
         show_text(a, "bundle", o->bundle),
         show_text(a, "stage", o->stage == STAGE_NONE ? NULL : stage_name(o->stage)),
         show_text(a, "id", o->id),
@@ -91,7 +91,9 @@ static const char *options_text(struct arena *a, const struct options *o)
         o->for_ms ? arena_printf(a, " for=%u", (unsigned)o->for_ms) : "",
         o->margin.set ? arena_printf(a, " margin=%u", (unsigned)o->margin.value) : "",
         show_text(a, "html", o->html),
-        o->guest_bytes.set ? arena_printf(a, " guest=%u", (unsigned)o->guest_bytes.value) : "");
+        o->guest_bytes.set ? arena_printf(a, " guest=%u", (unsigned)o->guest_bytes.value) : "",
+        show_text(a, "cpus", o->cpus), show_text(a, "mems", o->mems),
+        show_text(a, "resources", o->resources));
 }
 
 static const struct {
@@ -133,6 +135,8 @@ static const struct {
     {{"show", "a"}, "show id=a"},
     {{"delete", "b"}, "delete id=b"},
     {{"update", "c"}, "update id=c"},
+    {{"update", "c", "--cpus", "0-3,8", "--mems=0"}, "update id=c cpus=0-3,8 mems=0"},
+    {{"update", "--resources", "-", "c", "--json"}, "update id=c json resources=-"},
     {{"stat", "d"}, "stat id=d"},
     {{"freeze", "a"}, "freeze id=a"},
     {{"thaw", "a", "--json"}, "thaw id=a json"},
@@ -316,6 +320,14 @@ static const struct {
     {{"overhead", "--html", "/d/"}, {"\"/d/\"", "--html names no file"}},
     {{"overhead", "--html="}, {"\"\"", "--html names no file"}},
     {{"list", "--output=f"}, {"--output", "only metrics"}},
+    {{"stat", "a", "--cpus=0"}, {"--cpus", "only update"}},
+    {{"list", "--mems=0"}, {"--mems", "only update"}},
+    {{"plan", "--resources=f"}, {"--resources", "only update"}},
+    {{"update", "a", "--cpus", ""}, {"\"\"", "--cpus is no list"}},
+    {{"update", "a", "--cpus=3-1"}, {"\"3-1\"", "--cpus is no list"}},
+    {{"update", "a", "--mems=x"}, {"\"x\"", "--mems is no list"}},
+    {{"update", "a", "--resources="}, {"\"\"", "--resources names no file"}},
+    {{"update", "a", "--cpus"}, {"--cpus", "without its value"}},
     {{"metrics", "--output", ""}, {"\"\"", "--output names no file"}},
     {{"metrics", "--output", "/d/"}, {"\"/d/\"", "--output names no file"}},
     {{"metrics", "a"}, {"\"a\"", "one argument too many"}},
@@ -449,7 +461,8 @@ Test(options, each_verb_has_its_own_usage)
         {"stat", "] stat ID\n", "--interval TIME"},
         {"metrics", "] metrics\n", "--output FILE"},
         {"top", "] top\n", "--count N"},
-        {"update", "] update ID\n"},
+        {"update", "] update ID\n", "--cpus LIST"},
+        {"update", "--mems LIST", "--resources FILE"},
         {"freeze", "] freeze ID\n"},
         {"thaw", "] thaw ID\n"},
         {"kill", "] kill ID [SIGNAL]\n"},
