@@ -520,13 +520,6 @@ static bool begin(struct watch *w)
     }
 }
 
-/* Whether it matters which threads are vCPUs. */
-static bool awaits_vcpus(const struct record *r, const struct settings *settings)
-{
-    return !r->sandbox_cgroup_only.value || r->enable_vcpus_pinning.value ||
-           settings->overhead_cpus;
-}
-
 static void run(struct watch *w)
 {
     struct err e = ERR_INIT;
@@ -544,7 +537,7 @@ static void run(struct watch *w)
     };
     w->scan.kvm_dirfd = vcpu_kvm_find(&w->scan.kvm_search);
     w->scan.kernel_evidence = scan_needs_evidence(&w->scan);
-    w->awaits = awaits_vcpus(&w->record, w->settings);
+    w->awaits = placement_matters(&w->record, w->settings);
     r = split_init(&w->split, &w->host, w->settings, &w->record, &w->scan, &w->split_arena, &e);
     log_once(&w->last_split_error, r, &e);
     w->own_fd = cg_open_own(&w->host);
@@ -581,7 +574,7 @@ static void watch(const void *arg)
 
 bool watcher_is_wanted(const struct record *r, const struct settings *settings)
 {
-    return !record_is_nested(r) || awaits_vcpus(r, settings);
+    return !record_is_nested(r) || placement_matters(r, settings);
 }
 
 int watcher_fork(const char *state_dir, const char *sandbox_id, const struct settings *settings,
