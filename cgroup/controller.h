@@ -258,6 +258,20 @@ int cg_leave_thawed(const struct cg_controller *c, int timeout_ms, struct err *e
 int cg_freezer_open(const struct cg_host *host, const char *path);
 int cg_freezer_read(int fd);
 
+/*
+ * How many processes of a cgroup the kernel's OOM killer has killed, asked again and again: the file that tells,
+ * -errno, -ENOENT also where it has no memory controller; and its answer, 0; -ENODEV the cgroup has gone;
+ * -ENODATA this kernel does not tell; other -errno. The parser is for tests, too, and changes the text.
+ */
+struct cg_oom {
+    uint64_t kills; /* v1: of the cgroup itself; v2: and of those inside of it */
+    uint64_t
+        limits; /* how often it, or one inside of it, was out of memory at its own limit; v1: CG_UNKNOWN */
+};
+int cg_oom_open(const struct cg_host *host, const char *path);
+int cg_oom_read(int fd, struct cg_oom *ret);
+int cg_oom_parse(char *text, struct cg_oom *ret);
+
 /* Signal every process of the cgroup, until none is left for SIGKILL. 0; -EBUSY; other -errno. */
 int cg_kill(struct cg_controller *c, int signo, struct err *e);
 

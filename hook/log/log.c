@@ -67,17 +67,21 @@ void log_msg(enum log_level level, const char *fmt, ...)
 
 void log_event(enum log_event event, const char *fmt, ...)
 {
-    static const char *const ids[] = {
-        [EVENT_SET_UP] = "23dce8263ce9472d9442b1e1d7f98f4a",
-        [EVENT_PLACED] = "15e08aa0b1f44c65ab2b04983f8f8e61",
-        [EVENT_REMOVED] = "68d6ca4efbd8446fa53fb0792dd11d38",
+    static const struct {
+        enum log_level level;
+        const char *id;
+    } events[] = {
+        [EVENT_SET_UP] = {LEVEL_INFO, "23dce8263ce9472d9442b1e1d7f98f4a"},
+        [EVENT_PLACED] = {LEVEL_INFO, "15e08aa0b1f44c65ab2b04983f8f8e61"},
+        [EVENT_REMOVED] = {LEVEL_INFO, "68d6ca4efbd8446fa53fb0792dd11d38"},
+        [EVENT_OOM_KILL] = {LEVEL_WARNING, "4b04a55aeec945f6ad1bea3f757d3727"},
     };
     va_list ap;
 
     if (threshold < LEVEL_WARNING)
         return;
     va_start(ap, fmt);
-    say(LEVEL_INFO, ids[event], fmt, ap);
+    say(events[event].level, events[event].id, fmt, ap);
     va_end(ap);
 }
 

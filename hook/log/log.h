@@ -28,12 +28,12 @@ int log_level_parse(const char *name, enum log_level *ret);
 void log_set_level(enum log_level level);
 void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* That something went well, once in the life of a sandbox or container. The journal can be asked for each by its
- * MESSAGE_ID, see systemd.journal-fields(7) and the manual page. */
-enum log_event { EVENT_SET_UP, EVENT_PLACED, EVENT_REMOVED };
+/* What happens in the life of a sandbox or container. The journal can be asked for each by its MESSAGE_ID, see
+ * systemd.journal-fields(7) and the manual page. */
+enum log_event { EVENT_SET_UP, EVENT_PLACED, EVENT_REMOVED, EVENT_OOM_KILL };
 
-/* An info for the journal or syslog, unless errors alone are wanted: so that one can see there that the hook works.
- * To stderr it goes as other infos do. */
+/* For the journal or syslog, unless errors alone are wanted: so that one can see there that the hook works. It is an
+ * info, or of EVENT_OOM_KILL a warning; to stderr it goes as others of that level do. */
 void log_event(enum log_event event, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 struct err;

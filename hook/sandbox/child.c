@@ -87,6 +87,7 @@ static _Noreturn void child(const char *name, void (*run)(const void *arg), cons
     char byte;
 
     detach(null_fd, go_fd);
+    log_about.to_journal = true; /* nobody reads what it prints, also where a verb has started it */
     listen_to_sigterm(!watches);
     prctl(PR_SET_NAME, CHILD_WAITING);
     if (read(3, &byte, 1) != 1)

@@ -348,6 +348,12 @@ void placement_warn_skipped(const char *sandbox_id, bool *told, const struct sca
     *told = pass->skipped > 0;
 }
 
+bool placement_matters(const struct record *r, const struct settings *settings)
+{
+    return !r->sandbox_cgroup_only.value || r->enable_vcpus_pinning.value ||
+           settings->overhead_cpus;
+}
+
 bool placement_is_complete(const struct placement *p)
 {
     return p->counted && p->state == PLACEMENT_COMPLETE;

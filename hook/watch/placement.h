@@ -18,9 +18,11 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+struct record;
 struct scan;
 struct scan_result;
 struct sandbox;
+struct settings;
 
 enum placement_state {
     PLACEMENT_NONE,     /* no vCPU thread was found */
@@ -102,6 +104,9 @@ void placement_update(struct placement *p, struct scan *scan, bool timed_out, bo
 void placement_warn_timeout(const char *sandbox_id, unsigned timeout_ms, bool is_nested,
                             const struct scan_result *pass);
 void placement_warn_skipped(const char *sandbox_id, bool *told, const struct scan_result *pass);
+
+/* Whether it matters which threads of a sandbox are vCPUs. */
+bool placement_matters(const struct record *r, const struct settings *settings);
 
 /* Whether the last judgement was "complete", of what is there now. */
 bool placement_is_complete(const struct placement *p);

@@ -12,6 +12,7 @@
 #include "hook/sandbox/state_dir.h"
 #include "hook/vcpu/vcpu.h"
 #include "hook/watch/drift.h"
+#include "hook/watch/oom.h"
 #include "hook/watch/orders.h"
 #include "hook/watch/pace.h"
 #include "hook/watch/placement.h"
@@ -45,6 +46,7 @@ struct watch {
     struct tend tend;
     struct drift drift; /* layout sibling */
     struct orders orders;
+    struct oom oom;
     struct split split;
     struct stat record_file; /* as it was when it was read */
     struct arena host_arena, record_arena, split_arena;
@@ -365,6 +367,7 @@ static bool check_end(struct watch *w, const struct scan_result *pass, unsigned 
         return false;
     }
     w->empty_since_us = 0;
+    oom_look(&w->oom, &w->sandbox, &w->record, now, true);
     return tear_down(w);
 }
 
@@ -383,6 +386,7 @@ static void sleep_until_next(struct watch *w)
     /* A dead init wakes us once; what follows from it is seen in the cgroups. */
     if (pfds[0].revents) {
         fd_close(&w->init_pidfd);
+        oom_look(&w->oom, &w->sandbox, &w->record, io_now_us(), true);
         pace_hurry(&w->pace, 1);
     }
     w->split.woken = w->split.woken || pfds[1].revents;
@@ -441,6 +445,7 @@ static bool look_around(struct watch *w)
 
     if (pace_is_eager(&w->pace))
         cg_keep_warm(w->own_fd);
+    oom_look(&w->oom, &w->sandbox, &w->record, now, false);
     w->scan.every_vm = pace_every_vm(&w->pace, placement_is_complete(&w->placement), now);
     r = scan_pass(&w->scan, depth, &pass, &e);
     log_once(&w->last_error, r, &e);
@@ -520,13 +525,6 @@ static bool begin(struct watch *w)
     }
 }
 
-/* Whether it matters which threads are vCPUs. */
-static bool awaits_vcpus(const struct record *r, const struct settings *settings)
-{
-    return !r->sandbox_cgroup_only.value || r->enable_vcpus_pinning.value ||
-           settings->overhead_cpus;
-}
-
 static void run(struct watch *w)
 {
     struct err e = ERR_INIT;
@@ -544,7 +542,7 @@ static void run(struct watch *w)
     };
     w->scan.kvm_dirfd = vcpu_kvm_find(&w->scan.kvm_search);
     w->scan.kernel_evidence = scan_needs_evidence(&w->scan);
-    w->awaits = awaits_vcpus(&w->record, w->settings);
+    w->awaits = placement_matters(&w->record, w->settings);
     r = split_init(&w->split, &w->host, w->settings, &w->record, &w->scan, &w->split_arena, &e);
     log_once(&w->last_split_error, r, &e);
     w->own_fd = cg_open_own(&w->host);
@@ -559,6 +557,7 @@ static void run(struct watch *w)
         if (w->scan.kvm_dirfd < 0 && w->pace.interval_ms >= PACE_AWAIT_MS)
             w->scan.kvm_dirfd = vcpu_kvm_find(&w->scan.kvm_search); /* KVM may come later */
     }
+    oom_look(&w->oom, &w->sandbox, &w->record, io_now_us(), true);
 }
 
 static void watch(const void *arg)
@@ -581,7 +580,7 @@ static void watch(const void *arg)
 
 bool watcher_is_wanted(const struct record *r, const struct settings *settings)
 {
-    return !record_is_nested(r) || awaits_vcpus(r, settings);
+    return !record_is_nested(r) || placement_matters(r, settings);
 }
 
 int watcher_fork(const char *state_dir, const char *sandbox_id, const struct settings *settings,
@@ -594,6 +593,7 @@ int watcher_fork(const char *state_dir, const char *sandbox_id, const struct set
         .state = STATE_DIR_INIT,
         .init_pidfd = FD_NONE,
         .own_fd = FD_NONE,
+        .oom = OOM_INIT,
     };
 
     return child_fork(CHILD_WATCHER, watch, &w, ret, e);

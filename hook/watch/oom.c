@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hook/watch/oom.h"
+
+#include "base/str.h"
+#include "hook/log/log.h"
+#include "hook/sandbox/record.h"
+#include "hook/sandbox/sandbox.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+/* On v1 nobody tells whose limit it was. */
+static enum oom_cause cause_of(const struct cg_oom *before, const struct cg_oom *now)
+{
+    if (now->limits == CG_UNKNOWN)
+        return OOM_UNKNOWN;
+    return now->limits > before->limits ? OOM_OWN_LIMIT : OOM_ELSEWHERE;
+}
+
+bool oom_decide(struct oom *o, unsigned long long now, bool last, struct oom_news *ret)
+{
+    if (!o->is_known) {
+        o->is_known = true;
+        o->told = o->seen;
+        return false;
+    }
+    if (o->seen.kills <= o->told.kills ||
+        (!last && o->told_us > 0 && now - o->told_us < OOM_PAUSE_US))
+        return false;
+    *ret = (struct oom_news){o->seen.kills - o->told.kills, cause_of(&o->told, &o->seen)};
+    o->told = o->seen;
+    o->told_us = now;
+    return true;
+}
+
+/* crun's container is in a cgroup of its own inside of the scope that has the limit: on v2 the scope
+ * counts both, and is the last one of the fence. */
+const char *oom_path(const struct sandbox *s, const struct record *r)
+{
+    if (!s->is_nested || r->fence.count == 0)
+        return s->home.path;
+    return JSON_AT(r->fence, struct record_fence, r->fence.count - 1).path;
+}
+
+void oom_words(const struct oom_news *news, bool is_nested, const char *path,
+               char buf[static OOM_WORDS_SIZE])
+{
+    const char *raise = is_nested ? "the container's memory limit"
+                                  : "the memory limit of its containers, or memory_overhead_bytes";
+    char advice[128], shown[256];
+
+    if (news->cause == OOM_OWN_LIMIT)
+        snprintf(advice, sizeof advice, ", at its memory limit; raise %s", raise);
+    else if (news->cause == OOM_UNKNOWN)
+        snprintf(advice, sizeof advice, "; raise %s, unless the host is short of it", raise);
+    else
+        snprintf(advice, sizeof advice,
+                 ", but not at its own limit: the host, or a cgroup above it, "
+                 "is short of it");
+    snprintf(buf, OOM_WORDS_SIZE,
+             "the kernel has killed %" PRIu64 " process%s of the %s cgroup %s for want of memory%s",
+             news->kills, news->kills == 1 ? "" : "es", is_nested ? "runtime's" : "sandbox's",
+             str_escape(path, shown, sizeof shown), advice);
+}
+
+/* The path is a field of the journal's, too. */
+static void say(const struct oom_news *news, const struct sandbox *s, const char *path)
+{
+    const struct log_context watcher = log_about;
+    char words[OOM_WORDS_SIZE];
+
+    oom_words(news, s->is_nested, path, words);
+    log_about.cgroup = path;
+    log_event(EVENT_OOM_KILL, "sandbox %s: %s", log_about.sandbox_id, words);
+    log_about = watcher;
+}
+
+void oom_look(struct oom *o, const struct sandbox *s, const struct record *r,
+              unsigned long long now, bool last)
+{
+    const char *path = oom_path(s, r);
+    struct oom_news news;
+    struct cg_oom seen;
+    int ret;
+
+    if (o->fd < 0) {
+        o->fd = cg_oom_open(s->home.host, path);
+        o->is_known = false; /* it may be another cgroup, of the same name */
+    }
+    ret = o->fd < 0 ? o->fd : cg_oom_read(o->fd, &seen);
+    if (ret == 0)
+        o->seen = seen;
+    /* What was put off is told also when it was removed meanwhile. */
+    if ((ret == 0 || o->is_known) && oom_decide(o, now, last || ret == -ENODEV, &news))
+        say(&news, s, path);
+    if (ret == -ENODEV)
+        fd_close(&o->fd);
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What the watcher says of processes that were killed for want of memory. */
+
+#include "hook/watch/oom.h"
+
+#include "base/arena.h"
+#include "base/str.h"
+#include "hook/log/log.h"
+#include "hook/sandbox/record.h"
+#include "hook/sandbox/sandbox.h"
+#include "tests/unit/kit/cgroup_kit.h"
+#include "tests/unit/kit/tree_kit.h"
+
+#include <criterion/criterion.h>
+#include <criterion/redirect.h>
+#include <string.h>
+
+TestSuite(watch_oom, .timeout = 60);
+
+#define FIRST_US 5000000
+#define PAUSE    (unsigned long long)OOM_PAUSE_US
+
+/* One look after the other: when, what the kernel says, and what is said of it. */
+Test(watch_oom, decide)
+{
+    static const struct {
+        unsigned long long now;
+        struct cg_oom seen;
+        bool last;
+        uint64_t kills; /* 0: nothing is said */
+        enum oom_cause cause;
+    } rows[] = {
+        /* what was before */
+        {FIRST_US, {7, 2}, false, 0, OOM_UNKNOWN},
+        {FIRST_US + 1, {7, 2}, true, 0, OOM_UNKNOWN},
+        /* at once, and once */
+        {FIRST_US + 2, {9, 3}, false, 2, OOM_OWN_LIMIT},
+        {FIRST_US + 3, {9, 3}, true, 0, OOM_UNKNOWN},
+        /* what follows too soon is told together */
+        {FIRST_US + 4, {10, 4}, false, 0, OOM_UNKNOWN},
+        {FIRST_US + 1 + PAUSE, {12, 4}, false, 0, OOM_UNKNOWN},
+        {FIRST_US + 2 + PAUSE, {12, 4}, false, 3, OOM_OWN_LIMIT},
+        /* or with the last look */
+        {FIRST_US + 3 + PAUSE, {13, 4}, false, 0, OOM_UNKNOWN},
+        {FIRST_US + 4 + PAUSE, {13, 4}, true, 1, OOM_ELSEWHERE},
+        {FIRST_US + 4 + 3 * PAUSE, {14, CG_UNKNOWN}, false, 1, OOM_UNKNOWN},
+        /* no kernel counts down */
+        {FIRST_US + 4 + 5 * PAUSE, {3, CG_UNKNOWN}, true, 0, OOM_UNKNOWN},
+    };
+    struct oom o = OOM_INIT;
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct oom_news news = {0};
+
+        o.seen = rows[i].seen;
+        cr_expect_eq(oom_decide(&o, rows[i].now, rows[i].last, &news), rows[i].kills > 0, "row %zu",
+                     i);
+        cr_expect_eq(news.kills, rows[i].kills, "row %zu: %ju", i, (uintmax_t)news.kills);
+        if (rows[i].kills > 0)
+            cr_expect_eq(news.cause, rows[i].cause, "row %zu: %d", i, (int)news.cause);
+    }
+}
+
+Test(watch_oom, words)
+{
+    static const struct {
+        struct oom_news news;
+        bool nested;
+        const char *path, *words;
+    } rows[] = {
+        {{1, OOM_OWN_LIMIT},
+         false,
+         "/p/kata_c",
+         "the kernel has killed 1 process of the sandbox's cgroup /p/kata_c for want of memory, at "
+         "its memory limit; "
+         "raise the memory limit of its containers, or memory_overhead_bytes"},
+        {{2, OOM_OWN_LIMIT},
+         true,
+         "/p/c",
+         "the kernel has killed 2 processes of the runtime's cgroup /p/c for want of memory, at "
+         "its memory limit; "
+         "raise the container's memory limit"},
+        {{2, OOM_UNKNOWN},
+         false,
+         "/p/kata_c",
+         "the kernel has killed 2 processes of the sandbox's cgroup /p/kata_c for want of memory; "
+         "raise the memory "
+         "limit of its containers, or memory_overhead_bytes, unless the host is short of it"},
+        {{1, OOM_UNKNOWN},
+         true,
+         "/p/c",
+         "the kernel has killed 1 process of the runtime's cgroup /p/c for want of memory; raise "
+         "the container's "
+         "memory limit, unless the host is short of it"},
+        {{UINT64_MAX, OOM_ELSEWHERE},
+         false,
+         "/p\n/c",
+         "the kernel has killed 18446744073709551615 processes of the sandbox's cgroup /p\\x0a/c "
+         "for want of memory, "
+         "but not at its own limit: the host, or a cgroup above it, is short of it"},
+    };
+    char words[OOM_WORDS_SIZE];
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        oom_words(&rows[i].news, rows[i].nested, rows[i].path, words);
+        cr_expect_str_eq(words, rows[i].words, "row %zu: %s", i, words);
+    }
+}
+
+/* However long the path is, what to do is said. */
+Test(watch_oom, words_of_a_long_path)
+{
+    static const struct oom_news news = {UINT64_MAX, OOM_UNKNOWN};
+    char words[OOM_WORDS_SIZE], path[4096];
+
+    memset(path, '\n', sizeof path - 1);
+    path[sizeof path - 1] = '\0';
+    oom_words(&news, false, path, words);
+    cr_expect(str_ends(words,
+                       "... for want of memory; raise the memory limit of its containers, or "
+                       "memory_overhead_bytes, unless the host is short of it"),
+              "%s", words);
+}
+
+static struct sandbox sandbox_in(const struct cg_host *host, const char *home, bool nested)
+{
+    struct sandbox s = {.is_nested = nested};
+
+    cg_init(&s.home, host, NULL, home, NULL);
+    return s;
+}
+
+static struct json_list fence_of(struct arena *a, const char *const *paths, size_t count)
+{
+    struct json_list list = {0};
+
+    for (size_t i = 0; i < count; i++)
+        JSON_APPEND(a, list, struct record_fence) =
+            (struct record_fence){.path = arena_strdup(a, paths[i])};
+    return list;
+}
+
+Test(watch_oom, path)
+{
+    static const char *const fence[] = {"/p/c.scope/container", "/p/c.scope"};
+    static const struct cg_host host = {.mode = CG_MODE_V2};
+    autoarena a = ARENA_INIT;
+    struct sandbox nested = sandbox_in(&host, fence[0], true),
+                   sibling = sandbox_in(&host, "/p/kata_c", false);
+    struct record r = {.fence = fence_of(&a, fence, 2)};
+
+    cr_expect_str_eq(oom_path(&nested, &r), "/p/c.scope");
+    cr_expect_str_eq(oom_path(&sibling, &r), "/p/kata_c");
+    r.fence = fence_of(&a, fence, 1);
+    cr_expect_str_eq(oom_path(&nested, &r), "/p/c.scope/container");
+    r.fence = (struct json_list){0};
+    cr_expect_str_eq(oom_path(&nested, &r), "/p/c.scope/container");
+}
+
+#define LINE(text) "oci-sandbox-cgroup: warning: sandbox s1: the kernel has killed " text "\n"
+
+/* On cgroups of this host: what was put off is told of one that is removed, and of another one of its name nothing
+ * that was before. */
+Test(watch_oom, removed, .init = kit_start, .fini = kit_finish)
+{
+    const struct record r = {0};
+    const struct cg_hierarchy *h;
+    struct oom o = OOM_INIT;
+    struct sandbox s;
+
+    kit_need_host();
+    h = cg_host_find(&kit_host, CG_CTL_MEMORY);
+    if (!h)
+        cr_skip_test("no hierarchy of this host has the memory controller");
+    log_about.sandbox_id = "s1";
+    cr_redirect_stderr();
+    s = sandbox_in(&kit_host, kit_sub("a"), false);
+    kit_make_cgroup(h, kit_base);
+    kit_make_cgroup(h, s.home.path);
+    oom_look(&o, &s, &r, 1, false);
+    cr_assert(o.is_known);
+    /* as if the kernel had said so */
+    o.seen.kills = 5;
+    cr_assert(kit_remove_cgroup(h, s.home.path));
+    o.told_us = 1;
+    oom_look(&o, &s, &r, 2, false);
+    cr_expect_eq(o.told.kills, 5);
+    cr_expect_lt(o.fd, 0);
+    oom_look(&o, &s, &r, 3, true);
+    cr_expect_lt(o.fd, 0);
+    kit_make_cgroup(h, s.home.path);
+    oom_look(&o, &s, &r, 4, true);
+    cr_expect_geq(o.fd, 0);
+    cr_expect_eq(o.told.kills, 0);
+    fd_close(&o.fd);
+    fflush(stderr);
+    cr_expect_stderr_neq_str("");
+}
+
+/* Looks at a sandbox of the tree; @hierarchy and @file are where it is counted, first so and then so. */
+static void look(enum cg_mode mode, const char *hierarchy, const char *file, const char *before,
+                 const char *then)
+{
+    const struct record r = {0};
+    struct oom o = OOM_INIT, second = OOM_INIT;
+    autoarena a = ARENA_INIT;
+    struct sandbox s;
+    struct cg_host host;
+
+    kit_tree_begin(mode);
+    cr_assert_eq(cg_host_open(&a, &host, NULL), 0);
+    s = sandbox_in(&host, "/p/kata_c", false);
+    /* it is not there yet, and nothing is known */
+    oom_look(&o, &s, &r, 1, false);
+    cr_expect_lt(o.fd, 0);
+    kit_tree_make("/p/kata_c");
+    kit_tree_put(hierarchy, "/p/kata_c", file, before);
+    oom_look(&o, &s, &r, 2, false);
+    cr_expect_geq(o.fd, 0);
+    kit_tree_put(hierarchy, "/p/kata_c", file, then);
+    oom_look(&o, &s, &r, 3, false);
+    oom_look(&o, &s, &r, 4, true);
+    cr_expect_null(log_about.cgroup, "other messages are not about it");
+    /* another watcher */
+    oom_look(&second, &s, &r, 5, false);
+    oom_look(&second, &s, &r, 6, true);
+    fd_close(&o.fd);
+    fd_close(&second.fd);
+    cg_host_close(&host);
+    kit_tree_end();
+}
+
+Test(watch_oom, look_v1)
+{
+    log_about.sandbox_id = "s1";
+    cr_redirect_stderr();
+    look(CG_MODE_V1, "memory", "memory.oom_control", "under_oom 0\noom_kill 1\n",
+         "under_oom 1\noom_kill 4\n");
+    cr_expect_stderr_eq_str(
+        LINE("3 processes of the sandbox's cgroup /p/kata_c for want of memory; raise the memory "
+             "limit of its "
+             "containers, or memory_overhead_bytes, unless the host is short of it"));
+}
+
+Test(watch_oom, look_v2)
+{
+    log_about.sandbox_id = "s1";
+    cr_redirect_stderr();
+    look(CG_MODE_V2, "unified", "memory.events", "max 9\noom 1\noom_kill 1\n",
+         "max 9\noom 2\noom_kill 4\n");
+    cr_expect_stderr_eq_str(LINE("3 processes of the sandbox's cgroup /p/kata_c for want of "
+                                 "memory, at its memory limit; raise the "
+                                 "memory limit of its containers, or memory_overhead_bytes"));
+}
+
+/* It is no error. */
+Test(watch_oom, errors_alone)
+{
+    log_about.sandbox_id = "s1";
+    log_set_level(LEVEL_ERROR);
+    cr_redirect_stderr();
+    look(CG_MODE_HYBRID, "memory", "memory.oom_control", "under_oom 0\noom_kill 1\n",
+         "under_oom 1\noom_kill 4\n");
+    cr_expect_stderr_eq_str("");
+}
