@@ -51,7 +51,8 @@ static void end(void)
 
 TestSuite(program, .init = begin, .fini = end);
 
-/* Criterion lists its tests where it is asked to, and ends: what is started so lives for as long as we do not read. */
+/* Criterion lists its tests where it is asked to, and ends: what is started so lives for as long as we do not read.
+ * Of its environment it gets nothing, by which it would take itself for a process that is to run a test. */
 static pid_t run(const char *path, int *ret_fd)
 {
     int fds[2];
@@ -60,10 +61,11 @@ static pid_t run(const char *path, int *ret_fd)
     cr_assert_eq(pipe(fds), 0);
     fcntl(fds[1], F_SETPIPE_SZ, 4096);
     pid = fork();
+    cr_assert_geq(pid, 0);
     if (pid == 0) {
         dup2(fds[1], STDOUT_FILENO);
         close(fds[0]);
-        execl(path, path, "--list", (char *)NULL);
+        execle(path, path, "--list", (char *)NULL, (char *[]){NULL});
         _exit(127);
     }
     close(fds[1]);
