@@ -134,6 +134,17 @@ int links_names(const struct state_dir *s, const char *sandbox_id, struct arena 
     return -errno;
 }
 
+int links_owner(const struct state_dir *s, const char *path, struct arena *a, const char **ret)
+{
+    char owner[PATH_MAX];
+    int r = owner_of(s, path, owner);
+
+    if (r < 0 || str_empty(owner))
+        return r;
+    *ret = arena_strdup(a, owner);
+    return 1;
+}
+
 int links_is_foreign(const struct state_dir *s, const char *sandbox_id, const char *path)
 {
     char owner[PATH_MAX];

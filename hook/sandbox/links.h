@@ -51,6 +51,9 @@ int links_release(const struct state_dir *s, const char *sandbox_id, const char 
 int links_names(const struct state_dir *s, const char *sandbox_id, struct arena *a,
                 const char ***ret, size_t *ret_count);
 
+/* Whose a cgroup or a unit is. 1, and the sandbox in @ret (in @a); 0 nobody's; -errno: it is not known. */
+int links_owner(const struct state_dir *s, const char *path, struct arena *a, const char **ret);
+
 /* Whether it is another sandbox's. 1 yes; 0 no; -errno: it is not known. */
 int links_is_foreign(const struct state_dir *s, const char *sandbox_id, const char *path);
 

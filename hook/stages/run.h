@@ -69,6 +69,19 @@ void run_unlink_dropped(const struct run *run, const struct record *now);
 /* Let the log know of a container that is new in the record. */
 void run_tell_set_up(const struct run *run);
 
+/*
+ * A new sandbox's cgroups and scopes must be nobody else's: claim those of @planned, NULL for none (with layout
+ * nested they are the runtime's), and see that the container is not inside of another sandbox's. What a dead one
+ * has is removed. Idempotent. 0; -EEXIST a sandbox that runs has one, or one is around it; other -errno.
+ */
+int run_claim(struct run *run, const struct record *planned, struct err *e);
+
+/*
+ * A cgroup that holds somebody, and that no record of ours names, is not taken over. @home, the planned sandbox
+ * cgroup, is loaded and closed again. 0; -EEXIST; other -errno: it is not known.
+ */
+int run_check_free(const struct run *run, struct cg_controller *home, struct err *e);
+
 /* What a plan says of a sandbox that has no record yet, or none that can be read. */
 struct record run_planned_record(const struct plan *p, struct arena *a);
 

@@ -316,101 +316,6 @@ static int let_go(struct setup *s, struct err *e)
     return r < 0 ? r : child_go(&s->watcher, e);
 }
 
-/*
- * A name is another sandbox's. One that is dead is removed; only what its own stages hold is waited
- * for, and they never wait for us, as they have what we want.
- */
-static int evict(struct run *run, const char *owner, const char *name, struct err *e)
-{
-    /* Of a unit without the slashes that tell it from a path. */
-    const char *shown = name + strspn(name, "/") - (name[1] != '/');
-    struct state_lock lock;
-    struct record record;
-    enum record_state st;
-    int alive, r = state_lock(&run->state, owner, true, RUN_LOCK_TIMEOUT_MS, &lock, e);
-
-    if (r < 0)
-        return r;
-    r = record_read(&lock, run->a, &record, &st, e);
-    if (r == 0 && st == RECORD_VALID)
-        r = run_need_systemd(run, record.sandbox_unit, e);
-    alive = r == 0 && st == RECORD_VALID ? record_is_alive(&record) : 0;
-    if (alive < 0)
-        r = err_sys(e, alive, "cannot tell whether sandbox %s, which %s is that of, lives", owner,
-                    shown);
-    else if (alive > 0)
-        r = err_set(e, -EEXIST,
-                    "%s is that of sandbox %s, which is running; give each container a "
-                    "cgroupsPath of its own",
-                    shown, owner);
-    else if (r == 0 && st == RECORD_VALID)
-        r = sandbox_destroy(&run->state, &run->host, &record, run->request->settings,
-                            SANDBOX_PATIENCE_MS, &lock, e);
-    else if (r == 0) {
-        (void)links_release(&run->state, owner,
-                            name); /* which the next try to claim it finds out */
-        r = state_remove(&run->state, owner, &record, &lock, e);
-    }
-    state_unlock(&lock);
-    return r;
-}
-
-static int claim_one(struct run *run, const char *name, struct err *e)
-{
-    const char *owner;
-    int r;
-
-    do {
-        r = links_claim(&run->state, run->plan.sandbox_id, name, run->a, &owner, e);
-        if (r != -EEXIST)
-            return r;
-        r = evict(run, owner, name, e);
-    } while (r == 0);
-    return r;
-}
-
-/* A new sandbox's cgroups and scopes must be nobody else's. */
-static int claim(struct run *run, const struct setup *s, struct err *e)
-{
-    const char *names[RECORD_NAMES_MAX];
-    size_t count = record_names(&s->record, run->a, names);
-    int r = 0;
-
-    for (size_t i = 0; r == 0 && i < count; i++)
-        r = claim_one(run, names[i], e);
-    return r;
-}
-
-/* A cgroup that holds somebody, and that no record of ours names, is not taken over. */
-static int check_free(const struct run *run, struct setup *s, struct err *e)
-{
-    struct cg_controller *home = &s->sandbox.home;
-    int r = cg_load(home, e);
-    bool there = r == 0;
-
-    if (there)
-        r = cg_is_empty(home, e);
-    if (there && r == 0)
-        r = err_set(e, -EEXIST,
-                    "cgroup %s is there already and holds processes, and nothing says that it is "
-                    "ours; end them, or give the container another cgroupsPath",
-                    run->plan.sandbox_path);
-    else if (there && r > 0) {
-        int taken = record_path_is_runtimes(&run->state, run->plan.sandbox_path, run->a, e);
-
-        if (taken != 0)
-            r = taken < 0 ? taken
-                          : err_set(e, -EEXIST,
-                                    "cgroup %s is that of a container which runs in another "
-                                    "sandbox; give each container a cgroupsPath of its own",
-                                    run->plan.sandbox_path);
-    }
-    if (r == -ENOENT)
-        err_reset(e);
-    cg_close(home);
-    return r > 0 || r == -ENOENT ? 0 : r;
-}
-
 /* The others are advice for who asks for it. */
 static bool is_urgent(const struct plan *p, const char *warning)
 {
@@ -463,11 +368,10 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
     if (!s->placed && run->process_path)
         record_find(&s->record, run->plan.container_id)->runtime_path =
             arena_strdup(run->a, run->process_path);
-    if (run->found != RECORD_VALID && !is_nested(run)) {
-        r = claim(run, s, e);
-        if (r == 0)
-            r = check_free(run, s, e);
-    }
+    if (run->found != RECORD_VALID)
+        r = run_claim(run, is_nested(run) ? NULL : &s->record, e);
+    if (r == 0 && run->found != RECORD_VALID && !is_nested(run))
+        r = run_check_free(run, &s->sandbox.home, e);
     if (r < 0)
         return r;
     r = ensure_children(run, s, e);

@@ -212,6 +212,41 @@ for name in kata_left kata_right/x; do
 done
 cg_remove "$BASE/kata_right"
 
+# Nor may a container be inside of another's sandbox cgroup, whoever has made that cgroup.
+for layout in sibling nested; do
+	title="inside of another's, $layout"
+	container around "$quota"
+	stage prestart around 0 "$title: the other"
+	container kata_around/in "$quota" in
+	configure "$BASIC | .layout = \"$layout\""
+	stage prestart kata_around/in 1 "$title"
+	check_match "$title: says whose" "$BASE/kata_around/in is inside of $BASE/kata_around, which is that of sandbox around;" "$ERR"
+	check "$title: it is where it was" is_in "${PIDS[kata_around/in]}" "$BASE/kata_around/in"
+	check_eq "$title: sandboxes" around "$(osc list --json | jq -r '.[].sandbox_id')"
+	stage poststop kata_around/in 0 "$title"
+	configure "$BASIC"
+	check "$title: the other is" is_in "${PIDS[around]}" "$BASE/kata_around"
+	gone "$title" kata_around/in around
+done
+# What a killed stage has claimed, and did not make, is around nobody.
+container around
+mkdir -p "$STATE/paths" "$STATE/sandboxes"
+stage prestart around 0 "inside of a claim"
+claim=$(find "$STATE/paths" -lname "around$BASE/kata_around" -printf '%f')
+end_process "${PIDS[around]}"
+stage poststop around 0 "inside of a claim"
+drop_fake around "${PIDS[around]}"
+ln -s "ghost$BASE/kata_around" "$STATE/paths/$claim"
+container kata_around/in "$quota" in
+stage prestart kata_around/in 0 "inside of a claim of nobody"
+check "inside of a claim of nobody: it has its sandbox" is_in "${PIDS[kata_around/in]}" "$BASE/kata_around/kata_in"
+end_process "${PIDS[kata_around/in]}"
+stage poststop kata_around/in 0 "inside of a claim of nobody"
+drop_fake kata_around/in "${PIDS[kata_around/in]}"
+cg_remove "$BASE/kata_around"
+capture osc prune
+check_nothing_left "inside of a claim of nobody" "$before"
+
 # What others may have written is not believed.
 container private
 stage prestart private 0 "a state directory of others"

@@ -50,6 +50,17 @@ static void take(const char *id, const char *path, int want, const char *want_ow
               owner, e.text);
 }
 
+Test(claim, owner_is_told)
+{
+    const char *owner = NULL;
+
+    take("a", "/x/kata_c", 0, "");
+    cr_expect_eq(links_owner(&state, "/x", &arena, &owner), 0);
+    cr_expect_null(owner);
+    cr_expect_eq(links_owner(&state, "/x/kata_c", &arena, &owner), 1);
+    cr_expect_str_eq(owner, "a");
+}
+
 Test(claim, first_one_has_it)
 {
     take("a", "/x/kata_c", 0, "");
