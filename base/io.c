@@ -470,3 +470,9 @@ unsigned long long io_cpu_us(void)
 {
     return clock_us(CLOCK_PROCESS_CPUTIME_ID);
 }
+
+bool io_is_same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}

@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 struct err;
@@ -123,5 +124,8 @@ unsigned long long io_now_us(void);
 
 /* How much CPU time this process has used, in microseconds. */
 unsigned long long io_cpu_us(void);
+
+/* Whether a file that is only ever replaced as a whole, on one file system, is the one that it was. */
+bool io_is_same_file(const struct stat *a, const struct stat *b);
 
 #endif

@@ -32,6 +32,8 @@
 /* How long a poststop hook may take to come after the last process has gone. */
 #define GRACE_MS        2000
 #define TEAR_DOWN_TRIES 5
+/* From then on what a runtime changes is carried over, whether vCPUs have come or not. */
+#define FOLLOW_AFTER_US 1000000
 
 struct watch {
     const char *state_dir;
@@ -157,12 +159,6 @@ static void adopt_file(struct watch *w, const struct state_lock *lock)
         w->record_file = (struct stat){0};
 }
 
-static bool is_same_file(const struct stat *a, const struct stat *b)
-{
-    return a->st_ino == b->st_ino && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
 /* The cgroups and processes of a record that was just read. Releases the lock. */
 static int adopt(struct watch *w, struct state_lock *lock)
 {
@@ -196,7 +192,7 @@ static void notice_record(struct watch *w)
 
     snprintf(name, sizeof name, "%s/" RECORD_FILE, w->sandbox_id);
     if (fstatat(w->state.sandboxes, name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
-        !is_same_file(&now, &w->record_file))
+        !io_is_same_file(&now, &w->record_file))
         (void)load(w);
 }
 
@@ -322,7 +318,7 @@ static bool leave(struct watch *w)
     if (r < 0)
         return is_over(r);
     adopt_file(w, &lock);
-    if (is_same_file(&seen, &w->record_file)) {
+    if (io_is_same_file(&seen, &w->record_file)) {
         w->record.watcher = NULL;
         r = record_write(&lock, &w->record_arena, &w->record, NULL);
         if (r == 0) {
@@ -348,8 +344,9 @@ static bool keep_pace(struct watch *w, const struct scan_result *pass, unsigned 
         verdict = pace_step(&w->pace, found || !w->awaits, w->awaits && pass->vcpus > 0, now);
     w->print = pass->print;
     /* Not before: the end of a sandbox that was short-lived is not to wait for it. */
-    if (verdict == PACE_SETTLED && w->drift.fd == FD_NONE && !w->sandbox.is_nested)
-        (void)drift_watch(&w->drift);
+    if ((verdict == PACE_SETTLED || now - w->started_us > FOLLOW_AFTER_US) &&
+        w->drift.fd == FD_NONE && !w->sandbox.is_nested && drift_watch(&w->drift) >= 0)
+        carry_over(w);
     return verdict != PACE_DONE || !leave(w);
 }
 

@@ -86,6 +86,21 @@ if start none '["/busybox", "sh", "-c", "/busybox nproc >/nproc; exec /busybox s
 	check_nothing_left "$C" "$before"
 fi
 
+# --- an update while vCPUs are awaited ---------------------------------------
+
+narrowed() {
+	[[ $(<"$(cg_file pids "$SANDBOX" pids.max)") == 17 ]]
+}
+
+if ! available pids; then
+	skip "an update while vCPUs are awaited" "no hierarchy has the controller pids here"
+elif start awaited '["/busybox", "sleep", "1000"]' '.vcpu_timeout_ms = 3600000' '.linux.resources.pids = {limit: 30}'; then
+	capture oci update --pids-limit 17 "$TAG-$C"
+	check_exit "$C: update" 0
+	check_wait "$C: what the runtime changes holds the payload, though no vCPU has come" 10 narrowed
+	stop
+fi
+
 # --- names are no way out of limits ------------------------------------------
 
 # The shell is the init of the container, and one idle thread is called a vCPU. Once that is set apart, more

@@ -586,3 +586,20 @@ Test(io, sleep_resumes)
     now = io_now_us();
     cr_expect_geq(now - start, 1001000, "slept %llu us", now - start);
 }
+
+Test(io, is_same_file)
+{
+    const struct stat a = {.st_ino = 7, .st_mtim = {.tv_sec = 3, .tv_nsec = 5}};
+    struct stat b = a;
+
+    b.st_size = 1;
+    cr_expect(io_is_same_file(&a, &b));
+    b.st_ino++;
+    cr_expect_not(io_is_same_file(&a, &b), "another file of the same time");
+    b = a;
+    b.st_mtim.tv_sec++;
+    cr_expect_not(io_is_same_file(&a, &b), "a number that was given again");
+    b = a;
+    b.st_mtim.tv_nsec++;
+    cr_expect_not(io_is_same_file(&a, &b), "given again in the same second");
+}
