@@ -44,11 +44,23 @@ static void kill_init(const struct proc_id *init)
     cr_assert_eq(proc_wait_gone(init, KIT_PATIENCE_MS), 0);
 }
 
-/* In poll(2) or pause(2), past the start. */
+/* In poll(2), past the start. */
 static void expect_staying(pid_t pid)
 {
     io_sleep_ms(KIT_MOMENT_MS);
     cr_expect(kit_is_running(pid), "it has ended");
+}
+
+/* The system call that it waits in is one that its filter allows: it does not try again and again. */
+static void expect_sleeping(pid_t pid)
+{
+    struct proc_stat st;
+
+    for (int look = 0; look < 20; look++) {
+        cr_assert_eq(proc_stat_read(pid, &st), 0);
+        cr_assert_eq(st.state, 'S', "look %d: it is %c", look, st.state);
+        io_sleep_ms(2);
+    }
 }
 
 Test(placeholder, stays_until_sigterm)
@@ -61,6 +73,7 @@ Test(placeholder, stays_until_sigterm)
     cr_expect_eq(child_go(&c, NULL), 0);
     kit_wait_for_name(c.id.pid, "osc-hold");
     expect_staying(c.id.pid);
+    expect_sleeping(c.id.pid);
     cr_expect_eq(child_stop(&c.id, NULL), 0);
     cr_expect(kit_was_killed(kit_wait_status(c.id.pid), SIGTERM));
 }
