@@ -456,6 +456,17 @@ int cg_properties_devices(const struct cg_dev_table *table, struct arena *a,
     return 0;
 }
 
+struct cg_properties cg_properties_without_devices(const struct cg_properties *p, struct arena *a)
+{
+    struct cg_properties rest = {0};
+
+    for (size_t i = 0; i < p->count; i++) {
+        if (!str_starts(p->items[i].name, "Device"))
+            ARENA_APPEND(a, rest.items, rest.count) = p->items[i];
+    }
+    return rest;
+}
+
 /* --- showing --- */
 
 static const char *set_text(const struct cg_property *p, struct arena *a)

@@ -67,6 +67,9 @@ int cg_properties_limits(const struct cg_files *files, bool v2, struct arena *a,
 int cg_properties_devices(const struct cg_dev_table *table, struct arena *a,
                           struct cg_properties *ret, struct err *e);
 
+/* All but those two: what systemd is told when the list that it has is to stay. A list in @a. */
+struct cg_properties cg_properties_without_devices(const struct cg_properties *p, struct arena *a);
+
 /*
  * systemd keeps CPU bandwidth in percent of a CPU. Rounds a quota that is none up to the next one,
  * in the list itself, so that file and property say the same. Texts are replaced, never changed.

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "hook/plan/aggregate.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 enum { ALONE, BANDWIDTH, MEMORY_AND_SWAP };
@@ -174,10 +175,32 @@ static void set_list(const char **limit, const char *set)
         *limit = set;
 }
 
-static bool writes(const struct cg_files *files, const char *name)
+/* To a group that is idle the kernel gives no other weight. */
+static bool replaces(const struct cg_limits *set, const struct cg_files *files, const char *name)
 {
+    bool is_weight = str_eq(name, "cpu.weight") || str_eq(name, "cpu.weight.nice");
+
     return cg_files_get(files, name) ||
-           (str_eq(name, "cpu.weight.nice") && cg_files_get(files, "cpu.weight"));
+           (is_weight &&
+            (cg_files_get(files, "cpu.weight") || (set->cpu_idle.set && set->cpu_idle.value == 1)));
+}
+
+/* The kernel refuses a burst above the quota (cgroup-v2.rst, cpu.max.burst), and of the two either may be another's. */
+static bool exceeds(const struct cg_value *quota, int64_t burst)
+{
+    return quota->set && quota->value > 0 && burst > quota->value;
+}
+
+static struct cg_unified fit_file(const struct cg_limits *set, const struct cg_unified *u,
+                                  struct arena *a)
+{
+    struct cg_unified fit = *u;
+    int64_t burst;
+
+    if (str_eq(u->file, "cpu.max.burst") && str_to_i64(u->text, strlen(u->text), &burst) == 0 &&
+        exceeds(&set->cpu_quota_us, burst))
+        fit.text = arena_printf(a, "%" PRId64, set->cpu_quota_us.value);
+    return fit;
 }
 
 /* v2: a lone container's words for files are written last, and would be in force in its place. */
@@ -190,18 +213,18 @@ static void drop_unified(const struct cg_limits *set, struct arena *a, struct cg
 
     (void)cg_limits_files(set, true, a, &files, &warnings, &warning_count, NULL);
     for (size_t i = 0; i < limits->unified_count; i++) {
-        if (!writes(&files, limits->unified[i].file))
-            ARENA_APPEND(a, kept, count) = limits->unified[i];
+        if (!replaces(set, &files, limits->unified[i].file))
+            ARENA_APPEND(a, kept, count) = fit_file(set, &limits->unified[i], a);
     }
     limits->unified = kept;
     limits->unified_count = count;
 }
 
-/* The kernel refuses a burst above the quota (cgroup-v2.rst, cpu.max.burst), which may have become less since. */
-static void fit_burst(struct cg_limits *limits)
+/* What neither of them is by `update` is for the kernel to judge. */
+static void fit_burst(const struct cg_limits *set, struct cg_limits *limits)
 {
-    if (limits->cpu_quota_us.set && limits->cpu_quota_us.value > 0 && limits->cpu_burst_us.set &&
-        limits->cpu_burst_us.value > limits->cpu_quota_us.value)
+    if ((set->cpu_quota_us.set || set->cpu_burst_us.set) && limits->cpu_burst_us.set &&
+        exceeds(&limits->cpu_quota_us, limits->cpu_burst_us.value))
         limits->cpu_burst_us.value = limits->cpu_quota_us.value;
 }
 
@@ -226,6 +249,5 @@ void override_apply(const struct oci_resources *set, bool v2, struct arena *a,
     set_value(&limits->pids, &own.pids);
     set_list(&limits->cpuset_cpus, own.cpuset_cpus);
     set_list(&limits->cpuset_mems, own.cpuset_mems);
-    if (own.cpu_burst_us.set)
-        fit_burst(limits);
+    fit_burst(&own, limits);
 }

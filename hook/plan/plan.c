@@ -320,6 +320,12 @@ int plan_set_devices(const struct plan_basis *basis, const struct cg_dev_rules *
     return r;
 }
 
+void plan_leave_devices(struct plan_limits *limits, struct arena *a)
+{
+    limits->sandbox.has_devices = false;
+    limits->sandbox.properties = cg_properties_without_devices(&limits->sandbox.properties, a);
+}
+
 static int sum_devices(const struct plan_basis *basis, const struct aggregate_member *members,
                        size_t count, struct arena *a, struct plan_limits *l,
                        struct plan_warnings *warnings, struct err *e)

@@ -203,6 +203,9 @@ int plan_sum(const struct plan_basis *basis, const struct aggregate_member *memb
 int plan_set_devices(const struct plan_basis *basis, const struct cg_dev_rules *rules,
                      struct arena *a, struct plan_limits *limits, struct err *e);
 
+/* Whatever device list is in force stays, which others may have made smaller: neither a file nor systemd is told of one. */
+void plan_leave_devices(struct plan_limits *limits, struct arena *a);
+
 /* A plan's cgroup as the controller takes it. Borrows from @c. */
 struct cg_change plan_change(const struct plan_cgroup *c, struct arena *a);
 

@@ -201,7 +201,8 @@ bool change_back(const struct plan_basis *basis, const struct plan_limits *limit
                     before->containers.count, a, ret, &ignored, NULL) < 0)
         return false;
     /* A list that was left alone may have more in it, see change_adopt(). */
-    ret->sandbox.has_devices = ret->sandbox.has_devices && limits->sandbox.has_devices;
+    if (!limits->sandbox.has_devices)
+        plan_leave_devices(ret, a);
     return true;
 }
 

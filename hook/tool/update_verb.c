@@ -153,7 +153,8 @@ static int plan_update(const struct view *v, const struct settings *settings,
         return ret_value;
     basis->updated = after->updated;
     ret_value = plan_limits(basis, members, r->containers.count, a, ret, &ignored, e);
-    ret->sandbox.has_devices = false;
+    if (ret_value == 0)
+        plan_leave_devices(ret, a);
     return ret_value;
 }
 

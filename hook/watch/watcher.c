@@ -211,8 +211,8 @@ static int change_limits(struct watch *w, const struct state_lock *lock, struct 
     w->carry_due = r < 0;
     if (planned < 0 || r < 0)
         return planned < 0 ? planned : r;
-    /* The list is as it was, and to write it again takes CAP_SYS_ADMIN, which no watcher keeps. */
-    limits.sandbox.has_devices = false;
+    /* To write a list again takes CAP_SYS_ADMIN, which no watcher keeps, and others may have changed it. */
+    plan_leave_devices(&limits, &a);
     r = sandbox_load(&w->sandbox, e);
     if (r == 0)
         r = change_apply(&limits, &w->sandbox, e);

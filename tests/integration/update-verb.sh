@@ -82,6 +82,36 @@ watches_files() {
 
 # --- a VM of a runtime's, with and without the split ------------------------------
 
+# A device list that somebody else has made smaller, as another hook may, stays as it is. Of v2 without systemd
+# nobody can read which there is.
+
+# has_list - whether it can be read
+has_list() {
+	[[ $MANAGER == systemd ]] || { [[ $MODE != v2 ]] && available devices; }
+}
+
+list_now() {
+	[[ $MANAGER != systemd ]] || systemctl show -p DeviceAllow -p DevicePolicy -- "${SANDBOX##*/}" 2>&1
+	[[ $MODE == v2 ]] || ! available devices || cat "$(cg_file devices "$SANDBOX" devices.list)"
+}
+
+# shorten_list - by the TUN device, which is allowed by default
+shorten_list() {
+	list_before=$(list_now)
+	if [[ $MANAGER == systemd ]]; then
+		systemctl set-property --runtime -- "${SANDBOX##*/}" DeviceAllow= DevicePolicy=strict
+	else
+		echo "c 10:200 rwm" >"$(cg_file devices "$SANDBOX" devices.deny)"
+	fi
+	[[ $(list_now) != "$list_before" ]] || fail "$POD: another hook denies a device"
+	list_before=$(list_now)
+}
+
+# keeps_list NAME
+keeps_list() {
+	! has_list || check_eq "$POD: $1: the device list is what another hook has left" "$list_before" "$(list_now)"
+}
+
 # document MEMBER=VALUE... - linux.resources of what can be limited here
 document() {
 	jq -cn '{linux: {resources: {}}} | '"$(with "$@")"' | .linux.resources'
@@ -108,7 +138,9 @@ start() {
 vm() {
 	local own id=$TAG-$1
 	start "$1" "$2" || return 0
+	! has_list || shorten_list
 	update "one CPU" "$id" "" --cpus "$one_cpu"
+	keeps_list "one CPU"
 	if [[ $two_cpus != "$one_cpu" ]]; then
 		changed "one CPU" cpuset cpuset.cpus "$one_cpu" cpuset.cpus "$one_cpu"
 		check_file "$POD: the runtime's own" cpuset "$OWN" cpuset.cpus "$two_cpus"
@@ -134,6 +166,7 @@ vm() {
 	capture oci update --pids-limit 50 "$id"
 	check_exit "$POD: runtime's update of pids" 0
 	becomes "runtime's update of pids" pids pids.max 50 pids.max 50
+	keeps_list "runtime's update of pids"
 	has "memory is the operator's" memory memory.limit_in_bytes $((128 * MIB)) memory.max $((128 * MIB))
 	has "shares, too" cpu cpu.shares 512 cpu.weight 59
 	has "and the CPUs" cpuset cpuset.cpus "$one_cpu" cpuset.cpus "$one_cpu"

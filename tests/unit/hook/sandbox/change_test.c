@@ -338,6 +338,47 @@ Test(change, devices)
     cr_expect_not(back.sandbox.has_devices);
 }
 
+/* "NAME=VALUE; " for each. */
+static const char *told(const struct plan_limits *limits)
+{
+    const struct cg_change change = plan_change(&limits->sandbox, &arena);
+    const char *all = "";
+
+    for (size_t i = 0; i < change.properties.count; i++)
+        all = arena_printf(&arena, "%s%s=%s; ", all, change.properties.items[i].name,
+                           cg_property_text(&change.properties.items[i], &arena));
+    return all;
+}
+
+/* A list that is left alone is none that systemd is told: it would write what it is told into the cgroup. */
+Test(change, devices_that_systemd_is_told)
+{
+    static const char *const alone[MAX_CONTAINERS] = {
+        "{'pids':{'limit':5},'devices':[{'allow':true,'access':'rwm'}]}"};
+    static const char *const two[MAX_CONTAINERS] = {alone[0], alone[0]};
+    const struct settings settings = {0};
+
+    for (enum cg_mode mode = CG_MODE_V1; mode <= CG_MODE_V2; mode++) {
+        const struct facts facts = {.mode = mode};
+        const struct record before = make_record(alone), after = make_record(two);
+        const struct plan_basis basis =
+            change_basis(&settings, &facts, true, true, &before, &arena);
+        struct plan_warnings warnings = {0};
+        struct plan_limits limits = limits_of(&basis, &after, &warnings), back;
+
+        cr_assert(change_back(&basis, &limits, &before, &arena, &back));
+        cr_expect_str_eq(told(&limits), "TasksMax=10; DeviceAllow=; DevicePolicy=auto; ");
+        cr_expect_str_eq(told(&back), "TasksMax=5; DeviceAllow=; DevicePolicy=auto; ");
+        plan_leave_devices(&limits, &arena);
+        cr_expect_not(limits.sandbox.has_devices);
+        cr_expect_str_eq(told(&limits), "TasksMax=10; ");
+        cr_expect_str_eq(written(&limits), "pids.max=10");
+        cr_assert(change_back(&basis, &limits, &before, &arena, &back));
+        cr_expect_not(back.sandbox.has_devices);
+        cr_expect_str_eq(told(&back), "TasksMax=5; ");
+    }
+}
+
 /* What add-device and remove-device have said holds whatever the containers are, and is gone back to, too. */
 Test(change, devices_by_hand)
 {
