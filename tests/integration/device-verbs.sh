@@ -81,12 +81,11 @@ updates() {
 
 by_path() {
 	local link=$WORK/link
-	# So the watcher awaits no vCPUs, and looks for other limits at once; it has to have seen those that there are.
+	# So the watcher awaits no vCPUs, and looks for other limits at once.
 	configure "$BASIC | .sandbox_cgroup_only = true"
 	begin path . || return
 	set_layout "$NAME" "$ID" true
-	check_wait "$NAME: there is a watcher" 10 has_watcher "$ID"
-	sleep 1
+	check_wait "$NAME: the watcher has seen the limits that there are" 10 watches_files "$ID"
 	ln -s node "$link"
 	may "$NAME: as it is" "c 240 77" "$NONE m=allow"
 	verb "$NAME: add-device" add-device "$ID" "$NODE"
