@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/fault/scenes.h"
 
+#include "tests/fault/changes.h"
 #include "tests/fault/kit.h"
 #include "tests/fault/steps.h"
 
@@ -685,6 +686,28 @@ const struct scene scenes[] = {
      .prepare = one_is_up_unwatched,
      .words = {"update", "one"},
      .check = check_update},
+    {.name = "update-cpus",
+     .has = are_cpus_ours,
+     .prepare = before_cpus,
+     .words = {"update", "one", "--cpus", "0"},
+     .check = check_change},
+    {.name = "update-resources",
+     .has = are_limits_ours,
+     .prepare = before_resources,
+     .words = {"update", "one", "--resources", changes_document},
+     .check = check_change},
+    {.name = "add-device",
+     .has = are_limits_ours,
+     .resources = DEVICE_RESOURCES,
+     .prepare = before_adding,
+     .words = {"add-device", "one", "/dev/zero"},
+     .check = check_change},
+    {.name = "remove-device",
+     .has = are_limits_ours,
+     .resources = DEVICE_RESOURCES,
+     .prepare = before_removing,
+     .words = {"remove-device", "one", "/dev/zero"},
+     .check = check_change},
     {.name = "freeze", .prepare = one_is_up, .words = {"freeze", "one"}, .check = check_freeze},
     {.name = "thaw", .prepare = one_is_frozen, .words = {"thaw", "one"}, .check = check_thaw},
     {.name = "kill", .prepare = one_is_up_unwatched, .words = {"kill", "one"}, .check = check_kill},
@@ -728,14 +751,15 @@ static void cast(const struct scene *scene)
     static const struct scene *last;
     static enum layout layout;
 
-    if (last && is_of_pod(last) == is_of_pod(scene) && layout == world.layout)
+    if (last && is_of_pod(last) == is_of_pod(scene) && last->resources == scene->resources &&
+        layout == world.layout)
         return;
     world_configure(world.layout);
     if (is_of_pod(scene)) {
         container_init(&one, "pod", "one", POD_ANNOTATIONS("container"), NULL);
         container_init(&two, "pod", "two", POD_ANNOTATIONS("container"), NULL);
     } else {
-        container_init(&one, NULL, "one", "", NULL);
+        container_init(&one, NULL, "one", "", scene->resources);
         container_init(&other, NULL, "other", "", NULL);
     }
     last = scene;
@@ -746,6 +770,7 @@ void scenes_begin(enum layout layout)
 {
     world_configure(layout);
     snprintf(file, sizeof file, "%s/registered.json", world.work);
+    changes_begin();
 }
 
 void scene_run(const struct scene *scene, const struct call *at, int what, struct calls *seen,
