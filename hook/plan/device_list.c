@@ -190,6 +190,19 @@ struct json_list device_list_words(const struct cg_dev_rules *rules, struct aren
     return words;
 }
 
+int device_list_add(const struct cg_dev_rules *asked, struct arena *a, struct cg_dev_table *t,
+                    struct err *e)
+{
+    struct cg_dev_rules rules;
+
+    if (asked->count == 0)
+        return 0;
+    cg_dev_rules_of(t, a, &rules);
+    for (size_t i = 0; i < asked->count; i++)
+        ARENA_APPEND(a, rules.items, rules.count) = asked->items[i];
+    return cg_dev_compile(&rules, a, t, e);
+}
+
 struct oci_resources *device_list_take(struct oci_resources *resources,
                                        const struct cg_dev_exceptions *in_force, struct arena *a)
 {

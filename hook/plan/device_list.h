@@ -25,6 +25,10 @@ int device_list_own(const struct oci_resources *resources, struct arena *a,
 /* And the way back: rules as linux.resources.devices has them, struct oci_device_rule. */
 struct json_list device_list_words(const struct cg_dev_rules *rules, struct arena *a);
 
+/* Put what was said by hand behind a list: it comes last. Errors as cg_dev_compile(). */
+int device_list_add(const struct cg_dev_rules *asked, struct arena *a, struct cg_dev_table *t,
+                    struct err *e);
+
 /*
  * The same resources with the rules that are in force in the container's cgroup in place of those of
  * config.json: the runtime has made them of these, and other hooks may have added to them. Where all

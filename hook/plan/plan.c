@@ -254,20 +254,6 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
 
 /* ---- what containers add up to ---- */
 
-/* What was said by hand comes last. */
-static int add_asked(const struct cg_dev_rules *asked, struct arena *a, struct cg_dev_table *t,
-                     struct err *e)
-{
-    struct cg_dev_rules rules;
-
-    if (asked->count == 0)
-        return 0;
-    cg_dev_rules_of(t, a, &rules);
-    for (size_t i = 0; i < asked->count; i++)
-        ARENA_APPEND(a, rules.items, rules.count) = asked->items[i];
-    return cg_dev_compile(&rules, a, t, e);
-}
-
 /* The device list of each, and of all together. */
 static int unite_devices(const struct plan_basis *basis, const struct aggregate_member *members,
                          size_t count, struct arena *a, struct cg_dev_table *ret, struct err *e)
@@ -326,6 +312,28 @@ void plan_leave_devices(struct plan_limits *limits, struct arena *a)
     limits->sandbox.properties = cg_properties_without_devices(&limits->sandbox.properties, a);
 }
 
+/* Which of the rules said by hand cannot be had beside @own, the list without them, which can. */
+static void hint_asked(const struct plan_basis *basis, const struct cg_dev_table *own,
+                       struct arena *a, struct err *e)
+{
+    struct plan_cgroup c = {.devices = *own};
+    bool alone = express_devices(basis, &c, a, NULL) == 0;
+
+    for (size_t i = 0; alone && i < basis->asked.count; i++) {
+        const struct cg_dev_rules one = {.items = &basis->asked.items[i], .count = 1};
+        bool allow = one.items->allow;
+        char text[48];
+
+        c.devices = *own;
+        if (device_list_add(&one, a, &c.devices, NULL) == 0 &&
+            express_devices(basis, &c, a, NULL) == 0)
+            continue;
+        err_hint(e, "; or take back what was said of this sandbox, by %s \"%s\"",
+                 allow ? "remove-device" : "add-device", cg_dev_rule_text(one.items, text));
+        return;
+    }
+}
+
 static int sum_devices(const struct plan_basis *basis, const struct aggregate_member *members,
                        size_t count, struct arena *a, struct plan_limits *l,
                        struct plan_warnings *warnings, struct err *e)
@@ -334,12 +342,15 @@ static int sum_devices(const struct plan_basis *basis, const struct aggregate_me
     struct err why = ERR_INIT;
     int r = unite_devices(basis, members, count, a, &c->devices, &why);
 
-    if (r == 0)
-        r = add_asked(&basis->asked, a, &c->devices, &why);
-    if (r == 0)
-        r = express_devices(basis, c, a, &why);
-    if (r < 0 && basis->asked.count > 0)
-        err_hint(&why, "; add-device and remove-device have changed the list of this sandbox");
+    if (r == 0) {
+        const struct cg_dev_table own = c->devices;
+
+        r = device_list_add(&basis->asked, a, &c->devices, &why);
+        if (r == 0)
+            r = express_devices(basis, c, a, &why);
+        if (r < 0)
+            hint_asked(basis, &own, a, &why);
+    }
     c->has_devices = r == 0;
     /* systemd may be told all the same: it knows what it can do. */
     if (r == 0 && basis->facts->no_device_rules && !basis->systemd) {

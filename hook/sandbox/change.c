@@ -158,6 +158,25 @@ static bool allowed_before(const struct plan_basis *basis, const struct record *
            cg_dev_exceptions_make(&limits.sandbox.devices, a, ret, NULL) == 0;
 }
 
+static bool meets(const struct cg_dev_rule *rule, const struct cg_dev_entry *e)
+{
+    return (rule->type == 'a' || rule->type == e->type) &&
+           (rule->major == e->major || rule->major == CG_DEV_ANY || e->major == CG_DEV_ANY) &&
+           (rule->minor == e->minor || rule->minor == CG_DEV_ANY || e->minor == CG_DEV_ANY);
+}
+
+/* What was removed by hand nobody else has added: a verb may have been killed before it had denied it. Nor is a wider
+ * rule of somebody else's kept, as within that nothing can be denied. */
+static void leave_removed(const struct cg_dev_rules *asked, struct cg_dev_exceptions *in_force)
+{
+    for (size_t i = 0; i < asked->count; i++) {
+        for (size_t k = 0; !asked->items[i].allow && k < in_force->count; k++) {
+            if (meets(&asked->items[i], &in_force->exceptions[k]))
+                in_force->exceptions[k].access &= (uint8_t)~asked->items[i].access;
+        }
+    }
+}
+
 int change_adopt(const struct plan_basis *basis, const struct record *before,
                  const struct cg_host *host, struct arena *a, struct plan_limits *limits,
                  struct err *e)
@@ -174,10 +193,30 @@ int change_adopt(const struct plan_basis *basis, const struct record *before,
     if (r <= 0)
         return r;
     r = cg_dev_exceptions_make(&limits->sandbox.devices, a, &ours, e);
-    if (r < 0 || device_list_same(&in_force, &ours) || !allowed_before(basis, before, a, &then) ||
-        !device_list_adopt(&in_force, &then, &ours, lone, a, &rules))
+    if (r < 0 || device_list_same(&in_force, &ours) || !allowed_before(basis, before, a, &then))
         return r;
+    leave_removed(&basis->asked, &in_force);
+    if (!device_list_adopt(&in_force, &then, &ours, lone, a, &rules))
+        return 0;
+    /* The last word is what was said by hand, whether that is in force by now or not. */
+    for (size_t i = 0; i < basis->asked.count; i++)
+        ARENA_APPEND(a, rules.items, rules.count) = basis->asked.items[i];
     return plan_set_devices(basis, &rules, a, limits, e);
+}
+
+int change_is_due(const struct plan_limits *limits, const struct record *r,
+                  const struct cg_host *host, struct arena *a, struct err *e)
+{
+    struct cg_dev_exceptions in_force, wanted;
+    int ret =
+        host->mode == CG_MODE_V2 ? 0 : cg_devices_read(host, r->sandbox_path, a, &in_force, e);
+
+    if (ret <= 0)
+        return ret;
+    ret = cg_dev_exceptions_make(&limits->sandbox.devices, a, &wanted, e);
+    if (ret < 0 || in_force.allow_all || wanted.allow_all)
+        return ret;
+    return !device_list_same(&in_force, &wanted);
 }
 
 int change_apply(const struct plan_limits *limits, struct sandbox *s, struct err *e)

@@ -47,12 +47,21 @@ bool change_settle(const struct plan_limits *limits, struct arena *a, struct rec
 /*
  * v1: let @limits keep what somebody else, such as the prestart hook of a vendor, has allowed or denied
  * in the sandbox cgroup since it was made: in what is in force there and what the containers of
- * @before have is different. (Denials of a lone container only.)
+ * @before have is different. (Denials of a lone container only.) What add-device and remove-device have said comes
+ * behind that.
  * 0; -errno what is in force cannot be read, or said together with the rest.
  */
 int change_adopt(const struct plan_basis *basis, const struct record *before,
                  const struct cg_host *host, struct arena *a, struct plan_limits *limits,
                  struct err *e);
+
+/*
+ * v1: whether the device list of @limits is another than the one in force, as after a verb that was killed when it had
+ * recorded it. Where either allows all but some nobody can tell, and it is not.
+ * 1; 0; -errno as change_adopt().
+ */
+int change_is_due(const struct plan_limits *limits, const struct record *r,
+                  const struct cg_host *host, struct arena *a, struct err *e);
 
 /* The runtime has changed the limits of a container of @r to @now: that is its last word, also where `update` had one. */
 void change_take(struct record *r, struct record_container *c, const struct oci_resources *now,

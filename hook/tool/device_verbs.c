@@ -66,6 +66,22 @@ static int look(const struct target *t, const struct settings *settings, struct 
     return ret;
 }
 
+/*
+ * @undone  what is in force is what was. A record that could not be written may be the new one all the same, see
+ * io_replace_at().
+ */
+static void take_back(struct target *t, const struct cg_dev_rule *rule, struct record *before,
+                      bool undone, struct arena *a, struct err *e)
+{
+    if (undone && record_write(&t->v.lock, a, before, NULL) == 0)
+        err_hint(e, "; the sandbox keeps the device list that it had");
+    else
+        err_hint(e,
+                 "; it may be recorded, and then comes into force with the next container that "
+                 "comes or goes, unless %s takes it back",
+                 rule->allow ? "remove-device" : "add-device");
+}
+
 /* Recorded before it is in force; also where nothing changes by it now, as a container that allows the device too
  * may leave. */
 static int put(struct target *t, const struct plan_basis *basis, const struct plan_limits *now,
@@ -78,19 +94,19 @@ static int put(struct target *t, const struct plan_basis *basis, const struct pl
 
     t->v.record.devices = device_list_words(&asked, a);
     r = record_write(&t->v.lock, a, &t->v.record, e);
-    if (r < 0)
+    if (r < 0) {
+        take_back(t, &change->rule, &before, true, a, e);
         return r;
+    }
     /* A list of v1 was read, so there is nothing to do; a program or property is made again where that is due. */
     if (!change->changes && basis->facts->mode != CG_MODE_V2)
         return 0;
     cg_dev_rules_of(&now->sandbox.devices, a, &rules);
     r = change->rule.allow ? cg_add_device(&t->s.home, &rules, change->rule, a, e)
                            : cg_remove_device(&t->s.home, &rules, change->rule, a, e);
-    if (r < 0) {
-        if (cg_update_devices(&t->s.home, &now->sandbox.devices, a, NULL) == 0)
-            (void)record_write(&t->v.lock, a, &before, NULL);
-        err_hint(e, "; the sandbox keeps the device list that it had");
-    }
+    if (r < 0)
+        take_back(t, &change->rule, &before,
+                  cg_update_devices(&t->s.home, &now->sandbox.devices, a, NULL) == 0, a, e);
     return r;
 }
 
@@ -153,6 +169,10 @@ static int change(const struct options *o, const struct settings *settings, bool
     if (r == 0)
         r = device_change_decide(&basis, &now, &ask, a, &change, e);
     if (r == 0)
+        r = change_is_due(&now, &t.v.record, &t.v.host, a, e);
+    if (r > 0)
+        change.changes = true;
+    if (r >= 0)
         r = put(&t, &basis, &now, &change, a, e);
     if (r == 0)
         say(o, &t, &change);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/fault/scenes.h"
 
+#include "tests/fault/changes.h"
 #include "tests/fault/kit.h"
+#include "tests/fault/steps.h"
 
 #include <dirent.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,107 +16,19 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof *(a))
 
-/* How long what is let go, and what has lost its stage, may take to be gone. */
-static unsigned patience_ms(void)
-{
-    const char *factor = getenv("OSC_PATIENCE");
-    unsigned long times = factor ? strtoul(factor, NULL, 10) : 1;
-
-    return times > 0 && times < 100 ? 4000 * (unsigned)times : 4000;
-}
-
 #define POD_ANNOTATIONS(type)                                                                      \
     "\"io.kubernetes.cri.container-type\":\"" type "\",\"io.kubernetes.cri.sandbox-id\":\"pod\""
 
-/* The first and the second container of a pod, or a lone one; and another sandbox. */
-static struct container one, two, other;
-
 /* How it is without a fault, and how it was before. */
-struct state {
-    char where[WHERE_SIZE];
-    char limits[TEXT_SIZE];
-    bool watcher;
-};
-static struct state done_one, done_two, before_one;
+static struct state done_one, done_two;
 static char done_more[TEXT_SIZE], before_file[TEXT_SIZE], done_file[TEXT_SIZE];
 
-void problem(struct run *run, const char *fmt, ...)
-{
-    char text[2048];
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    for (char *p = text; *p; p++) {
-        if (*p == '\n')
-            *p = '|';
-    }
-    append(run->problems, sizeof run->problems, "%s\n", text);
-}
-
 /* --- steps ----------------------------------------------------------------------- */
-
-static const char *sandbox_of(const struct container *c)
-{
-    return c->annotations[0] ? "pod" : c->id;
-}
-
-/* Without a fault, and it has to work. */
-static void works(struct run *run, const char *word, const char *arg, const struct container *c,
-                  const char *status)
-{
-    const char *words[] = {word, arg, NULL};
-    static struct outcome out;
-
-    world_run(words, c, status, NULL, 0, NULL, &out);
-    if (out.status != 0)
-        problem(run, "then %s%s%s: exit status %d%s: %s", word, c ? " of " : "", c ? c->id : "",
-                out.status, out.hung ? ", does not end" : "", out.err);
-}
-
-static void set_up(struct run *run, struct container *c)
-{
-    works(run, "prestart", NULL, c, "created");
-}
-
-static void tear_down(struct run *run, struct container *c)
-{
-    works(run, "poststop", NULL, c, "stopped");
-}
-
-static struct state state_of(const struct container *c)
-{
-    struct state s;
-
-    where_is(c->pid, s.where);
-    limits_of(s.where, NULL, s.limits);
-    s.watcher = watcher_of(sandbox_of(c)) != 0;
-    return s;
-}
 
 static void fresh_one(struct run *run)
 {
     (void)run;
     container_start(&one);
-}
-
-static void up(struct run *run, struct container *c)
-{
-    container_start(c);
-    set_up(run, c);
-}
-
-static void one_is_up(struct run *run)
-{
-    up(run, &one);
-    before_one = state_of(&one);
-}
-
-/* As a crash leaves it: the watcher is not there to tidy up. */
-static void kill_watcher(const struct container *c)
-{
-    end_process(watcher_of(sandbox_of(c)));
 }
 
 static void dead(struct run *run, struct container *c)
@@ -147,12 +60,6 @@ static void one_has_left_something(struct run *run)
     up(run, &one);
     container_add(&one, false);
     container_end_init(&one);
-}
-
-static void one_is_up_unwatched(struct run *run)
-{
-    one_is_up(run);
-    kill_watcher(&one);
 }
 
 static void one_is_up_other_dead(struct run *run)
@@ -231,16 +138,6 @@ static unsigned lines_of(const char *text)
     return lines;
 }
 
-static bool is_killed(const struct run *run)
-{
-    return run->what == FAULT_KILL && run->out.injected;
-}
-
-static bool is_done(const struct run *run)
-{
-    return run->out.status == 0;
-}
-
 /* What is true after each run: no lock is held, and each record can be read. */
 static void check_quiet(struct run *run)
 {
@@ -272,19 +169,6 @@ static void check_outcome(struct run *run)
         check_quiet(run);
     else if (o->hung)
         problem(run, "it does not end");
-}
-
-/* It is as it has to be. */
-static void same_state(struct run *run, const char *whose, const struct state *expected,
-                       const struct state *now)
-{
-    if (strcmp(expected->where, now->where) != 0)
-        problem(run, "%s is not where it should be, but in: %s", whose,
-                now->where[0] ? now->where : "nothing, it has ended");
-    else if (strcmp(expected->limits, now->limits) != 0)
-        problem(run, "%s: limits should be: %s but are: %s", whose, expected->limits, now->limits);
-    if (expected->watcher != now->watcher)
-        problem(run, "%s: there is %s watcher", whose, now->watcher ? "a" : "no");
 }
 
 /* In each hierarchy it is where it was, or in its place and under all of its limits there. */
@@ -337,59 +221,6 @@ static void arrived(struct run *run, struct container *c, struct state *done)
     }
 }
 
-static void gone(struct run *run, bool prune)
-{
-    char left[TEXT_SIZE];
-
-    if (prune)
-        works(run, "prune", NULL, NULL, NULL);
-    if (!nothing_left(patience_ms(), left))
-        problem(run, "left%s:%s", prune ? " after prune" : "", left);
-}
-
-/* Names in the state directory are in nobody's way, and neither is an empty parent of overhead cgroups, which has
- * its marker. */
-static bool is_more_than_names(const char *left)
-{
-    char text[TEXT_SIZE];
-
-    snprintf(text, sizeof text, "%s", left);
-    for (char *save, *word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
-        bool is_parent = strstr(left, "/parents/") && ends_with(word, "/overhead");
-
-        if (strcmp(word, "process") == 0 || ends_with(word, "/record.json") ||
-            (strstr(word, world.base) && !is_parent))
-            return true;
-    }
-    return false;
-}
-
-/* All have ended by now. What a fault has left `prune` takes care of; but who says that all is done may leave
- * a name in the state directory, and no more. */
-static void ends(struct run *run)
-{
-    char left[TEXT_SIZE];
-
-    if (run->first || nothing_left(200, left)) {
-        gone(run, false);
-        return;
-    }
-    if (is_done(run) && is_more_than_names(left) && !nothing_left(patience_ms(), left) &&
-        is_more_than_names(left))
-        problem(run, "nothing was said of what is left:%s", left);
-    gone(run, true);
-}
-
-static void end_one(struct run *run)
-{
-    container_end(&one);
-    if (run->variant == 2)
-        works(run, "prune", NULL, NULL, NULL);
-    else
-        tear_down(run, &one);
-    ends(run);
-}
-
 static void check_setup(struct run *run)
 {
     char left[TEXT_SIZE];
@@ -419,13 +250,6 @@ static void check_successor(struct run *run)
         same_state(run, "one, by the next setup", &done_one, &now);
     }
     end_one(run);
-}
-
-static void one_as_before(struct run *run)
-{
-    struct state now = state_of(&one);
-
-    same_state(run, "one", &before_one, &now);
 }
 
 /* A stage or verb that comes to what runs changes nothing. */
@@ -862,6 +686,28 @@ const struct scene scenes[] = {
      .prepare = one_is_up_unwatched,
      .words = {"update", "one"},
      .check = check_update},
+    {.name = "update-cpus",
+     .has = are_cpus_ours,
+     .prepare = before_cpus,
+     .words = {"update", "one", "--cpus", "0"},
+     .check = check_change},
+    {.name = "update-resources",
+     .has = are_limits_ours,
+     .prepare = before_resources,
+     .words = {"update", "one", "--resources", changes_document},
+     .check = check_change},
+    {.name = "add-device",
+     .has = are_limits_ours,
+     .resources = DEVICE_RESOURCES,
+     .prepare = before_adding,
+     .words = {"add-device", "one", "/dev/zero"},
+     .check = check_change},
+    {.name = "remove-device",
+     .has = are_limits_ours,
+     .resources = DEVICE_RESOURCES,
+     .prepare = before_removing,
+     .words = {"remove-device", "one", "/dev/zero"},
+     .check = check_change},
     {.name = "freeze", .prepare = one_is_up, .words = {"freeze", "one"}, .check = check_freeze},
     {.name = "thaw", .prepare = one_is_frozen, .words = {"thaw", "one"}, .check = check_thaw},
     {.name = "kill", .prepare = one_is_up_unwatched, .words = {"kill", "one"}, .check = check_kill},
@@ -905,14 +751,15 @@ static void cast(const struct scene *scene)
     static const struct scene *last;
     static enum layout layout;
 
-    if (last && is_of_pod(last) == is_of_pod(scene) && layout == world.layout)
+    if (last && is_of_pod(last) == is_of_pod(scene) && last->resources == scene->resources &&
+        layout == world.layout)
         return;
     world_configure(world.layout);
     if (is_of_pod(scene)) {
         container_init(&one, "pod", "one", POD_ANNOTATIONS("container"), NULL);
         container_init(&two, "pod", "two", POD_ANNOTATIONS("container"), NULL);
     } else {
-        container_init(&one, NULL, "one", "", NULL);
+        container_init(&one, NULL, "one", "", scene->resources);
         container_init(&other, NULL, "other", "", NULL);
     }
     last = scene;
@@ -923,6 +770,7 @@ void scenes_begin(enum layout layout)
 {
     world_configure(layout);
     snprintf(file, sizeof file, "%s/registered.json", world.work);
+    changes_begin();
 }
 
 void scene_run(const struct scene *scene, const struct call *at, int what, struct calls *seen,

@@ -20,8 +20,9 @@ __attribute__((format(printf, 2, 3))) void problem(struct run *run, const char *
 struct scene {
     const char *name;
     bool (*has)(enum layout layout); /* NULL: each */
+    const char *resources;           /* of one; NULL: those that all have */
     void (*prepare)(struct run *run);
-    const char *words[4];
+    const char *words[5];
     struct container *subject; /* whose state is the input; NULL: none */
     const char *status;
     void (*check)(struct run *run); /* and bring it to its end */

@@ -7,6 +7,8 @@
 # shellcheck disable=SC2016 # $name in single quotes is jq's
 # shellcheck source=../lib/common.sh
 . "$(dirname "$0")/../lib/common.sh"
+# shellcheck source=../lib/faults.sh
+. "$TESTS/lib/faults.sh"
 # shellcheck source=../lib/limits.sh
 . "$TESTS/lib/limits.sh"
 # shellcheck source=../lib/observe.sh
@@ -81,12 +83,11 @@ updates() {
 
 by_path() {
 	local link=$WORK/link
-	# So the watcher awaits no vCPUs, and looks for other limits at once; it has to have seen those that there are.
+	# So the watcher awaits no vCPUs, and looks for other limits at once.
 	configure "$BASIC | .sandbox_cgroup_only = true"
 	begin path . || return
 	set_layout "$NAME" "$ID" true
-	check_wait "$NAME: there is a watcher" 10 has_watcher "$ID"
-	sleep 1
+	check_wait "$NAME: the watcher has seen the limits that there are" 10 watches_files "$ID"
 	ln -s node "$link"
 	may "$NAME: as it is" "c 240 77" "$NONE m=allow"
 	verb "$NAME: add-device" add-device "$ID" "$NODE"
@@ -189,6 +190,71 @@ pods() {
 	pod_gone c1
 }
 
+# behind FILE RULE - v1: the list in force is no more what the record says, as when a verb is killed in between
+behind() {
+	echo "$2" >"$(cg_file devices "$SANDBOX" "devices.$1")"
+}
+
+# stage NAME - the next one of c1
+stage() {
+	capture osc createRuntime <"$WORK/$POD/c1/created"
+	check_exit "$POD: $1: the next stage" 0
+}
+
+# What was recorded holds, in force or not; what others have changed in the list comes before it.
+recorded() {
+	new_pod recorded true
+	joins c1 '.linux.resources.devices = [{allow: true, type: "c", major: 241, minor: 1, access: "rw"}]'
+	verb "$POD: remove-device" remove-device "$POD" "c 241:1 w"
+	behind allow "c 241:1 w"
+	check_eq "$POD: a removal is not in force" "$ALL" "$(tried "c 241 1")"
+	stage "a removal"
+	check_eq "$POD: a removal is in force" "$READ" "$(tried "c 241 1")"
+	behind allow "c 241:1 w"
+	verb "$POD: the same verb again" remove-device "$POD" "c 241:1 w"
+	says "$POD: has something to do" .changed true
+	check_eq "$POD: and does it" "$READ" "$(tried "c 241 1")"
+	behind allow "c 241:* w"
+	behind allow "c 242:7 r"
+	stage "a wider rule of somebody else's"
+	check_eq "$POD: lets nobody write" "$READ" "$(tried "c 241 1")"
+	check_eq "$POD: nor to others" "$NONE" "$(tried "c 241 2")"
+	check_eq "$POD: what has nothing to do with it is kept" "$READ" "$(tried "c 242 7")"
+	verb "$POD: add-device" add-device "$POD" "c 240:* r"
+	verb "$POD: remove-device of others" remove-device "$POD" "b 240:* rw"
+	verb "$POD: add-device of one of those" add-device "$POD" "b 240:77 rw"
+	behind deny "c 240:* r"
+	behind deny "b 240:77 w"
+	check_eq "$POD: an addition is not in force" "$NONE" "$(tried "c 240 77")"
+	stage "an addition"
+	check_eq "$POD: an addition is in force" "$READ" "$(tried "c 240 77")"
+	check_eq "$POD: within a wider removal, too" "$ALL" "$(tried "b 240 77")"
+	behind deny "c 240:* r"
+	verb "$POD: the same verb again" add-device "$POD" "c 240:* r"
+	says "$POD: has something to do" .changed true
+	check_eq "$POD: and does it" "$READ" "$(tried "c 240 77")"
+	leaves c1
+	pod_gone c1
+}
+
+# A list of v1 cannot deny a part of what another container brings along.
+wider() {
+	new_pod wider true
+	joins c1 '.linux.resources.devices = [{allow: true, type: "c", major: 241, minor: 1, access: "rw"}]'
+	verb "$POD: remove-device" remove-device "$POD" "c 241:1 w"
+	member c2 '.linux.resources.devices = [{allow: true, type: "c", major: 241, access: "rw"}]'
+	look
+	is_refused c2 2 'or take back what was said of this sandbox, by add-device "c 241:1 w"'
+	check_eq "$POD: in one line" 1 "$(wc -l <<<"$ERR")"
+	verb "$POD: that is taken back" add-device "$POD" "c 241:1 w"
+	capture osc prestart <"$WORK/$POD/c2/created"
+	check_exit "$POD: c2 joins then" 0
+	check_eq "$POD: with what it has" "$ALL" "$(tried "c 241 5")"
+	leaves c2
+	leaves c1
+	pod_gone c1 c2
+}
+
 # as_before NAME EXIT REGEX WORDS...
 as_before() {
 	local name=$1 exit=$2 why=$3 record
@@ -199,6 +265,23 @@ as_before() {
 	check_match "$POD: $name: why" "$why" "$ERR"
 	check_eq "$POD: $name: the record" "$record" "$(jq -c .devices "$RECORD")"
 	check_eq "$POD: $name: the list" "$NONE" "$(tried "c 240 77")"
+}
+
+# not_undone - the parent does not allow it, and the record cannot be written a second time
+WROTE=$NONE
+not_undone() {
+	if ! can_trace; then
+		skip "$POD: an undo that fails" "strace cannot trace here"
+		return
+	fi
+	capture env ASAN_OPTIONS=detect_leaks=0 strace -o "$WORK/trace" -e inject=renameat,renameat2:error=EIO:when=2 \
+		"$OSC-systemd" --state-dir "$STATE" --config "$CONF" add-device "$POD" "$NODE" r
+	check_exit "$POD: an undo that fails" 1
+	check_match "$POD: an undo that fails: what becomes of it" \
+		"EPERM.*it may be recorded, and then comes into force .*unless remove-device takes it back$" "$ERR"
+	check_eq "$POD: an undo that fails: the record" '[[true,"c",240,77,"r"]]' \
+		"$(jq -c '[.devices[] | [.allow, .type, .major, .minor, .access]]' "$RECORD")"
+	WROTE=$READ
 }
 
 refusals() {
@@ -214,7 +297,10 @@ refusals() {
 		# What the parent denies no child can allow.
 		echo "c 240:77 rwm" >"$(cg_file devices "/$TAG/$POD" devices.deny)"
 		as_before "a parent that does not allow it" 1 "EPERM.*keeps the device list that it had" add-device "$POD" "$NODE"
+		not_undone
 		echo "c 240:77 rwm" >"$(cg_file devices "/$TAG/$POD" devices.allow)"
+		stage "a parent that does"
+		check_eq "$POD: what is recorded comes into force" "$WROTE" "$(tried "c 240 77")"
 		verb "$POD: and as soon as it does" add-device "$POD" "$NODE"
 		check_eq "$POD: it can be opened" "$ALL" "$(tried "c 240 77")"
 	fi
@@ -250,6 +336,10 @@ else
 		skip "pods" "what is not in a scope of a runtime's is for cgroupfs"
 	else
 		pods
+		if [[ $MODE != v2 ]]; then
+			recorded
+			wider
+		fi
 		refusals
 	fi
 	nested

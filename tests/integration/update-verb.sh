@@ -75,11 +75,6 @@ is_lifted() {
 	[[ $MODE != v2 || $ONLY == true ]] || is_now cpu "$SANDBOX" cpu.max "max 99999"
 }
 
-# watches_files SANDBOX_ID - its watcher has an inotify instance, for the files of the runtime's
-watches_files() {
-	find "/proc/$(watcher_pid "$1")/fd" -lname '*inotify*' | grep -q .
-}
-
 # --- a VM of a runtime's, with and without the split ------------------------------
 
 # A device list that somebody else has made smaller, as another hook may, stays as it is. Of v2 without systemd

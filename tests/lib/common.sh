@@ -746,6 +746,11 @@ has_watcher() {
 	is_alive "$(watcher_pid "$1")"
 }
 
+# watches_files SANDBOX_ID - its watcher has read the runtime's limits, as it has an inotify instance for what comes next
+watches_files() {
+	find "/proc/$(watcher_pid "$1")/fd" -lname '*inotify*' 2>/dev/null | grep -q .
+}
+
 is_alive() {
 	local stat
 	{ read -r stat <"/proc/$1/stat"; } 2>/dev/null && [[ ${stat##*) } != [ZX]* ]]

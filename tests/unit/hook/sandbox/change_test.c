@@ -433,11 +433,53 @@ Test(change, devices_by_hand_beside_a_wider_rule)
     cr_expect_eq(plan_limits(&basis, change_members(&r.containers, r.sandbox_id, &arena), 1, &arena,
                              &limits, &warnings, &e),
                  -ENOTSUP);
-    cr_expect(strstr(e.text, "add-device and remove-device have changed"), "%s", e.text);
+    cr_expect(strstr(e.text,
+                     "; or take back what was said of this sandbox, by add-device \"c 201:3 rwm\""),
+              "%s", e.text);
+    cr_expect(e.bad_input && !strchr(e.text, '\n'), "%s", e.text);
     basis.asked.count = 0;
     cr_expect_eq(plan_limits(&basis, change_members(&r.containers, r.sandbox_id, &arena), 1, &arena,
                              &limits, &warnings, NULL),
                  0);
+}
+
+/* Which rule it is that is to be taken back; where there is none, nobody is sent to take one back. */
+Test(change, what_to_take_back)
+{
+    static const struct {
+        const char *devices, *asked, *want; /* NULL: none */
+    } cases[] = {
+        {"{'allow':true,'type':'c','major':201,'access':'rw'}",
+         "+c 202:1 r, -c 201:3 rw, +c 203:1 r", "by add-device \"c 201:3 rw\""},
+        {"{'allow':true,'access':'rwm'},{'allow':false,'type':'c','major':50,'access':'rwm'}",
+         "+c 50:5 r", "by remove-device \"c 50:5 r\""},
+        {"{'allow':true,'type':'c','major':201,'access':'rw'},"
+         "{'allow':false,'type':'c','major':201,'minor':4,'access':'w'}",
+         "+c 202:1 r, -c 201:3 rw", NULL},
+    };
+    const struct settings settings = {0};
+    const struct facts facts = {.mode = CG_MODE_V1};
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const char *const lone[MAX_CONTAINERS] = {
+            arena_printf(&arena, "{'devices':[%s]}", cases[i].devices)};
+        struct record r = make_record(lone);
+        struct plan_basis basis;
+        struct plan_warnings warnings = {0};
+        struct plan_limits limits;
+        struct err e = ERR_INIT;
+        const struct cg_dev_rules asked = dev_make_rules(&arena, cases[i].asked);
+
+        r.devices = device_list_words(&asked, &arena);
+        basis = change_basis(&settings, &facts, false, true, &r, &arena);
+        basis.may_keep_devices = false;
+        cr_expect_eq(plan_limits(&basis, change_members(&r.containers, r.sandbox_id, &arena), 1,
+                                 &arena, &limits, &warnings, &e),
+                     -ENOTSUP);
+        cr_expect(cases[i].want ? strstr(e.text, cases[i].want) != NULL
+                                : strstr(e.text, "take back") == NULL,
+                  "row %zu: %s", i, e.text);
+    }
 }
 
 /* Rules on this many majors, or minors, alone; more of both than can be said. */
