@@ -18,18 +18,40 @@ static enum oom_cause cause_of(const struct cg_oom *before, const struct cg_oom 
     return now->limits > before->limits ? OOM_OWN_LIMIT : OOM_ELSEWHERE;
 }
 
+static void note_quiet(struct oom *o, unsigned long long now)
+{
+    o->quiet_limits = o->seen.limits;
+    o->quiet_us = now;
+}
+
+/* A limit may be reached without anybody being killed, which is no reason for a kill that comes later. */
+static void forget_limits(struct oom *o, unsigned long long now)
+{
+    if (o->seen.kills != o->told.kills || now - o->quiet_us < OOM_SETTLE_US)
+        return;
+    o->told.limits = o->quiet_limits;
+    note_quiet(o, now);
+}
+
+static void tell(struct oom *o, unsigned long long now)
+{
+    o->told = o->seen;
+    note_quiet(o, now);
+}
+
 bool oom_decide(struct oom *o, unsigned long long now, bool last, struct oom_news *ret)
 {
     if (!o->is_known) {
         o->is_known = true;
-        o->told = o->seen;
+        tell(o, now);
         return false;
     }
+    forget_limits(o, now);
     if (o->seen.kills <= o->told.kills ||
         (!last && o->told_us > 0 && now - o->told_us < OOM_PAUSE_US))
         return false;
     *ret = (struct oom_news){o->seen.kills - o->told.kills, cause_of(&o->told, &o->seen)};
-    o->told = o->seen;
+    tell(o, now);
     o->told_us = now;
     return true;
 }

@@ -20,17 +20,37 @@ TestSuite(watch_oom, .timeout = 60);
 
 #define FIRST_US 5000000
 #define PAUSE    (unsigned long long)OOM_PAUSE_US
+#define SETTLE   (unsigned long long)OOM_SETTLE_US
 
-/* One look after the other: when, what the kernel says, and what is said of it. */
+/* When a look is, what the kernel says, and what is said of it. */
+struct look_row {
+    unsigned long long now;
+    struct cg_oom seen;
+    bool last;
+    uint64_t kills; /* 0: nothing is said */
+    enum oom_cause cause;
+};
+
+/* One look after the other. */
+static void expect_looks(const struct look_row *rows, size_t count)
+{
+    struct oom o = OOM_INIT;
+
+    for (size_t i = 0; i < count; i++) {
+        struct oom_news news = {0};
+
+        o.seen = rows[i].seen;
+        cr_expect_eq(oom_decide(&o, rows[i].now, rows[i].last, &news), rows[i].kills > 0, "row %zu",
+                     i);
+        cr_expect_eq(news.kills, rows[i].kills, "row %zu: %ju", i, (uintmax_t)news.kills);
+        if (rows[i].kills > 0)
+            cr_expect_eq(news.cause, rows[i].cause, "row %zu: %d", i, (int)news.cause);
+    }
+}
+
 Test(watch_oom, decide)
 {
-    static const struct {
-        unsigned long long now;
-        struct cg_oom seen;
-        bool last;
-        uint64_t kills; /* 0: nothing is said */
-        enum oom_cause cause;
-    } rows[] = {
+    static const struct look_row rows[] = {
         /* what was before */
         {FIRST_US, {7, 2}, false, 0, OOM_UNKNOWN},
         {FIRST_US + 1, {7, 2}, true, 0, OOM_UNKNOWN},
@@ -48,18 +68,36 @@ Test(watch_oom, decide)
         /* no kernel counts down */
         {FIRST_US + 4 + 5 * PAUSE, {3, CG_UNKNOWN}, true, 0, OOM_UNKNOWN},
     };
-    struct oom o = OOM_INIT;
 
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        struct oom_news news = {0};
+    expect_looks(rows, ARRAY_SIZE(rows));
+}
 
-        o.seen = rows[i].seen;
-        cr_expect_eq(oom_decide(&o, rows[i].now, rows[i].last, &news), rows[i].kills > 0, "row %zu",
-                     i);
-        cr_expect_eq(news.kills, rows[i].kills, "row %zu: %ju", i, (uintmax_t)news.kills);
-        if (rows[i].kills > 0)
-            cr_expect_eq(news.cause, rows[i].cause, "row %zu: %d", i, (int)news.cause);
-    }
+/* What was out of memory at its own limit, and lost nobody for it, may lose somebody later for the host. */
+Test(watch_oom, limits_without_a_kill)
+{
+    static const struct look_row rows[] = {
+        {FIRST_US, {7, 2}, false, 0, OOM_UNKNOWN},
+        {FIRST_US + SETTLE, {7, 3}, false, 0, OOM_UNKNOWN},
+        {FIRST_US + 2 * SETTLE, {7, 3}, false, 0, OOM_UNKNOWN},
+        {FIRST_US + 2 * SETTLE + 1, {8, 3}, false, 1, OOM_ELSEWHERE},
+        /* the limit is reached before the kill, and looks may come between both */
+        {FIRST_US + PAUSE + 4 * SETTLE, {8, 4}, false, 0, OOM_UNKNOWN},
+        {FIRST_US + PAUSE + 4 * SETTLE + 1, {8, 4}, false, 0, OOM_UNKNOWN},
+        {FIRST_US + PAUSE + 5 * SETTLE - 1, {8, 4}, false, 0, OOM_UNKNOWN},
+        {FIRST_US + PAUSE + 5 * SETTLE, {9, 4}, false, 1, OOM_OWN_LIMIT},
+        /* it was reached again, and only the first time is too long ago */
+        {FIRST_US + 2 * PAUSE + 6 * SETTLE, {9, 5}, false, 0, OOM_UNKNOWN},
+        {FIRST_US + 2 * PAUSE + 7 * SETTLE, {9, 6}, false, 0, OOM_UNKNOWN},
+        {FIRST_US + 2 * PAUSE + 7 * SETTLE + 1, {10, 6}, false, 1, OOM_OWN_LIMIT},
+        /* of a kill that is put off the limit counts however long that takes */
+        {FIRST_US + 2 * PAUSE + 7 * SETTLE + 2, {11, 7}, false, 0, OOM_UNKNOWN},
+        {FIRST_US + 2 * PAUSE + 9 * SETTLE, {11, 7}, false, 0, OOM_UNKNOWN},
+        {FIRST_US + 2 * PAUSE + 11 * SETTLE, {11, 7}, true, 1, OOM_OWN_LIMIT},
+        /* what was told is past, however soon */
+        {FIRST_US + 2 * PAUSE + 11 * SETTLE + 1, {12, 7}, true, 1, OOM_ELSEWHERE},
+    };
+
+    expect_looks(rows, ARRAY_SIZE(rows));
 }
 
 Test(watch_oom, words)
