@@ -13,6 +13,9 @@
  *
  * What had been killed before the first look is not told, nor what happens after the last one: a runtime
  * that removes its cgroup may come first. What cannot be read is not known, and nothing is said of it.
+ *
+ * Layout nested without a split records the container's own cgroup alone. Where the limit is that of one around
+ * it, as of crun's scope on v2, it is not known whose it was.
  */
 
 #include "base/cleanup.h"
@@ -32,6 +35,7 @@ struct sandbox;
 
 struct oom {
     int fd;             /* cg_oom_open(); below zero: not open */
+    char *path;         /* of the cgroup that was open last; owned */
     bool is_known;      /* the file was read before */
     struct cg_oom seen; /* what it said last */
     /* Likewise, at the first look or when something was said last; of its limit also what no kill has
@@ -68,5 +72,7 @@ void oom_words(const struct oom_news *news, bool is_nested, const char *path,
 /* Look, and say what there is to say. */
 void oom_look(struct oom *o, const struct sandbox *s, const struct record *r,
               unsigned long long now, bool last);
+
+void oom_close(struct oom *o);
 
 #endif
