@@ -13,6 +13,9 @@
  *
  * What had been killed before the first look is not told, nor what happens after the last one: a runtime
  * that removes its cgroup may come first. What cannot be read is not known, and nothing is said of it.
+ *
+ * Layout nested without a split records the container's own cgroup alone. Where the limit is that of one around
+ * it, as of crun's scope on v2, it is not known whose it was.
  */
 
 #include "base/cleanup.h"
@@ -27,12 +30,21 @@ struct sandbox;
 /* A payload may have its processes killed as often as it likes: not more often than that is it told. */
 #define OOM_PAUSE_US 10000000
 
+/* A limit is reached first, and then somebody is killed: this much later nobody is any more. */
+#define OOM_SETTLE_US 1000000
+
 struct oom {
-    int fd;                     /* cg_oom_open(); below zero: not open */
-    bool is_known;              /* the file was read before */
-    struct cg_oom seen;         /* what it said last */
-    struct cg_oom told;         /* likewise, at the first look or when something was said last */
+    int fd;             /* cg_oom_open(); below zero: not open */
+    char *path;         /* of the cgroup that was open last; owned */
+    bool is_known;      /* the file was read before */
+    struct cg_oom seen; /* what it said last */
+    /* Likewise, at the first look or when something was said last; of its limit also what no kill has
+     * followed since. */
+    struct cg_oom told;
     unsigned long long told_us; /* when that was; 0: nothing was said yet */
+    /* How often the limit had been reached at a look at which every kill was told, and when that was. */
+    uint64_t quiet_limits;
+    unsigned long long quiet_us;
 };
 
 #define OOM_INIT ((struct oom){.fd = FD_NONE})
@@ -60,5 +72,7 @@ void oom_words(const struct oom_news *news, bool is_nested, const char *path,
 /* Look, and say what there is to say. */
 void oom_look(struct oom *o, const struct sandbox *s, const struct record *r,
               unsigned long long now, bool last);
+
+void oom_close(struct oom *o);
 
 #endif

@@ -555,6 +555,7 @@ static void run(struct watch *w)
             w->scan.kvm_dirfd = vcpu_kvm_find(&w->scan.kvm_search); /* KVM may come later */
     }
     oom_look(&w->oom, &w->sandbox, &w->record, io_now_us(), true);
+    oom_close(&w->oom);
 }
 
 static void watch(const void *arg)

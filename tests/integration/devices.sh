@@ -13,17 +13,6 @@ PROBED=(c 240 77 b 240 5 b 7 5 c 1 3)
 NODES='.linux.devices = [{path: "/dev/x", type: "c", major: 240, minor: 77}, {path: "/dev/y", type: "b", major: 240, minor: 5}]'
 MKNOD='reduce ("bounding", "effective", "permitted") as $set (.; .process.capabilities[$set] += ["CAP_MKNOD"])'
 
-# as_v1 RUNTIME - crun refuses a hybrid host whose v2 hierarchy has a controller, so
-# there it sees none
-as_v1() {
-	cat >"$WORK/$1" <<-EOT
-		#!/bin/sh
-		exec unshare -m sh -c 'umount "${CG_DIR[unified]}" && exec $1 "\$@"' $1 "\$@"
-	EOT
-	chmod +x "$WORK/$1"
-	echo "$WORK/$1"
-}
-
 # probe NAME JQ_FILTER yes|no - sets GOT to what the payload may do, one line per device
 probe() {
 	make_bundle "$1" "$(json_list /device_probe --dir / "${PROBED[@]}")" "$MKNOD | $2"
@@ -82,10 +71,7 @@ for KIND in runc crun; do
 		skip "$KIND" "it is not installed"
 		continue
 	fi
-	RUNTIME=$KIND
-	if [[ $KIND == crun && $MODE == hybrid && -n $(<"${CG_DIR[unified]}/cgroup.controllers") ]]; then
-		RUNTIME=$(as_v1 crun)
-	fi
+	RUNTIME=$(runtime_here "$KIND")
 	same nodes "$NODES" "$NONE" "$NONE"
 	same "node-and-rule" "$NODES | $RULES += [{allow: true, type: \"c\", major: 240, minor: 77, access: \"r\"}]" "$READ" "$NONE"
 	# runc refuses a rule without access, and v1 takes none of crun's but one for all devices.

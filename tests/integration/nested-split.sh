@@ -329,6 +329,11 @@ apart_by_cpu() {
 	[[ $(quota_in "$C") == "$QUOTA" && $(quota_in "$OVERHEAD") == max ]]
 }
 
+# counts_at CGROUP - the watcher has the file open that tells of processes killed for want of memory
+counts_at() {
+	[[ $(readlink "/proc/$(watcher_pid "${C##*/}")/fd/"* 2>/dev/null) == *"$1/memory.oom_control"* ]]
+}
+
 # two_parents - a runtime that is in different cgroups itself, and is told no cgroupsPath, has its containers so
 two_parents() {
 	local name=two-parents before file
@@ -354,6 +359,8 @@ two_parents() {
 	elsewhere "$VMM"
 	echo "$VMM" >"$(cg_file cpu "$C" cgroup.procs)"
 	check_wait "a runtime in two cgroups: split" 20 apart_by_cpu
+	! available memory || check_wait "a runtime in two cgroups: the watcher counts where the container has its memory" 20 \
+		counts_at "$BASE/elsewhere/${C##*/}"
 	capture osc poststart <"$WORK/$name/running"
 	check_exit "a runtime in two cgroups: poststart" 0
 	check "a runtime in two cgroups: split still" apart_by_cpu

@@ -277,16 +277,6 @@ loosen() {
 	! available devices || echo "c 240:77 r" >"$(cg_file devices "$SANDBOX" devices.allow)"
 }
 
-# as_v1 RUNTIME - crun refuses a hybrid host whose v2 hierarchy has a controller, so there it sees none
-as_v1() {
-	cat >"$WORK/$1" <<-EOT
-		#!/bin/sh
-		exec unshare -m sh -c 'umount "${CG_DIR[unified]}" && exec $1 "\$@"' $1 "\$@"
-	EOT
-	chmod +x "$WORK/$1"
-	echo "$WORK/$1"
-}
-
 # once NAME - one round
 once() {
 	local tries split
@@ -319,10 +309,7 @@ for kind in $KINDS; do
 		skip "$kind" "it is not installed"
 		continue
 	fi
-	RUNTIME=$kind
-	if [[ $kind == crun && $MODE == hybrid && -n $(<"${CG_DIR[unified]}/cgroup.controllers") ]]; then
-		RUNTIME=$(as_v1 crun)
-	fi
+	RUNTIME=$(runtime_here "$kind")
 	for ((round = 1; round <= ROUNDS; round++)); do
 		once "$kind$round"
 	done

@@ -66,6 +66,25 @@ heard_times() {
 	}
 }
 
+# told_since MESSAGES KILLS - so many are told of in the messages after the first ones, each in its words. Those that
+# come soon after each other are told together; how soon they come the host decides.
+told_since() {
+	local line kills sum=0
+	while read -r line; do
+		[[ $line =~ "has killed "([1-9][0-9]*)" process" ]] || return 1
+		kills=${BASH_REMATCH[1]} sum=$((sum + BASH_REMATCH[1]))
+		[[ $line == "$(expected_words "$kills process$( ((kills == 1)) || echo es)")" ]] || {
+			echo "not as expected: $line"
+			return 1
+		}
+	done < <(heard MESSAGE | tail -n "+$(($1 + 1))")
+	((sum == $2)) || {
+		echo "expected $2 kills to be told, got $sum:"
+		heard MESSAGE
+		return 1
+	}
+}
+
 # --- a container -------------------------------------------------------------
 
 # Init and its VMM have next to nothing; who is to be killed takes all that there is.
@@ -97,6 +116,10 @@ start() {
 		fail "$C: the runtime starts the container" "$(cat "$WORK/$C/log")"
 		return 1
 	fi
+	# crun's is in its scope, and without a split that alone is recorded.
+	if [[ $LAYOUT:$ONLY == nested:true ]] && cgroups_of "$PID"; then
+		BOUND=${CG[$(hierarchy_of memory)]}
+	fi
 	check_wait "$C: a watcher counts" 20 counts
 }
 
@@ -127,7 +150,8 @@ expected_words() {
 		whose=runtime raise="the container's memory limit"
 	fi
 	local words="sandbox $TAG-$C: the kernel has killed $1 of the $whose's cgroup $BOUND for want of memory"
-	if [[ $MODE == v2 ]]; then
+	# Of a container that is inside of what has the limit nothing tells whether it was that.
+	if [[ $MODE == v2 && ($LAYOUT == sibling || $BOUND == "$OWN") ]]; then
 		echo "$words, at its memory limit; raise $raise"
 	else
 		echo "$words; raise $raise, unless the host is short of it"
@@ -164,10 +188,9 @@ one_after_the_other() {
 	kill_child
 	kill_child
 	kill -TERM "$(watcher_pid "$TAG-$C")"
-	check_wait "$C: a watcher that ends tells the rest" 20 heard_times 3
-	check_eq "$C: both together" "$(expected_words "2 processes")" "$(heard MESSAGE | sed -n 3p)"
+	check_wait "$C: a watcher that ends tells the rest" 20 told_since 2 2
 	stop
-	check "$C: that was all" heard_times 3
+	check "$C: that was all" told_since 2 2
 }
 
 # with_init - what the sandbox ends of
@@ -201,10 +224,9 @@ calm() {
 	check "$C: nothing is told" heard_times 0
 }
 
+RUNTIME=$(runtime_here "$RUNTIME")
 for ONLY in false true; do
 	for LAYOUT in sibling nested; do
-		# crun's scope has the limit then, and what is in it the container, which is all that is recorded.
-		[[ $ONLY:$LAYOUT != true:nested || $RUNTIME != *crun ]] || continue
 		configure ".layout = \"$LAYOUT\" | .sandbox_cgroup_only = $ONLY | .enable_vcpus_pinning = true |
 			.hotplug_interval_ms = 200"
 		with_init

@@ -844,6 +844,18 @@ add_hooks() {
 		"$(json_list oci-sandbox-cgroup --state-dir "$STATE" --config "$CONF" "$@")"
 }
 
+# runtime_here KIND - how to call it. crun refuses a hybrid host whose v2 hierarchy has a controller, so there it
+# sees none.
+runtime_here() {
+	if [[ $1 != crun || $MODE != hybrid || -z $(<"${CG_DIR[unified]}/cgroup.controllers") ]]; then
+		echo "$1"
+		return
+	fi
+	printf '#!/bin/sh\nexec unshare -m sh -c '"'umount %s && exec crun \"\$@\"'"' crun "$@"\n' "${CG_DIR[unified]}" >"$WORK/crun"
+	chmod +x "$WORK/crun"
+	echo "$WORK/crun"
+}
+
 oci() {
 	local options=(--root "$WORK/runtime")
 	[[ $MANAGER != systemd ]] || options+=(--systemd-cgroup)
