@@ -66,6 +66,21 @@ static int look(const struct target *t, const struct settings *settings, struct 
     return ret;
 }
 
+/* What is recorded and not in force is a change, too. */
+static int decide(const struct target *t, const struct plan_basis *basis,
+                  const struct plan_limits *now, const struct device_ask *ask, struct arena *a,
+                  struct device_change *ret, struct err *e)
+{
+    int r = device_change_decide(basis, now, ask, a, ret, e);
+
+    if (r < 0)
+        return r;
+    r = change_is_due(now, &t->v.record, &t->v.host, a, e);
+    if (r > 0)
+        ret->changes = true;
+    return r < 0 ? r : 0;
+}
+
 /*
  * @undone  what is in force is what was. A record that could not be written may be the new one all the same, see
  * io_replace_at().
@@ -167,12 +182,8 @@ static int change(const struct options *o, const struct settings *settings, bool
     if (r == 0)
         r = look(&t, settings, a, &basis, &now, e);
     if (r == 0)
-        r = device_change_decide(&basis, &now, &ask, a, &change, e);
+        r = decide(&t, &basis, &now, &ask, a, &change, e);
     if (r == 0)
-        r = change_is_due(&now, &t.v.record, &t.v.host, a, e);
-    if (r > 0)
-        change.changes = true;
-    if (r >= 0)
         r = put(&t, &basis, &now, &change, a, e);
     if (r == 0)
         say(o, &t, &change);

@@ -355,7 +355,7 @@ Test(change, devices_that_systemd_is_told)
 {
     static const char *const alone[MAX_CONTAINERS] = {
         "{'pids':{'limit':5},'devices':[{'allow':true,'access':'rwm'}]}"};
-    static const char *const two[MAX_CONTAINERS] = {alone[0], alone[0]};
+    const char *const two[MAX_CONTAINERS] = {alone[0], alone[0]};
     const struct settings settings = {0};
 
     for (enum cg_mode mode = CG_MODE_V1; mode <= CG_MODE_V2; mode++) {
@@ -384,7 +384,7 @@ Test(change, devices_by_hand)
 {
     static const char *const alone[MAX_CONTAINERS] = {
         "{'devices':[{'allow':true,'type':'c','major':200,'minor':1,'access':'rwm'}]}"};
-    static const char *const two[MAX_CONTAINERS] = {
+    const char *const two[MAX_CONTAINERS] = {
         alone[0], "{'devices':[{'allow':true,'type':'c','major':201,'access':'rwm'}]}"};
     const struct cg_dev_rules asked =
         dev_make_rules(&arena, "+c 202:1 r, -c 200:1 w, -c 201:3 rwm");
