@@ -20,10 +20,9 @@
 
 static int check_list(const char *text, const char *member, struct err *e)
 {
-    struct cg_cpulist set = {0};
     char shown[64];
 
-    if (str_empty(text) || cg_cpulist_parse(text, &set) == 0)
+    if (str_empty(text) || cg_cpulist_is_list(text))
         return 0;
     return err_input(e, "cpu.%s: \"%s\" is not a list such as \"0-3,8\"", member,
                      str_escape(text, shown, sizeof shown));

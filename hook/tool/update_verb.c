@@ -65,15 +65,6 @@ static int start_watcher(const struct options *o, struct view *v, const struct s
     return r;
 }
 
-static int load(struct target *t, struct err *e)
-{
-    int r = sandbox_load(&t->s, e);
-
-    return r == -ENOENT
-               ? err_set(e, r, "the cgroups of sandbox \"%s\" are gone", t->v.record.sandbox_id)
-               : r;
-}
-
 /* A pass that sorts the threads. */
 static int place(struct target *t, const struct settings *settings, struct err *e)
 {
@@ -88,7 +79,7 @@ static int place(struct target *t, const struct settings *settings, struct err *
     int r;
 
     scan.kernel_evidence = scan_needs_evidence(&scan);
-    r = load(t, e);
+    r = target_load(t, e);
     if (r == 0)
         r = is_split(&t->s, record, e);
     scan.hold = r == 0;
@@ -198,7 +189,7 @@ static int set_limits(struct target *t, const struct settings *settings,
     if (r == 0)
         r = plan_update(&t->v, settings, asked, a, &after, &basis, &limits, e);
     if (r == 0)
-        r = load(t, e);
+        r = target_load(t, e);
     if (r == 0)
         r = put_into_force(t, &basis, &limits, &after, a, e);
     for (size_t i = 0; r == 0 && i < limits.sandbox.files.count; i++) {
@@ -246,8 +237,7 @@ int verb_update(const struct options *o, const struct settings *settings, struct
 
     if (r < 0)
         return r;
-    r = view_open_sandbox(o, a, &t.v, e);
-    sandbox_init(&t.s, &t.v.host, &t.v.state.parents, &t.v.record);
+    r = target_find(o, a, &t, e);
     if (r == 0 && asked)
         r = set_limits(&t, settings, asked, a, &changed, e);
     if (r == 0)
