@@ -89,13 +89,17 @@ static int place(struct target *t, const struct settings *settings, struct err *
     return r;
 }
 
+/* The watcher comes in any case: where vCPUs are apart a quota that was written, or written back, is still around all
+ * of them until it has put it to them. */
 static int tend(const struct options *o, struct target *t, const struct settings *settings,
                 bool changed, struct arena *a, struct err *e)
 {
     int r = t->v.record.sandbox_cgroup_only.value ? 0 : place(t, settings, e);
+    int started =
+        r == 0 || changed ? start_watcher(o, &t->v, settings, changed, a, r < 0 ? NULL : e) : 0;
 
     if (r == 0)
-        r = start_watcher(o, &t->v, settings, changed, a, e);
+        r = started;
     if (r < 0 && changed)
         err_hint(e, "; the limits are in force");
     return r;
@@ -149,10 +153,11 @@ static int plan_update(const struct view *v, const struct settings *settings,
     return ret_value;
 }
 
-/* The record first. What could not be undone stays named in it, for the next stage to take away. */
+/* The record first. What could not be undone stays named in it, for the next stage to take away.
+ * @touched  the sandbox's files may have been written. */
 static int put_into_force(struct target *t, const struct plan_basis *basis,
                           const struct plan_limits *limits, struct record *after, struct arena *a,
-                          struct err *e)
+                          bool *touched, struct err *e)
 {
     struct record *before = &t->v.record;
     int r;
@@ -161,6 +166,7 @@ static int put_into_force(struct target *t, const struct plan_basis *basis,
     r = record_write(&t->v.lock, a, after, e);
     if (r < 0)
         return r;
+    *touched = true;
     r = change_apply(limits, &t->s, e);
     if (r < 0) {
         if (!change_revert(basis, limits, before, &t->s))
@@ -176,10 +182,11 @@ static int put_into_force(struct target *t, const struct plan_basis *basis,
     return 0;
 }
 
-/* @changed  gets the files that have another text than the last time. */
+/* @changed  gets the files that have another text than the last time.
+ * @touched  as of put_into_force(). */
 static int set_limits(struct target *t, const struct settings *settings,
                       const struct oci_resources *asked, struct arena *a, struct cg_files *changed,
-                      struct err *e)
+                      bool *touched, struct err *e)
 {
     struct record after = t->v.record;
     struct plan_basis basis;
@@ -191,7 +198,7 @@ static int set_limits(struct target *t, const struct settings *settings,
     if (r == 0)
         r = target_load(t, e);
     if (r == 0)
-        r = put_into_force(t, &basis, &limits, &after, a, e);
+        r = put_into_force(t, &basis, &limits, &after, a, touched, e);
     for (size_t i = 0; r == 0 && i < limits.sandbox.files.count; i++) {
         const struct cg_file *file = &limits.sandbox.files.items[i];
 
@@ -233,15 +240,18 @@ int verb_update(const struct options *o, const struct settings *settings, struct
     struct target t = {.v = VIEW_INIT};
     struct cg_files changed = {0};
     struct oci_resources *asked;
+    bool touched = false;
     int r = asked_read(o, a, &asked, e);
 
     if (r < 0)
         return r;
     r = target_find(o, a, &t, e);
     if (r == 0 && asked)
-        r = set_limits(&t, settings, asked, a, &changed, e);
+        r = set_limits(&t, settings, asked, a, &changed, &touched, e);
     if (r == 0)
         r = tend(o, &t, settings, asked != NULL, a, e);
+    else if (touched)
+        (void)start_watcher(o, &t.v, settings, true, a, NULL);
     if (r == 0 && o->json)
         say_json(&t, &changed);
     else if (r == 0 && asked)
