@@ -16,6 +16,7 @@
 #include "hook/tool/target.h"
 #include "hook/tool/verbs.h"
 #include "hook/vcpu/vcpu.h"
+#include "hook/watch/drift.h"
 #include "hook/watch/scan.h"
 #include "hook/watch/watcher.h"
 
@@ -153,6 +154,23 @@ static int plan_update(const struct view *v, const struct settings *settings,
     return ret_value;
 }
 
+/* What the runtime has said by now was said before this, also where no watcher has seen it yet. */
+static void note_runtimes(const struct view *v, struct arena *a, struct record *after)
+{
+    struct drift drift = {.host = &v->host, .fd = FD_NONE};
+    const struct json_list before = after->containers;
+
+    drift_follow(&drift, after);
+    after->containers = (struct json_list){0};
+    for (size_t i = 0; i < before.count; i++) {
+        struct record_container c = JSON_AT(before, struct record_container, i);
+
+        c.runtime_print = (struct json_u64){true, drift_print(&drift, c.id)};
+        JSON_APPEND(a, after->containers, struct record_container) = c;
+    }
+    drift_free(&drift);
+}
+
 /* The record first. What could not be undone stays named in it, for the next stage to take away.
  * @touched  the sandbox's files may have been written. */
 static int put_into_force(struct target *t, const struct plan_basis *basis,
@@ -197,6 +215,8 @@ static int set_limits(struct target *t, const struct settings *settings,
         r = plan_update(&t->v, settings, asked, a, &after, &basis, &limits, e);
     if (r == 0)
         r = target_load(t, e);
+    if (r == 0)
+        note_runtimes(&t->v, a, &after);
     if (r == 0)
         r = put_into_force(t, &basis, &limits, &after, a, touched, e);
     for (size_t i = 0; r == 0 && i < limits.sandbox.files.count; i++) {

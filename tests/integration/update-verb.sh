@@ -255,6 +255,35 @@ if available pids; then
 	becomes "the runtime's word" pids pids.max 25 pids.max 25
 	has "the runtime's word: memory stays" memory memory.limit_in_bytes $((80 * MIB)) memory.max $((80 * MIB))
 fi
+# knows ID PIDS - the watcher has taken what is in the runtime's cgroup
+knows() {
+	jq -e --arg id "$1" --argjson pids "$2" '.containers[] | select(.id == $id) | .resources.pids.limit == $pids' "$RECORD"
+}
+# stop_watcher - between two looks of its, so that it has no lock
+stop_watcher() {
+	local watcher lock=${RECORD%/*}/lock
+	watcher=$(watcher_pid "$POD")
+	{
+		flock 9
+		kill -STOP "$watcher"
+		check_wait "$POD: the watcher is stopped" 10 grep -q '^State:[[:blank:]]T' "/proc/$watcher/status"
+	} 9<"$lock"
+}
+# It sees both at once, and which was the last word all the same.
+if available pids; then
+	stop_watcher
+	echo 8 >"$(cg_file pids "$(own_cgroup "$POD/c1")" pids.max)"
+	update "after the runtime's word" "$POD" "$(document pids=77)"
+	kill -CONT "$(watcher_pid "$POD")"
+	check_wait "$POD: after the runtime's word: the watcher has seen that" 10 knows c1 8
+	becomes "after the runtime's word" pids pids.max 77 pids.max 77
+	check_eq "$POD: after the runtime's word: the record has it" 77 "$(jq .updated.pids.limit "$RECORD")"
+	stop_watcher
+	update "before the runtime's word" "$POD" "$(document pids=78)"
+	echo 20 >"$(cg_file pids "$(own_cgroup "$POD/c1")" pids.max)"
+	kill -CONT "$(watcher_pid "$POD")"
+	becomes "before the runtime's word" pids pids.max 25 pids.max 25
+fi
 leaves c2
 has "the last one" memory memory.limit_in_bytes $((80 * MIB)) memory.max $((80 * MIB))
 has "the last one" pids pids.max 20 pids.max 20

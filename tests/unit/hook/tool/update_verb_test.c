@@ -18,6 +18,9 @@
 #include <criterion/criterion.h>
 #include <criterion/redirect.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -191,6 +194,85 @@ Test(update_verb, unplaced_without_a_watcher)
         kit_tree_hide(NULL, 0);
         cr_expect(strstr(f.e.text, "the limits are in force"), "%s", f.e.text);
         wait_for_quota(&f, i, &with_path, hosts[i].twenty, "unplaced");
+    }
+}
+
+/* --- whose word is the last --- */
+
+static bool is_stopped(pid_t pid)
+{
+    char path[48], text[512], *state;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    cr_assert_geq(io_read_at(AT_FDCWD, path, text, sizeof text), 0);
+    state = strrchr(text, ')');
+    return state && str_starts(state, ") T");
+}
+
+/* Between two looks of its, so that it has no lock. */
+static void stop_watcher(struct kit_stage *f)
+{
+    struct proc_id id = watcher_of(f);
+    unsigned long long deadline = DEADLINE;
+    struct state_lock lock;
+
+    cr_assert_eq(state_lock(&f->state, "c1", false, KIT_PATIENCE_MS, &lock, NULL), 0);
+    cr_assert_eq(kill(id.pid, SIGSTOP), 0);
+    while (!is_stopped(id.pid)) {
+        cr_assert_lt(io_now_us(), deadline, "it does not stop");
+        io_sleep_ms(1);
+    }
+    state_unlock(&lock);
+}
+
+static const char *quota_text(struct kit_stage *f, size_t host, int us)
+{
+    return arena_printf(&f->a, hosts[host].mode == CG_MODE_V2 ? "%d 100000" : "%d", us);
+}
+
+/* As a runtime's own update writes it. */
+static void write_own(struct kit_stage *f, size_t host, int us)
+{
+    kit_tree_put(hosts[host].hierarchy, with_path.own, hosts[host].quota, quota_text(f, host, us));
+}
+
+/* The watcher has taken over what the runtime has written. */
+static void wait_for_word(struct kit_stage *f, int us)
+{
+    unsigned long long deadline = DEADLINE;
+    struct record r;
+
+    do {
+        cr_assert_lt(io_now_us(), deadline, "the watcher does not follow");
+        io_sleep_ms(5);
+        cr_assert_eq(kit_record(f, "c1", &r), RECORD_VALID);
+    } while (record_find(&r, "c1")->resources->cpu->quota.value != us);
+}
+
+/* However late the watcher sees both. */
+Test(update_verb, last_word_counts)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
+        struct record r;
+        STAGE f;
+
+        begin_vm(&f, i, &with_path);
+        stop_watcher(&f);
+        write_own(&f, i, 30000);
+        cr_assert_eq(update(&f, NULL, TWENTY), 0, "%s", f.e.text);
+        kill(watcher_of(&f).pid, SIGCONT);
+        wait_for_word(&f, 30000);
+        wait_for_quota(&f, i, &with_path, hosts[i].twenty, "the operator's word is later");
+        cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID);
+        cr_expect(r.updated && r.updated->cpu->quota.value == 20000);
+        stop_watcher(&f);
+        cr_assert_eq(update(&f, NULL, "{'cpu':{'quota':70000},'pids':{'limit':7}}"), 0, "%s",
+                     f.e.text);
+        write_own(&f, i, 40000);
+        kill(watcher_of(&f).pid, SIGCONT);
+        wait_for_quota(&f, i, &with_path, quota_text(&f, i, 40000), "the runtime's word is later");
+        cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID);
+        cr_expect(r.updated && !r.updated->cpu->quota.set && r.updated->pids->limit.value == 7);
     }
 }
 
