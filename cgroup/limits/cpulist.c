@@ -73,6 +73,13 @@ bool cg_cpulist_has(const struct cg_cpulist *set, unsigned number)
     return number < CG_CPULIST_MAX && (set->bits[number / 64] >> number % 64 & 1);
 }
 
+bool cg_cpulist_is_list(const char *text)
+{
+    struct cg_cpulist set = {0};
+
+    return *text && cg_cpulist_parse(text, &set) == 0;
+}
+
 void cg_cpulist_format(const struct cg_cpulist *set, struct sbuf *out)
 {
     const char *comma = "";

@@ -20,6 +20,9 @@ struct cg_cpulist {
  * 0; -EINVAL malformed; -ERANGE a number of CG_CPULIST_MAX or more, or a backward range. */
 int cg_cpulist_parse(const char *text, struct cg_cpulist *set);
 
+/* Whether somebody has written one, with a number at least. */
+bool cg_cpulist_is_list(const char *text);
+
 void cg_cpulist_format(const struct cg_cpulist *set, struct sbuf *out);
 void cg_cpulist_add(struct cg_cpulist *set, const struct cg_cpulist *other);
 void cg_cpulist_remove(struct cg_cpulist *set, const struct cg_cpulist *other);

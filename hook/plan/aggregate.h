@@ -23,7 +23,7 @@ struct aggregate_member {
     bool begins_pod;
 };
 
-/* What is added up, each in its way. */
+/* What is added up, each in its way, and behind that what is a lone container's, but where `update` sets it. */
 enum aggregate_kind {
     AGGREGATE_BANDWIDTH,
     AGGREGATE_SHARES,
@@ -33,6 +33,10 @@ enum aggregate_kind {
     AGGREGATE_HUGETLB,
     AGGREGATE_CPUS,
     AGGREGATE_MEMS,
+    AGGREGATE_LONE,
+    AGGREGATE_BURST = AGGREGATE_LONE,
+    AGGREGATE_IDLE,
+    AGGREGATE_RESERVATION,
     AGGREGATE_KINDS
 };
 
@@ -43,6 +47,7 @@ enum aggregate_fate {
     AGGREGATE_LACKING,   /* one of the containers has no limit, and so the sandbox has none */
     AGGREGATE_UNLIMITED, /* they say that there is none */
     AGGREGATE_TOO_MUCH,  /* the sum is more than the kernel takes */
+    AGGREGATE_UPDATED,   /* `update` has set it in place of all that, see override.h */
 };
 
 /* Why the limits are as they are, for who asks; nothing is decided by it. */

@@ -250,6 +250,22 @@ static void device_list(const struct explain_job *job)
                     "the sandbox's containers");
 }
 
+/* Behind the lists of all containers, and so the last word. */
+static void devices_by_hand(const struct explain_job *job)
+{
+    const struct cg_dev_rules *asked = &job->in->asked;
+
+    for (size_t i = 0; job->p->layout == LAYOUT_SIBLING && i < asked->count; i++) {
+        bool allow = asked->items[i].allow;
+        char text[48];
+
+        explain_add(job,
+                    arena_printf(job->a, "device %s", cg_dev_rule_text(&asked->items[i], text)),
+                    allow ? "allow" : "deny",
+                    allow ? "allowed by `add-device`" : "denied by `remove-device`", "record");
+    }
+}
+
 static void devices(const struct explain_job *job)
 {
     const struct cg_dev_rules *rules = &job->p->devices;
@@ -264,6 +280,7 @@ static void devices(const struct explain_job *job)
                     arena_printf(job->a, "device %s", cg_dev_rule_text(&rules->items[i], text)),
                     rules->items[i].allow ? "allow" : "deny", reason, source);
     }
+    devices_by_hand(job);
     if (job->p->layout == LAYOUT_SIBLING && !job->in->settings->virtualization_devices)
         explain_add(job, "virtualization devices", "left out", "virtualization_devices is false",
                     "configuration: virtualization_devices");

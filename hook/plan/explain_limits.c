@@ -6,20 +6,37 @@
 #include "base/str.h"
 #include "cgroup/limits/table.h"
 
-/* Of a row, by its name; AGGREGATE_KINDS: only a lone container's counts. */
+/* Of a row, by its name; AGGREGATE_KINDS: only a lone container's counts, and `update` sets none. */
 static enum aggregate_kind kind_of(const struct cg_limit_row *row)
 {
     static const char *const names[AGGREGATE_KINDS] = {
-        [AGGREGATE_BANDWIDTH] = "cpu.quota", [AGGREGATE_SHARES] = "cpu.shares",
-        [AGGREGATE_MEMORY] = "memory.limit", [AGGREGATE_SWAP] = "memory.swap",
-        [AGGREGATE_PIDS] = "pids.limit",     [AGGREGATE_HUGETLB] = "hugepageLimits",
-        [AGGREGATE_CPUS] = "cpu.cpus",       [AGGREGATE_MEMS] = "cpu.mems",
+        [AGGREGATE_BANDWIDTH] = "cpu.quota",
+        [AGGREGATE_SHARES] = "cpu.shares",
+        [AGGREGATE_MEMORY] = "memory.limit",
+        [AGGREGATE_SWAP] = "memory.swap",
+        [AGGREGATE_PIDS] = "pids.limit",
+        [AGGREGATE_HUGETLB] = "hugepageLimits",
+        [AGGREGATE_CPUS] = "cpu.cpus",
+        [AGGREGATE_MEMS] = "cpu.mems",
+        [AGGREGATE_BURST] = "cpu.burst",
+        [AGGREGATE_IDLE] = "cpu.idle",
+        [AGGREGATE_RESERVATION] = "memory.reservation",
     };
     size_t i = 0;
 
     while (i < AGGREGATE_KINDS && !str_eq(names[i], row->name))
         i++;
     return (enum aggregate_kind)i;
+}
+
+static bool is_lone(enum aggregate_kind kind)
+{
+    return kind >= AGGREGATE_LONE;
+}
+
+static bool is_updated(const struct explain_job *job, enum aggregate_kind kind)
+{
+    return kind < AGGREGATE_KINDS && job->p->limits.notes.kinds[kind].fate == AGGREGATE_UPDATED;
 }
 
 /* The container that is planned for comes behind the others. */
@@ -77,7 +94,7 @@ static const char *written_reason(const struct explain_job *job, enum aggregate_
                                ? ", and memory_overhead_bytes of the configuration"
                                : "";
 
-    if (notes->alone || kind == AGGREGATE_KINDS)
+    if (notes->alone || is_lone(kind))
         return arena_printf(job->a, "%s%s", alone_reason(job->p, kind), overhead);
     switch (notes->kinds[kind].fate) {
     case AGGREGATE_LACKING:
@@ -102,9 +119,9 @@ static const char *left_out_reason(const struct explain_job *job, const struct c
 
     if (notes->cpuset_only && kind != AGGREGATE_CPUS && kind != AGGREGATE_MEMS)
         return "resources is kata: of all limits the cpuset is kept";
-    if (!notes->alone && kind == AGGREGATE_KINDS)
+    if (!notes->alone && is_lone(kind) && !is_updated(job, kind))
         return "it cannot be added up, so only a lone container's is kept";
-    if (!notes->alone && notes->kinds[kind].fate == AGGREGATE_LACKING)
+    if (!notes->alone && !is_lone(kind) && notes->kinds[kind].fate == AGGREGATE_LACKING)
         return lacking(job, &notes->kinds[kind]);
     if (!(v2 ? row->v2_file : row->v1_file))
         return arena_printf(job->a, "cgroups of %s have no file for it",
@@ -121,11 +138,24 @@ static bool has_unified(const struct plan *p, const char *file)
     return false;
 }
 
+/* The files of a limit that has two are set together. */
+static bool is_file_updated(const struct explain_job *job, const struct cg_limit_row *row,
+                            const char *file)
+{
+    if (row && row->name)
+        return is_updated(job, kind_of(row));
+    return str_eq(file, "cpu.cfs_period_us") && is_updated(job, AGGREGATE_BANDWIDTH);
+}
+
 static void written(const struct explain_job *job, const struct cg_file *file)
 {
     const struct cg_limit_row *row = cg_limit_row_of(file->file, job->p->mode == CG_MODE_V2);
     const char *decision = arena_printf(job->a, "limit %s", file->file), *source = NULL;
 
+    if (is_file_updated(job, row, file->file)) {
+        explain_add(job, decision, file->text, "set by `update`", "record");
+        return;
+    }
     if (has_unified(job->p, file->file))
         source = "linux.resources.unified";
     else if (row && row->name)

@@ -4,7 +4,6 @@
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/str.h"
-#include "hook/plan/aggregate.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -163,16 +162,28 @@ struct oci_resources *override_yield(const struct oci_resources *set,
 
 /* ---- what follows ---- */
 
-static void set_value(struct cg_value *limit, const struct cg_value *set)
+static void note(struct aggregate_notes *notes, enum aggregate_kind kind)
 {
-    if (set->set)
-        *limit = *set;
+    notes->kinds[kind] = (struct aggregate_note){.fate = AGGREGATE_UPDATED};
+    notes->has_overhead[kind] = false;
 }
 
-static void set_list(const char **limit, const char *set)
+static void set_value(struct cg_value *limit, const struct cg_value *set, enum aggregate_kind kind,
+                      struct aggregate_notes *notes)
 {
-    if (!str_empty(set))
-        *limit = set;
+    if (!set->set)
+        return;
+    *limit = *set;
+    note(notes, kind);
+}
+
+static void set_list(const char **limit, const char *set, enum aggregate_kind kind,
+                     struct aggregate_notes *notes)
+{
+    if (str_empty(set))
+        return;
+    *limit = set;
+    note(notes, kind);
 }
 
 /* To a group that is idle the kernel gives no other weight. */
@@ -221,15 +232,18 @@ static void drop_unified(const struct cg_limits *set, struct arena *a, struct cg
 }
 
 /* What neither of them is by `update` is for the kernel to judge. */
-static void fit_burst(const struct cg_limits *set, struct cg_limits *limits)
+static void fit_burst(const struct cg_limits *set, struct cg_limits *limits,
+                      struct aggregate_notes *notes)
 {
-    if ((set->cpu_quota_us.set || set->cpu_burst_us.set) && limits->cpu_burst_us.set &&
-        exceeds(&limits->cpu_quota_us, limits->cpu_burst_us.value))
-        limits->cpu_burst_us.value = limits->cpu_quota_us.value;
+    if (!(set->cpu_quota_us.set || set->cpu_burst_us.set) || !limits->cpu_burst_us.set ||
+        !exceeds(&limits->cpu_quota_us, limits->cpu_burst_us.value))
+        return;
+    limits->cpu_burst_us.value = limits->cpu_quota_us.value;
+    note(notes, AGGREGATE_BURST);
 }
 
 void override_apply(const struct oci_resources *set, bool v2, struct arena *a,
-                    struct cg_limits *limits)
+                    struct cg_limits *limits, struct aggregate_notes *notes)
 {
     struct cg_limits own;
 
@@ -238,16 +252,16 @@ void override_apply(const struct oci_resources *set, bool v2, struct arena *a,
     aggregate_container(set, a, &own);
     if (v2 && limits->unified_count > 0)
         drop_unified(&own, a, limits);
-    set_value(&limits->cpu_shares, &own.cpu_shares);
-    set_value(&limits->cpu_quota_us, &own.cpu_quota_us);
-    set_value(&limits->cpu_period_us, &own.cpu_period_us);
-    set_value(&limits->cpu_burst_us, &own.cpu_burst_us);
-    set_value(&limits->cpu_idle, &own.cpu_idle);
-    set_value(&limits->memory_limit, &own.memory_limit);
-    set_value(&limits->memory_swap, &own.memory_swap);
-    set_value(&limits->memory_reservation, &own.memory_reservation);
-    set_value(&limits->pids, &own.pids);
-    set_list(&limits->cpuset_cpus, own.cpuset_cpus);
-    set_list(&limits->cpuset_mems, own.cpuset_mems);
-    fit_burst(&own, limits);
+    set_value(&limits->cpu_shares, &own.cpu_shares, AGGREGATE_SHARES, notes);
+    set_value(&limits->cpu_quota_us, &own.cpu_quota_us, AGGREGATE_BANDWIDTH, notes);
+    set_value(&limits->cpu_period_us, &own.cpu_period_us, AGGREGATE_BANDWIDTH, notes);
+    set_value(&limits->cpu_burst_us, &own.cpu_burst_us, AGGREGATE_BURST, notes);
+    set_value(&limits->cpu_idle, &own.cpu_idle, AGGREGATE_IDLE, notes);
+    set_value(&limits->memory_limit, &own.memory_limit, AGGREGATE_MEMORY, notes);
+    set_value(&limits->memory_swap, &own.memory_swap, AGGREGATE_SWAP, notes);
+    set_value(&limits->memory_reservation, &own.memory_reservation, AGGREGATE_RESERVATION, notes);
+    set_value(&limits->pids, &own.pids, AGGREGATE_PIDS, notes);
+    set_list(&limits->cpuset_cpus, own.cpuset_cpus, AGGREGATE_CPUS, notes);
+    set_list(&limits->cpuset_mems, own.cpuset_mems, AGGREGATE_MEMS, notes);
+    fit_burst(&own, limits, notes);
 }

@@ -12,6 +12,7 @@
  */
 
 #include "cgroup/limits/limits.h"
+#include "hook/plan/aggregate.h"
 #include "oci/resources.h"
 
 enum override_part { OVERRIDE_CPU, OVERRIDE_MEMORY, OVERRIDE_PIDS };
@@ -44,8 +45,8 @@ struct oci_resources *override_yield(const struct oci_resources *set,
                                      const struct oci_resources *before,
                                      const struct oci_resources *now, struct arena *a);
 
-/* Let the limits be what @set, which may be NULL, says of them. Texts are borrowed from it. */
+/* Let the limits be what @set, which may be NULL, says of them, and @notes say so. Texts are borrowed from it. */
 void override_apply(const struct oci_resources *set, bool v2, struct arena *a,
-                    struct cg_limits *limits);
+                    struct cg_limits *limits, struct aggregate_notes *notes);
 
 #endif

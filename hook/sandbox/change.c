@@ -246,9 +246,11 @@ bool change_back(const struct plan_basis *basis, const struct plan_limits *limit
 }
 
 void change_take(struct record *r, struct record_container *c, const struct oci_resources *now,
-                 struct arena *a)
+                 uint64_t print, struct arena *a)
 {
-    if (r->updated)
+    bool later = !c->runtime_print.set || c->runtime_print.value != print;
+
+    if (r->updated && later)
         r->updated = override_yield(r->updated, c->resources, now, a);
     c->resources = memcpy(arena_alloc(a, sizeof *now), now, sizeof *now);
 }

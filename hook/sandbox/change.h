@@ -63,9 +63,13 @@ int change_adopt(const struct plan_basis *basis, const struct record *before,
 int change_is_due(const struct plan_limits *limits, const struct record *r,
                   const struct cg_host *host, struct arena *a, struct err *e);
 
-/* The runtime has changed the limits of a container of @r to @now: that is its last word, also where `update` had one. */
+/*
+ * The runtime has changed the limits of a container of @r to @now: that is its last word, also where `update` had one,
+ * but for what the runtime had said before that and nobody had seen yet.
+ * @print  of the runtime's cgroup, from which @now is, as `update` has recorded it.
+ */
 void change_take(struct record *r, struct record_container *c, const struct oci_resources *now,
-                 struct arena *a);
+                 uint64_t print, struct arena *a);
 
 /*
  * Put the limits into force in an existing sandbox that is loaded.

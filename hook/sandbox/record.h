@@ -34,6 +34,8 @@ struct record_container {
     struct record_process *placeholder; /* in the runtime's own cgroup, which init has left */
     char *runtime_path;                 /* the runtime's own cgroup */
     struct oci_resources *resources;    /* device nodes folded into its device rules */
+    /* drift_print() of runtime_path when `update` set limits for the last time: what is in there was said before. */
+    struct json_u64 runtime_print;
 };
 
 /* A cgroup whose quota is lifted; see fence.h. */

@@ -66,15 +66,16 @@ static int claim_one(struct run *run, const char *name, struct err *e)
 }
 
 /* 1; 0 a killed stage has left a claim and no record; -errno. */
-static int has_record(const struct run *run, const char *sandbox_id, struct err *e)
+static int has_record(const struct state_dir *state, const char *sandbox_id, struct arena *a,
+                      struct err *e)
 {
     struct state_lock look;
     struct record record;
     enum record_state st = RECORD_NONE;
-    int r = state_look(&run->state, sandbox_id, &look, e);
+    int r = state_look(state, sandbox_id, &look, e);
 
     if (r == 0)
-        r = record_read(&look, run->a, &record, &st, e);
+        r = record_read(&look, a, &record, &st, e);
     state_unlock(&look);
     if (r == -ENOENT) {
         err_reset(e);
@@ -83,33 +84,30 @@ static int has_record(const struct run *run, const char *sandbox_id, struct err 
     return r < 0 ? r : st == RECORD_VALID;
 }
 
-/*
- * The container may not be inside of another sandbox's cgroup, whether that one lives or is to be removed: its
- * limits would hold it, and who ends what is left of that sandbox would end the container.
- */
-static int check_around(const struct run *run, struct err *e)
+int run_check_around(const struct state_dir *state, const struct plan *p, struct arena *a,
+                     struct err *e)
 {
-    const char *path = run->plan.runtime_path, *owner;
+    const char *path = p->runtime_path, *owner;
     int r = 0;
 
-    while (r == 0 && !str_eq(path = cg_path_parent(run->a, path), "/")) {
-        r = links_owner(&run->state, path, run->a, &owner);
+    while (r == 0 && !str_eq(path = cg_path_parent(a, path), "/")) {
+        r = links_owner(state, path, a, &owner);
         if (r < 0)
             return err_sys(e, r, "cannot read which sandbox %s is that of", path);
-        r = r > 0 && !str_eq(owner, run->plan.sandbox_id) ? has_record(run, owner, e) : 0;
+        r = r > 0 && !str_eq(owner, p->sandbox_id) ? has_record(state, owner, a, e) : 0;
     }
     return r <= 0 ? r
                   : err_set(e, -EEXIST,
                             "%s is inside of %s, which is that of sandbox %s; give the container "
                             "a cgroupsPath outside of it",
-                            run->plan.runtime_path, path, owner);
+                            p->runtime_path, path, owner);
 }
 
 int run_claim(struct run *run, const struct record *planned, struct err *e)
 {
     const char *names[RECORD_NAMES_MAX];
     size_t count = planned ? record_names(planned, run->a, names) : 0;
-    int r = check_around(run, e);
+    int r = run_check_around(&run->state, &run->plan, run->a, e);
 
     for (size_t i = 0; r == 0 && i < count; i++)
         r = claim_one(run, names[i], e);

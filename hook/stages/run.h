@@ -73,6 +73,14 @@ void run_unlink_dropped(const struct run *run, const struct record *now);
 void run_tell_set_up(const struct run *run);
 
 /*
+ * The container of a new sandbox may not be inside of another sandbox's cgroup, whether that one lives or is to be
+ * removed: its limits would hold it, and who ends what is left of that sandbox would end the container.
+ * 0; -EEXIST it is; other -errno.
+ */
+int run_check_around(const struct state_dir *state, const struct plan *p, struct arena *a,
+                     struct err *e);
+
+/*
  * A new sandbox's cgroups and scopes must be nobody else's: claim those of @planned, NULL for none (with layout
  * nested they are the runtime's), and see that the container is not inside of another sandbox's. What a dead one
  * has is removed. Idempotent. 0; -EEXIST a sandbox that runs has one, or one is around it; other -errno.

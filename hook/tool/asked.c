@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <unistd.h>
 
 #define DOCUMENT_MAX_BYTES ((size_t)1 << 20)
@@ -20,10 +21,9 @@
 
 static int check_list(const char *text, const char *member, struct err *e)
 {
-    struct cg_cpulist set = {0};
     char shown[64];
 
-    if (str_empty(text) || cg_cpulist_parse(text, &set) == 0)
+    if (str_empty(text) || cg_cpulist_is_list(text))
         return 0;
     return err_input(e, "cpu.%s: \"%s\" is not a list such as \"0-3,8\"", member,
                      str_escape(text, shown, sizeof shown));
@@ -163,6 +163,18 @@ static int complete_memory(const struct cg_limits *now, struct oci_memory *memor
     return 0;
 }
 
+/* The other way round: as it is swap has no place for the memory that is asked for. */
+static int check_swap(const struct oci_memory *asked, const struct oci_memory *set, struct err *e)
+{
+    if (!asked || !is_said(&asked->limit) || is_said(&asked->swap) || !is_said(&set->swap) ||
+        set->swap.value < 0 || set->limit.value <= set->swap.value)
+        return 0;
+    return err_input(e,
+                     "memory.limit: is more than the sandbox's limit of memory and swap together, "
+                     "%" PRId64 "; name memory.swap, too",
+                     set->swap.value);
+}
+
 /* As runc has it, no limit of memory is none of both together either. */
 static bool frees_swap(const struct oci_memory *asked)
 {
@@ -174,10 +186,12 @@ int asked_add(const struct oci_resources *before, const struct oci_resources *as
               struct err *e)
 {
     struct oci_resources *set = override_merge(before, asked, a);
+    int r;
 
     *ret = set;
     complete_bandwidth(now, set->cpu);
     if (frees_swap(asked->memory))
         set->memory->swap = (struct json_i64){true, CG_UNLIMITED};
-    return complete_memory(now, set->memory, e);
+    r = complete_memory(now, set->memory, e);
+    return r < 0 ? r : check_swap(asked->memory, set->memory, e);
 }

@@ -21,7 +21,7 @@ int asked_check(const struct oci_resources *r, struct err *e);
  * What is set from now on: what was set before, and what is asked. Of a pair of which only one is said the other one as
  * well, as it is by now, so that both hold whatever containers come: quota with period, memory with memory and swap.
  * @before  NULL: nothing.         @now  the sandbox's limits.
- * 0; -EINVAL swap is to be limited where memory is not.
+ * 0; -EINVAL swap is to be limited where memory is not, or is less than the memory, of which alone something is said.
  */
 int asked_add(const struct oci_resources *before, const struct oci_resources *asked,
               const struct cg_limits *now, struct arena *a, struct oci_resources **ret,

@@ -264,13 +264,6 @@ static const char *offender(int argc, char **argv)
     return argv[optind - 1];
 }
 
-static bool is_list(const char *text)
-{
-    struct cg_cpulist set = {0};
-
-    return *text && cg_cpulist_parse(text, &set) == 0;
-}
-
 static int take_option(int id, struct options *ret, struct err *e)
 {
     switch (id) {
@@ -353,10 +346,12 @@ static int take_option(int id, struct options *ret, struct err *e)
         return 0;
     case OPT_CPUS:
         ret->cpus = optarg;
-        return is_list(optarg) ? 0 : bad(e, "--cpus is no list of CPUs, as 0-3,8", optarg);
+        return cg_cpulist_is_list(optarg) ? 0
+                                          : bad(e, "--cpus is no list of CPUs, as 0-3,8", optarg);
     case OPT_MEMS:
         ret->mems = optarg;
-        return is_list(optarg) ? 0 : bad(e, "--mems is no list of nodes, as 0-1", optarg);
+        return cg_cpulist_is_list(optarg) ? 0
+                                          : bad(e, "--mems is no list of nodes, as 0-1", optarg);
     case OPT_RESOURCES:
         ret->resources = optarg;
         return *optarg ? 0 : bad(e, "--resources names no file", optarg);

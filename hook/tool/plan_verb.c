@@ -14,6 +14,7 @@
 #include "hook/sandbox/record.h"
 #include "hook/sandbox/runtime.h"
 #include "hook/sandbox/state_dir.h"
+#include "hook/stages/run.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -57,6 +58,21 @@ static void look_at_sandbox(const struct options *o, const struct plan *place, s
             arena_printf(a, "planned as a new sandbox, because it is not known what there is: %s",
                          e.text));
     state_unlock(&look);
+    state_dir_close(&state);
+}
+
+/* Where a setup would not have the container. What cannot be read refuses nobody here, as whoever plans need not be
+ * root. */
+static void look_around(const struct options *o, struct arena *a, struct plan *p)
+{
+    struct err e = ERR_INIT;
+    struct state_dir state = STATE_DIR_INIT;
+    int r = state_dir_open(o->state_dir, false, &state, &e);
+
+    if (r == 0)
+        r = run_check_around(&state, p, a, &e);
+    if (r == -EEXIST)
+        plan_warn(&p->warnings, a, arena_printf(a, "it would be refused: %s", e.text));
     state_dir_close(&state);
 }
 
@@ -143,6 +159,8 @@ int verb_plan(const struct options *o, const struct settings *settings, struct a
     else if (r == 0 && unknown.code < 0)
         plan_warn(&plan.warnings, a,
                   arena_printf(a, "it is not known what layout the sandbox has: %s", unknown.text));
+    if (r == 0 && here && stage_action(stage) != ACTION_TEARDOWN)
+        look_around(o, a, &plan);
     if (r == 0)
         r = plan_fill(&in, a, &plan, e);
     if (r == 0 && o->explain)

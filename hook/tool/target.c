@@ -8,19 +8,30 @@
 #include <limits.h>
 #include <stdio.h>
 
-int target_open(const struct options *o, struct arena *a, struct target *t, struct err *e)
+int target_find(const struct options *o, struct arena *a, struct target *t, struct err *e)
 {
     int r;
 
     *t = (struct target){.v = VIEW_INIT};
     r = view_open_sandbox(o, a, &t->v, e);
-    sandbox_init(&t->s, &t->v.host, NULL, &t->v.record);
-    if (r < 0)
-        return r;
-    r = sandbox_load(&t->s, e);
+    sandbox_init(&t->s, &t->v.host, &t->v.state.parents, &t->v.record);
+    return r;
+}
+
+int target_load(struct target *t, struct err *e)
+{
+    int r = sandbox_load(&t->s, e);
+
     if (r == -ENOENT)
         err_set(e, r, "the cgroups of sandbox \"%s\" are gone", t->v.record.sandbox_id);
     return r;
+}
+
+int target_open(const struct options *o, struct arena *a, struct target *t, struct err *e)
+{
+    int r = target_find(o, a, t, e);
+
+    return r < 0 ? r : target_load(t, e);
 }
 
 void target_close(struct target *t)

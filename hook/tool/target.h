@@ -13,8 +13,14 @@ struct target {
     struct sandbox s;
 };
 
-/* That of o->id. target_close() also after a failure. 0; -ENOENT its cgroups are gone, too; -errno as
+/* That of o->id, whose cgroups are not open yet. target_close() also after a failure. 0; -errno as
  * view_open_sandbox(). */
+int target_find(const struct options *o, struct arena *a, struct target *t, struct err *e);
+
+/* Open its cgroups. 0; -ENOENT they are gone; other -errno. */
+int target_load(struct target *t, struct err *e);
+
+/* Both. target_close() also after a failure. */
 int target_open(const struct options *o, struct arena *a, struct target *t, struct err *e);
 void target_close(struct target *t);
 

@@ -16,6 +16,7 @@
 #include "hook/tool/target.h"
 #include "hook/tool/verbs.h"
 #include "hook/vcpu/vcpu.h"
+#include "hook/watch/drift.h"
 #include "hook/watch/scan.h"
 #include "hook/watch/watcher.h"
 
@@ -65,15 +66,6 @@ static int start_watcher(const struct options *o, struct view *v, const struct s
     return r;
 }
 
-static int load(struct target *t, struct err *e)
-{
-    int r = sandbox_load(&t->s, e);
-
-    return r == -ENOENT
-               ? err_set(e, r, "the cgroups of sandbox \"%s\" are gone", t->v.record.sandbox_id)
-               : r;
-}
-
 /* A pass that sorts the threads. */
 static int place(struct target *t, const struct settings *settings, struct err *e)
 {
@@ -88,7 +80,7 @@ static int place(struct target *t, const struct settings *settings, struct err *
     int r;
 
     scan.kernel_evidence = scan_needs_evidence(&scan);
-    r = load(t, e);
+    r = target_load(t, e);
     if (r == 0)
         r = is_split(&t->s, record, e);
     scan.hold = r == 0;
@@ -98,13 +90,17 @@ static int place(struct target *t, const struct settings *settings, struct err *
     return r;
 }
 
+/* The watcher comes in any case: where vCPUs are apart a quota that was written, or written back, is still around all
+ * of them until it has put it to them. */
 static int tend(const struct options *o, struct target *t, const struct settings *settings,
                 bool changed, struct arena *a, struct err *e)
 {
     int r = t->v.record.sandbox_cgroup_only.value ? 0 : place(t, settings, e);
+    int started =
+        r == 0 || changed ? start_watcher(o, &t->v, settings, changed, a, r < 0 ? NULL : e) : 0;
 
     if (r == 0)
-        r = start_watcher(o, &t->v, settings, changed, a, e);
+        r = started;
     if (r < 0 && changed)
         err_hint(e, "; the limits are in force");
     return r;
@@ -158,10 +154,28 @@ static int plan_update(const struct view *v, const struct settings *settings,
     return ret_value;
 }
 
-/* The record first. What could not be undone stays named in it, for the next stage to take away. */
+/* What the runtime has said by now was said before this, also where no watcher has seen it yet. */
+static void note_runtimes(const struct view *v, struct arena *a, struct record *after)
+{
+    struct drift drift = {.host = &v->host, .fd = FD_NONE};
+    const struct json_list before = after->containers;
+
+    drift_follow(&drift, after);
+    after->containers = (struct json_list){0};
+    for (size_t i = 0; i < before.count; i++) {
+        struct record_container c = JSON_AT(before, struct record_container, i);
+
+        c.runtime_print = (struct json_u64){true, drift_print(&drift, c.id)};
+        JSON_APPEND(a, after->containers, struct record_container) = c;
+    }
+    drift_free(&drift);
+}
+
+/* The record first. What could not be undone stays named in it, for the next stage to take away.
+ * @touched  the sandbox's files may have been written. */
 static int put_into_force(struct target *t, const struct plan_basis *basis,
                           const struct plan_limits *limits, struct record *after, struct arena *a,
-                          struct err *e)
+                          bool *touched, struct err *e)
 {
     struct record *before = &t->v.record;
     int r;
@@ -170,6 +184,7 @@ static int put_into_force(struct target *t, const struct plan_basis *basis,
     r = record_write(&t->v.lock, a, after, e);
     if (r < 0)
         return r;
+    *touched = true;
     r = change_apply(limits, &t->s, e);
     if (r < 0) {
         if (!change_revert(basis, limits, before, &t->s))
@@ -185,10 +200,11 @@ static int put_into_force(struct target *t, const struct plan_basis *basis,
     return 0;
 }
 
-/* @changed  gets the files that have another text than the last time. */
+/* @changed  gets the files that have another text than the last time.
+ * @touched  as of put_into_force(). */
 static int set_limits(struct target *t, const struct settings *settings,
                       const struct oci_resources *asked, struct arena *a, struct cg_files *changed,
-                      struct err *e)
+                      bool *touched, struct err *e)
 {
     struct record after = t->v.record;
     struct plan_basis basis;
@@ -198,9 +214,11 @@ static int set_limits(struct target *t, const struct settings *settings,
     if (r == 0)
         r = plan_update(&t->v, settings, asked, a, &after, &basis, &limits, e);
     if (r == 0)
-        r = load(t, e);
+        r = target_load(t, e);
     if (r == 0)
-        r = put_into_force(t, &basis, &limits, &after, a, e);
+        note_runtimes(&t->v, a, &after);
+    if (r == 0)
+        r = put_into_force(t, &basis, &limits, &after, a, touched, e);
     for (size_t i = 0; r == 0 && i < limits.sandbox.files.count; i++) {
         const struct cg_file *file = &limits.sandbox.files.items[i];
 
@@ -242,16 +260,18 @@ int verb_update(const struct options *o, const struct settings *settings, struct
     struct target t = {.v = VIEW_INIT};
     struct cg_files changed = {0};
     struct oci_resources *asked;
+    bool touched = false;
     int r = asked_read(o, a, &asked, e);
 
     if (r < 0)
         return r;
-    r = view_open_sandbox(o, a, &t.v, e);
-    sandbox_init(&t.s, &t.v.host, &t.v.state.parents, &t.v.record);
+    r = target_find(o, a, &t, e);
     if (r == 0 && asked)
-        r = set_limits(&t, settings, asked, a, &changed, e);
+        r = set_limits(&t, settings, asked, a, &changed, &touched, e);
     if (r == 0)
         r = tend(o, &t, settings, asked != NULL, a, e);
+    else if (touched)
+        (void)start_watcher(o, &t.v, settings, true, a, NULL);
     if (r == 0 && o->json)
         say_json(&t, &changed);
     else if (r == 0 && asked)

@@ -371,6 +371,13 @@ void drift_set(struct drift *d, const struct drift_source *list, size_t count)
     }
 }
 
+void drift_free(struct drift *d)
+{
+    drift_set(d, NULL, 0);
+    free(d->items);
+    d->items = NULL;
+}
+
 /* ---- what follows ---- */
 
 /* What a file says by now; NULL: what it said at setup. */

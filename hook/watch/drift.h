@@ -30,6 +30,7 @@
 
 struct arena;
 struct err;
+struct record;
 
 /* A container, as the caller knows it. */
 struct drift_source {
@@ -78,6 +79,16 @@ int drift_watch(struct drift *d);
  * had at its setup; of those that stay everything is kept. The list is copied.
  */
 void drift_set(struct drift *d, const struct drift_source *list, size_t count);
+
+/* The containers of a record, but for layout nested, where nobody has to follow. */
+void drift_follow(struct drift *d, const struct record *r);
+
+/* Forget them all, and the watches with them. The descriptor is the caller's to close. */
+void drift_free(struct drift *d);
+
+/* A number for all that was read of a container's cgroup the last time: another one, as far as a hash can tell, if
+ * something is another. 0: it is not looked at. */
+uint64_t drift_print(const struct drift *d, const char *id);
 
 /*
  * Look for changes. Without an event this is one system call, and a few more for a container whose

@@ -24,9 +24,11 @@ void tend_init(struct tend *t, const struct settings *settings)
     t->overhead.list = settings->overhead_cpus;
 }
 
-/* Only a cpuset that somebody asked for is one to pin to. */
+/* Only a cpuset that somebody asked for is one to pin to: all containers, or an operator by `update`. */
 static bool has_cpuset(const struct record *r)
 {
+    if (r->updated && r->updated->cpu && !str_empty(r->updated->cpu->cpus))
+        return true;
     for (size_t i = 0; i < r->containers.count; i++) {
         const struct oci_resources *resources =
             JSON_AT(r->containers, struct record_container, i).resources;

@@ -134,24 +134,6 @@ static void follow_init(struct watch *w)
     }
 }
 
-/* Whose limits may be changed under us. */
-static void follow_limits(struct watch *w)
-{
-    autoarena a = ARENA_INIT;
-    size_t count = record_is_nested(&w->record) ? 0 : w->record.containers.count;
-    struct drift_source *sources = arena_alloc(&a, (count + 1) * sizeof *sources);
-    size_t known = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        const struct record_container *c =
-            &JSON_AT(w->record.containers, struct record_container, i);
-
-        if (c->runtime_path)
-            sources[known++] = (struct drift_source){c->id, c->runtime_path};
-    }
-    drift_set(&w->drift, sources, known);
-}
-
 /* Which record it is that was read. */
 static void adopt_file(struct watch *w, const struct state_lock *lock)
 {
@@ -168,7 +150,7 @@ static int adopt(struct watch *w, struct state_lock *lock)
     state_unlock(lock);
     if (r == 0) {
         follow_init(w);
-        follow_limits(w);
+        drift_follow(&w->drift, &w->record);
         orders_set(&w->orders, &w->record);
     }
     return r;
@@ -243,6 +225,8 @@ static void carry_over(struct watch *w)
     w->carry_due = drift_read(&w->drift) != 0 || w->carry_due;
     if (!w->carry_due || reload(w, &lock) < 0)
         return;
+    /* What was said before an `update` that had the lock meanwhile, to the last word. */
+    (void)drift_read(&w->drift);
     for (size_t i = 0; i < w->record.containers.count; i++) {
         struct record_container *c = &JSON_AT(w->record.containers, struct record_container, i);
         const struct oci_resources *now =
@@ -250,7 +234,7 @@ static void carry_over(struct watch *w)
 
         say_devices(w, c);
         if (now && now != c->resources)
-            change_take(&w->record, c, now, &w->record_arena);
+            change_take(&w->record, c, now, drift_print(&w->drift, c->id), &w->record_arena);
     }
     log_once(&w->last_limit_error, change_limits(w, &lock, &e), &e);
     adopt(w, &lock);

@@ -221,6 +221,12 @@ for layout in sibling nested; do
 	configure "$BASIC | .layout = \"$layout\""
 	stage prestart kata_around/in 1 "$title"
 	check_match "$title: says whose" "$BASE/kata_around/in is inside of $BASE/kata_around, which is that of sandbox around;" "$ERR"
+	capture osc plan --json <"$WORK/kata_around/in/created"
+	check_exit "$title: plan" 0
+	check_match "$title: plan warns" "it would be refused: $BASE/kata_around/in is inside of $BASE/kata_around," "$(jq -r '.warnings[]' <<<"$OUT")"
+	capture osc plan --stage poststop --json <"$WORK/kata_around/in/stopped"
+	check_exit "$title: plan of a teardown" 0
+	check_eq "$title: a teardown is not refused" "" "$(jq -r '.warnings[]' <<<"$OUT" | grep refused)"
 	check "$title: it is where it was" is_in "${PIDS[kata_around/in]}" "$BASE/kata_around/in"
 	check_eq "$title: sandboxes" around "$(osc list --json | jq -r '.[].sandbox_id')"
 	stage poststop kata_around/in 0 "$title"
@@ -238,6 +244,8 @@ stage poststop around 0 "inside of a claim"
 drop_fake around "${PIDS[around]}"
 ln -s "ghost$BASE/kata_around" "$STATE/paths/$claim"
 container kata_around/in "$quota" in
+capture osc plan --json <"$WORK/kata_around/in/created"
+check_eq "inside of a claim of nobody: plan does not mind" "" "$(jq -r '.warnings[]' <<<"$OUT" | grep refused)"
 stage prestart kata_around/in 0 "inside of a claim of nobody"
 check "inside of a claim of nobody: it has its sandbox" is_in "${PIDS[kata_around/in]}" "$BASE/kata_around/kata_in"
 end_process "${PIDS[kata_around/in]}"

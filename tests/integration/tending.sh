@@ -120,6 +120,14 @@ else
 		check_wait "$C: vCPU 1 is pinned again" 5 allowed "CPU 1/KVM" 1
 		stop
 	fi
+	if start pinned_later "$TWO" '.enable_vcpus_pinning = true' .; then
+		check_threads "$C" "$PID" 2
+		capture osc update "$TAG-$C" --cpus 0-1
+		check_exit "$C: the operator's update to two CPUs" 0
+		check_wait "$C: vCPU 0 is pinned" 5 allowed "CPU 0/KVM" 0
+		check_wait "$C: vCPU 1 is pinned" 5 allowed "CPU 1/KVM" 1
+		stop
+	fi
 	if start mismatch "$TWO" '.enable_vcpus_pinning = true' '.linux.resources.cpu += {cpus: "1"}'; then
 		check_threads "$C" "$PID" 2
 		check "$C: vCPU 0 is not pinned" allowed "CPU 0/KVM" 1

@@ -75,6 +75,14 @@ is_lifted() {
 	[[ $MODE != v2 || $ONLY == true ]] || is_now cpu "$SANDBOX" cpu.max "max 99999"
 }
 
+# kill_watcher ID
+kill_watcher() {
+	local watcher
+	watcher=$(watcher_pid "$1")
+	kill -KILL "$watcher"
+	check_wait "$POD: the watcher is killed" 10 is_dead "$watcher"
+}
+
 # --- a VM of a runtime's, with and without the split ------------------------------
 
 # A device list that somebody else has made smaller, as another hook may, stays as it is. Of v2 without systemd
@@ -178,9 +186,19 @@ vm() {
 	fi
 	check_eq "$POD: what the runtime has changed is its own" "null $((128 * MIB))" \
 		"$(jq -r '"\(.updated.pids.limit) \(.updated.memory.limit)"' "$RECORD")"
-	# No watcher, and the quota is where it belongs all the same.
+	# No watcher, and what is refused in the middle leaves the quota where it was. On v2 alone it is around all
+	# threads for a moment, and only a watcher takes it away from the overhead again.
+	if [[ $2 == false ]] && available cpu && available cpuset; then
+		kill_watcher "$id"
+		capture osc update "$id" --cpus 8000 --resources - <<<'{"cpu": {"quota": 15000}}'
+		check_exit "$POD: refused without a watcher" 1
+		check "$POD: refused without a watcher: there is one" has_watcher "$id"
+		check_wait "$POD: refused without a watcher: the quota" 10 quota_is 80000
+		check_wait "$POD: refused without a watcher: lifted" 10 is_lifted
+	fi
+	# Nor one that succeeds.
 	if [[ $2 == false ]] && available cpu; then
-		kill -KILL "$(watcher_pid "$id")"
+		kill_watcher "$id"
 		update "without a watcher" "$id" '{"cpu": {"quota": 25000}}'
 		check "$POD: without a watcher: there is one" has_watcher "$id"
 		check_wait "$POD: without a watcher: the quota" 10 quota_is 25000
@@ -236,6 +254,35 @@ if available pids; then
 	echo 20 >"$(cg_file pids "$(own_cgroup "$POD/c1")" pids.max)"
 	becomes "the runtime's word" pids pids.max 25 pids.max 25
 	has "the runtime's word: memory stays" memory memory.limit_in_bytes $((80 * MIB)) memory.max $((80 * MIB))
+fi
+# knows ID PIDS - the watcher has taken what is in the runtime's cgroup
+knows() {
+	jq -e --arg id "$1" --argjson pids "$2" '.containers[] | select(.id == $id) | .resources.pids.limit == $pids' "$RECORD"
+}
+# stop_watcher - between two looks of its, so that it has no lock
+stop_watcher() {
+	local watcher lock=${RECORD%/*}/lock
+	watcher=$(watcher_pid "$POD")
+	{
+		flock 9
+		kill -STOP "$watcher"
+		check_wait "$POD: the watcher is stopped" 10 grep -q '^State:[[:blank:]]T' "/proc/$watcher/status"
+	} 9<"$lock"
+}
+# It sees both at once, and which was the last word all the same.
+if available pids; then
+	stop_watcher
+	echo 8 >"$(cg_file pids "$(own_cgroup "$POD/c1")" pids.max)"
+	update "after the runtime's word" "$POD" "$(document pids=77)"
+	kill -CONT "$(watcher_pid "$POD")"
+	check_wait "$POD: after the runtime's word: the watcher has seen that" 10 knows c1 8
+	becomes "after the runtime's word" pids pids.max 77 pids.max 77
+	check_eq "$POD: after the runtime's word: the record has it" 77 "$(jq .updated.pids.limit "$RECORD")"
+	stop_watcher
+	update "before the runtime's word" "$POD" "$(document pids=78)"
+	echo 20 >"$(cg_file pids "$(own_cgroup "$POD/c1")" pids.max)"
+	kill -CONT "$(watcher_pid "$POD")"
+	becomes "before the runtime's word" pids pids.max 25 pids.max 25
 fi
 leaves c2
 has "the last one" memory memory.limit_in_bytes $((80 * MIB)) memory.max $((80 * MIB))

@@ -14,10 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
-#define UNITS 8
-#define CALLS 256
+#define UNITS     8
+#define CALLS     256
+#define TOLD_SIZE 1024
 
 struct unit {
     char name[128], slice[128];
@@ -33,6 +35,7 @@ struct message {
     char method[48], first[256], second[256]; /* a call's first two texts */
     char path[300], text[128];                /* an answer's */
     char unit[128];
+    char properties[TOLD_SIZE];
     unsigned char bytes[16];
 };
 
@@ -43,9 +46,15 @@ struct error {
 
 typedef int (*handler_fn)(struct message *m, void *userdata, struct error *error);
 
+/* By all processes that the test's has forked. */
+struct shared {
+    struct unit units[UNITS];
+    char told[TOLD_SIZE];
+};
+
 static struct {
     bool begun;
-    struct unit units[UNITS];
+    struct shared *shared;
     struct unit *latest; /* which the process of any start is in */
     unsigned started, jobs;
     handler_fn handler;
@@ -62,15 +71,19 @@ static int library;
 void kit_bus_begin(void)
 {
     kit.begun = true;
-    memset(kit.units, 0, sizeof kit.units);
+    if (!kit.shared)
+        kit.shared = mmap(NULL, sizeof *kit.shared, PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(kit.shared, MAP_FAILED);
+    memset(kit.shared, 0, sizeof *kit.shared);
     kit_bus_fail(0, 0, "", false);
 }
 
 static struct unit *find(const char *name)
 {
     for (size_t i = 0; i < UNITS; i++) {
-        if (kit.units[i].invocation && str_eq(kit.units[i].name, name))
-            return &kit.units[i];
+        if (kit.shared->units[i].invocation && str_eq(kit.shared->units[i].name, name))
+            return &kit.shared->units[i];
     }
     return NULL;
 }
@@ -78,16 +91,16 @@ static struct unit *find(const char *name)
 /* Tests have slices without a dash. */
 static void cgroup_of(const struct unit *u, char path[static 280])
 {
-    snprintf(path, 280, "/%s/%s", u->slice, u->name);
+    snprintf(path, 280, "/%.127s/%.127s", u->slice, u->name);
 }
 
 void kit_bus_start(const char *name, const char *slice)
 {
-    struct unit *u = kit.units;
+    struct unit *u = kit.shared->units;
     char path[280];
 
     while (u->invocation)
-        cr_assert_lt(++u - kit.units, UNITS);
+        cr_assert_lt(++u - kit.shared->units, UNITS);
     snprintf(u->name, sizeof u->name, "%s", name);
     snprintf(u->slice, sizeof u->slice, "%s", slice);
     u->invocation = ++kit.started;
@@ -133,6 +146,23 @@ void kit_bus_fail(unsigned n, unsigned count, const char *error, bool heard)
     kit.fail_count = count;
     snprintf(kit.fail_error, sizeof kit.fail_error, "%s", error);
     kit.heard = heard;
+}
+
+/* What does not fit is left out. */
+static void add_text(char *text, const char *more)
+{
+    size_t len = strlen(text);
+
+    snprintf(text + len, TOLD_SIZE - len, "%s", more);
+}
+
+const char *kit_bus_told(void)
+{
+    static char told[TOLD_SIZE];
+
+    memcpy(told, kit.shared->told, sizeof told);
+    kit.shared->told[0] = '\0';
+    return told;
 }
 
 unsigned kit_bus_calls(const char *method)
@@ -217,13 +247,16 @@ static int new_call(struct bus *bus, struct message **ret, const char *to, const
     return 0;
 }
 
-/* The texts that a call begins with are kept, and the slice of a scope. */
+/* The texts that a call begins with are kept, the slice of a scope, and the names of properties. */
 static int append(struct message *m, const char *types, ...)
 {
     va_list ap;
 
     va_start(ap, types);
-    if (types[0] == 's' && !m->first[0])
+    if (str_eq(types, "s") && m->first[0]) {
+        add_text(m->properties, va_arg(ap, const char *));
+        add_text(m->properties, " ");
+    } else if (types[0] == 's' && !m->first[0])
         snprintf(m->first, sizeof m->first, "%s", va_arg(ap, const char *));
     if (str_eq(types, "ss") && m->first[0] && !m->second[0])
         snprintf(m->second, sizeof m->second, "%s", va_arg(ap, const char *));
@@ -336,7 +369,9 @@ static int carry_out(const struct message *m, struct message *answer, struct err
     }
     if (!u)
         return refuse(e, "org.freedesktop.systemd1.NoSuchUnit", -ENOENT);
-    if (str_eq(m->method, "StopUnit")) {
+    if (str_eq(m->method, "SetUnitProperties")) {
+        add_text(kit.shared->told, m->properties);
+    } else if (str_eq(m->method, "StopUnit")) {
         kit_bus_collect(name);
         end_job(answer, name);
     } else if (str_eq(m->method, "GetUnit") || str_eq(m->method, "GetUnitByPID")) {

@@ -29,6 +29,10 @@ void kit_bus_collect(const char *unit);
  */
 void kit_bus_fail(unsigned n, unsigned count, const char *error, bool heard);
 
+/* Which properties were changed of scopes since it began or this was called, by whatever process of the test's: the
+ * names in the order of sending, each followed by a blank. */
+const char *kit_bus_told(void);
+
 /* How many calls of a method there were since the last kit_bus_fail(); NULL: of all. */
 unsigned kit_bus_calls(const char *method);
 

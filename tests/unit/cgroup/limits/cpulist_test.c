@@ -121,7 +121,15 @@ Test(cpulist, errors)
 
         cr_expect_eq(r, cases[i].result, "\"%s\": expected %d, got %d", cases[i].text,
                      cases[i].result, r);
+        cr_expect_not(cg_cpulist_is_list(cases[i].text), "%s", cases[i].text);
     }
+}
+
+Test(cpulist, lists)
+{
+    cr_expect(cg_cpulist_is_list("0"));
+    cr_expect(cg_cpulist_is_list("0-3, 8"));
+    cr_expect_not(cg_cpulist_is_list(""));
 }
 
 Test(cpulist, union)

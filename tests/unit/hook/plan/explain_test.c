@@ -4,7 +4,9 @@
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "tests/unit/kit/device_kit.h"
 #include "tests/unit/kit/plan_kit.h"
+#include "tests/unit/kit/text_kit.h"
 
 #include <criterion/criterion.h>
 
@@ -481,4 +483,77 @@ Test(explain, containers_that_limit_nothing)
     kit_prepare(&m, &given);
     m.others[0].begins_pod = true;
     expect(&m, &want, "none");
+}
+
+/* What an operator has set is nobody else's word. */
+Test(explain, what_update_has_set)
+{
+#define IN_PLACE(r, settings_)                                                                     \
+    {                                                                                              \
+        V2, .config = RESOURCES(r), .settings = (settings_), .others = { r }                       \
+    }
+#define BY_HAND "set by `update`", "record"
+    static const char all[] =
+        "{'cpu':{'shares':512,'quota':7000,'period':50000,'burst':10,'idle':0,'cpus':'1','mems':'0'"
+        "},"
+        "'memory':{'limit':4096,'swap':8192,'reservation':5},'pids':{'limit':7}}";
+    static const struct {
+        struct kit_given given;
+        struct explain_row want;
+    } rows[] = {
+        {IN_PLACE(FULL, NULL), {"limit cpu.weight", "59", BY_HAND}},
+        {IN_PLACE(FULL, NULL), {"limit cpu.max", "7000 50000", BY_HAND}},
+        {IN_PLACE(FULL, NULL), {"limit cpu.max.burst", "10", BY_HAND}},
+        {IN_PLACE(FULL, NULL), {"limit cpu.idle", "0", BY_HAND}},
+        {IN_PLACE(FULL, NULL), {"limit cpuset.cpus", "1", BY_HAND}},
+        {IN_PLACE(FULL, NULL), {"limit cpuset.mems", "0", BY_HAND}},
+        {IN_PLACE(FULL, "{'memory_overhead_bytes':4096}"), {"limit memory.max", "4096", BY_HAND}},
+        {IN_PLACE(FULL, NULL), {"limit memory.swap.max", "4096", BY_HAND}},
+        {IN_PLACE(FULL, NULL), {"limit memory.low", "5", BY_HAND}},
+        {IN_PLACE("{}", NULL), {"limit pids.max", "7", BY_HAND}},
+        {{V1, .config = RESOURCES(FULL)}, {"limit cpu.cfs_period_us", "50000", BY_HAND}},
+        {{V1, .config = RESOURCES(FULL)}, {"limit pids.max", "7", BY_HAND}},
+        {{V2, .config = RESOURCES("{'unified':{'pids.max':'4'}}")},
+         {"limit pids.max", "7", BY_HAND}},
+        /* nor is it all of it */
+        {IN_PLACE(FULL, NULL),
+         {"limit hugetlb.2MB.max", "8388608", "the sum of 2",
+          "linux.resources.hugepageLimits of another container, c1"}},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct oci_resources *set;
+        MADE m;
+
+        kit_prepare(&m, &rows[i].given);
+        set = arena_alloc(&m.arena, sizeof *set);
+        kit_read_row(&m.arena, all, &oci_resources_table, set);
+        m.in.updated = set;
+        expect(&m, &rows[i].want, kit_show(&m, &rows[i].given));
+    }
+}
+
+Test(explain, what_add_device_has_said)
+{
+    const struct kit_given given = {V2, .config = DEVICES(RANDOM)};
+    const struct kit_given nested = {V2, .settings = NESTED};
+    const struct explain_row wants[] = {
+        {"device c 202:1 r", "allow", "by `add-device`", "record"},
+        {"device c 203:* rwm", "deny", "by `remove-device`", "record"},
+        {"device b 9:9 r", "allow", "config.json", "linux.resources.devices"},
+    };
+    const struct explain_row none = {wants[0].decision, NULL, NULL, NULL};
+
+    for (size_t i = 0; i < ARRAY_SIZE(wants); i++) {
+        MADE m;
+
+        kit_prepare(&m, &given);
+        m.in.asked = dev_make_rules(&m.arena, "+c 202:1 r, -c 203:* rwm");
+        expect(&m, &wants[i], "asked");
+    }
+    MADE m;
+
+    kit_prepare(&m, &nested);
+    m.in.asked = dev_make_rules(&m.arena, "+c 202:1 r");
+    expect(&m, &none, "nested");
 }

@@ -103,11 +103,12 @@ Test(override, applied)
         const char **warnings = NULL;
         size_t count = 0;
         struct err e = ERR_INIT;
+        struct aggregate_notes notes = {0};
         struct cg_limits limits;
         struct cg_files files = {0};
 
         aggregate_container(resources(applied[i].containers), &arena, &limits);
-        override_apply(resources(applied[i].set), applied[i].v2, &arena, &limits);
+        override_apply(resources(applied[i].set), applied[i].v2, &arena, &limits, &notes);
         cr_assert_eq(cg_limits_files(&limits, applied[i].v2, &arena, &files, &warnings, &count, &e),
                      0, "%s: %s", applied[i].name, e.text);
         cr_expect_str_eq(kit_files_text(&arena, &files), applied[i].want,

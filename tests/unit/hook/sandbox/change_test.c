@@ -251,16 +251,39 @@ Test(change, take)
     struct record r = make_record(lone);
     struct record_container *c = &JSON_AT(r.containers, struct record_container, 0);
 
-    change_take(&r, c, now, &arena);
+    change_take(&r, c, now, 1, &arena);
     cr_expect_null(r.updated);
     cr_expect_eq(c->resources->pids->limit.value, 6);
     r.updated = kit_resources(&arena, "{'pids':{'limit':9},'cpu':{'cpus':'0'}}");
-    change_take(&r, c, c->resources, &arena);
+    change_take(&r, c, c->resources, 1, &arena);
     cr_expect_eq(r.updated->pids->limit.value, 9);
-    change_take(&r, c, kit_resources(&arena, PIDS(7)), &arena);
+    change_take(&r, c, kit_resources(&arena, PIDS(7)), 1, &arena);
     cr_expect_eq(c->resources->pids->limit.value, 7);
     cr_expect_not(r.updated->pids->limit.set);
     cr_expect_str_eq(r.updated->cpu->cpus, "0");
+}
+
+/* What was said before `update`, and is seen later, is no later word. */
+Test(change, take_late)
+{
+    static const char *const lone[MAX_CONTAINERS] = {PIDS(5)};
+    struct record r = make_record(lone);
+    struct record_container *c = &JSON_AT(r.containers, struct record_container, 0);
+
+    r.updated = kit_resources(&arena, PIDS(9));
+    c->runtime_print = (struct json_u64){true, 2};
+    change_take(&r, c, kit_resources(&arena, PIDS(6)), 2, &arena);
+    cr_expect_eq(c->resources->pids->limit.value, 6);
+    cr_assert(r.updated);
+    cr_expect_eq(r.updated->pids->limit.value, 9);
+    change_take(&r, c, kit_resources(&arena, PIDS(7)), 3, &arena);
+    cr_expect_eq(c->resources->pids->limit.value, 7);
+    cr_expect_null(r.updated);
+    /* A container that has come since, of which nothing was seen. */
+    r.updated = kit_resources(&arena, PIDS(9));
+    c->runtime_print = (struct json_u64){false, 2};
+    change_take(&r, c, kit_resources(&arena, PIDS(8)), 2, &arena);
+    cr_expect_null(r.updated);
 }
 
 static void check_row(const struct row *row, int64_t schema)

@@ -129,7 +129,8 @@ Test(asked, a_file_that_is_not_there)
 /* --- what is not said of a pair --- */
 
 static const struct {
-    const char *name, *now, *before, *asked, *want;
+    const char *name, *now, *before, *asked;
+    const char *want; /* a document, or why it is refused */
 } added[] = {
     {"a quota, with the period that there is", "{'cpu':{'quota':1,'period':50000}}", NULL,
      "{'cpu':{'quota':5000}}",
@@ -158,9 +159,23 @@ static const struct {
      "{\"cpu\":{},\"memory\":{\"limit\":3,\"swap\":5},\"pids\":{}}"},
     {"any amount of swap", "{}", NULL, "{'memory':{'swap':-1}}",
      "{\"cpu\":{},\"memory\":{\"swap\":-1},\"pids\":{}}"},
-    {"swap without memory", "{}", NULL, "{'memory':{'swap':5}}", NULL},
+    {"swap without memory", "{}", NULL, "{'memory':{'swap':5}}",
+     "memory.swap: the sandbox has no limit of memory; name memory.limit, too"},
     {"swap without a limit of memory", "{'memory':{'limit':-1}}", NULL, "{'memory':{'swap':5}}",
-     NULL},
+     "memory.swap: the sandbox has no limit of memory; name memory.limit, too"},
+    {"more memory than with swap", "{'memory':{'limit':1,'swap':9}}", NULL,
+     "{'memory':{'limit':10}}",
+     "memory.limit: is more than the sandbox's limit of memory and swap together, 9; name "
+     "memory.swap, too"},
+    {"as much memory as with swap", "{'memory':{'limit':1,'swap':9}}", NULL,
+     "{'memory':{'limit':9}}", "{\"cpu\":{},\"memory\":{\"limit\":9,\"swap\":9},\"pids\":{}}"},
+    {"more than what was set with swap", "{'memory':{'limit':3,'swap':20}}",
+     "{'memory':{'limit':3,'swap':4}}", "{'memory':{'limit':10}}",
+     "memory.limit: is more than the sandbox's limit of memory and swap together, 4; name "
+     "memory.swap, too"},
+    {"more than with swap by word, which the kernel may judge", "{}", NULL,
+     "{'memory':{'limit':5,'swap':4}}",
+     "{\"cpu\":{},\"memory\":{\"limit\":5,\"swap\":4},\"pids\":{}}"},
     {"nothing of a pair", "{'memory':{'limit':1},'cpu':{'quota':5}}", "{'cpu':{'cpus':'0'}}",
      "{'pids':{'limit':5}}", "{\"cpu\":{\"cpus\":\"0\"},\"memory\":{},\"pids\":{\"limit\":5}}"},
 };
@@ -173,13 +188,16 @@ Test(asked, added)
         struct oci_resources *set;
         struct cg_limits now;
         struct err e = ERR_INIT;
+        bool refused = added[i].want[0] != '{';
         int r;
 
         aggregate_container(kit_resources(&arena, added[i].now), &arena, &now);
         r = asked_add(before, kit_resources(&arena, added[i].asked), &now, &arena, &set, &e);
-        cr_expect_eq(r, added[i].want ? 0 : -EINVAL, "%s: %d, %s", added[i].name, r, e.text);
-        cr_expect_eq(e.bad_input, !added[i].want, "%s", added[i].name);
-        if (added[i].want)
+        cr_expect_eq(r, refused ? -EINVAL : 0, "%s: %d, %s", added[i].name, r, e.text);
+        cr_expect_eq(e.bad_input, refused, "%s", added[i].name);
+        if (refused)
+            cr_expect_str_eq(e.text, added[i].want);
+        else
             cr_expect_str_eq(text_of(set), added[i].want, "%s:\nexpected %s\ngot      %s",
                              added[i].name, added[i].want, text_of(set));
     }

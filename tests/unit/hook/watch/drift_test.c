@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "cgroup/host.h"
 #include "cgroup/limits/limits.h"
+#include "hook/sandbox/record.h"
 #include "tests/unit/kit/cgroup_kit.h"
 #include "tests/unit/kit/files_kit.h"
 
@@ -49,8 +50,7 @@ static void set(const char *name, const char *text)
 
 static void close_drift(void)
 {
-    drift_set(&f.drift, NULL, 0);
-    free(f.drift.items);
+    drift_free(&f.drift);
     fd_close(&f.drift.fd);
 }
 
@@ -193,6 +193,58 @@ Test(drift_v2, each_file)
     expect_change(1);
     expect("one", NULL, "cpus=0-1,4 mems=- quota=-1/50000");
     expect("three", NULL, "same");
+}
+
+/* Whoever reads the same has the same number, and each value makes another. */
+Test(drift_v2, print)
+{
+    static const char *const steps[][2] = {
+        {"v2/c1/cpu.max", "5000 100000\n"}, {"v2/c1/cpu.max", "5000 50000\n"},
+        {"v2/c1/cpuset.cpus", "1\n"},       {"v2/c1/cpuset.mems", "1\n"},
+        {"v2/c1/cpuset.cpus", "\n"},        {"v2/c1/cpu.weight", "50\n"},
+        {"v2/c1/cpu.idle", "50\n"},
+    };
+    uint64_t last;
+
+    make_v2("c1");
+    make_v2("c2");
+    drift_set(&f.drift, both, 2);
+    last = drift_print(&f.drift, "one");
+    cr_expect_neq(last, 0);
+    cr_expect_eq(last, drift_print(&f.drift, "two"));
+    cr_expect_eq(drift_print(&f.drift, "three"), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        struct drift other = {.host = &f.host, .fd = FD_NONE};
+        uint64_t now;
+
+        set(steps[i][0], steps[i][1]);
+        cr_expect_eq(drift_print(&f.drift, "one"), last, "it was not read yet");
+        (void)drift_read(&f.drift);
+        now = drift_print(&f.drift, "one");
+        cr_expect_neq(now, last, "step %zu", i);
+        drift_set(&other, both, 1);
+        cr_expect_eq(drift_print(&other, "one"), now, "step %zu", i);
+        drift_free(&other);
+        last = now;
+    }
+    cr_expect_neq(last, drift_print(&f.drift, "two"));
+}
+
+/* Of a record those whose cgroup is known, and with layout nested nobody. */
+Test(drift_v2, follow)
+{
+    char one[] = "one", two[] = "two", path[] = "/c2", nested[] = "nested";
+    struct record_container containers[] = {{.id = one}, {.id = two, .runtime_path = path}};
+    struct record r = {.containers = {containers, 2}};
+
+    make_v2("c2");
+    drift_follow(&f.drift, &r);
+    cr_assert_eq(f.drift.count, 1);
+    cr_expect_str_eq(f.drift.items[0].id, "two");
+    cr_expect_str_eq(f.drift.items[0].path, "/c2");
+    r.layout = nested;
+    drift_follow(&f.drift, &r);
+    cr_expect_eq(f.drift.count, 0);
 }
 
 /* Many at once are one change. */

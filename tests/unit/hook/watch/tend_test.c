@@ -124,6 +124,39 @@ Test(tend, pins_by_the_cpuset_of_the_whole)
     }
 }
 
+/* Whoever has asked for it, if anybody has. */
+Test(tend, pins_by_a_cpuset_that_was_asked_for)
+{
+    static char list[] = "0", empty[] = "";
+    struct oci_cpu said = {.cpus = list}, unsaid = {.cpus = empty};
+    const struct {
+        const char *name;
+        char *own; /* of the container */
+        struct oci_resources *updated;
+        bool pins;
+    } asked[] = {
+        {"by the container", list, NULL, true},
+        {"by nobody", NULL, NULL, false},
+        {"by update alone", NULL, &(struct oci_resources){.cpu = &said}, true},
+        {"by an update of other limits", NULL, &(struct oci_resources){.cpu = &unsaid}, false},
+        {"by an update of memory", NULL, &(struct oci_resources){.cpu = NULL}, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
+        struct view v;
+
+        begin(&v, CG_MODE_V1, sibling, "");
+        v.record.enable_vcpus_pinning = (struct json_bool){true, true};
+        v.cpu.cpus = asked[i].own;
+        v.record.updated = asked[i].updated;
+        kit_tree_put("cpuset", "/p/c", "cpuset.effective_cpus",
+                     arena_printf(&v.stage.a, "%u", first_cpu()));
+        tend(&v);
+        cr_expect_eq(runs_on(1, first_cpu()), asked[i].pins, "%s", asked[i].name);
+        finish(&v);
+    }
+}
+
 /* The rest of the VMM has CPUs of its own. */
 Test(tend, keeps_the_overhead_apart)
 {
