@@ -65,11 +65,11 @@ bool facts_refuse_devices(enum cg_mode mode)
     return cg_host_in_userns(NULL) > 0 && (mode != CG_MODE_V2 || cg_bpf_device_probe() == -EPERM);
 }
 
-void facts_gather(enum cg_mode mode, const struct settings *settings, struct arena *a,
+void facts_gather(enum cg_mode mode, const struct settings *settings, bool own, struct arena *a,
                   struct facts *ret)
 {
     *ret = (struct facts){.mode = mode, .no_device_rules = facts_refuse_devices(mode)};
-    for (size_t i = 0; i < facts_default_device_count; i++)
+    for (size_t i = 0; own && i < facts_default_device_count; i++)
         look_at(facts_default_devices[i], a, ret);
     for (size_t i = 0; settings->virtualization_devices && i < facts_hypervisor_device_count; i++)
         look_at(facts_hypervisor_devices[i], a, ret);

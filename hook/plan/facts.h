@@ -42,9 +42,11 @@ extern const size_t facts_virtualization_device_count;
 /* What a path leads to, as stat(2) says. 0; -ENODEV it is no device; other -errno. */
 int facts_look(const char *path, struct device_node *ret);
 
-/* stat(2) all of these and the paths of settings->extra_devices. Never fails: plan_limits() does, if one of them
- * is neither there nor missing. */
-void facts_gather(enum cg_mode mode, const struct settings *settings, struct arena *a,
+/*
+ * stat(2) all of these and the paths of settings->extra_devices. Never fails: plan_limits() does, if one of them
+ * is neither there nor missing. @own: the device rules are to be ours, so that facts_default_devices matter.
+ */
+void facts_gather(enum cg_mode mode, const struct settings *settings, bool own, struct arena *a,
                   struct facts *ret);
 
 /*

@@ -115,7 +115,7 @@ int change_plan(const struct settings *settings, const struct cg_host *host, con
     struct facts *facts = arena_alloc(a, sizeof *facts);
     struct plan_warnings ignored = {0};
 
-    facts_gather(host->mode, settings, a, facts);
+    facts_gather(host->mode, settings, true, a, facts);
     *basis =
         change_basis(settings, facts, r->sandbox_unit != NULL, r->sandbox_cgroup_only.value, r, a);
     return plan_limits(basis, change_members(containers, r->sandbox_id, a), containers->count, a,

@@ -325,8 +325,12 @@ static int hold_back(struct cg_controller *child, struct err *e)
 static int reunite_v2(struct sandbox *s, const struct record *r, int timeout_ms, struct err *e)
 {
     struct fence fence;
-    int ret = fence_open(&fence, s->home.host, &r->fence, FD_NONE, e);
+    int ret = cg_load(&s->home, e);
 
+    if (ret < 0 && ret != -ENOENT)
+        return ret;
+    err_reset(e);
+    ret = fence_open(&fence, s->home.host, &r->fence, FD_NONE, e);
     if (ret == 0)
         ret = fence_restore(&fence, e);
     fence_close(&fence);
@@ -357,15 +361,13 @@ static int reunite_v1(struct sandbox *s, const struct record *r, int timeout_ms,
 
 /*
  * Layout nested: the runtime's cgroup, if there still is one, becomes what it was, with all of its
- * threads. Whether they live is the runtime's affair. What was there before any split is not ours.
+ * threads. Whether they live is the runtime's affair. What was there before any split is not ours, and
+ * need not be looked at.
  */
 static int reunite(struct sandbox *s, const struct record *r, int timeout_ms, struct err *e)
 {
-    int ret = cg_load(&s->home, e);
+    int ret;
 
-    if (ret < 0 && ret != -ENOENT)
-        return ret;
-    err_reset(e);
     if (!s->has_overhead || !r->cpu_enabled.set)
         return 0;
     ret = s->home.host->mode == CG_MODE_V2 ? reunite_v2(s, r, timeout_ms, e)

@@ -32,12 +32,16 @@ static int check_ours(int fd)
 
 static int open_part(int top, const char *name, bool make)
 {
-    autofd fd = FD_NONE;
+    const int flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    autofd fd = openat(top, name, flags);
     int r;
 
-    if (make && mkdirat(top, name, 0700) < 0 && errno != EEXIST)
-        return -errno;
-    fd = openat(top, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    /* Only the first stage since the host has booted makes them. */
+    if (fd < 0 && errno == ENOENT && make) {
+        if (mkdirat(top, name, 0700) < 0 && errno != EEXIST)
+            return -errno;
+        fd = openat(top, name, flags);
+    }
     r = fd < 0 ? -errno : check_ours(fd);
     return r < 0 ? r : fd_take(&fd);
 }

@@ -449,7 +449,6 @@ bool run_can_be_nested(const struct run *run)
     struct run look = *run;
     struct setup s = {0};
 
-    facts_gather(look.host.mode, look.request->settings, look.a, &look.facts);
     return find_process(&look, &s, NULL) == 0 && run_place(&look, NULL) == 0 && is_nested(&look);
 }
 
@@ -466,6 +465,8 @@ int run_set_up(struct run *run, struct err *e)
         r = run_place(run, e);
     if (r != 0)
         return r < 0 ? r : 0;
+    facts_gather(run->host.mode, run->request->settings, !is_nested(run), run->a, &run->facts);
+    facts_add_host(&run->facts, &run->host);
     log_about.sandbox_id = run->plan.sandbox_id;
     log_about.cgroup = run->plan.sandbox_path;
     r = state_dir_open(run->state_dir, true, &run->state, e);

@@ -13,13 +13,7 @@
 
 static int run_stage(struct run *run, struct err *e)
 {
-    if (stage_action(run->stage) == ACTION_TEARDOWN) {
-        run->facts.mode = run->host.mode;
-        return run_tear_down(run, e);
-    }
-    facts_gather(run->host.mode, run->request->settings, run->a, &run->facts);
-    facts_add_host(&run->facts, &run->host);
-    return run_set_up(run, e);
+    return stage_action(run->stage) == ACTION_TEARDOWN ? run_tear_down(run, e) : run_set_up(run, e);
 }
 
 /*
@@ -77,6 +71,7 @@ int stages_run(const struct request *request, const struct oci_input *input, str
 
     if (r == 0)
         r = cg_host_open(a, &run.host, e);
+    run.facts.mode = run.host.mode;
     run.state_dir = request->state_dir;
     if (r == 0) {
         r = cg_host_is_foreign(&run.host, e);

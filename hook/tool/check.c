@@ -140,7 +140,7 @@ static void check_nodes(const struct settings *settings, enum cg_mode mode, stru
 {
     struct facts facts;
 
-    facts_gather(mode, settings, f->a, &facts);
+    facts_gather(mode, settings, false, f->a, &facts);
     for (size_t i = 0; i < facts_hypervisor_device_count; i++) {
         if (facts_device(&facts, facts_hypervisor_devices[i]))
             check_hypervisor(facts_hypervisor_devices[i], f);
@@ -252,7 +252,7 @@ static void check_settings(const struct options *o, const struct settings *setti
     struct facts facts;
     struct err e = ERR_INIT;
 
-    facts_gather(mode, settings, f->a, &facts);
+    facts_gather(mode, settings, true, f->a, &facts);
     if (try_settings(o, settings, &facts, path, f, &e) < 0)
         add(f, "configuration", BROKEN,
             arena_printf(f->a, "every setup fails with %s: %s", file, e.text));

@@ -129,7 +129,7 @@ int verb_plan(const struct options *o, const struct settings *settings, struct a
     }
     if (r < 0)
         return r;
-    facts_gather(mode, settings, a, &facts);
+    facts_gather(mode, settings, true, a, &facts);
     r = o->has_mode ? 0 : cg_host_is_foreign(&host, e);
     facts.foreign = r > 0;
     facts_add_host(&facts, &host);

@@ -28,8 +28,8 @@ int __real_mkdirat(int dirfd, const char *name, mode_t mode);
 int __real_openat(int dirfd, const char *name, int flags, ...);
 int __real_cg_host_open(struct arena *a, struct cg_host *ret, struct err *e);
 int __real_cg_bpf_device_attach(int dirfd, const struct cg_bpf_program *p, struct err *e);
-void __real_facts_gather(enum cg_mode mode, const struct settings *settings, struct arena *a,
-                         struct facts *ret);
+void __real_facts_gather(enum cg_mode mode, const struct settings *settings, bool own,
+                         struct arena *a, struct facts *ret);
 
 int __wrap_mkdirat(int dirfd, const char *name, mode_t mode);
 int __wrap_unlinkat(int dirfd, const char *name, int flags);
@@ -46,8 +46,8 @@ static bool is_held(const struct tree_place *p, const char *text)
 ssize_t __wrap_write(int fd, const void *data, size_t len);
 int __wrap_cg_host_open(struct arena *a, struct cg_host *ret, struct err *e);
 int __wrap_cg_bpf_device_attach(int dirfd, const struct cg_bpf_program *p, struct err *e);
-void __wrap_facts_gather(enum cg_mode mode, const struct settings *settings, struct arena *a,
-                         struct facts *ret);
+void __wrap_facts_gather(enum cg_mode mode, const struct settings *settings, bool own,
+                         struct arena *a, struct facts *ret);
 
 /* What of the tree this is; false: nothing, or of a process that knows no tree. */
 static bool locate(int dirfd, const char *name, struct tree_place *ret)
@@ -284,11 +284,11 @@ int __wrap_cg_host_open(struct arena *a, struct cg_host *ret, struct err *e)
 }
 
 /* Every host of a tree has the same devices, whatever this one has. */
-void __wrap_facts_gather(enum cg_mode mode, const struct settings *settings, struct arena *a,
-                         struct facts *ret)
+void __wrap_facts_gather(enum cg_mode mode, const struct settings *settings, bool own,
+                         struct arena *a, struct facts *ret)
 {
     if (!tree.tasks)
-        __real_facts_gather(mode, settings, a, ret);
+        __real_facts_gather(mode, settings, own, a, ret);
     else
         *ret = kit_facts_of(mode, KVM_ALONE);
 }

@@ -64,7 +64,7 @@ static int refused_in_child(bool in_namespace)
         if (in_namespace && unshare(CLONE_NEWUSER) < 0)
             _exit(255);
         for (unsigned mode = CG_MODE_V1; mode <= CG_MODE_V2; mode++) {
-            facts_gather(mode, &settings, &a, &facts);
+            facts_gather(mode, &settings, true, &a, &facts);
             all |= facts.no_device_rules << mode;
         }
         _exit(all);
@@ -119,8 +119,22 @@ Test(facts, all_seen)
     autoarena a = ARENA_INIT;
     struct facts facts;
 
-    facts_gather(CG_MODE_V1, &settings, &a, &facts);
+    facts_gather(CG_MODE_V1, &settings, false, &a, &facts);
     cr_expect_null(facts.unseen);
     cr_expect_not_null(facts_device(&facts, null));
     cr_expect_null(facts_device(&facts, none));
+}
+
+/* Where the device rules are the runtime's own the nodes that everybody has say nothing. */
+Test(facts, own)
+{
+    static const struct settings settings;
+    autoarena a = ARENA_INIT;
+    struct facts facts;
+
+    facts_gather(CG_MODE_V1, &settings, true, &a, &facts);
+    cr_expect_eq(facts.node_count, facts_default_device_count);
+    cr_expect_not_null(facts_device(&facts, "/dev/null"));
+    facts_gather(CG_MODE_V1, &settings, false, &a, &facts);
+    cr_expect_eq(facts.node_count, 0);
 }

@@ -14,6 +14,8 @@
 #include <criterion/criterion.h>
 #include <criterion/redirect.h>
 #include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #define HOME     "/p/c1"
 #define CHILD    HOME "/kata_vcpu"
@@ -527,4 +529,63 @@ Test(sandbox_nested, destroy_v1_of_what_is_gone)
                      arena_printf(&f.a, "%d", (int)vm.pid), "elsewhere it stays");
     cr_expect_str_eq(kit_state_names(&f), "");
     end_vm(&vm);
+}
+
+/* The runtime's cgroup cannot be opened any more in this hierarchy. */
+static void block_home(struct vm *vm, const char *hierarchy)
+{
+    const char *home = arena_printf(&vm->f->a, "%s/%s" HOME, kit_tree_dir, hierarchy);
+
+    cr_assert_eq(rename(home, arena_printf(&vm->f->a, "%s.away", home)), 0);
+    cr_assert_eq(symlink("c1.away", home), 0);
+    kit_note_tree(vm->f);
+}
+
+/* Where nothing of ours can be nobody has to look, so nothing stands in the way of the end. */
+Test(sandbox_nested, destroy_looks_only_where_it_has_to)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct vm vm;
+        STAGE f;
+
+        begin_vm(&f, &vm, rows[i].mode, rows[i].only);
+        block_home(&vm, rows[i].vcpu_names);
+        expect_destroyed(&vm, "", rows[i].name);
+        end_vm(&vm);
+    }
+}
+
+/* Of a split that is the hierarchy of cpu. */
+Test(sandbox_nested, destroy_looks_at_the_split)
+{
+    static const struct {
+        enum cg_mode mode;
+        const char *hierarchy;
+        int want;
+    } blocked[] = {
+        {CG_MODE_V1, "memory", 0},
+        {CG_MODE_V1, "cpu,cpuacct", -ELOOP},
+        {CG_MODE_V2, "unified", -ELOOP},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(blocked); i++) {
+        struct vm vm;
+        STAGE f;
+
+        begin_vm(&f, &vm, blocked[i].mode, false);
+        if (blocked[i].mode == CG_MODE_V2)
+            split_v2(&vm);
+        else
+            split_v1(&vm);
+        block_home(&vm, blocked[i].hierarchy);
+        if (blocked[i].want < 0) {
+            expect_kept(&vm, blocked[i].want, blocked[i].hierarchy);
+        } else {
+            cr_expect_eq(destroy(&vm), 0, "%s: %s", blocked[i].hierarchy, f.e.text);
+            cr_expect_str_eq(kit_tree_read("cpu,cpuacct", OVERHEAD, "cgroup.procs"), "(none)");
+            cr_expect_str_eq(kit_tree_read("cpu,cpuacct", HOME, "cgroup.procs"),
+                             arena_printf(&f.a, "%d", (int)vm.pid));
+        }
+        end_vm(&vm);
+    }
 }
