@@ -112,11 +112,11 @@ WAS=
 DONE=
 DONE_LIMITS=
 
-# container NAME LAYOUT ONLY - in its own cgroup
+# container NAME LAYOUT ONLY [JQ_FILTER] - in its own cgroup
 container() {
 	C=$1
 	configure "$BASIC | .layout = \"$2\" | .sandbox_cgroup_only = $3"
-	fake_container "$C" "$(limits_filter)"
+	fake_container "$C" "$(limits_filter) | ${4-.}"
 	set_layout "$C" "$C" "$3"
 	[[ $2 == sibling ]] || SANDBOX=$(own_cgroup "$C")
 	INPUT=$WORK/$C/created
@@ -333,6 +333,67 @@ verbs() {
 	check_nothing_left "verbs" "$BEFORE"
 }
 
+# --- verbs that change it ----------------------------------------------------
+
+DOING=()
+
+# what_holds - limits, and what the record has of what verbs have said; on v2 it alone tells which devices are allowed
+what_holds() {
+	limit_texts
+	jq -c '.updated, .devices' "$STATE/sandboxes/$C/record.json"
+}
+
+# other_word - what the verb changes is as it was before
+other_word() {
+	INPUT=/dev/null works "${DOING[@]}"
+	WAS=$(what_holds)
+}
+
+# changed RC - and the record says the same as the limits
+changed() {
+	local expected now
+	sound "$1"
+	now=$(what_holds)
+	if [[ -z $1 ]]; then
+		DONE=$now
+		[[ $DONE != "$WAS" ]] || PROBLEMS+=("it changes nothing")
+	fi
+	expected=$WAS
+	if [[ -z $1 || $1 == 0 || $(<"$WORK/log") == *"the limits are in force"* ]]; then
+		expected=$DONE
+	fi
+	[[ $now == "$expected" ]] || PROBLEMS+=("it is otherwise: $(diff <(echo "$expected") <(echo "$now") | xargs)")
+	at "$PID" "${AT[$PID]}"
+	has_watcher "$C" || PROBLEMS+=("there is no watcher")
+}
+
+# sets NAME WORD... - a document with these limits
+sets() {
+	jq -cn '{linux: {resources: {}}} | '"$(with "${@:2}")"' | .linux.resources' >"$WORK/$1.json"
+}
+
+changes() {
+	local id=changed only
+	sets more cpu=30000 shares=256 cpus="$all_cpus" pids=40 memory=$((256 << 20))
+	sets less cpu=20000 shares=128 cpus="$one_cpu" pids=30 memory=$((128 << 20))
+	for only in false true; do
+		container "$id" sibling "$only" '.linux.resources.devices = [{allow: false, access: "rwm"}]'
+		works prestart
+		witness "$PID"
+		INPUT=/dev/null
+		DOING=(update "$id" --resources "$WORK/more.json")
+		sweep_looks "update, only=$only" other_word changed update "$id" --resources "$WORK/less.json"
+		DOING=(add-device "$id" /dev/zero)
+		sweep_looks "remove-device, only=$only" other_word changed remove-device "$id" /dev/zero
+		DOING=(remove-device "$id" /dev/zero)
+		sweep_looks "add-device, only=$only" other_word changed add-device "$id" /dev/zero
+		end_process "$PID"
+		INPUT=$WORK/$id/stopped works poststop
+		drop_fake "$id" "$PID"
+		check_nothing_left "changes, only=$only" "$BEFORE"
+	done
+}
+
 # --- the watcher -------------------------------------------------------------
 
 QUOTA=20000
@@ -402,6 +463,7 @@ again
 pods
 ends
 verbs
+changes
 watches
 echo "looks that failed: $TRIED tried, $SURVIVED survived"
 
