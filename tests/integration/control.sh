@@ -167,7 +167,7 @@ signals() {
 	sleep infinity &
 	other=$!
 	disown
-	STARTED+=("$other")
+	started "$other"
 	verb "$NAME: freeze" freeze "$NAME"
 	verb "$NAME: kill" kill "$NAME"
 	says "$NAME: kill, what it says" '[.signal, .processes, .pending]' '["KILL",2,false]'
@@ -217,7 +217,7 @@ start_outside() {
 	sleep infinity &
 	OTHER=$!
 	disown
-	STARTED+=("$OTHER")
+	started "$OTHER"
 	cg_enter "" "$OTHER"
 }
 

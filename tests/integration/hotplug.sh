@@ -226,7 +226,7 @@ counts_guest_time() {
 		-drive "file=$WORK/spins,format=raw,if=ide" >/dev/null 2>&1 </dev/null &
 	pid=$!
 	disown
-	STARTED+=("$pid")
+	started "$pid"
 	wait_for 3 any_has_run_guest "$pid" || rc=1
 	end_process "$pid"
 	return $rc

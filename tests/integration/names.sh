@@ -88,10 +88,10 @@ check_eq "without names" "null" "$(jq -r '.[] | select(.sandbox_id == "one").pod
 cp "$(command -v bash)" "$WORK/conmon"
 "$WORK/conmon" -c 'sleep 1000 & echo $! >"$0"; wait' "$WORK/pid" -n my-vm 2>/dev/null &
 conmon=$!
-STARTED+=("$conmon")
+started "$conmon"
 check_wait "conmon: it has a child" 20 test -s "$WORK/pid"
 child=$(<"$WORK/pid")
-STARTED+=("$child")
+started "$child"
 set_layout five
 fake_container five && five=$PID
 cg_enter "$(own_cgroup five)" "$child"

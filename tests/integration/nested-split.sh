@@ -272,7 +272,7 @@ inhabited() {
 	sleep infinity &
 	PID=$!
 	disown
-	STARTED+=("$PID")
+	started "$PID"
 	cg_make "$C/payload"
 	cg_enter "$C/payload" "$PID"
 	start_vmm $name "CPU 0/KVM" worker
@@ -355,7 +355,7 @@ two_parents() {
 	"$(helper fake_vmm)" "CPU 0/KVM" worker >/dev/null 2>&1 &
 	VMM=$!
 	disown
-	STARTED+=("$VMM")
+	started "$VMM"
 	elsewhere "$VMM"
 	echo "$VMM" >"$(cg_file cpu "$C" cgroup.procs)"
 	check_wait "a runtime in two cgroups: split" 20 apart_by_cpu
@@ -392,7 +392,7 @@ not_ours() {
 	sleep infinity &
 	PID=$!
 	disown
-	STARTED+=("$PID")
+	started "$PID"
 	if [[ $MODE != v2 ]]; then
 		echo "$PID" >"$(cg_file cpu "$APART" cgroup.procs)"
 	fi

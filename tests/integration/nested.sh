@@ -362,7 +362,7 @@ life_without_pid_namespace() {
 	local other
 	begin || return 0
 	other=$(child_of "$PID" busybox) || other=$(child_of "$PID" sleep) || :
-	STARTED+=("$VMM" "$other")
+	started "$VMM" "$other"
 	capture oci delete -f "$TAG-$NAME"
 	see "host's PID namespace, delete -f" "$RC $(said)"
 	wait_for 5 is_dead "$VMM" || :

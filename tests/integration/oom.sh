@@ -24,9 +24,9 @@ python3 -c 'import socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.bind(sys.argv[1])
 while True: print(s.recv(65536).decode(), flush=True)' "$WORK/journal.socket" >"$WORK/journal" &
-STARTED+=($!)
+started "$!"
 disown
-wait_for 10 test -S "$WORK/journal.socket"
+check_wait "a journal of our own" 20 test -S "$WORK/journal.socket"
 
 # with_journal COMMAND... - whatever it starts writes to $WORK/journal what it says to the journal
 with_journal() {

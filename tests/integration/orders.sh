@@ -29,7 +29,7 @@ start() {
 	}
 	wait_for 10 test -s "$WORK/$C/rootfs/helper"
 	HELPER=$(<"$WORK/$C/rootfs/helper")
-	STARTED+=("$PID")
+	started "$PID"
 	check_wait "$C: there is a watcher" 10 has_watcher "$TAG-$C"
 	# It has seen the container as it is.
 	[[ -n ${edit-} ]] || check_wait "$C: which has seen the VMM" 10 test -s "$STATE/sandboxes/$TAG-$C/placement.json"
@@ -126,7 +126,7 @@ fi
 
 # Without a PID namespace of its own nothing ends with init, and some runtimes kill by their cgroup alone.
 if start all "$SHARED"; then
-	STARTED+=("$HELPER")
+	started "$HELPER"
 	check "$C: a process of ours holds the runtime's cgroup" test -n "$(cg_procs "$OWN")"
 	# What runc 1.2 and later do for `kill` and `delete --force`, others do for this.
 	capture oci kill --all "$TAG-$C" KILL
@@ -139,7 +139,7 @@ fi
 
 # The ordinary end: init is killed, and what it leaves is poststop's.
 if start init "$SHARED"; then
-	STARTED+=("$HELPER")
+	started "$HELPER"
 	kill -KILL "$PID"
 	check_wait "$C: the VMM has ended" 10 is_dead "$PID"
 	sleep 1

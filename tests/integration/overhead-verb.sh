@@ -220,7 +220,7 @@ ending() {
 	local reader
 	"$OSC" --state-dir "$STATE" --config "$CONF" overhead --json --for 5s --interval 200ms >"$WORK/ending" 2>"$WORK/ending.err" &
 	reader=$!
-	STARTED+=("$reader")
+	started "$reader"
 	sleep 1
 	check "ending: kill and delete one" stop_container idle
 	RC=0

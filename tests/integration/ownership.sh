@@ -179,7 +179,7 @@ cg_make "$BASE/kata_taken"
 sleep infinity &
 other=$!
 disown
-STARTED+=("$other")
+started "$other"
 cg_enter "$BASE/kata_taken" "$other"
 stage prestart taken 1 "a cgroup that is somebody's"
 check_match "a cgroup that is somebody's: says so" 'kata_taken is there already and holds processes' "$ERR"
@@ -336,7 +336,7 @@ vmm() {
 	"$VMM" "CPU 0/KVM" worker >/dev/null 2>&1 </dev/null &
 	PID=$!
 	disown
-	STARTED+=("$PID")
+	started "$PID"
 	PIDS[$1]=$PID
 	cg_enter "$(own_cgroup "$1")" "$PID"
 	sed -i "s/\"pid\": [0-9]*/\"pid\": $PID/" "$WORK/$1/created"

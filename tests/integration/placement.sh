@@ -24,7 +24,7 @@ start() {
 	"$VMM" "$@" >/dev/null 2>&1 </dev/null &
 	PID=$!
 	disown
-	STARTED+=("$PID")
+	started "$PID"
 	cg_enter "$OWN" "$PID"
 	jq --argjson pid "$PID" '.pid = $pid' "$WORK/$C/created" >"$WORK/json"
 	mv "$WORK/json" "$WORK/$C/created"
@@ -148,7 +148,7 @@ start orphan --wait "$(file go)" --outlive --generations 1 --late 'CPU 1/KVM' "$
 now go
 check_wait "$C: init has a child" 5 has_child "$PID"
 vmm=$(child "$PID")
-STARTED+=("$vmm")
+started "$vmm"
 check_threads "$C" "$vmm" 1
 end_process "$PID"
 settle
@@ -414,7 +414,7 @@ setsid bash -c 'echo $$ >"$4.pid"; "$1" --state-dir "$2" --config "$3" prestart;
 	bash "$OSC" "$STATE" "$CONF" "$WORK/rc" <"$WORK/$C/created" >/dev/null 2>&1 &
 disown
 wait_for 20 test -s "$WORK/rc" || :
-STARTED+=("$(<"$WORK/rc.pid")")
+started "$(<"$WORK/rc.pid")"
 check_eq "$C: setup" 0 "$(cat "$WORK/rc" 2>&1)"
 check_wait "$C: there is a watcher" 5 has_watcher "$C"
 watcher=$(watcher_pid "$C")
@@ -437,7 +437,7 @@ vmm_pid=$PID
 "$VMM" 'CPU 0/KVM' worker >/dev/null 2>&1 </dev/null &
 child=$!
 disown
-STARTED+=("$child")
+started "$child"
 cg_enter "$SANDBOX" "$child"
 check_threads "$C: it still places threads" "$child" 1
 end_process "$child"

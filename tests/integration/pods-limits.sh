@@ -294,7 +294,7 @@ if [[ $MODE != v2 ]] && available memory; then
 		hog "$(cg_file memory "$SANDBOX" cgroup.procs)" "$WORK/hog" >/dev/null 2>&1 &
 	hog=$!
 	disown
-	STARTED+=("$hog")
+	started "$hog"
 	hog_is_full() {
 		[[ -s $WORK/hog ]]
 	}

@@ -264,7 +264,7 @@ shared_pids() {
 	fi
 	check_placed "kill, $p: starts" "$PID" 1
 	helper=$(<"$WORK/$name/rootfs/helper")
-	STARTED+=("$helper")
+	started "$helper"
 	capture oci kill "$TAG-$name" KILL
 	check_wait "kill, $p: the VMM has ended" 10 is_dead "$PID"
 	if [[ $VERSION =~ ^runc\ version\ 1\.([2-9]|[1-9][0-9]) ]]; then

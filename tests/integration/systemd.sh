@@ -34,7 +34,7 @@ neighbour() {
 	systemd-run --quiet --scope --collect --unit="$TAG-neighbour.scope" --slice="$1" -- sleep 1000 >/dev/null 2>&1 &
 	PIDS[neighbour]=$!
 	disown
-	STARTED+=("${PIDS[neighbour]}")
+	started "${PIDS[neighbour]}"
 	wait_for 20 runs_sleep "${PIDS[neighbour]}"
 }
 
@@ -334,12 +334,12 @@ kept = []
 while True:
     kept.append(s.accept())
 ' "$WORK/bus" >/dev/null 2>&1 &
-STARTED+=("$!")
+started "$!"
 disown
 wait_for 20 test -S "$WORK/bus"
 timed_setup deaf_bus timeout -k 5 90 "$OSC" --state-dir "$STATE" --config "$CONF"
 hook_fails "a bus that never answers"
-end_process "${STARTED[-1]}"
+end_process "${STARTED[-1]% *}"
 timed_setup osc
 check_exit "a bus that answers: setup" 0
 fake_teardown deaf-bus

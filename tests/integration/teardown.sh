@@ -128,7 +128,7 @@ cg_make "$SANDBOX"
 sleep 1000 >/dev/null 2>&1 &
 other=$!
 disown
-STARTED+=("$other")
+started "$other"
 cg_enter "$SANDBOX" "$other"
 was=$(cat "/proc/$other/cgroup")
 capture osc poststop <"$WORK/$C/stopped"
@@ -168,7 +168,7 @@ start leftover
 sleep 1000 >/dev/null 2>&1 &
 other=$!
 disown
-STARTED+=("$other")
+started "$other"
 cg_enter "$SANDBOX" "$other"
 teardown "$C" .
 check "$C: init is dead" is_dead "$PID"
@@ -199,7 +199,7 @@ for leftovers in move kill; do
 	"$VMM" --wait "$WORK/$C/go" --leader-exits "CPU 0/KVM" >/dev/null 2>&1 &
 	PID=$!
 	disown
-	STARTED+=("$PID")
+	started "$PID"
 	cg_enter "$OWN" "$PID"
 	capture osc prestart < <(jq --argjson pid "$PID" '.pid = $pid' "$WORK/$C/created")
 	check_exit "$C: setup" 0
@@ -224,7 +224,7 @@ for end in poststop watcher prune no-record; do
 	"$VMM" "CPU 0/KVM" worker >/dev/null 2>&1 &
 	PID=$!
 	disown
-	STARTED+=("$PID")
+	started "$PID"
 	cg_enter "$OWN" "$PID"
 	capture osc prestart < <(jq --argjson pid "$PID" '.pid = $pid' "$WORK/$C/created")
 	check_exit "$C: setup" 0
@@ -412,7 +412,7 @@ ready_to_be_killed() {
 		sleep infinity >/dev/null 2>&1 &
 		lives=$!
 		disown
-		STARTED+=("$lives")
+		started "$lives"
 		set_layout "$C"
 		cg_enter "$SANDBOX" "$lives"
 	fi

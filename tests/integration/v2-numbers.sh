@@ -98,7 +98,7 @@ neighbour() {
 	fi
 	NEIGHBOUR=$!
 	disown
-	STARTED+=("$NEIGHBOUR")
+	started "$NEIGHBOUR"
 	wait_for 20 runs_sleep "$NEIGHBOUR"
 	[[ $MANAGER == systemd ]] || cg_enter "$BASE/neighbour" "$NEIGHBOUR"
 }
@@ -172,7 +172,7 @@ refused() {
 	sleep 1000 >/dev/null 2>&1 &
 	other=$!
 	disown
-	STARTED+=("$other")
+	started "$other"
 	cg_enter "$parent" "$other"
 	fake_container "$name/c" "$2" "$TAG-c"
 	set_layout "$name/c" "$TAG-c"

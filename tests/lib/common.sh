@@ -53,7 +53,7 @@ SKIPPED=0
 RC=0
 OUT=
 ERR=
-# Processes which this script started and the trap has to end.
+# Processes which this script started and the trap has to end: "PID START", see started().
 STARTED=()
 # Names of the threads that run a guest's CPU, in every VMM the scripts use.
 VCPU_RE='^(CPU [0-9]+/(KVM|TCG)|vcpu[0-9]+|fc_vcpu [0-9]+)$'
@@ -928,7 +928,7 @@ cleanup() {
 		oci delete --force "$id" >/dev/null 2>&1
 	done
 	# By pid, and only what we started or what sits in a cgroup of our own.
-	for pid in "${STARTED[@]}" $(our_processes); do
+	for pid in $(still_started) $(our_processes); do
 		kill -KILL "$pid" 2>/dev/null
 	done
 	for dir in $(cg_tagged); do

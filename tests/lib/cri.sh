@@ -160,12 +160,12 @@ start_containerd() {
 		handler "plain-$manager" "$manager"
 	done >>"$WORK/containerd.toml"
 	containerd --config "$WORK/containerd.toml" >"$WORK/containerd.log" 2>&1 </dev/null &
-	STARTED+=("$!")
+	started "$!"
 	disown
 	coproc CLIENT { exec "$TESTS/lib/cri" "$WORK/containerd.sock" 2>&1; }
 	# shellcheck disable=SC2154 # coproc sets it
 	REQUESTS=${CLIENT[1]}
-	STARTED+=("$CLIENT_PID")
+	started "$CLIENT_PID"
 	cri Version '{}'
 	[[ $RC == 0 ]] && ctr_ images import "$WORK/image.tar" >/dev/null
 }

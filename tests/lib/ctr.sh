@@ -69,7 +69,7 @@ start_containerd() {
 run_containerd() {
 	containerd --config "$WORK/containerd.toml" >>"$WORK/containerd.log" 2>&1 </dev/null &
 	CONTAINERD=$!
-	STARTED+=("$CONTAINERD")
+	started "$CONTAINERD"
 	disown
 	wait_for 60 ctr_ version >/dev/null 2>&1
 }

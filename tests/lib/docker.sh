@@ -52,7 +52,7 @@ start_docker() {
 		>"$WORK/docker.json"
 	dockerd --config-file "$WORK/docker.json" >>"$WORK/docker.log" 2>&1 </dev/null &
 	DOCKERD=$!
-	STARTED+=("$DOCKERD")
+	started "$DOCKERD"
 	disown
 	wait_for 90 dock version >/dev/null 2>&1
 }

@@ -37,7 +37,7 @@ fake_process() {
 	fi
 	PID=$!
 	disown
-	STARTED+=("$PID")
+	started "$PID"
 	if [[ $MANAGER == systemd ]]; then
 		wait_for 20 runs_sleep "$PID" || {
 			echo "$SCRIPT: systemd-run failed: $(<"$WORK/$1/log")" >&2
@@ -57,6 +57,31 @@ fake_process() {
 
 runs_sleep() {
 	[[ $(cat "/proc/$1/comm" 2>/dev/null) == sleep ]]
+}
+
+# start_of PID - when it was started, which no other process of that number has in common with it; nothing if it has ended
+start_of() {
+	local stat fields
+	{ read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
+	read -ra fields <<<"${stat##*) }"
+	echo "${fields[19]}"
+}
+
+# started PID... - the trap ends them, unless their number is somebody else's by then
+started() {
+	local pid start
+	for pid; do
+		start=$(start_of "$pid")
+		[[ -z $start ]] || STARTED+=("$pid $start")
+	done
+}
+
+# still_started - those of them that have not ended
+still_started() {
+	local each
+	for each in "${STARTED[@]}"; do
+		[[ $(start_of "${each% *}") != "${each#* }" ]] || echo "${each% *}"
+	done
 }
 
 # end_process PID - one of ours, and wait for it

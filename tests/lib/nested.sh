@@ -278,7 +278,7 @@ start_vmm() {
 	"$(helper fake_vmm)" "$@" >/dev/null 2>&1 &
 	VMM=$!
 	disown
-	STARTED+=("$VMM")
+	started "$VMM"
 	cg_enter "$C" "$VMM"
 }
 
