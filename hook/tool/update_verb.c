@@ -215,10 +215,10 @@ static int set_limits(struct target *t, const struct settings *settings,
         r = plan_update(&t->v, settings, asked, a, &after, &basis, &limits, e);
     if (r == 0)
         r = target_load(t, e);
-    if (r == 0)
+    if (r == 0) {
         note_runtimes(&t->v, a, &after);
-    if (r == 0)
         r = put_into_force(t, &basis, &limits, &after, a, touched, e);
+    }
     for (size_t i = 0; r == 0 && i < limits.sandbox.files.count; i++) {
         const struct cg_file *file = &limits.sandbox.files.items[i];
 
