@@ -259,16 +259,41 @@ static int remove_cgroup(struct cg_controller *c, const struct record *r,
     return ret < 0 ? err_set(e, ret, "%s", own.text) : 0;
 }
 
+/* As a runtime sees it: other threads may still be ending. 1; 0; -errno: it is not known. */
+static int is_over(const struct record_container *c, struct err *e)
+{
+    struct proc_id id = record_process_id(c->init);
+    struct proc_stat st;
+    int ret = proc_stat_read(id.pid, &st);
+
+    if (ret < 0 && ret != -ESRCH)
+        return err_sys(e, ret, "cannot tell whether container %s lives", c->id);
+    return ret == -ESRCH || st.start_time != id.start_time || st.exiting;
+}
+
+/* Of every container; those that are over and still have threads that end are waited for. */
+static bool have_ended(const struct record *r, int timeout_ms)
+{
+    for (size_t i = 0; i < r->containers.count; i++) {
+        const struct record_container *c = &JSON_AT(r->containers, struct record_container, i);
+        struct proc_id init = record_process_id(c->init);
+
+        if (is_over(c, NULL) <= 0 || proc_wait_gone(&init, timeout_ms) < 0)
+            return false;
+    }
+    return true;
+}
+
 /*
- * What the runtime could not remove, as threads of the VM were still ending in the cgroup inside of it.
- * It is empty, and nobody's any more. (On v1 ours is beside it, and in nobody's way.)
+ * What the runtime could not remove, as threads of the VM were still ending: on v2 in the cgroup inside of it,
+ * on v1 in it, for as long as the quota lets them, which is the vCPUs' alone. It is empty, and nobody's any more.
  */
 static void remove_dead_home(struct sandbox *s, const struct record *r, int timeout_ms)
 {
     autoarena a = ARENA_INIT;
     struct cg_pids pids;
 
-    if (record_is_alive(r) != 0 || cg_load(&s->home, NULL) < 0 ||
+    if (cg_load(&s->home, NULL) < 0 || !have_ended(r, timeout_ms) ||
         cg_processes(&s->home, &a, &pids, NULL) < 0)
         return;
     for (size_t i = 0; i < pids.count; i++) {
@@ -316,11 +341,7 @@ static int reunite_v2(struct sandbox *s, const struct record *r, int timeout_ms,
     }
     if (ret == 0)
         ret = cg_delete(&s->vcpu, timeout_ms, e);
-    if (ret == 0 && r->cpu_enabled.value)
-        ret = hold_back(&s->vcpu, e);
-    if (ret == 0)
-        remove_dead_home(s, r, timeout_ms);
-    return ret;
+    return ret == 0 && r->cpu_enabled.value ? hold_back(&s->vcpu, e) : ret;
 }
 
 static int reunite_v1(struct sandbox *s, const struct record *r, int timeout_ms, struct err *e)
@@ -347,8 +368,11 @@ static int reunite(struct sandbox *s, const struct record *r, int timeout_ms, st
     err_reset(e);
     if (!s->has_overhead || !r->cpu_enabled.set)
         return 0;
-    return s->home.host->mode == CG_MODE_V2 ? reunite_v2(s, r, timeout_ms, e)
-                                            : reunite_v1(s, r, timeout_ms, e);
+    ret = s->home.host->mode == CG_MODE_V2 ? reunite_v2(s, r, timeout_ms, e)
+                                           : reunite_v1(s, r, timeout_ms, e);
+    if (ret == 0)
+        remove_dead_home(s, r, timeout_ms);
+    return ret;
 }
 
 /* Versions before this had it in every hierarchy. */
@@ -391,18 +415,6 @@ static int stop(const struct record_process *p, int first, struct err *e)
     int ret = child_stop(&id, e);
 
     return first < 0 ? first : ret;
-}
-
-/* As a runtime sees it: other threads may still be ending. 1; 0; -errno: it is not known. */
-static int is_over(const struct record_container *c, struct err *e)
-{
-    struct proc_id id = record_process_id(c->init);
-    struct proc_stat st;
-    int ret = proc_stat_read(id.pid, &st);
-
-    if (ret < 0 && ret != -ESRCH)
-        return err_sys(e, ret, "cannot tell whether container %s lives", c->id);
-    return ret == -ESRCH || st.start_time != id.start_time || st.exiting;
 }
 
 /* It ends only when it is thawed, and its runtime's cgroup may have been left frozen. */

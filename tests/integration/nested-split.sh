@@ -424,6 +424,23 @@ overhead_limited() {
 	check_nothing_left "overhead_limits" "$before"
 }
 
+# --- an end that takes longer than runtimes wait -------------------------------
+
+# Threads that were killed end when their quota lets them. A runtime sees the main thread's end, and gives up
+# what it cannot remove 0.2 s later. (With less than this they would owe more than poststop waits for.)
+ends_slowly() {
+	local name=busy before
+	use_nested false
+	before=$(snapshot)
+	start $name || return 0
+	check_split "a slow end: split" "$VMM" 2 $QUOTA
+	capture oci update --cpu-period 250000 --cpu-quota 1000 "$TAG-$name"
+	check_exit "a slow end: update" 0
+	check_split "a slow end: they have 4 ms of each second" "$VMM" 2 400
+	check "a slow end: kill and delete" stop_container $name
+	check_nothing_left "a slow end" "$before"
+}
+
 # --- a real VMM --------------------------------------------------------------
 
 # guest NAME VCPUS CONFIG_FILTER - a VM of QEMU's, whose vCPUs are busy
@@ -473,6 +490,7 @@ vmm_ends
 believes_nothing
 begins_later
 overhead_limited
+ends_slowly
 inhabited
 two_parents
 not_ours
