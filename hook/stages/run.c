@@ -121,19 +121,26 @@ int run_lock(struct run *run, const char *sandbox_id, bool make, struct err *e)
     return r;
 }
 
-int run_read_devices(const struct run *run, const struct proc_id *init,
-                     const struct cg_origin *origin, const struct cg_dev_exceptions **ret,
-                     struct err *e)
+const struct record_container *run_recorded(const struct run *run, const struct proc_id *init)
 {
     const struct record_container *own =
         run->found == RECORD_VALID ? record_find(&run->before, run->input->state.id) : NULL;
     const struct proc_id then = own ? record_process_id(own->init) : (struct proc_id){0};
+
+    return own && then.pid == init->pid && then.start_time == init->start_time ? own : NULL;
+}
+
+int run_read_devices(const struct run *run, const struct proc_id *init,
+                     const struct cg_origin *origin, const struct cg_dev_exceptions **ret,
+                     struct err *e)
+{
+    const struct record_container *own = run_recorded(run, init);
     const struct cg_hierarchy *h = cg_host_find(&run->host, CG_CTL_DEVICES);
     const char *path = h ? origin->paths[h - run->host.hierarchies] : NULL;
     struct cg_dev_exceptions *list = arena_alloc(run->a, sizeof *list);
     int r;
 
-    if (own && then.pid == init->pid && then.start_time == init->start_time)
+    if (own)
         path = own->runtime_path;
     r = path ? cg_devices_read(&run->host, path, run->a, list, e) : 0;
     *ret = r > 0 ? list : NULL;

@@ -48,6 +48,9 @@ int run_need_systemd(const struct run *run, const char *unit, struct err *e);
 /* Lock a sandbox and read its record. Errors as state_lock() and record_read(). */
 int run_lock(struct run *run, const char *sandbox_id, bool make, struct err *e);
 
+/* Pure: the container as an earlier stage has recorded it for this very process, borrowed; NULL: none has. */
+const struct record_container *run_recorded(const struct run *run, const struct proc_id *init);
+
 /*
  * v1: the device list in force in the cgroup that the runtime has made for @init, which is at @origin now, and
  * of which the record says where it was if an earlier stage has moved it. The lock is held.

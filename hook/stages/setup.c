@@ -83,10 +83,8 @@ static bool is_nested(const struct run *run)
 static void build_record(const struct run *run, struct setup *s)
 {
     const struct plan *p = &run->plan;
-    const struct record_container *before = record_find(&run->before, p->container_id);
-    const struct proc_id recorded = record_process_id(before ? before->init : NULL);
     /* A predecessor's placeholder is in a scope that goes with it. */
-    bool same = before && recorded.pid == s->init.pid && recorded.start_time == s->init.start_time;
+    const struct record_container *before = run_recorded(run, &s->init);
     const struct record_container mine = {
         .id = arena_strdup(run->a, p->container_id),
         .bundle = run->input->state.bundle,
@@ -94,8 +92,8 @@ static void build_record(const struct run *run, struct setup *s)
         .pod = p->names.pod,
         .pod_namespace = p->names.pod_namespace,
         .init = record_process_new(run->a, &s->init),
-        .placeholder = same ? before->placeholder : NULL,
-        .runtime_path = same              ? before->runtime_path
+        .placeholder = before ? before->placeholder : NULL,
+        .runtime_path = before            ? before->runtime_path
                         : p->runtime_path ? arena_strdup(run->a, p->runtime_path)
                                           : NULL,
         .resources = p->resources,
@@ -365,7 +363,8 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
         return r;
     s->placed = s->placed || r > 0;
     r = 0;
-    if (!s->placed && run->process_path)
+    /* A setup that was killed while it moved it has recorded where it was, and parts of it may be in the sandbox. */
+    if (!s->placed && run->process_path && !run_recorded(run, &s->init))
         record_find(&s->record, run->plan.container_id)->runtime_path =
             arena_strdup(run->a, run->process_path);
     if (run->found != RECORD_VALID)

@@ -6,7 +6,9 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 TestSuite(setup, .init = kit_ignore_sigpipe, .timeout = 300);
 
@@ -113,6 +115,41 @@ Test(setup, beside_the_process)
         kit_expect_stage(&f, STAGE_POSTSTOP, "c1", 0, NULL, rows[i / 3].config);
         cr_expect_null(strstr(kit_tree_text(&f.a), "kata_"), "%s", kit_tree_text(&f.a));
         cr_expect_str_eq(kit_state_names(&f), "");
+    }
+}
+
+static void move_back(pid_t pid, const char *hierarchy, const char *path)
+{
+    autoarena a = ARENA_INIT;
+    const char *text = arena_printf(&a, "%d", (int)pid);
+    autofd fd =
+        open(arena_printf(&a, "%s/%s%s/cgroup.procs", kit_tree_dir, hierarchy, path), O_WRONLY);
+
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+}
+
+/* A setup was killed while it moved init, and the runtime tries again: what the watcher will take for the runtime's
+ * cgroup is not the sandbox's own, whose limits would grow by themselves with each look. */
+Test(setup, goes_on_where_it_was_killed)
+{
+    static const char *const left[] = {"cpu,cpuacct", "memory", "pids"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(left); i++) {
+        struct record r;
+        STAGE f;
+        pid_t pid;
+
+        kit_begin_stage(&f, CG_MODE_V1);
+        pid = kit_start_in("/p/c1", "c1");
+        kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, C1);
+        move_back(pid, left[i], "/p/c1");
+        kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, C1);
+        cr_expect_str_eq(kit_tree_read(left[i], "/p/kata_c1", "cgroup.procs"),
+                         arena_printf(&f.a, "%d", (int)pid));
+        cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID);
+        cr_expect_str_eq(record_find(&r, "c1")->runtime_path, "/p/c1", "left in %s: %s", left[i],
+                         record_find(&r, "c1")->runtime_path);
     }
 }
 
