@@ -10,26 +10,19 @@
 . "$(dirname "$0")/../lib/common.sh"
 # shellcheck source=../lib/limits.sh
 . "$TESTS/lib/limits.sh"
+# shellcheck source=../lib/at_once.sh
+. "$TESTS/lib/at_once.sh"
 
 declare -A PIDS=()
 
 # at_once STAGE STATE NAME... - a hook for each, at once; prints those that failed
 at_once() {
-	local stage=$1 state=$2 name jobs=() failed=0 i
+	local stage=$1 state=$2 name
 	shift 2
 	for name; do
-		osc "$stage" <"$WORK/$name/$state" >"$WORK/$name/log" 2>&1 &
-		jobs+=($!)
+		start_hook "$name" "$stage" "$WORK/$name/$state" "$WORK/$name/log"
 	done
-	i=0
-	for name; do
-		wait "${jobs[i]}" || {
-			echo "$name: exit status $?: $(<"$WORK/$name/log")"
-			failed=1
-		}
-		i=$((i + 1))
-	done
-	return "$failed"
+	await_hooks
 }
 
 all_placed() {

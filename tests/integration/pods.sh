@@ -21,6 +21,8 @@
 . "$TESTS/lib/pods.sh"
 # shellcheck source=../lib/faults.sh
 . "$TESTS/lib/faults.sh"
+# shellcheck source=../lib/at_once.sh
+. "$TESTS/lib/at_once.sh"
 
 MANY=${OSC_POD_MANY:-64}
 ROUNDS=${OSC_POD_ROUNDS:-20}
@@ -114,22 +116,13 @@ pod_gone c1
 
 # many_at_once STAGE_OF... - "NAME" starts, "-NAME" stops, all at once
 many_at_once() {
-	local name jobs=() failed=0 i stage state
+	local name stage state
 	for name; do
 		stage=prestart state=created
 		[[ $name != -* ]] || stage=poststop state=stopped
-		osc "$stage" <"$WORK/$POD/${name#-}/$state" >"$WORK/$POD/${name#-}/log" 2>&1 &
-		jobs+=($!)
+		start_hook "$name" "$stage" "$WORK/$POD/${name#-}/$state" "$WORK/$POD/${name#-}/log"
 	done
-	i=0
-	for name; do
-		wait "${jobs[i]}" || {
-			echo "$name: exit status $?: $(<"$WORK/$POD/${name#-}/log")"
-			failed=1
-		}
-		i=$((i + 1))
-	done
-	return "$failed"
+	await_hooks
 }
 
 # Those that are up, by number.
