@@ -2,8 +2,10 @@
 #include "tests/unit/kit/tree_kit.h"
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/str.h"
 #include "tests/unit/kit/files_kit.h"
+#include "tests/unit/kit/process_kit.h"
 #include "tests/unit/kit/tree_kernel.h"
 
 #include <criterion/criterion.h>
@@ -62,10 +64,13 @@ void kit_tree_begin(enum cg_mode mode)
     }
 }
 
-/* Only what we have forked ourselves is waited for, or killed. */
-void kit_tree_end(void)
+/* Only what we have forked ourselves is waited for, or killed. A watcher that still looks may bring the list up to
+ * date meanwhile. */
+static void end_tasks(void)
 {
-    for (size_t i = 0; tree.tasks && i < tree.tasks->count; i++) {
+    LOCKED;
+
+    for (size_t i = 0; i < tree.tasks->count; i++) {
         const struct tree_task *t = &tree.tasks->items[i];
 
         if (t->tid == t->tgid && waitpid(t->tid, NULL, WNOHANG) == 0) {
@@ -73,6 +78,12 @@ void kit_tree_end(void)
             waitpid(t->tid, NULL, 0);
         }
     }
+}
+
+void kit_tree_end(void)
+{
+    if (tree.tasks)
+        end_tasks();
     if (tree.tasks)
         munmap(tree.tasks, sizeof *tree.tasks);
     tree.tasks = NULL;
@@ -142,6 +153,28 @@ void kit_tree_hold(pid_t tid)
     autofd fd = open(tree_proc("held", tid, name), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 
     cr_assert_geq(fd, 0);
+}
+
+static bool is_stopped(pid_t pid)
+{
+    char path[48], text[512], *state;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    cr_assert_geq(io_read_at(AT_FDCWD, path, text, sizeof text), 0);
+    state = strrchr(text, ')');
+    return state && str_starts(state, ") T");
+}
+
+void kit_tree_pause(pid_t pid)
+{
+    unsigned long long deadline = io_now_us() + KIT_PATIENCE_MS * 1000ull;
+
+    LOCKED;
+    cr_assert_eq(kill(pid, SIGSTOP), 0);
+    while (!is_stopped(pid)) {
+        cr_assert_lt(io_now_us(), deadline, "%d does not stop", (int)pid);
+        io_sleep_ms(1);
+    }
 }
 
 void kit_tree_stick(pid_t pid)

@@ -43,6 +43,9 @@ void kit_tree_has_vcpus(pid_t pid, size_t count);
 /* Nobody can move this thread alone any more, EINVAL: as one of real time. */
 void kit_tree_hold(pid_t tid);
 
+/* SIGSTOP, and wait until it has stopped: in between two of its looks at the tree, so that others can. */
+void kit_tree_pause(pid_t pid);
+
 /* The same of a whole process. */
 void kit_tree_stick(pid_t pid);
 

@@ -199,29 +199,14 @@ Test(update_verb, unplaced_without_a_watcher)
 
 /* --- whose word is the last --- */
 
-static bool is_stopped(pid_t pid)
-{
-    char path[48], text[512], *state;
-
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    cr_assert_geq(io_read_at(AT_FDCWD, path, text, sizeof text), 0);
-    state = strrchr(text, ')');
-    return state && str_starts(state, ") T");
-}
-
-/* Between two looks of its, so that it has no lock. */
+/* Between two looks of its, so that it has no lock, the sandbox's or the tree's. */
 static void stop_watcher(struct kit_stage *f)
 {
     struct proc_id id = watcher_of(f);
-    unsigned long long deadline = DEADLINE;
     struct state_lock lock;
 
     cr_assert_eq(state_lock(&f->state, "c1", false, KIT_PATIENCE_MS, &lock, NULL), 0);
-    cr_assert_eq(kill(id.pid, SIGSTOP), 0);
-    while (!is_stopped(id.pid)) {
-        cr_assert_lt(io_now_us(), deadline, "it does not stop");
-        io_sleep_ms(1);
-    }
+    kit_tree_pause(id.pid);
     state_unlock(&lock);
 }
 
