@@ -24,11 +24,12 @@ TestSuite(asked, .fini = drop_arena);
 
 static const char *text_of(const struct oci_resources *r)
 {
-    struct json_writer *w = json_writer_new(false);
+    struct json_writer *w;
     const char *text;
 
     if (!r)
         return "nothing";
+    w = json_writer_new(false);
     json_write_table(w, NULL, &oci_resources_table, r);
     text = arena_strdup(&arena, json_writer_text(w, NULL));
     json_writer_free(w);
