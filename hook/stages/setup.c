@@ -365,7 +365,8 @@ static int setup_locked(struct run *run, struct setup *s, struct err *e)
         return r;
     s->placed = s->placed || r > 0;
     r = 0;
-    /* A setup that was killed while it moved it has recorded where it was, and parts of it may be in the sandbox. */
+    /* A setup that was killed while it moved init has recorded where init was, which may be in the sandbox in some
+     * hierarchies by now. */
     if (!s->placed && run->process_path && !run_recorded(run, &s->init))
         record_find(&s->record, run->plan.container_id)->runtime_path =
             arena_strdup(run->a, run->process_path);
