@@ -49,6 +49,8 @@ begin() {
 	NAME=$1
 	make_bundle "$NAME" "$(json_list /busybox sh -c 'while read -r devices </ask; do /device_probe --dir / $devices >/answer 2>&1; echo done >/told; done')" "$MKNOD | $2"
 	install -m 0755 "$PROBE" "$WORK/$NAME/rootfs/device_probe"
+	# It cannot make this one any more when that is denied, too.
+	mknod "$WORK/$NAME/rootfs/c-240-77" c 240 77
 	mkfifo "$WORK/$NAME/rootfs/ask" "$WORK/$NAME/rootfs/told"
 	add_hooks "$NAME" "prestart poststop"
 	run_container "$NAME" || {

@@ -12,7 +12,8 @@
  *
  *   c 1:3 r=allow w=allow rw=allow m=deny
  *
- * r, w and rw are open(2) of a node that was made before, m is mknod(2). Denied is EPERM; allowed
+ * r, w and rw are open(2) of a node that was made before, m is mknod(2). Where it cannot be made any more
+ * it is DIR/TYPE-MAJOR-MINOR, such as DIR/c-240-77, which somebody else has made there. Denied is EPERM; allowed
  * is success, or that there is no driver (ENXIO and the like). "unsafe" stands for an open that was
  * not tried: opening a device can do harm (a watchdog starts and reboots the machine), so only such
  * are opened as are known to be harmless or have no driver. "ENAME" is an error that says neither.
@@ -197,6 +198,22 @@ static int make_node(const char *name, const struct device *d)
     return mknod(path, (d->type == 'b' ? S_IFBLK : S_IFCHR) | 0600, makedev(d->major, d->minor));
 }
 
+static int make_or_link(const char *dir, const char *name, const struct device *d)
+{
+    char made[300], path[300];
+
+    if (make_node(name, d) == 0)
+        return 0;
+    if (errno != EPERM)
+        return -1;
+    snprintf(made, sizeof made, "%s/%c-%u-%u", dir, d->type, d->major, d->minor);
+    snprintf(path, sizeof path, "%s/%s", work, name);
+    if (link(made, path) == 0)
+        return 0;
+    errno = errno == ENOENT ? EPERM : errno;
+    return -1;
+}
+
 /* Nodes for the opens, while that is still allowed; and whether they can be opened at all. */
 static void make_nodes(const char *dir)
 {
@@ -220,7 +237,7 @@ static void make_nodes(const char *dir)
         char name[24];
 
         snprintf(name, sizeof name, "%zu", i);
-        if (make_node(name, &devices[i]) < 0)
+        if (make_or_link(dir, name, &devices[i]) < 0)
             die("making the node of %c %u:%u", devices[i].type, devices[i].major, devices[i].minor);
     }
 }

@@ -344,8 +344,10 @@ for level in warning error; do
 	configure ".sandbox_cgroup_only = true | .log_level = \"$level\""
 	start "heard-$level"
 	for stage in prestart:created poststart:running poststop:stopped; do
-		[[ $stage != poststop* ]] || end_process "$PID"
-		capture with_journal "$OSC" --state-dir "$STATE" --config "$CONF" "${stage%:*}" <"$WORK/$C/${stage#*:}"
+		# As soon as there is a journal, and no sooner: 2 s later the watcher would remove what init has left.
+		end=
+		[[ $stage != poststop* ]] || end="kill -9 $PID"
+		capture with_journal bash -c "$end"$'\nexec "$@"' _ "$OSC" --state-dir "$STATE" --config "$CONF" "${stage%:*}" <"$WORK/$C/${stage#*:}"
 		check_exit "events, level $level: ${stage%:*}" 0
 		check_eq "events, level $level: ${stage%:*} says nothing" "" "$ERR"
 	done
