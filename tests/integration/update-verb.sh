@@ -220,6 +220,11 @@ if has_controllers "a VM"; then
 	vm whole true
 fi
 
+if [[ $MANAGER == systemd ]]; then
+	skip "pods" "their paths are those of cgroupfs here"
+	finish
+fi
+
 # --- pods --------------------------------------------------------------------------
 
 # Who joins and leaves changes nothing of what is set for all of them, and everything of the rest.
@@ -322,9 +327,7 @@ runtime_pod() {
 	check_nothing_left "$POD" "$before_pod"
 }
 
-if [[ $MANAGER == systemd ]]; then
-	skip "a pod of the runtime's" "the paths of pods are those of cgroupfs here"
-elif has_controllers "a pod of the runtime's"; then
+if has_controllers "a pod of the runtime's"; then
 	runtime_pod
 fi
 

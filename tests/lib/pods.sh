@@ -128,7 +128,7 @@ throttles() {
 all_cpus=none all_mems=none
 if available cpuset; then
 	# On v2 the controller is passed down to our cgroup by the first sandbox that needs it.
-	parent=/$TAG
+	parent=$BASE
 	[[ $MODE != v2 ]] || parent=
 	all_cpus=$(cpuset_of "$parent" cpus) all_mems=$(cpuset_of "$parent" mems)
 fi
