@@ -37,6 +37,20 @@ struct oci_resources *kit_resources(struct arena *a, const char *text)
     return r;
 }
 
+const char *kit_resources_text(struct arena *a, const struct oci_resources *r)
+{
+    struct json_writer *w;
+    const char *text;
+
+    if (!r)
+        return "nothing";
+    w = json_writer_new(false);
+    json_write_table(w, NULL, &oci_resources_table, r);
+    text = arena_strdup(a, json_writer_text(w, NULL));
+    json_writer_free(w);
+    return text;
+}
+
 struct cg_files kit_files(struct arena *a, const char *text, bool v2)
 {
     struct cg_files files = {0};

@@ -11,6 +11,8 @@
 char *kit_json(struct arena *a, const char *text);
 void kit_read_row(struct arena *a, const char *text, const struct json_table *table, void *dest);
 struct oci_resources *kit_resources(struct arena *a, const char *text);
+/* JSON on one line, with the parts that are empty; "nothing" for NULL. */
+const char *kit_resources_text(struct arena *a, const struct oci_resources *r);
 
 /* "cpu.shares=1024; pids.max=5", '|' for a newline; and back, newlines as they are. */
 struct cg_files kit_files(struct arena *a, const char *text, bool v2);

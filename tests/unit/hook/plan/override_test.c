@@ -18,20 +18,6 @@ static void drop_arena(void)
 
 TestSuite(override, .fini = drop_arena);
 
-/* As JSON on one line; with the parts that are empty. */
-static const char *text_of(const struct oci_resources *r)
-{
-    struct json_writer *w = json_writer_new(false);
-    const char *text;
-
-    if (!r)
-        return "nothing";
-    json_write_table(w, NULL, &oci_resources_table, r);
-    text = arena_strdup(&arena, json_writer_text(w, NULL));
-    json_writer_free(w);
-    return text;
-}
-
 static struct oci_resources *resources(const char *text)
 {
     return text ? kit_resources(&arena, text) : NULL;
@@ -143,8 +129,9 @@ Test(override, merged)
         const struct oci_resources *r =
             override_merge(resources(merged[i].before), resources(merged[i].more), &arena);
 
-        cr_expect_str_eq(text_of(r), merged[i].want, "row %zu:\nexpected %s\ngot      %s", i,
-                         merged[i].want, text_of(r));
+        cr_expect_str_eq(kit_resources_text(&arena, r), merged[i].want,
+                         "row %zu:\nexpected %s\ngot      %s", i, merged[i].want,
+                         kit_resources_text(&arena, r));
     }
 }
 
@@ -181,12 +168,13 @@ Test(override, yielded)
 {
     for (size_t i = 0; i < ARRAY_SIZE(yielded); i++) {
         const struct oci_resources *set = resources(yielded[i].set);
-        const char *was = text_of(set);
+        const char *was = kit_resources_text(&arena, set);
         const struct oci_resources *r =
             override_yield(set, resources(yielded[i].before), resources(yielded[i].now), &arena);
 
-        cr_expect_str_eq(text_of(r), yielded[i].want, "%s:\nexpected %s\ngot      %s",
-                         yielded[i].name, yielded[i].want, text_of(r));
-        cr_expect_str_eq(text_of(set), was, "%s: it is a copy", yielded[i].name);
+        cr_expect_str_eq(kit_resources_text(&arena, r), yielded[i].want,
+                         "%s:\nexpected %s\ngot      %s", yielded[i].name, yielded[i].want,
+                         kit_resources_text(&arena, r));
+        cr_expect_str_eq(kit_resources_text(&arena, set), was, "%s: it is a copy", yielded[i].name);
     }
 }

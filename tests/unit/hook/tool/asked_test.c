@@ -22,20 +22,6 @@ static void drop_arena(void)
 
 TestSuite(asked, .fini = drop_arena);
 
-static const char *text_of(const struct oci_resources *r)
-{
-    struct json_writer *w;
-    const char *text;
-
-    if (!r)
-        return "nothing";
-    w = json_writer_new(false);
-    json_write_table(w, NULL, &oci_resources_table, r);
-    text = arena_strdup(&arena, json_writer_text(w, NULL));
-    json_writer_free(w);
-    return text;
-}
-
 /* --- documents --- */
 
 /* @want is what is asked, or a part of the message. */
@@ -111,8 +97,9 @@ Test(asked, documents)
                           strstr(e.text, path) == (strstr(e.text, "--") ? NULL : e.text),
                       "%zu: expected \"%s\", and the file first: %s", i, documents[i].want, e.text);
         else
-            cr_expect(strstr(text_of(r), documents[i].want), "%zu: expected %s\ngot      %s", i,
-                      documents[i].want, text_of(r));
+            cr_expect(strstr(kit_resources_text(&arena, r), documents[i].want),
+                      "%zu: expected %s\ngot      %s", i, documents[i].want,
+                      kit_resources_text(&arena, r));
     }
 }
 
@@ -199,7 +186,8 @@ Test(asked, added)
         if (refused)
             cr_expect_str_eq(e.text, added[i].want);
         else
-            cr_expect_str_eq(text_of(set), added[i].want, "%s:\nexpected %s\ngot      %s",
-                             added[i].name, added[i].want, text_of(set));
+            cr_expect_str_eq(kit_resources_text(&arena, set), added[i].want,
+                             "%s:\nexpected %s\ngot      %s", added[i].name, added[i].want,
+                             kit_resources_text(&arena, set));
     }
 }
