@@ -346,7 +346,7 @@ for level in warning error; do
 	for stage in prestart:created poststart:running poststop:stopped; do
 		# As soon as there is a journal, and no sooner: 2 s later the watcher would remove what init has left.
 		end=
-		[[ $stage != poststop* ]] || end="kill -9 $PID"
+		[[ $stage != poststop* ]] || end="kill -9 $PID; while grep -qs '^State:.[^Z]' /proc/$PID/status; do sleep 0.05; done"
 		capture with_journal bash -c "$end"$'\nexec "$@"' _ "$OSC" --state-dir "$STATE" --config "$CONF" "${stage%:*}" <"$WORK/$C/${stage#*:}"
 		check_exit "events, level $level: ${stage%:*}" 0
 		check_eq "events, level $level: ${stage%:*} says nothing" "" "$ERR"

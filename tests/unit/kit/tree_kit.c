@@ -82,10 +82,10 @@ static void end_tasks(void)
 
 void kit_tree_end(void)
 {
-    if (tree.tasks)
+    if (tree.tasks) {
         end_tasks();
-    if (tree.tasks)
         munmap(tree.tasks, sizeof *tree.tasks);
+    }
     tree.tasks = NULL;
     /* A watcher that nobody waits for may make the file of the lock once more. */
     for (int i = 0; i == 0 || (i < 100 && access(tree.top, F_OK) == 0); i++)
