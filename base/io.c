@@ -144,11 +144,12 @@ struct dirent *io_next_entry(DIR *dir)
     return entry;
 }
 
-ssize_t io_read_full(int fd, char *buf, size_t size)
+/* @line  also until what was read ends with a line */
+static ssize_t read_until(int fd, char *buf, size_t size, bool line)
 {
     size_t used = 0;
 
-    while (used < size) {
+    while (used < size && !(line && used > 0 && buf[used - 1] == '\n')) {
         ssize_t n = read(fd, buf + used, size - used);
 
         if (n < 0 && errno == EINTR)
@@ -162,14 +163,19 @@ ssize_t io_read_full(int fd, char *buf, size_t size)
     return (ssize_t)used;
 }
 
-ssize_t io_read_at(int dirfd, const char *name, char *buf, size_t size)
+ssize_t io_read_full(int fd, char *buf, size_t size)
+{
+    return read_until(fd, buf, size, false);
+}
+
+static ssize_t read_at(int dirfd, const char *name, char *buf, size_t size, bool line)
 {
     autofd fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     ssize_t n;
 
     if (fd < 0)
         return -errno;
-    n = io_read_full(fd, buf, size);
+    n = read_until(fd, buf, size, line);
     if (n < 0)
         return n;
     if ((size_t)n == size)
@@ -178,6 +184,16 @@ ssize_t io_read_at(int dirfd, const char *name, char *buf, size_t size)
         n--;
     buf[n] = '\0';
     return n;
+}
+
+ssize_t io_read_at(int dirfd, const char *name, char *buf, size_t size)
+{
+    return read_at(dirfd, name, buf, size, false);
+}
+
+ssize_t io_read_line_at(int dirfd, const char *name, char *buf, size_t size)
+{
+    return read_at(dirfd, name, buf, size, true);
 }
 
 ssize_t io_read_all(int fd, size_t max, char **ret)

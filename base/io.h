@@ -58,6 +58,12 @@ ssize_t io_read_full(int fd, char *buf, size_t size) FILLS(2, 3);
 ssize_t io_read_at(int dirfd, const char *name, char *buf, size_t size) FILLS(3, 4);
 
 /*
+ * The same of a file of one line, of which no more is read than that: who reads on to its end asks the kernel once
+ * more for each of them. One without a newline is read to its end.
+ */
+ssize_t io_read_line_at(int dirfd, const char *name, char *buf, size_t size) FILLS(3, 4);
+
+/*
  * The whole of a text file of unknown size up to @max bytes, NUL-terminated, as it is.
  * @ret  malloc()ed, the caller's. Returns its length; -EFBIG when it is longer.
  */

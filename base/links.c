@@ -38,18 +38,19 @@ void links_drop(int dirfd, const char *key)
     unlinkat(dirfd, key, 0);
 }
 
-int links_sweep(int dirfd, bool (*is_stale)(char *text, const void *arg), const void *arg)
+int links_sweep(int at, const char *table, bool (*is_stale)(char *text, const void *arg),
+                const void *arg)
 {
-    autodir dir = io_opendir_at(dirfd, ".");
+    autodir dir = io_opendir_at(at, table);
     struct dirent *entry;
     int first = 0, last;
 
     while ((entry = io_next_entry(dir))) {
         char text[PATH_MAX];
-        int r = links_get(dirfd, entry->d_name, text);
+        int r = links_get(dirfd(dir), entry->d_name, text);
 
         if (r == 0 && is_stale(text, arg))
-            links_drop(dirfd, entry->d_name);
+            links_drop(dirfd(dir), entry->d_name);
         first = first < 0 || r == -ENOENT ? first : r;
     }
     last = -errno;

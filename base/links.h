@@ -5,7 +5,8 @@
 /*
  * A table on disk: a directory of symbolic links that point nowhere. The name of a link is the key
  * of a row, what it points to its text. One system call makes or removes a row, so a kill leaves it
- * as it was or as it is to be, and nothing has to be locked to read it.
+ * as it was or as it is to be, and nothing has to be locked to read it. Where the table is a directory of
+ * @dirfd its name and a slash come before the key.
  */
 
 #include <limits.h>
@@ -27,8 +28,9 @@ int links_get(int dirfd, const char *key, char text[static PATH_MAX]);
 /* Remove one. Nothing happens when there is none. */
 void links_drop(int dirfd, const char *key);
 
-/* Remove every row that @is_stale(text, @arg) says true of. It may change the text. 0; -errno of the first
- * that could not be read, which stays, or of the table. */
-int links_sweep(int dirfd, bool (*is_stale)(char *text, const void *arg), const void *arg);
+/* Remove every row of the table that is the directory @table of @dirfd and that @is_stale(text, @arg) says true
+ * of. It may change the text. 0; -errno of the first that could not be read, which stays, or of the table. */
+int links_sweep(int dirfd, const char *table, bool (*is_stale)(char *text, const void *arg),
+                const void *arg);
 
 #endif

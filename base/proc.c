@@ -67,7 +67,7 @@ int proc_stat_read(pid_t pid, struct proc_stat *ret)
         return -ESRCH;
     /* Not /proc/PID/stat: its times are those of the whole process, whichever thread is named. */
     snprintf(path, sizeof path, "/proc/%d/task/%d/stat", (int)pid, (int)pid);
-    n = io_read_at(AT_FDCWD, path, text, sizeof text);
+    n = io_read_line_at(AT_FDCWD, path, text, sizeof text);
     if (n == -ENOENT)
         return -ESRCH;
     if (n < 0)
@@ -173,15 +173,11 @@ int proc_signal(const struct proc_id *id, int signo)
     return 0;
 }
 
-int proc_wait_gone(const struct proc_id *id, int timeout_ms)
+/* For who has a pidfd. 0; -ETIMEDOUT; other -errno. */
+static int wait_for_end(int fd, int timeout_ms)
 {
-    autofd fd = proc_open(id);
     unsigned long long end = io_now_us() + (unsigned long long)timeout_ms * 1000;
 
-    if (fd == -ESRCH)
-        return 0;
-    if (fd < 0)
-        return fd;
     for (;;) {
         unsigned long long now = io_now_us();
         struct pollfd pfd = {.fd = fd, .events = POLLIN};
@@ -194,4 +190,23 @@ int proc_wait_gone(const struct proc_id *id, int timeout_ms)
         if (n == 0 && io_now_us() >= end)
             return -ETIMEDOUT;
     }
+}
+
+int proc_wait_gone(const struct proc_id *id, int timeout_ms)
+{
+    autofd fd = proc_open(id);
+
+    if (fd < 0)
+        return fd == -ESRCH ? 0 : fd;
+    return wait_for_end(fd, timeout_ms);
+}
+
+int proc_end(const struct proc_id *id, int signo, int timeout_ms)
+{
+    autofd fd = proc_open(id);
+
+    if (fd < 0)
+        return fd == -ESRCH ? 0 : fd;
+    (void)syscall(SYS_pidfd_send_signal, fd, signo, NULL, 0);
+    return wait_for_end(fd, timeout_ms);
 }

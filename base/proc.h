@@ -68,4 +68,8 @@ int proc_signal(const struct proc_id *id, int signo);
 /* Wait until it has ended, @timeout_ms at most. 0; -ETIMEDOUT. It need not be our child. */
 int proc_wait_gone(const struct proc_id *id, int timeout_ms);
 
+/* Signal exactly this process, if that can be, and wait until it has ended. 0, also when it had; -ETIMEDOUT; other
+ * -errno. */
+int proc_end(const struct proc_id *id, int signo, int timeout_ms);
+
 #endif

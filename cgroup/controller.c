@@ -221,7 +221,7 @@ static void remove_dir(const struct cg_controller *c, size_t i)
 {
     const struct cg_hierarchy *h = &c->host->hierarchies[i];
 
-    if (unlinkat(h->fd, cg_path_relative(c->path), AT_REMOVEDIR) == 0)
+    if (unlinkat(cg_hierarchy_fd(h), cg_path_relative(c->path), AT_REMOVEDIR) == 0)
         cg_parents_remove(c->parents, h, c->path);
 }
 
@@ -257,7 +257,7 @@ int cg_load(struct cg_controller *c, struct err *e)
 
     for (size_t i = 0; i < c->host->count; i++) {
         const struct cg_hierarchy *h = &c->host->hierarchies[i];
-        int fd = io_open_beneath(h->fd, cg_path_relative(c->path), O_PATH | O_DIRECTORY);
+        int fd = cg_hierarchy_open(h, c->path);
 
         if (fd >= 0 && c->leaf) {
             fd_close(&c->domain_fd);

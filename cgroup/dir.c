@@ -24,12 +24,13 @@
 static int make_parents(struct cg_parents *parents, const struct cg_hierarchy *h, const char *path,
                         struct err *e)
 {
+    const int top = cg_hierarchy_fd(h);
     char parent[PATH_MAX];
     int r = 0;
 
     for (const char *slash = path + 1; r == 0 && (slash = strchr(slash, '/')); slash++) {
         snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
-        if (faccessat(h->fd, cg_path_relative(parent), F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        if (faccessat(top, cg_path_relative(parent), F_OK, AT_SYMLINK_NOFOLLOW) < 0)
             r = cg_parents_make(parents, h, parent, e);
     }
     return r;
@@ -39,14 +40,15 @@ int cg_make_dir(struct cg_parents *parents, const struct cg_hierarchy *h, const 
                 bool *ret_made, struct err *e)
 {
     const char *relative = cg_path_relative(path);
+    const int top = cg_hierarchy_fd(h);
     char shown[PATH_MAX];
-    int r = -ENOENT;
+    int r = top < 0 ? top : -ENOENT;
 
     *ret_made = false;
     /* A neighbour may remove an empty parent between our making it and our using it: try again. */
     for (int tries = 0; r == -ENOENT && tries < 8; tries++) {
         err_reset(e);
-        r = mkdirat(h->fd, relative, 0755) < 0 ? -errno : 0;
+        r = mkdirat(top, relative, 0755) < 0 ? -errno : 0;
         *ret_made = r == 0;
         if (r == -EEXIST)
             r = 0;
@@ -60,12 +62,12 @@ int cg_make_dir(struct cg_parents *parents, const struct cg_hierarchy *h, const 
     if (r < 0)
         return err_sys(e, r, "cannot make %s",
                        cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
-    r = io_open_beneath(h->fd, relative, O_PATH | O_DIRECTORY);
+    r = io_open_beneath(top, relative, O_PATH | O_DIRECTORY);
     if (r >= 0)
         return r;
     /* Nobody will know of it otherwise. */
     if (*ret_made)
-        unlinkat(h->fd, relative, AT_REMOVEDIR);
+        unlinkat(top, relative, AT_REMOVEDIR);
     *ret_made = false;
     return err_sys(e, r, "cannot open %s", cg_full_path(h, path, NULL, NULL, shown, sizeof shown));
 }
@@ -73,7 +75,7 @@ int cg_make_dir(struct cg_parents *parents, const struct cg_hierarchy *h, const 
 int cg_read_number(int dirfd, const char *file, uint64_t *ret)
 {
     char text[64];
-    ssize_t len = io_read_at(dirfd, file, text, sizeof text);
+    ssize_t len = io_read_line_at(dirfd, file, text, sizeof text);
 
     return len < 0 ? (int)len : str_to_u64(text, (size_t)len, ret);
 }

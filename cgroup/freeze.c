@@ -8,7 +8,6 @@
 #include "base/str.h"
 #include "cgroup/dir.h"
 #include "cgroup/ops.h"
-#include "cgroup/path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -91,8 +90,7 @@ int cg_is_frozen(const struct cg_controller *c)
 int cg_freezer_open(const struct cg_host *host, const char *path)
 {
     const struct cg_hierarchy *h = freezer_of(host);
-    autofd dirfd =
-        h ? io_open_beneath(h->fd, cg_path_relative(path), O_PATH | O_DIRECTORY) : -ENOENT;
+    autofd dirfd = h ? cg_hierarchy_open(h, path) : -ENOENT;
     int fd = dirfd < 0 ? dirfd : openat(dirfd, wish_file(h), O_RDONLY | O_CLOEXEC);
 
     return dirfd >= 0 && fd < 0 ? -errno : fd;

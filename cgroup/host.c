@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "cgroup/path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,12 +14,30 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #define MOUNTINFO     "/proc/self/mountinfo"
 #define MOUNTINFO_MAX ((size_t)8 << 20)
 /* What is read of it first: the kernel takes some 2 us for each mount, and a busy host has thousands. */
 #define MOUNTINFO_FIRST 4096
 #define MOUNTS_MAX      (2 * CG_MAX_HIERARCHIES)
+
+/* USER_NS_INIT_INO of linux/nsfs.h, where that has it. */
+#define FIRST_USERNS "user:[4026531837]"
+
+/* In place of a descriptor, and no errno: it is there, and opened when it is needed. */
+#define FD_LATE (-4096)
+
+/* What stages ask cg_host_find() for. */
+#define CTLS_LOOKED_FOR                                                                            \
+    (CG_CTL_BIT(CG_CTL_CPU) | CG_CTL_BIT(CG_CTL_CPUACCT) | CG_CTL_BIT(CG_CTL_CPUSET) |             \
+     CG_CTL_BIT(CG_CTL_MEMORY) | CG_CTL_BIT(CG_CTL_DEVICES) | CG_CTL_BIT(CG_CTL_FREEZER) |         \
+     CG_CTL_BIT(CG_CTL_BLKIO) | CG_CTL_BIT(CG_CTL_PIDS))
+
+struct cg_late {
+    int fd;
+    unsigned dev_major, dev_minor;
+};
 
 /* mountinfo writes space, tab, newline and backslash as three octal digits. */
 static void decode_octal(char *s)
@@ -127,9 +146,9 @@ size_t cg_mountinfo_parse(char *text, struct arena *a, struct cg_mount *mounts, 
 }
 
 /* Open a mount point. -ENOENT it is not (or no longer) what mountinfo says; other -errno: not known. */
-static int open_verified(const struct cg_mount *m)
+static int open_verified(const char *mount_point, unsigned dev_major, unsigned dev_minor)
 {
-    autofd fd = open(m->mount_point, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    autofd fd = open(mount_point, O_PATH | O_DIRECTORY | O_CLOEXEC);
     struct stat st;
 
     if (fd < 0)
@@ -137,9 +156,15 @@ static int open_verified(const struct cg_mount *m)
     if (fstat(fd, &st) < 0)
         return -errno;
     /* Of what type it is mountinfo says, and no two file systems have one device. */
-    if (major(st.st_dev) != m->dev_major || minor(st.st_dev) != m->dev_minor)
+    if (major(st.st_dev) != dev_major || minor(st.st_dev) != dev_minor)
         return -ENOENT;
     return fd_take(&fd);
+}
+
+/* Whether there is a descriptor, or will be one. */
+static bool is_there(int fd)
+{
+    return fd >= 0 || fd == FD_LATE;
 }
 
 /*
@@ -161,10 +186,10 @@ static bool is_same_hierarchy(const struct cg_mount *a, const struct cg_mount *b
 static int check_seen(const struct cg_mount *mounts, const int *fds, size_t count, struct err *e)
 {
     for (size_t i = 0; i < count; i++) {
-        bool seen = fds[i] >= 0 || fds[i] == -ENOENT;
+        bool seen = is_there(fds[i]) || fds[i] == -ENOENT;
 
         for (size_t k = 0; k < count && !seen; k++)
-            seen = fds[k] >= 0 && is_same_hierarchy(&mounts[k], &mounts[i]) &&
+            seen = is_there(fds[k]) && is_same_hierarchy(&mounts[k], &mounts[i]) &&
                    !is_better(&mounts[i], &mounts[k]);
         if (!seen)
             return err_sys(e, fds[i], "cannot look at the cgroup mount %s", mounts[i].mount_point);
@@ -180,7 +205,7 @@ static size_t drop_duplicates(struct cg_mount *mounts, int *fds, size_t count)
     for (size_t i = 0; i < count; i++) {
         size_t k = 0;
 
-        if (fds[i] < 0)
+        if (!is_there(fds[i]))
             continue;
         while (k < kept && !is_same_hierarchy(&mounts[k], &mounts[i]))
             k++;
@@ -197,23 +222,35 @@ static size_t drop_duplicates(struct cg_mount *mounts, int *fds, size_t count)
     return kept;
 }
 
-static int add_hierarchy(struct cg_host *host, const struct cg_mount *m, int fd, struct err *e)
+static struct cg_late *open_later(const struct cg_mount *m, struct arena *a)
+{
+    struct cg_late *late = arena_alloc(a, sizeof *late);
+
+    *late = (struct cg_late){.fd = FD_NONE, .dev_major = m->dev_major, .dev_minor = m->dev_minor};
+    return late;
+}
+
+/* @v1  the controllers of all hierarchies of v1 */
+static int add_hierarchy(struct cg_host *host, const struct cg_mount *m, int fd, unsigned v1,
+                         struct arena *a, struct err *e)
 {
     struct cg_hierarchy *h = &host->hierarchies[host->count++];
     char text[512];
     ssize_t len;
 
     *h = (struct cg_hierarchy){
-        .fd = fd,
+        .fd = fd == FD_LATE ? FD_NONE : fd,
+        .late = fd == FD_LATE ? open_later(m, a) : NULL,
         .v2 = m->v2,
         .controllers = m->controllers,
         .name = m->name,
         .mount_point = m->mount_point,
         .root = m->root,
     };
-    if (!m->v2)
+    if (!m->v2 || (h->late && (v1 & CTLS_LOOKED_FOR) == CTLS_LOOKED_FOR))
         return 0;
-    len = io_read_at(fd, "cgroup.controllers", text, sizeof text);
+    fd = cg_hierarchy_fd(h);
+    len = fd < 0 ? fd : io_read_at(fd, "cgroup.controllers", text, sizeof text);
     h->controllers = len < 0 ? 0 : cg_ctl_parse_list(text, ' ', true);
     return len < 0 ? err_sys(e, (int)len, "cannot read %s/cgroup.controllers", m->mount_point) : 0;
 }
@@ -225,11 +262,14 @@ struct mounts {
     size_t count;
 };
 
-static void open_mounts(char *text, struct arena *a, struct mounts *ret)
+static void open_mounts(char *text, bool late, struct arena *a, struct mounts *ret)
 {
     ret->count = cg_mountinfo_parse(text, a, ret->items, ARRAY_SIZE(ret->items));
-    for (size_t i = 0; i < ret->count; i++)
-        ret->fds[i] = open_verified(&ret->items[i]);
+    for (size_t i = 0; i < ret->count; i++) {
+        const struct cg_mount *m = &ret->items[i];
+
+        ret->fds[i] = late ? FD_LATE : open_verified(m->mount_point, m->dev_major, m->dev_minor);
+    }
 }
 
 /* @name as /proc/PID/cgroup has it, which calls that of v2 nothing. */
@@ -262,7 +302,7 @@ static bool has_all(const struct mounts *m)
 }
 
 /* Those of cgroups are mounted at boot, so they are among the first. 1: they were; 0: look at all; -errno. */
-static int find_first(struct arena *a, struct mounts *ret)
+static int find_first(bool late, struct arena *a, struct mounts *ret)
 {
     autofd fd = openat(AT_FDCWD, MOUNTINFO, O_RDONLY | O_CLOEXEC);
     char text[MOUNTINFO_FIRST + 1], *end;
@@ -275,7 +315,8 @@ static int find_first(struct arena *a, struct mounts *ret)
     if (!end)
         return 0;
     *end = '\0'; /* the last line may go on */
-    open_mounts(text, a, ret);
+    late = late && len < MOUNTINFO_FIRST && cg_mountinfo_is_plain(text);
+    open_mounts(text, late, a, ret);
     if (len < MOUNTINFO_FIRST || has_all(ret))
         return 1;
     for (size_t i = 0; i < ret->count; i++)
@@ -284,39 +325,40 @@ static int find_first(struct arena *a, struct mounts *ret)
     return 0;
 }
 
-static int find_mounts(struct arena *a, struct mounts *ret)
+static int find_mounts(bool late, struct arena *a, struct mounts *ret)
 {
     autofree char *text = NULL;
     ssize_t len;
     int r;
 
     ret->count = 0;
-    r = find_first(a, ret);
+    r = find_first(late, a, ret);
     if (r != 0)
         return r < 0 ? r : 0;
     len = io_read_all_at(AT_FDCWD, MOUNTINFO, MOUNTINFO_MAX, &text);
     if (len >= 0)
-        open_mounts(text, a, ret);
+        open_mounts(text, false, a, ret);
     return len < 0 ? (int)len : 0;
 }
 
-int cg_host_open(struct arena *a, struct cg_host *ret, struct err *e)
+static int discover(bool late, struct arena *a, struct cg_host *ret, struct err *e)
 {
     struct mounts found;
     struct cg_mount *const mounts = found.items;
     int *const fds = found.fds;
-    bool v1 = false, v2 = false;
+    unsigned v1 = 0;
+    bool v2 = false;
     size_t count;
     int r;
 
     *ret = (struct cg_host){0};
-    r = find_mounts(a, &found);
+    r = find_mounts(late, a, &found);
     if (r < 0)
         return err_sys(e, r, "cannot read " MOUNTINFO);
     r = check_seen(mounts, fds, found.count, e);
     count = drop_duplicates(mounts, fds, found.count);
     for (size_t i = 0; i < count; i++) {
-        v1 = v1 || mounts[i].controllers != 0;
+        v1 |= mounts[i].controllers;
         v2 = v2 || mounts[i].v2;
     }
     ret->mode = !v1 && v2 ? CG_MODE_V2 : v2 ? CG_MODE_HYBRID : CG_MODE_V1;
@@ -324,7 +366,7 @@ int cg_host_open(struct arena *a, struct cg_host *ret, struct err *e)
         bool wanted = mounts[i].v2 || ret->mode != CG_MODE_V2;
 
         if (wanted && ret->count < CG_MAX_HIERARCHIES) {
-            int added = add_hierarchy(ret, &mounts[i], fds[i], e);
+            int added = add_hierarchy(ret, &mounts[i], fds[i], v1, a, e);
 
             r = r < 0 ? r : added;
         } else {
@@ -340,11 +382,58 @@ int cg_host_open(struct arena *a, struct cg_host *ret, struct err *e)
     return r;
 }
 
+int cg_host_open(struct arena *a, struct cg_host *ret, struct err *e)
+{
+    return discover(false, a, ret, e);
+}
+
+int cg_host_look(struct arena *a, struct cg_host *ret, struct err *e)
+{
+    return discover(true, a, ret, e);
+}
+
 void cg_host_close(struct cg_host *host)
 {
-    for (size_t i = 0; i < host->count; i++)
-        fd_close(&host->hierarchies[i].fd);
+    for (size_t i = 0; i < host->count; i++) {
+        struct cg_hierarchy *h = &host->hierarchies[i];
+
+        fd_close(h->late ? &h->late->fd : &h->fd);
+    }
     host->count = 0;
+}
+
+/* What was there is not "no cgroup". */
+int cg_hierarchy_fd(const struct cg_hierarchy *h)
+{
+    struct cg_late *late = h->late;
+
+    if (!late)
+        return h->fd;
+    if (late->fd < 0) {
+        late->fd = open_verified(h->mount_point, late->dev_major, late->dev_minor);
+        if (late->fd == -ENOENT)
+            late->fd = -ESTALE;
+    }
+    return late->fd;
+}
+
+int cg_hierarchy_open(const struct cg_hierarchy *h, const char *path)
+{
+    int fd = cg_hierarchy_fd(h);
+
+    return fd < 0 ? fd : io_open_beneath(fd, cg_path_relative(path), O_PATH | O_DIRECTORY);
+}
+
+/* The first of the host has a number that no other one gets; a kernel without them has no such link. */
+static bool is_in_first_userns(void)
+{
+    char link[64];
+    ssize_t len = readlink("/proc/self/ns/user", link, sizeof link - 1);
+
+    if (len < 0)
+        return false;
+    link[len] = '\0';
+    return str_eq(link, FIRST_USERNS);
 }
 
 /* The initial namespace maps all ids to themselves. */
@@ -352,7 +441,11 @@ int cg_host_in_userns(struct err *e)
 {
     unsigned long inside, outside, count;
     char map[256];
-    ssize_t len = io_read_at(AT_FDCWD, "/proc/self/uid_map", map, sizeof map);
+    ssize_t len;
+
+    if (is_in_first_userns())
+        return 0;
+    len = io_read_line_at(AT_FDCWD, "/proc/self/uid_map", map, sizeof map);
 
     if (len == -ENOENT) /* a kernel without them */
         return 0;
@@ -367,7 +460,9 @@ int cg_host_is_foreign(const struct cg_host *host, struct err *e)
     for (size_t i = 0; i < host->count; i++) {
         const struct cg_hierarchy *h = &host->hierarchies[i];
 
-        if (faccessat(h->fd, ".", W_OK, AT_EACCESS) == 0)
+        /* For this alone none is opened. */
+        if (faccessat(h->late ? AT_FDCWD : h->fd, h->late ? h->mount_point : ".", W_OK,
+                      AT_EACCESS) == 0)
             return 0;
         if (errno != EACCES && errno != EPERM && errno != EROFS)
             return err_sys(e, -errno, "cannot look whether %s may be written to", h->mount_point);

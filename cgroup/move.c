@@ -85,7 +85,7 @@ static int enter(const struct cg_host *host, pid_t id, const char *file,
 
         if (!origin->paths[i])
             continue;
-        fd = io_open_beneath(h->fd, cg_path_relative(origin->paths[i]), O_PATH | O_DIRECTORY);
+        fd = cg_hierarchy_open(h, origin->paths[i]);
         r = fd < 0 ? fd : io_write_id_at(fd, file, id);
         if (r < 0)
             err_sys(e, r, "cannot move process %d to %s", (int)id,
@@ -296,7 +296,7 @@ static int move_one(struct target *t, pid_t pid, struct err *e)
 
     for (;;) {
         if (t->fd < 0)
-            t->fd = io_open_beneath(t->h->fd, cg_path_relative(t->path), O_PATH | O_DIRECTORY);
+            t->fd = cg_hierarchy_open(t->h, t->path);
         r = t->fd < 0 ? t->fd : io_write_id_at(t->fd, "cgroup.procs", pid);
         if (r == 0 || r == -ESRCH)
             return 0;

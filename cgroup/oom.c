@@ -9,7 +9,6 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "cgroup/controller.h"
-#include "cgroup/path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,8 +21,7 @@
 int cg_oom_open(const struct cg_host *host, const char *path)
 {
     const struct cg_hierarchy *h = cg_host_find(host, CG_CTL_MEMORY);
-    autofd dirfd =
-        h ? io_open_beneath(h->fd, cg_path_relative(path), O_PATH | O_DIRECTORY) : -ENOENT;
+    autofd dirfd = h ? cg_hierarchy_open(h, path) : -ENOENT;
     int fd = dirfd < 0 ? dirfd
                        : openat(dirfd, h->v2 ? "memory.events" : "memory.oom_control",
                                 O_RDONLY | O_CLOEXEC);

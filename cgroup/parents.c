@@ -15,14 +15,17 @@
 #include <unistd.h>
 
 struct marker {
-    char key[LINKS_KEY_SIZE];
+    char key[NAME_MAX + 1 + LINKS_KEY_SIZE];
     char text[PATH_MAX];
 };
 
-static void marker_for(const struct cg_hierarchy *h, const char *path, struct marker *ret)
+static void marker_for(const struct cg_parents *p, const struct cg_hierarchy *h, const char *path,
+                       struct marker *ret)
 {
+    char hash[LINKS_KEY_SIZE];
+
     snprintf(ret->text, sizeof ret->text, "%s:%s", h->name, path);
-    links_key(ret->text, ret->key);
+    snprintf(ret->key, sizeof ret->key, "%s/%s", p->table, links_key(ret->text, hash));
 }
 
 static bool has_marker(const struct cg_parents *p, const struct marker *m)
@@ -34,7 +37,7 @@ static bool has_marker(const struct cg_parents *p, const struct marker *m)
 
 static bool exists(const struct cg_hierarchy *h, const char *path)
 {
-    return faccessat(h->fd, cg_path_relative(path), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    return faccessat(cg_hierarchy_fd(h), cg_path_relative(path), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 int cg_parents_make(struct cg_parents *p, const struct cg_hierarchy *h, const char *path,
@@ -49,13 +52,13 @@ int cg_parents_make(struct cg_parents *p, const struct cg_hierarchy *h, const ch
     if (exists(h, path))
         return 0;
     if (remembered) {
-        marker_for(h, path, &m);
+        marker_for(p, h, path, &m);
         r = links_set(p->dirfd, m.key, m.text);
     }
     if (r < 0 && r != -EEXIST)
         return err_sys(e, r, "cannot remember in the markers of parents that %s is made by us",
                        shown);
-    r = mkdirat(h->fd, cg_path_relative(path), 0755) < 0 ? -errno : 0;
+    r = mkdirat(cg_hierarchy_fd(h), cg_path_relative(path), 0755) < 0 ? -errno : 0;
     if (r < 0 && r != -EEXIST) {
         if (remembered && !exists(h, path))
             links_drop(p->dirfd, m.key);
@@ -72,7 +75,8 @@ static bool remove_one(struct cg_parents *p, const struct cg_hierarchy *h, const
                        const struct marker *m, bool *ret_removed)
 {
     /* Busy: another sandbox lives there and will remove it. */
-    *ret_removed = unlinkat(h->fd, cg_path_relative(path), AT_REMOVEDIR) == 0 || errno == ENOENT;
+    *ret_removed =
+        unlinkat(cg_hierarchy_fd(h), cg_path_relative(path), AT_REMOVEDIR) == 0 || errno == ENOENT;
     if (!*ret_removed)
         return false;
     links_drop(p->dirfd, m->key);
@@ -91,7 +95,7 @@ void cg_parents_remove(struct cg_parents *p, const struct cg_hierarchy *h, const
         bool removed;
 
         *slash = '\0';
-        marker_for(h, parent, &m);
+        marker_for(p, h, parent, &m);
         if (!has_marker(p, &m))
             return;
         while (remove_one(p, h, parent, &m, &removed))
@@ -128,5 +132,5 @@ int cg_parents_sweep(struct cg_parents *p, const struct cg_host *host)
 {
     const struct sweep sweep = {p, host};
 
-    return p->dirfd < 0 ? 0 : links_sweep(p->dirfd, remove_marked, &sweep);
+    return p->dirfd < 0 ? 0 : links_sweep(p->dirfd, p->table, remove_marked, &sweep);
 }

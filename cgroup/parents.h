@@ -22,7 +22,8 @@ struct cg_host;
 struct err;
 
 struct cg_parents {
-    int dirfd; /* of the marker directory; FD_NONE: none, parents are made but never removed */
+    int dirfd;         /* above the markers; FD_NONE: none, parents are made but never removed */
+    const char *table; /* the directory in it that they are in; borrowed */
 };
 
 /* Remember, then make one parent. 0 (EEXIST included); -errno. */

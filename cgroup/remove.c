@@ -99,7 +99,9 @@ static int delete_in(struct cg_controller *c, size_t i, unsigned long long deadl
                        cg_full_path(h, c->path, c->leaf, NULL, where, sizeof where));
     if (c->leaf)
         return 0;
-    r = remove_one(h, h->fd, cg_path_relative(c->path), c->fds[i], deadline);
+    r = cg_hierarchy_fd(h);
+    if (r >= 0)
+        r = remove_one(h, r, cg_path_relative(c->path), c->fds[i], deadline);
     if (r < 0)
         return err_sys(e, r, "cannot remove %s",
                        cg_full_path(h, c->path, NULL, NULL, where, sizeof where));

@@ -12,7 +12,6 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "cgroup/ops.h"
-#include "cgroup/path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,18 +25,22 @@
  * A new v1 cpuset is empty, takes no tasks, and cannot be filled while its parent is empty. So go
  * up to the nearest ancestor with a value and hand that down. The cgroup itself is left to the
  * limit if there is one. Kernel: admin-guide/cgroup-v1/cpusets.rst 1.4.
+ * @is_new  there is nothing in it that could be read, but what it has from its parent
  */
 static int fill_cpuset_file(const struct cg_hierarchy *h, const char *path, const char *file,
-                            bool has_limit, struct err *e)
+                            bool is_new, bool has_limit, struct err *e)
 {
+    const int top = cg_hierarchy_fd(h);
     char name[PATH_MAX], value[4096] = "";
     size_t end = strlen(path), configured;
 
+    while (is_new && path[--end] != '/')
+        ;
     for (;;) {
         ssize_t len;
 
         snprintf(name, sizeof name, ".%.*s/%s", (int)end, path, file);
-        len = io_read_at(h->fd, name, value, sizeof value);
+        len = io_read_line_at(top, name, value, sizeof value);
         if (len < 0)
             return err_sys(e, (int)len, "cannot read %s/%s", h->mount_point, name + 2);
         if (len > 0 || end == 0)
@@ -53,7 +56,7 @@ static int fill_cpuset_file(const struct cg_hierarchy *h, const char *path, cons
         if (path[end] == '\0' && has_limit)
             break;
         snprintf(name, sizeof name, ".%.*s/%s", (int)end, path, file);
-        r = io_write_at(h->fd, name, value);
+        r = io_write_at(top, name, value);
         if (r < 0)
             return err_sys(e, r, "cannot write \"%s\" to %s%s, taken from its ancestor %.*s", value,
                            h->mount_point, name + 1, configured ? (int)configured : 1, path);
@@ -76,9 +79,11 @@ static int make(struct cg_controller *c, const struct cg_files *files, struct er
         c->made |= made ? UINT32_C(1) << i : 0;
         if (h->v2 || !(h->controllers & CG_CTL_BIT(CG_CTL_CPUSET)))
             continue;
-        r = fill_cpuset_file(h, c->path, "cpuset.cpus", cg_files_get(files, "cpuset.cpus"), e);
+        r = fill_cpuset_file(h, c->path, "cpuset.cpus", made, cg_files_get(files, "cpuset.cpus"),
+                             e);
         if (r == 0)
-            r = fill_cpuset_file(h, c->path, "cpuset.mems", cg_files_get(files, "cpuset.mems"), e);
+            r = fill_cpuset_file(h, c->path, "cpuset.mems", made,
+                                 cg_files_get(files, "cpuset.mems"), e);
         if (r < 0)
             return r;
     }
@@ -215,7 +220,7 @@ int cg_devices_read(const struct cg_host *host, const char *path, struct arena *
 
     if (!h || h->v2)
         return 0;
-    dirfd = io_open_beneath(h->fd, cg_path_relative(path), O_PATH | O_DIRECTORY);
+    dirfd = cg_hierarchy_open(h, path);
     r = dirfd < 0 ? err_sys(e, dirfd, "cannot open it") : cg_dev_v1_read(dirfd, a, ret, e);
     if (r == -ENOENT || r == -ENODEV) { /* also of one that is removed just now */
         err_reset(e);

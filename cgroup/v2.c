@@ -13,7 +13,6 @@
 #include "base/str.h"
 #include "cgroup/devices/bpf.h"
 #include "cgroup/ops.h"
-#include "cgroup/path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -111,7 +110,7 @@ static int enable_down(const struct cg_hierarchy *h, const char *path, unsigned 
         int r;
 
         snprintf(level, sizeof level, "%.*s", end ? (int)end : 1, path);
-        fd = io_open_beneath(h->fd, cg_path_relative(level), O_PATH | O_DIRECTORY);
+        fd = cg_hierarchy_open(h, level);
         if (fd < 0)
             return err_sys(e, fd, "cannot open %s%s", h->mount_point, level);
         r = enable_in(h, fd, level, needed, e);
@@ -165,7 +164,7 @@ static int enable(struct cg_controller *c, const struct cg_files *files, struct 
 static int open_borrowed(const struct cg_controller *c, const struct cg_hierarchy *h, struct err *e)
 {
     char where[PATH_MAX];
-    int fd = io_open_beneath(h->fd, cg_path_relative(c->path), O_PATH | O_DIRECTORY);
+    int fd = cg_hierarchy_open(h, c->path);
 
     return fd >= 0 ? fd
                    : err_sys(e, fd, "cannot open %s",

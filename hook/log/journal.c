@@ -35,10 +35,9 @@ static int priority_of(enum log_level level)
 }
 
 /* False: nobody is there. A full queue is somebody, and drops the message. */
-static bool send_to(const char *path, const char *text, size_t len)
+static bool send_to(int fd, const char *path, const char *text, size_t len)
 {
     struct sockaddr_un to = {.sun_family = AF_UNIX};
-    autofd fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     snprintf(to.sun_path, sizeof to.sun_path, "%s", path);
     return fd >= 0 && (sendto(fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL,
@@ -65,6 +64,8 @@ static size_t add_field(char *buf, size_t size, size_t used, const char *name, c
 void journal_send(enum log_level level, const char *message_id, const char *text)
 {
     const char priority[] = {(char)('0' + priority_of(level)), '\0'};
+    /* One for both: each datagram says where it goes. */
+    autofd fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     char buf[8192];
     size_t used = 0;
 
@@ -76,9 +77,9 @@ void journal_send(enum log_level level, const char *message_id, const char *text
     used = add_field(buf, sizeof buf, used, "SANDBOX_ID", log_about.sandbox_id);
     used = add_field(buf, sizeof buf, used, "CONTAINER_ID", log_about.container_id);
     used = add_field(buf, sizeof buf, used, "CGROUP", log_about.cgroup);
-    if (send_to(JOURNAL_SOCKET, buf, used))
+    if (send_to(fd, JOURNAL_SOCKET, buf, used))
         return;
     snprintf(buf, sizeof buf, "<%d>" NAME "[%d]: %s", LOG_USER | priority_of(level), (int)getpid(),
              text);
-    (void)send_to(SYSLOG_SOCKET, buf, strlen(buf));
+    (void)send_to(fd, SYSLOG_SOCKET, buf, strlen(buf));
 }

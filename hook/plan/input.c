@@ -10,33 +10,37 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+static int read_config(struct arena *a, struct oci_input *ret, struct err *e)
+{
+    const char *bundle = ret->state.bundle;
+    int r = str_empty(bundle) || bundle[0] != '/'
+                ? err_input(e, "state.bundle: missing or not an absolute path, and there is no "
+                               "config document behind the state on standard input")
+                : oci_config_read_bundle(bundle, a, &ret->config, e);
+
+    ret->has_config = r == 0;
+    return r;
+}
+
 int input_read(int fd, enum stage *stage, struct sbuf *copy, struct arena *a, struct oci_input *ret,
                struct err *e)
 {
-    const struct oci_state *state = &ret->state;
-    struct err config_error = ERR_INIT;
     int r = oci_input_read(fd, copy, a, ret, e);
 
     if (r == 0 && *stage == STAGE_NONE)
-        r = stage_from_state(state, stage, e);
-    if (r < 0 || ret->has_config)
+        r = stage_from_state(&ret->state, stage, e);
+    if (r < 0 || ret->has_config || stage_action(*stage) == ACTION_TEARDOWN)
         return r;
-    if (!str_empty(state->bundle) && state->bundle[0] == '/')
-        r = oci_config_read_bundle(state->bundle, a, &ret->config, &config_error);
-    else
-        r = err_input(&config_error,
-                      "state.bundle: missing or not an absolute path, and there is no "
-                      "config document behind the state on standard input");
-    if (r == 0) {
-        ret->has_config = true;
-        return 0;
-    }
-    /* The bundle may be gone by then, or be "/" (a crun defect): the record is enough. */
-    if (stage_action(*stage) == ACTION_TEARDOWN)
-        return 0;
-    if (e)
-        *e = config_error;
-    return r;
+    return read_config(a, ret, e);
+}
+
+void input_complete(struct arena *a, struct oci_input *input)
+{
+    struct err ignored = ERR_INIT;
+
+    /* The bundle may be gone by now, or be "/" (a crun defect). */
+    if (!input->has_config)
+        (void)read_config(a, input, &ignored);
 }
 
 int input_make(const char *path, enum stage *stage, struct arena *a, struct oci_input *ret,

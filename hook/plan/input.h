@@ -9,12 +9,15 @@
 
 /*
  * Read the hook's stdin and complete the input: @stage from the state where it is STAGE_NONE,
- * config.json from the bundle where the stream has none. A missing config.json is an error except
- * in a teardown. What was read from @fd is added to @copy, if that is not NULL.
+ * config.json from the bundle where the stream has none; but not in a teardown, for which the record is
+ * enough: see input_complete(). What was read from @fd is added to @copy, if that is not NULL.
  * 0; -EINVAL what was read is at fault; -ENOENT no config.json; other -errno.
  */
 int input_read(int fd, enum stage *stage, struct sbuf *copy, struct arena *a, struct oci_input *ret,
                struct err *e);
+
+/* For a teardown without a record: config.json from the bundle, if the input has none and it can be read. */
+void input_complete(struct arena *a, struct oci_input *input);
 
 /*
  * The input of the stage that would set up the container of a bundle, for who has no state: of @path, a bundle or its

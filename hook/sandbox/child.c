@@ -195,12 +195,10 @@ int child_stop(const struct proc_id *id, struct err *e)
     int r;
 
     /* The watcher itself tears down a sandbox that died without poststop. */
-    if (id->pid <= 0 || id->pid == getpid() || proc_signal(id, SIGTERM) == -ESRCH)
+    if (id->pid <= 0 || id->pid == getpid())
         return 0;
-    r = proc_wait_gone(id, STOP_TIMEOUT_MS);
-    if (r == -ETIMEDOUT) {
-        proc_signal(id, SIGKILL);
-        r = proc_wait_gone(id, STOP_TIMEOUT_MS);
-    }
+    r = proc_end(id, SIGTERM, STOP_TIMEOUT_MS);
+    if (r == -ETIMEDOUT)
+        r = proc_end(id, SIGKILL, STOP_TIMEOUT_MS);
     return r < 0 ? err_sys(e, r, "cannot end process %d of ours", (int)id->pid) : 0;
 }

@@ -11,23 +11,45 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Longer than any id may be by so much that one which is cut off is still too long for the kernel. */
+#define CONTAINER_KEY_SIZE (sizeof STATE_CONTAINERS "/" + NAME_MAX + 1)
+#define PATH_KEY_SIZE      (sizeof STATE_PATHS "/" + LINKS_KEY_SIZE)
+
+/* Rows of the two tables, from the top of the state directory. */
+static const char *container_key(const char *id, char buf[static CONTAINER_KEY_SIZE])
+{
+    snprintf(buf, CONTAINER_KEY_SIZE, STATE_CONTAINERS "/%s", id);
+    return buf;
+}
+
+static const char *path_key(const char *path, char buf[static PATH_KEY_SIZE])
+{
+    char hash[LINKS_KEY_SIZE];
+
+    snprintf(buf, PATH_KEY_SIZE, STATE_PATHS "/%s", links_key(path, hash));
+    return buf;
+}
 
 int links_add_container(const struct state_dir *s, const char *container_id, const char *sandbox_id,
                         struct err *e)
 {
+    char buf[CONTAINER_KEY_SIZE];
+    const char *key = container_key(container_id, buf);
     int r;
 
     if (str_eq(container_id,
                sandbox_id)) { /* which needs none; that of a predecessor is wrong now */
-        links_drop(s->containers, container_id);
+        links_drop(s->top, key);
         return 0;
     }
-    r = links_set(s->containers, container_id, sandbox_id);
+    r = links_set(s->top, key, sandbox_id);
     if (r == -EEXIST) {
-        links_drop(s->containers, container_id);
-        r = links_set(s->containers, container_id, sandbox_id);
+        links_drop(s->top, key);
+        r = links_set(s->top, key, sandbox_id);
     }
     return r < 0 ? err_sys(e, r, "cannot remember the sandbox of container %s", container_id) : 0;
 }
@@ -36,7 +58,8 @@ int links_add_container(const struct state_dir *s, const char *container_id, con
 static int read_container(const struct state_dir *s, const char *container_id,
                           char sandbox_id[static PATH_MAX])
 {
-    int r = links_get(s->containers, container_id, sandbox_id);
+    char key[CONTAINER_KEY_SIZE];
+    int r = links_get(s->top, container_key(container_id, key), sandbox_id);
 
     if (r < 0)
         return r;
@@ -49,11 +72,11 @@ static int read_container(const struct state_dir *s, const char *container_id,
 void links_drop_container(const struct state_dir *s, const char *container_id,
                           const char *sandbox_id)
 {
-    char remembered[PATH_MAX];
+    char remembered[PATH_MAX], key[CONTAINER_KEY_SIZE];
     int r = sandbox_id ? read_container(s, container_id, remembered) : -ENOENT;
 
     if (r == -ENOENT || (r == 0 && str_eq(remembered, sandbox_id)))
-        links_drop(s->containers, container_id);
+        links_drop(s->top, container_key(container_id, key));
 }
 
 int links_find_container(const struct state_dir *s, const char *container_id, struct arena *a,
@@ -70,8 +93,8 @@ int links_find_container(const struct state_dir *s, const char *container_id, st
  * not known. */
 static int owner_of(const struct state_dir *s, const char *path, char owner[static PATH_MAX])
 {
-    char key[LINKS_KEY_SIZE];
-    int r = links_get(s->paths, links_key(path, key), owner);
+    char key[PATH_KEY_SIZE];
+    int r = links_get(s->top, path_key(path, key), owner);
     char *claimed = r == 0 ? strchr(owner, '/') : NULL;
 
     if (claimed && str_eq(claimed, path))
@@ -84,8 +107,8 @@ static int owner_of(const struct state_dir *s, const char *path, char owner[stat
 int links_claim(const struct state_dir *s, const char *sandbox_id, const char *path,
                 struct arena *a, const char **ret_owner, struct err *e)
 {
-    char key[LINKS_KEY_SIZE], owner[PATH_MAX];
-    int r = links_set(s->paths, links_key(path, key), arena_printf(a, "%s%s", sandbox_id, path));
+    char key[PATH_KEY_SIZE], owner[PATH_MAX];
+    int r = links_set(s->top, path_key(path, key), arena_printf(a, "%s%s", sandbox_id, path));
 
     if (r < 0 && r != -EEXIST)
         return err_sys(e, r, "cannot remember that %s is that of sandbox %s", path, sandbox_id);
@@ -103,18 +126,18 @@ int links_claim(const struct state_dir *s, const char *sandbox_id, const char *p
 
 int links_release(const struct state_dir *s, const char *sandbox_id, const char *path)
 {
-    char key[LINKS_KEY_SIZE], owner[PATH_MAX];
+    char key[PATH_KEY_SIZE], owner[PATH_MAX];
     int r = owner_of(s, path, owner);
 
     if (r == 0 && str_eq(owner, sandbox_id))
-        links_drop(s->paths, links_key(path, key));
+        links_drop(s->top, path_key(path, key));
     return r;
 }
 
 int links_names(const struct state_dir *s, const char *sandbox_id, struct arena *a,
                 const char ***ret, size_t *ret_count)
 {
-    autodir dir = io_opendir_at(s->paths, ".");
+    autodir dir = io_opendir_at(s->top, STATE_PATHS);
     size_t len = strlen(sandbox_id);
     struct dirent *entry;
     char text[PATH_MAX];
@@ -124,7 +147,7 @@ int links_names(const struct state_dir *s, const char *sandbox_id, struct arena 
     if (!dir)
         return -errno;
     while ((entry = io_next_entry(dir))) {
-        int r = links_get(s->paths, entry->d_name, text);
+        int r = links_get(dirfd(dir), entry->d_name, text);
 
         if (r < 0 && r != -ENOENT)
             return r;
@@ -164,8 +187,8 @@ static bool is_of_dead(char *text, const void *arg)
 
 int links_sweep_dead(const struct state_dir *s)
 {
-    int first = links_sweep(s->containers, is_of_dead, s);
-    int second = links_sweep(s->paths, is_of_dead, s);
+    int first = links_sweep(s->top, STATE_CONTAINERS, is_of_dead, s);
+    int second = links_sweep(s->top, STATE_PATHS, is_of_dead, s);
 
     return first < 0 ? first : second;
 }

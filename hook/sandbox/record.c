@@ -191,7 +191,7 @@ size_t record_names(const struct record *r, struct arena *a,
 
 static int read_boot_id(char *buf, size_t size, struct err *e)
 {
-    ssize_t len = io_read_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", buf, size);
+    ssize_t len = io_read_line_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", buf, size);
 
     return len < 0 ? err_sys(e, (int)len, "cannot read /proc/sys/kernel/random/boot_id") : 0;
 }

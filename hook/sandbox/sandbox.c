@@ -28,24 +28,18 @@ static const char *leaf_of(const char *domain, const char *path)
                : NULL;
 }
 
-static void add_hierarchy(const struct cg_hierarchy *h, struct cg_host *ret)
-{
-    for (size_t i = 0; h && i < ret->count; i++) {
-        if (ret->hierarchies[i].fd == h->fd)
-            return;
-    }
-    if (h)
-        ret->hierarchies[ret->count++] = *h;
-}
-
 /* On v1 threads are set apart where CPU time is limited, in a cgroup of ours also where it is counted,
  * and nowhere else. */
 static void only_cpu(const struct cg_host *host, bool counted, struct cg_host *ret)
 {
+    const struct cg_hierarchy *cpu = cg_host_find(host, CG_CTL_CPU);
+    const struct cg_hierarchy *acct = cg_host_find(host, CG_CTL_CPUACCT);
+
     *ret = (struct cg_host){.mode = host->mode};
-    add_hierarchy(cg_host_find(host, CG_CTL_CPU), ret);
-    if (counted && ret->count > 0)
-        add_hierarchy(cg_host_find(host, CG_CTL_CPUACCT), ret);
+    if (cpu)
+        ret->hierarchies[ret->count++] = *cpu;
+    if (cpu && counted && acct && acct != cpu)
+        ret->hierarchies[ret->count++] = *acct;
 }
 
 static void set_invocation(struct cg_unit *u, const char *recorded)

@@ -18,32 +18,38 @@
 #define LOCK_FILE   "lock"
 #define REPORT_FILE "placement.json" /* see placement.h */
 
-bool state_is_ours(const struct stat *st)
+static bool is_of(const struct stat *st, uid_t user)
 {
-    return st->st_uid == geteuid() && !(st->st_mode & 022);
+    return st->st_uid == user && !(st->st_mode & 022);
 }
 
-static int check_ours(int fd)
+bool state_is_ours(const struct stat *st)
+{
+    return is_of(st, geteuid());
+}
+
+static int check_ours(int fd, uid_t own)
 {
     struct stat st;
 
-    return fstat(fd, &st) < 0 ? -errno : state_is_ours(&st) ? 0 : -EPERM;
+    return fstat(fd, &st) < 0 ? -errno : is_of(&st, own) ? 0 : -EPERM;
 }
 
-static int open_part(int top, const char *name, bool make)
+/* A directory in the top, which is ours, so that it stays what it is. */
+static int check_part(int top, const char *name, bool make, uid_t own)
 {
-    const int flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-    autofd fd = openat(top, name, flags);
-    int r;
+    struct stat st;
+    int r = fstatat(top, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 
     /* Only the first stage since the host has booted makes them. */
-    if (fd < 0 && errno == ENOENT && make) {
+    if (r == -ENOENT && make) {
         if (mkdirat(top, name, 0700) < 0 && errno != EEXIST)
             return -errno;
-        fd = openat(top, name, flags);
+        r = fstatat(top, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
     }
-    r = fd < 0 ? -errno : check_ours(fd);
-    return r < 0 ? r : fd_take(&fd);
+    if (r < 0)
+        return r;
+    return !S_ISDIR(st.st_mode) ? -ENOTDIR : is_of(&st, own) ? 0 : -EPERM;
 }
 
 static bool is_private(const char *dir)
@@ -79,7 +85,9 @@ static int open_error(const char *path, int r, struct err *e)
 
 int state_dir_open(const char *path, bool make, struct state_dir *ret, struct err *e)
 {
+    static const char *const parts[] = {"sandboxes", STATE_CONTAINERS, STATE_PATHS, "parents"};
     autofd top = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    const uid_t own = geteuid();
     int r;
 
     *ret = (struct state_dir)STATE_DIR_INIT;
@@ -89,31 +97,27 @@ int state_dir_open(const char *path, bool make, struct state_dir *ret, struct er
         top = -errno;
     if (top < 0)
         return err_sys(e, top, "cannot open the state directory %s", path);
-    r = check_ours(top);
-    if (r < 0)
-        return open_error(path, r, e);
-    ret->sandboxes = open_part(top, "sandboxes", make);
-    ret->containers = open_part(top, "containers", make);
-    ret->paths = open_part(top, "paths", make);
-    ret->parents.dirfd = open_part(top, "parents", make);
-    if (ret->sandboxes < 0 || ret->containers < 0 || ret->paths < 0 || ret->parents.dirfd < 0) {
-        r = ret->sandboxes < 0    ? ret->sandboxes
-            : ret->containers < 0 ? ret->containers
-            : ret->paths < 0      ? ret->paths
-                                  : ret->parents.dirfd;
-
+    r = check_ours(top, own);
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(parts); i++)
+        r = check_part(top, parts[i], make, own);
+    if (r == 0) {
+        ret->sandboxes = openat(top, parts[0], O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        r = ret->sandboxes < 0 ? -errno : 0;
+    }
+    if (r < 0) {
         state_dir_close(ret);
         return open_error(path, r, e);
     }
+    ret->top = fd_take(&top);
+    ret->parents = (struct cg_parents){.dirfd = ret->top, .table = parts[3]};
     return 0;
 }
 
 void state_dir_close(struct state_dir *s)
 {
     fd_close(&s->sandboxes);
-    fd_close(&s->containers);
-    fd_close(&s->paths);
-    fd_close(&s->parents.dirfd);
+    fd_close(&s->top);
+    s->parents = (struct cg_parents){.dirfd = FD_NONE};
 }
 
 /*
@@ -276,9 +280,18 @@ int state_list(const struct state_dir *s, struct arena *a, const char ***ret, si
     return errno ? err_sys(e, -errno, "cannot list all of the sandboxes") : 0;
 }
 
+/* Whether a directory has two links and no more, its name and its dot, so that there is no directory in it. Where
+ * a file system does not count them it has one. */
+static bool has_none(int dirfd)
+{
+    struct stat st;
+
+    return fstat(dirfd, &st) == 0 && st.st_nlink == 2;
+}
+
 size_t state_sample(const struct state_dir *s, size_t max, char (*ret)[NAME_MAX + 1])
 {
-    autodir dir = io_opendir_at(s->sandboxes, ".");
+    autodir dir = has_none(s->sandboxes) ? NULL : io_opendir_at(s->sandboxes, ".");
     uint64_t random = io_now_us();
     struct dirent *entry;
     size_t seen = 0;

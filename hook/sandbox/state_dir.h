@@ -27,19 +27,23 @@ struct stat;
 #define STATE_DIR_NAME    "oci-sandbox-cgroup"
 #define STATE_DIR_DEFAULT "/run/" STATE_DIR_NAME
 
-/* The state directory, opened once. */
+/* The state directory, opened once. Of its tables each row is named from the top: nobody else may write there. */
 struct state_dir {
-    int sandboxes, containers, paths;
-    struct cg_parents parents;
+    int top;
+    int sandboxes;
+    struct cg_parents parents; /* in the top */
 };
 
 #define STATE_DIR_INIT                                                                             \
     {                                                                                              \
-        FD_NONE, FD_NONE, FD_NONE,                                                                 \
+        FD_NONE, FD_NONE,                                                                          \
         {                                                                                          \
-            FD_NONE                                                                                \
+            FD_NONE, NULL                                                                          \
         }                                                                                          \
     }
+
+#define STATE_CONTAINERS "containers"
+#define STATE_PATHS      "paths"
 
 /*
  * The state directory of a user without root: oci-sandbox-cgroup in $XDG_RUNTIME_DIR, or where the

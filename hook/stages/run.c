@@ -6,10 +6,30 @@
 #include "base/str.h"
 #include "cgroup/systemd.h"
 #include "hook/log/log.h"
+#include "hook/plan/input.h"
 #include "hook/sandbox/links.h"
 #include "hook/sandbox/runtime.h"
 
 #include <unistd.h>
+
+int run_see_host(struct run *run, struct err *e)
+{
+    int r = run->host.count > 0 ? 0 : cg_host_look(run->a, &run->host, e);
+
+    run->facts.mode = run->host.mode;
+    return r;
+}
+
+bool run_see_config(struct run *run)
+{
+    if (!run->has_asked && !run->input->has_config) {
+        run->completed = *run->input;
+        input_complete(run->a, &run->completed);
+        run->input = &run->completed;
+    }
+    run->has_asked = true;
+    return run->input->has_config;
+}
 
 struct plan_input run_plan_input(const struct run *run)
 {
@@ -90,7 +110,10 @@ int run_need_systemd(const struct run *run, const char *unit, struct err *e)
 int run_place(struct run *run, struct err *e)
 {
     if (!run->has_place) {
-        run->place_result = look_for_layout(run, e);
+        (void)run_see_config(run);
+        run->place_result = run_see_host(run, e);
+        if (run->place_result == 0)
+            run->place_result = look_for_layout(run, e);
         if (run->place_result == 0) {
             const struct plan_input in = run_plan_input(run);
 

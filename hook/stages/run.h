@@ -15,10 +15,11 @@
 struct run {
     const struct request *request;
     const struct oci_input *input;
+    struct oci_input completed; /* by run_see_config(): it is the input then */
     enum stage stage;
     struct arena *a;
     const char *state_dir; /* that of the request, or a user's own */
-    struct cg_host host;
+    struct cg_host host;   /* by run_see_host() */
     struct state_dir state;
     struct facts facts;
     struct state_lock lock;
@@ -33,12 +34,20 @@ struct run {
     struct plan plan; /* its place by run_place(), the rest under the lock */
     int place_result;
     bool has_place;
+    bool has_asked; /* for the config */
 };
+
+/* Look at the host, once; facts.mode is known then. As cg_host_look(). */
+int run_see_host(struct run *run, struct err *e);
+
+/* Read the config that a teardown has not, once. Whether there is one. */
+bool run_see_config(struct run *run);
 
 /* What the plan of this stage is made from; without other containers. */
 struct plan_input run_plan_input(const struct run *run);
 
-/* Decide the place of this run's plan, once. As plan_place(); @e is set by the first call. */
+/* Decide the place of this run's plan, once; with run_see_config(). As run_see_host() and plan_place(); @e is set by
+ * the first call. */
 int run_place(struct run *run, struct err *e);
 
 /* For what a plan or a record has units of systemd's in. 0: this program can talk to it; -errno it cannot, nor become

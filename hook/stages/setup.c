@@ -151,8 +151,9 @@ static int ensure_placeholder(struct run *run, const struct proc_id *follow, str
  */
 static bool needs_placeholder(const struct run *run, const struct setup *s)
 {
-    return !s->placed && (run->plan.systemd || runtime_engine(getpid()) != ENGINE_OTHER ||
-                          !oci_config_has_pid_namespace(&run->input->config));
+    /* Who has started us is looked at last: that is a look at each process above us. */
+    return !s->placed && (run->plan.systemd || !oci_config_has_pid_namespace(&run->input->config) ||
+                          runtime_engine(getpid()) != ENGINE_OTHER);
 }
 
 /* Processes of ours, all forked before the record is written, so that it names them. */
@@ -445,6 +446,12 @@ static int find_process(struct run *run, struct setup *s, struct err *e)
     return err_input(e, "state.pid: there is no process %lld", pid);
 }
 
+/* Of devices a nested sandbox has advice alone, of which nobody is told below this level. */
+static bool asks_for_devices(const struct run *run)
+{
+    return !is_nested(run) || run->request->settings->log_level >= LEVEL_INFO;
+}
+
 bool run_can_be_nested(const struct run *run)
 {
     struct run look = *run;
@@ -466,7 +473,8 @@ int run_set_up(struct run *run, struct err *e)
         r = run_place(run, e);
     if (r != 0)
         return r < 0 ? r : 0;
-    facts_gather(run->host.mode, run->request->settings, !is_nested(run), run->a, &run->facts);
+    if (asks_for_devices(run))
+        facts_gather(run->host.mode, run->request->settings, !is_nested(run), run->a, &run->facts);
     facts_add_host(&run->facts, &run->host);
     log_about.sandbox_id = run->plan.sandbox_id;
     log_about.cgroup = run->plan.sandbox_path;

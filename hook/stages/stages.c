@@ -68,13 +68,15 @@ int stages_run(const struct request *request, const struct oci_input *input, str
         .lock = STATE_LOCK_INIT,
     };
     int r = check_proc(e);
+    /* Then it is not foreign, wherever it may write, and what it has to end may be in no hierarchy. */
+    bool at_home =
+        stage_action(run.stage) == ACTION_TEARDOWN && r == 0 && cg_host_in_userns(NULL) == 0;
 
-    if (r == 0)
-        r = cg_host_open(a, &run.host, e);
-    run.facts.mode = run.host.mode;
+    if (r == 0 && !at_home)
+        r = run_see_host(&run, e);
     run.state_dir = request->state_dir;
     if (r == 0) {
-        r = cg_host_is_foreign(&run.host, e);
+        r = at_home ? 0 : cg_host_is_foreign(&run.host, e);
         if (r >= 0)
             r = r ? run_foreign(&run, e) : run_stage(&run, e);
     }

@@ -74,7 +74,12 @@ static int remove_planned(struct run *run, struct err *e)
     int r;
 
     state_unlock(&run->lock);
-    if (!run->input->has_config || run_place(run, NULL) < 0)
+    if (!run_see_config(run))
+        return 0;
+    r = run_see_host(run, e);
+    if (r < 0)
+        return r;
+    if (run_place(run, NULL) < 0)
         return 0;
     id = run->plan.sandbox_id;
     r = run->state.sandboxes < 0 ? state_dir_open(run->state_dir, true, &run->state, e) : 0;
@@ -121,7 +126,7 @@ static int destroy_planned(struct run *run, const char *sandbox_id, struct err *
     struct record r;
     int in_use;
 
-    if (!run->input->has_config || run_place(run, NULL) < 0 ||
+    if (!run_see_config(run) || run_place(run, NULL) < 0 ||
         !str_eq(run->plan.sandbox_id, sandbox_id))
         return e->code;
     r = run_planned_record(&run->plan, run->a);
@@ -212,6 +217,16 @@ static int shrink(struct run *run, struct err *e)
     return 0;
 }
 
+/* Of a nested sandbox nothing was made or moved before there were vCPUs: then nobody asks where hierarchies are. */
+static bool is_untouched(const struct record *r)
+{
+    bool untouched = record_is_nested(r) && !r->cpu_enabled.set;
+
+    for (size_t i = 0; i < r->containers.count; i++)
+        untouched = untouched && !JSON_AT(r->containers, struct record_container, i).placeholder;
+    return untouched;
+}
+
 static int find_sandbox(struct run *run, const char **ret, struct err *e)
 {
     const char *id = run->input->state.id;
@@ -289,6 +304,9 @@ int run_tear_down(struct run *run, struct err *e)
     r = is_namesakes(run, own, e);
     if (r != 0)
         return r < 0 ? r : 0;
+    r = run->alive.count > 0 || !is_untouched(&run->before) ? run_see_host(run, e) : 0;
+    if (r < 0)
+        return r;
     /* With layout nested it stays in the cgroup, and under the limits, of its runtime. */
     r = own && !record_is_nested(&run->before) ? sandbox_end_init(&run->host, &run->before, own, e)
                                                : 0;

@@ -54,7 +54,7 @@ static void check_mount(const struct cg_hierarchy *h, bool foreign, struct findi
 {
     struct statvfs st;
 
-    if (fstatvfs(h->fd, &st) == 0 && st.f_flag & ST_RDONLY)
+    if (fstatvfs(cg_hierarchy_fd(h), &st) == 0 && st.f_flag & ST_RDONLY)
         add(f, "hierarchy", foreign ? LIMITED : BROKEN,
             arena_printf(f->a,
                          "%s at %s is mounted read-only: no cgroup can be made in it; mount -o "

@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -86,11 +87,20 @@ static int run(const struct options *o, struct start *start, struct arena *a, st
     return r < 0 ? r : run_stage(o, &settings, start, a, e);
 }
 
+static bool has_standard_fds(void)
+{
+    struct pollfd fds[] = {{.fd = STDIN_FILENO}, {.fd = STDOUT_FILENO}, {.fd = STDERR_FILENO}};
+
+    return poll(fds, 3, 0) >= 0 && !((fds[0].revents | fds[1].revents | fds[2].revents) & POLLNVAL);
+}
+
 /* A caller may have closed them; a file that we open must not end up as our stdout. */
 static void open_standard_fds(void)
 {
     int fd;
 
+    if (has_standard_fds())
+        return;
     do
         fd = open("/dev/null", O_RDWR);
     while (fd >= 0 && fd <= STDERR_FILENO);

@@ -101,8 +101,13 @@ static int read_input(const struct options *o, enum stage *stage, struct arena *
     const char *path = o->bundle ? o->bundle : o->id;
     enum stage named;
 
-    if (!path)
-        return input_read(STDIN_FILENO, stage, NULL, a, ret, e);
+    if (!path) {
+        int r = input_read(STDIN_FILENO, stage, NULL, a, ret, e);
+
+        if (r == 0)
+            input_complete(a, ret);
+        return r;
+    }
     if (path == o->id && stage_parse(path, &named) == 0)
         return err_input(e, "of another stage than that of the state: plan --stage %s", path);
     return input_make(path, stage, a, ret, e);

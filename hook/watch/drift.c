@@ -8,10 +8,8 @@
 #include "base/str.h"
 #include "cgroup/host.h"
 #include "cgroup/limits/limits.h"
-#include "cgroup/path.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
 
@@ -192,7 +190,7 @@ static void read_files(const struct drift *d, struct drift_container *c, struct 
 
         if (!is_of_interest(d, h)) /* nothing will ever change */
             continue;
-        dirfd = io_open_beneath(h->fd, cg_path_relative(c->path), O_PATH | O_DIRECTORY);
+        dirfd = cg_hierarchy_open(h, c->path);
         if (!watch(d, c, i, dirfd))
             c->watched = false;
         read_hierarchy(d, h, dirfd, c, ret);

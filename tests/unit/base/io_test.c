@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "tests/unit/kit/files_kit.h"
+#include "tests/unit/kit/process_kit.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -13,6 +14,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -102,6 +104,56 @@ Test(io, read_at, .init = make_top, .fini = remove_top)
     cr_assert_eq(symlinkat("f", topfd, "link"), 0);
     cr_expect_eq(io_read_at(topfd, "link", buf, sizeof buf), -ELOOP);
     cr_expect_eq(io_read_at(topfd, ".", buf, sizeof buf), -EISDIR);
+    /* and a line */
+    cr_expect_eq(io_read_line_at(topfd, "none", buf, sizeof buf), -ENOENT);
+    cr_expect_eq(io_read_line_at(topfd, "link", buf, sizeof buf), -ELOOP);
+    cr_expect_eq(io_read_line_at(topfd, ".", buf, sizeof buf), -EISDIR);
+}
+
+/* What writes the rest of a line when what is there of it was read. */
+static _Noreturn void write_rest(int fd)
+{
+    int left = 1;
+
+    while (left > 0) {
+        if (ioctl(fd, FIONREAD, &left) < 0)
+            _exit(1);
+        sched_yield();
+    }
+    _exit(write(fd, "34\n", 3) == 3 ? 0 : 1);
+}
+
+/* A pipe whose writer stays: who reads on behind the line waits for ever. */
+Test(io, read_line, .init = make_top, .fini = remove_top, .timeout = 60)
+{
+    autofd fd = FD_NONE;
+    char buf[8];
+    pid_t pid;
+
+    cr_assert_eq(mkfifoat(topfd, "p", 0600), 0);
+    fd = openat(topfd, "p", O_RDWR | O_CLOEXEC);
+    cr_assert_eq(write(fd, "12\n", 3), 3);
+    cr_expect_eq(io_read_line_at(topfd, "p", buf, sizeof buf), 2);
+    cr_expect_str_eq(buf, "12");
+    cr_assert_eq(write(fd, "\n", 1), 1);
+    cr_expect_eq(io_read_line_at(topfd, "p", buf, sizeof buf), 0);
+    cr_expect_str_eq(buf, "");
+    /* a line in two parts */
+    cr_assert_eq(write(fd, "12", 2), 2);
+    pid = kit_fork();
+    if (pid == 0)
+        write_rest(fd);
+    cr_expect_eq(io_read_line_at(topfd, "p", buf, sizeof buf), 4);
+    cr_expect_str_eq(buf, "1234");
+    waitpid(pid, NULL, 0);
+    /* one that does not fit, and one that has no end */
+    cr_assert_eq(write(fd, "12345678", 8), 8);
+    cr_expect_eq(io_read_line_at(topfd, "p", buf, sizeof buf), -EFBIG);
+    put("f", "123", 3);
+    cr_expect_eq(io_read_line_at(topfd, "f", buf, sizeof buf), 3);
+    cr_expect_str_eq(buf, "123");
+    put("f", "1234567\n", 8);
+    cr_expect_eq(io_read_line_at(topfd, "f", buf, sizeof buf), -EFBIG);
 }
 
 Test(io, read_all, .init = make_top, .fini = remove_top)

@@ -197,7 +197,7 @@ Test(proc, unknown)
 {
     pid_t pid = kit_start_child();
     struct proc_id id, none = {0};
-    int got[6];
+    int got[7];
 
     cr_assert_eq(proc_identify(pid, &id), 0);
     kit_blind();
@@ -206,11 +206,12 @@ Test(proc, unknown)
     got[2] = proc_open(&id);
     got[3] = proc_signal(&id, SIGKILL);
     got[4] = proc_wait_gone(&id, 60000);
-    got[5] = proc_alive(&none);
+    got[5] = proc_end(&id, SIGKILL, 60000);
+    got[6] = proc_alive(&none);
     kit_see();
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         cr_expect_eq(got[i], -EMFILE, "%d: got %d", i, got[i]);
-    cr_expect_eq(got[5], 0, "nobody is not alive, whoever looks");
+    cr_expect_eq(got[6], 0, "nobody is not alive, whoever looks");
     cr_expect_eq(proc_alive(&id), 1);
 }
 
@@ -264,6 +265,27 @@ Test(proc, signal_arrives)
     cr_assert_eq(waitpid(pid, &status, 0), pid);
     cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR1, "expected SIGUSR1, got %#x",
               (unsigned)status);
+}
+
+Test(proc, end)
+{
+    pid_t pid = kit_start_child();
+    struct proc_id id, wrong, none = {0};
+    int status;
+
+    cr_assert_eq(proc_identify(pid, &id), 0);
+    wrong = (struct proc_id){.pid = pid, .start_time = id.start_time + 1};
+    cr_expect_eq(proc_end(&wrong, SIGKILL, 60000), 0, "that one has ended");
+    cr_expect_eq(proc_alive(&id), 1, "the successor was not hit");
+    cr_expect_eq(proc_end(&id, 0, 20), -ETIMEDOUT);
+    cr_expect_eq(proc_alive(&id), 1);
+    cr_expect_eq(proc_end(&id, SIGUSR2, 60000), 0);
+    wait_zombie(pid);
+    cr_expect_eq(proc_end(&id, SIGKILL, 60000), 0, "it has ended");
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR2, "got %#x", (unsigned)status);
+    cr_expect_eq(proc_end(&id, SIGKILL, 0), 0);
+    cr_expect_eq(proc_end(&none, SIGKILL, 0), 0, "nobody");
 }
 
 /* It need not be our child. */

@@ -269,7 +269,8 @@ Test(host, unseen)
 }
 
 /* 0: not foreign, 1: foreign, 2: there are no user namespaces for us. */
-static int foreign_in_child(bool in_namespace)
+static int foreign_in_child(bool in_namespace,
+                            int (*find)(struct arena *a, struct cg_host *ret, struct err *e))
 {
     int status;
     pid_t pid = fork();
@@ -281,7 +282,7 @@ static int foreign_in_child(bool in_namespace)
 
         if (in_namespace && unshare(CLONE_NEWUSER) < 0)
             _exit(2);
-        _exit(cg_host_open(&a, &host, NULL) == 0 && cg_host_is_foreign(&host, NULL) == 1);
+        _exit(find(&a, &host, NULL) == 0 && cg_host_is_foreign(&host, NULL) == 1);
     }
     cr_assert(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
     return WEXITSTATUS(status);
@@ -294,11 +295,13 @@ Test(host, is_foreign)
 
     if (geteuid() != 0)
         cr_skip_test("whether cgroups can be made depends on who runs this");
-    cr_expect_eq(foreign_in_child(false), 0);
-    got = foreign_in_child(true);
+    cr_expect_eq(foreign_in_child(false, cg_host_open), 0);
+    cr_expect_eq(foreign_in_child(false, cg_host_look), 0);
+    got = foreign_in_child(true, cg_host_open);
     if (got == 2)
         cr_skip_test("no user namespaces here");
     cr_expect_eq(got, 1);
+    cr_expect_eq(foreign_in_child(true, cg_host_look), 1);
 }
 
 Test(host, open_agrees_with_mountinfo)
@@ -370,6 +373,93 @@ Test(host, open_agrees_with_mountinfo)
     cg_host_close(&host);
 }
 
+/* Whether two hosts are one; of that of cg_host_look() the cgroup2 mount may seem to have no controllers. */
+static void expect_same(const struct cg_host *look, const struct cg_host *all)
+{
+    cr_assert_eq(look->count, all->count, "expected %zu, got %zu", all->count, look->count);
+    cr_expect_eq(look->mode, all->mode);
+    for (size_t i = 0; i < all->count; i++) {
+        const struct cg_hierarchy *h = &look->hierarchies[i], *want = &all->hierarchies[i];
+
+        cr_expect(str_eq(h->name, want->name) && str_eq(h->root, want->root) && h->v2 == want->v2 &&
+                      str_eq(h->mount_point, want->mount_point),
+                  "expected %s, got %s", want->mount_point, h->mount_point);
+        cr_expect(h->controllers == want->controllers ||
+                      (h->v2 && all->mode == CG_MODE_HYBRID && h->controllers == 0),
+                  "%s: %#x", h->mount_point, h->controllers);
+    }
+}
+
+/* Whether the descriptors are those of the same directory. */
+static bool is_same_dir(int a, int b)
+{
+    struct stat x, y;
+
+    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* What is looked at is opened when it is needed, once, for all copies of it. */
+Test(host, look)
+{
+    struct cg_host host, all;
+    struct cg_hierarchy copy;
+    int fds[CG_MAX_HIERARCHIES], spare;
+    bool asked = false;
+
+    if (cg_host_open(&arena, &all, NULL) < 0)
+        cr_skip_test("there are no cgroups here");
+    spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    close(spare);
+    cr_assert_eq(cg_host_look(&arena, &host, NULL), 0);
+    if (!host.hierarchies[0].late)
+        cr_skip_test("mountinfo does not say what is on top here");
+    expect_same(&host, &all);
+    fds[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    for (size_t i = 0; i < host.count; i++)
+        asked = asked || (host.hierarchies[i].v2 && host.hierarchies[i].controllers);
+    cr_expect(asked || fds[0] == spare, "it holds descriptor %d", spare);
+    close(fds[0]);
+    for (size_t i = 0; i < host.count; i++) {
+        copy = host.hierarchies[i];
+        fds[i] = cg_hierarchy_fd(&copy);
+        cr_expect(is_same_dir(fds[i], all.hierarchies[i].fd), "%s", copy.mount_point);
+        cr_expect_eq(cg_hierarchy_fd(&host.hierarchies[i]), fds[i], "%s: again", copy.mount_point);
+        cr_expect(fcntl(fds[i], F_GETFD) & FD_CLOEXEC, "%s: close-on-exec", copy.mount_point);
+        cr_expect_eq(cg_hierarchy_fd(&all.hierarchies[i]), all.hierarchies[i].fd);
+    }
+    cg_host_close(&host);
+    for (size_t i = 0; i < all.count; i++)
+        cr_expect_lt(fcntl(fds[i], F_GETFD), 0, "%s is open", all.hierarchies[i].mount_point);
+    cr_expect_eq(host.count, 0);
+    cg_host_close(&all);
+}
+
+/* One that cannot be opened when it is needed is no cgroup that is not there, and can be when it is asked
+ * for again. */
+Test(host, look_without_descriptors)
+{
+    struct rlimit usual, few;
+    struct cg_host host;
+    int first, r;
+
+    if (cg_host_look(&arena, &host, NULL) < 0 || !host.hierarchies[host.count - 1].late)
+        cr_skip_test("nothing is opened late here");
+    first = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    close(first);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    few = (struct rlimit){.rlim_cur = (rlim_t)first, .rlim_max = usual.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &few);
+    r = cg_hierarchy_open(&host.hierarchies[host.count - 1], "/");
+    setrlimit(RLIMIT_NOFILE, &usual);
+    cr_expect_eq(r, -EMFILE, "got %d", r);
+    r = cg_hierarchy_open(&host.hierarchies[host.count - 1], "/");
+    cr_expect_geq(r, 0, "got %d", r);
+    close(r);
+    r = cg_hierarchy_open(&host.hierarchies[host.count - 1], "/osc-unit-nothing");
+    cr_expect_eq(r, -ENOENT, "got %d", r);
+    cg_host_close(&host);
+}
+
 /* --- discovery, in a mount namespace of our own --- */
 
 TestSuite(host_live, .init = kit_start, .fini = kit_finish, .timeout = 120);
@@ -397,7 +487,12 @@ static const struct cg_hierarchy *discover(struct cg_host *host, const char *nam
 {
     struct err e = ERR_INIT;
 
+    struct cg_host look;
+
     kit_expect_ok(cg_host_open(&kit_arena, host, &e), &e, "discover");
+    kit_expect_ok(cg_host_look(&kit_arena, &look, &e), &e, "look");
+    expect_same(&look, host);
+    cg_host_close(&look);
     for (size_t i = 0; i < host->count; i++) {
         if (str_eq(host->hierarchies[i].name, name))
             return &host->hierarchies[i];
@@ -463,6 +558,92 @@ Test(host_live, repeated_and_hidden_mounts)
     kit_end_child(pid);
     kit_delete_ok(&c);
     cg_host_close(&host);
+    umount2(mount_dir, MNT_DETACH);
+    rmdir(mount_dir);
+}
+
+/* What was there when the host was looked at, and is not when it is needed. */
+Test(host_live, hidden_since)
+{
+    const struct cg_hierarchy *last;
+    struct cg_host host;
+    struct err e = ERR_INIT;
+    const char *place;
+    int fd;
+
+    kit_need_host();
+    kit_expect_ok(cg_host_look(&kit_arena, &host, &e), &e, "look");
+    last = &host.hierarchies[host.count - 1];
+    if (!last->late || cg_host_find(&host, CG_CTL_CPU) == last)
+        cr_skip_test("nothing is opened late here");
+    own_mounts();
+    place = last->mount_point;
+    cr_assert_eq(mount("tmpfs", place, "tmpfs", 0, NULL), 0, "%s", strerror(errno));
+    fd = cg_hierarchy_fd(last);
+    cr_expect_eq(fd, -ESTALE, "got %d", fd);
+    cr_expect_eq(cg_hierarchy_open(last, "/"), -ESTALE);
+    cr_expect_eq(cg_hierarchy_open(last, "/none"), -ESTALE, "it is not known");
+    cr_assert_eq(umount2(place, MNT_DETACH), 0);
+    cr_expect_geq(cg_hierarchy_fd(last), 0);
+    cg_host_close(&host);
+
+    /* and before: it is left out, as by cg_host_open() */
+    cr_assert_eq(mount("tmpfs", place, "tmpfs", 0, NULL), 0, "%s", strerror(errno));
+    discover(&host, "");
+    cr_expect_eq(host.count, kit_host.count - 1);
+    cg_host_close(&host);
+    umount2(place, MNT_DETACH);
+    umount2(mount_dir, MNT_DETACH);
+    rmdir(mount_dir);
+}
+
+static const struct cg_hierarchy *cgroup2_of(const struct cg_host *host)
+{
+    for (size_t i = 0; i < host->count; i++) {
+        if (host->hierarchies[i].v2)
+            return &host->hierarchies[i];
+    }
+    return NULL;
+}
+
+/* On a hybrid host the cgroup2 mount is asked for its controllers where v1 lacks one that stages look for. */
+Test(host_live, controllers_of_both)
+{
+    static const enum cg_ctl looked_for[] = {CG_CTL_CPU,     CG_CTL_CPUSET, CG_CTL_MEMORY,
+                                             CG_CTL_FREEZER, CG_CTL_BLKIO,  CG_CTL_PIDS,
+                                             CG_CTL_DEVICES, CG_CTL_CPUACCT};
+    const struct cg_hierarchy *unified, *h;
+    struct cg_host look;
+    bool all = true;
+
+    kit_need_host();
+    if (kit_host.mode != CG_MODE_HYBRID)
+        cr_skip_test("not a hybrid host");
+    unified = cgroup2_of(&kit_host);
+    for (size_t i = 0; i < ARRAY_SIZE(looked_for); i++) {
+        h = cg_host_find(&kit_host, looked_for[i]);
+        all = all && h && !h->v2;
+    }
+    if (!all || !unified->controllers)
+        cr_skip_test("the cgroup2 mount has none, or one of those that are asked for");
+    own_mounts();
+    for (size_t i = 0; i < ARRAY_SIZE(looked_for); i++) {
+        const char *place = cg_host_find(&kit_host, looked_for[i])->mount_point;
+
+        cr_assert_eq(cg_host_look(&kit_arena, &look, NULL), 0);
+        h = cgroup2_of(&look);
+        cr_assert_not_null(h);
+        cr_expect_eq(h->controllers, h->late ? 0 : unified->controllers);
+        cg_host_close(&look);
+        cr_assert_eq(umount2(place, MNT_DETACH), 0);
+        cr_assert_eq(cg_host_look(&kit_arena, &look, NULL), 0);
+        h = cgroup2_of(&look);
+        cr_expect(h && h->controllers == unified->controllers, "without %s", place);
+        cg_host_close(&look);
+        cr_assert_eq(
+            mount("none", place, "cgroup", 0, cg_host_find(&kit_host, looked_for[i])->name), 0,
+            "%s: %s", place, strerror(errno));
+    }
     umount2(mount_dir, MNT_DETACH);
     rmdir(mount_dir);
 }

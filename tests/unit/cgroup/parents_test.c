@@ -77,7 +77,7 @@ Test(parents, and_undo)
 
 Test(parents, without_markers_stay)
 {
-    struct cg_parents nowhere = {FD_NONE};
+    struct cg_parents nowhere = {.dirfd = FD_NONE};
     struct cg_controller c;
 
     kit_need_v1();
@@ -100,7 +100,7 @@ Test(parents, markers_first)
     int r;
 
     kit_need_v1();
-    p.dirfd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    p = (struct cg_parents){.dirfd = open("/dev/null", O_RDONLY | O_CLOEXEC), .table = "t"};
     cg_init(&c, &kit_host, &p, kit_sub("p/one"), NULL);
     r = kit_put_new(&c, &kit_no_limits, NULL, &e);
     cr_expect_eq(r, -ENOTDIR, "expected %d, got %d \"%s\"", -ENOTDIR, r, e.text);
@@ -179,10 +179,12 @@ Test(parents, create_without_descriptors)
 Test(parents, sweep)
 {
     struct cg_controller one, two;
+    autofd markers = FD_NONE;
     struct cg_parents p;
 
     kit_need_v1();
     p = kit_open_markers();
+    markers = open(kit_marker_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     one = kit_create(&kit_host, &p, kit_sub("p/one"), NULL, &kit_no_limits);
     two = kit_create(&kit_host, &p, kit_sub("q/two"), NULL, &kit_no_limits);
     /* killed behind the removal of its own cgroup */
@@ -191,10 +193,10 @@ Test(parents, sweep)
     /* killed between marker and parent; not ours; of a hierarchy that is gone */
     cr_assert_eq(cg_parents_make(&p, &kit_host.hierarchies[0], kit_sub("r"), NULL), 0);
     cr_assert_eq(unlinkat(kit_host.hierarchies[0].fd, kit_sub("r") + 1, AT_REMOVEDIR), 0);
-    cr_assert_eq(symlinkat("rubbish", p.dirfd, "a"), 0);
-    cr_assert_eq(symlinkat("/x", p.dirfd, "b"), 0);
-    cr_assert_eq(symlinkat("name=gone:/x", p.dirfd, "c"), 0);
-    cr_assert_eq(mkdirat(p.dirfd, "dir", 0700), 0);
+    cr_assert_eq(symlinkat("rubbish", markers, "a"), 0);
+    cr_assert_eq(symlinkat("/x", markers, "b"), 0);
+    cr_assert_eq(symlinkat("name=gone:/x", markers, "c"), 0);
+    cr_assert_eq(mkdirat(markers, "dir", 0700), 0);
     cg_parents_sweep(&p, &kit_host);
     cr_expect_eq(kit_count_existing(&kit_host, kit_sub("p")), 0, "empty: removed");
     cr_expect_eq(kit_count_existing(&kit_host, kit_sub("q/two")), kit_host.count, "in use: kept");
@@ -205,7 +207,7 @@ Test(parents, sweep)
     cg_parents_sweep(&p, &kit_host);
     cr_expect_eq(kit_count_existing(&kit_host, kit_base), 0);
     cr_expect_eq(kit_count_markers(), 3);
-    unlinkat(p.dirfd, "dir", AT_REMOVEDIR);
+    unlinkat(markers, "dir", AT_REMOVEDIR);
     cg_close(&one);
     kit_close_markers(&p);
 }

@@ -376,12 +376,17 @@ struct kit_split kit_create_split(struct cg_parents *p, const char *path)
     return s;
 }
 
-char kit_marker_dir[] = "/tmp/osc-markers-XXXXXX";
+#define MARKERS_AT "/tmp/"
+
+char kit_marker_dir[] = MARKERS_AT "osc-markers-XXXXXX";
 
 struct cg_parents kit_open_markers(void)
 {
     kit_make_dir(kit_marker_dir);
-    return (struct cg_parents){open(kit_marker_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    return (struct cg_parents){
+        .dirfd = open(MARKERS_AT, O_PATH | O_DIRECTORY | O_CLOEXEC),
+        .table = kit_marker_dir + strlen(MARKERS_AT),
+    };
 }
 
 unsigned kit_count_markers(void)
@@ -401,7 +406,7 @@ void kit_close_markers(struct cg_parents *p)
     struct dirent *entry;
 
     while ((entry = io_next_entry(dir)))
-        unlinkat(p->dirfd, entry->d_name, 0);
+        unlinkat(dirfd(dir), entry->d_name, 0);
     fd_close(&p->dirfd);
     rmdir(kit_marker_dir);
 }

@@ -27,6 +27,7 @@
 int __real_mkdirat(int dirfd, const char *name, mode_t mode);
 int __real_openat(int dirfd, const char *name, int flags, ...);
 int __real_cg_host_open(struct arena *a, struct cg_host *ret, struct err *e);
+int __real_cg_host_look(struct arena *a, struct cg_host *ret, struct err *e);
 int __real_cg_bpf_device_attach(int dirfd, const struct cg_bpf_program *p, struct err *e);
 void __real_facts_gather(enum cg_mode mode, const struct settings *settings, bool own,
                          struct arena *a, struct facts *ret);
@@ -45,6 +46,7 @@ static bool is_held(const struct tree_place *p, const char *text)
 
 ssize_t __wrap_write(int fd, const void *data, size_t len);
 int __wrap_cg_host_open(struct arena *a, struct cg_host *ret, struct err *e);
+int __wrap_cg_host_look(struct arena *a, struct cg_host *ret, struct err *e);
 int __wrap_cg_bpf_device_attach(int dirfd, const struct cg_bpf_program *p, struct err *e);
 void __wrap_facts_gather(enum cg_mode mode, const struct settings *settings, bool own,
                          struct arena *a, struct facts *ret);
@@ -260,10 +262,9 @@ static bool is_hidden(void)
     return access(tree_proc("hidden", 0, name), F_OK) == 0;
 }
 
-int __wrap_cg_host_open(struct arena *a, struct cg_host *ret, struct err *e)
+static void show_tree(struct arena *a, struct cg_host *ret)
 {
-    if (!tree.tasks)
-        return __real_cg_host_open(a, ret, e);
+    tree.looks++;
     *ret = (struct cg_host){.mode = tree.mode};
     for (size_t h = getpid() != tree.owner && is_hidden(); h < tree.count; h++) {
         char name[PATH_MAX];
@@ -280,6 +281,21 @@ int __wrap_cg_host_open(struct arena *a, struct cg_host *ret, struct err *e)
             .root = "/",
         };
     }
+}
+
+int __wrap_cg_host_open(struct arena *a, struct cg_host *ret, struct err *e)
+{
+    if (!tree.tasks)
+        return __real_cg_host_open(a, ret, e);
+    show_tree(a, ret);
+    return 0;
+}
+
+int __wrap_cg_host_look(struct arena *a, struct cg_host *ret, struct err *e)
+{
+    if (!tree.tasks)
+        return __real_cg_host_look(a, ret, e);
+    show_tree(a, ret);
     return 0;
 }
 

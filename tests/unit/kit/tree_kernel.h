@@ -33,7 +33,7 @@ struct tree {
     const char *names[TREE_HIERARCHIES]; /* as /proc/PID/cgroup has them, "unified" for v2 */
     struct tree_tasks *tasks;            /* NULL: there is no tree */
     pid_t owner;
-    unsigned steps, fail_at;
+    unsigned steps, fail_at, looks;
     int error;
     const char *hidden;
     int hidden_error;

@@ -238,7 +238,7 @@ void kit_tree_watch(kit_tree_watch_fn fn, void *arg)
 
 void kit_tree_fail(unsigned n, int error)
 {
-    tree.steps = 0;
+    tree.steps = tree.looks = 0;
     tree.fail_at = n;
     tree.error = error;
 }
@@ -252,6 +252,11 @@ void kit_tree_hide(const char *end, int error)
 unsigned kit_tree_steps(void)
 {
     return tree.steps;
+}
+
+unsigned kit_tree_looks(void)
+{
+    return tree.looks;
 }
 
 /* --- the tree as text --- */

@@ -84,4 +84,7 @@ void kit_tree_hide(const char *end, int error);
 /* How many there were since, of this process. */
 unsigned kit_tree_steps(void);
 
+/* How often this process has asked for the hierarchies of the host since. */
+unsigned kit_tree_looks(void);
+
 #endif

@@ -71,6 +71,48 @@ Test(input, made)
     expect_made("config.json", STAGE_PRESTART, "vm1", bundle, STAGE_PRESTART);
 }
 
+/* A teardown reads no config.json before it asks for it, and then takes what can be read. */
+Test(input, read)
+{
+    static const struct {
+        enum stage stage;
+        const char *status;
+        bool at_once;
+    } rows[] = {
+        {STAGE_CREATE_RUNTIME, "creating", true}, {STAGE_NONE, "creating", true},
+        {STAGE_POSTSTART, "running", true},       {STAGE_POSTSTOP, "stopped", false},
+        {STAGE_NONE, "stopped", false},
+    };
+
+    put("vm1/config.json", CONFIG);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        for (int there = 0; there < 2; there++) {
+            autoarena a = ARENA_INIT;
+            struct oci_input input = {0};
+            struct err e = ERR_INIT;
+            enum stage stage = rows[i].stage;
+            autofd fd = FD_NONE;
+            char text[256];
+            int r;
+
+            snprintf(text, sizeof text,
+                     "{\"ociVersion\":\"1.0.2\",\"id\":\"c1\",\"status\":\"%s\",\"pid\":2,"
+                     "\"bundle\":\"%s/%s\"}",
+                     rows[i].status, top, there ? "vm1" : "none");
+            put("state", text);
+            fd = open("state", O_RDONLY | O_CLOEXEC);
+            r = input_read(fd, &stage, NULL, &a, &input, &e);
+            cr_expect_eq(r, there || !rows[i].at_once ? 0 : -ENOENT, "row %zu: %d, %s", i, r,
+                         e.text);
+            cr_expect_eq(input.has_config, there && rows[i].at_once, "row %zu", i);
+            input_complete(&a, &input);
+            cr_expect_eq(input.has_config, there, "row %zu", i);
+            cr_expect(!there || str_eq(input.config.linux_->cgroups_path, "/a/b"), "row %zu", i);
+            cr_expect_str_eq(input.state.id, "c1");
+        }
+    }
+}
+
 Test(input, not_made)
 {
     static const struct {

@@ -85,7 +85,7 @@ Test(claim, released)
 /* A claim that cannot be looked at stays, and whoever ends the sandbox is told. */
 Test(claim, released_blindly)
 {
-    const struct state_dir blind = {.sandboxes = state.sandboxes, .paths = FD_NONE};
+    const struct state_dir blind = {.sandboxes = state.sandboxes, .top = FD_NONE};
 
     take("a", "/x", 0, "");
     cr_expect_eq(links_release(&blind, "a", "/x"), -EBADF);
@@ -97,13 +97,12 @@ Test(claim, same_hash)
 {
     char name[32];
 
-    snprintf(name, sizeof name, "%016llx", (unsigned long long)str_hash("/x"));
-    cr_assert_eq(symlinkat("a/y", state.paths, name), 0);
+    snprintf(name, sizeof name, "paths/%016llx", (unsigned long long)str_hash("/x"));
+    cr_assert_eq(symlinkat("a/y", state.top, name), 0);
     take("b", "/x", 0, "");
     cr_expect_not(links_is_foreign(&state, "b", "/x"));
     links_release(&state, "a", "/x");
-    cr_expect_eq(faccessat(state.paths, name, F_OK, AT_SYMLINK_NOFOLLOW), 0,
-                 "another path's claim");
+    cr_expect_eq(faccessat(state.top, name, F_OK, AT_SYMLINK_NOFOLLOW), 0, "another path's claim");
 }
 
 Test(claim, sweep)
@@ -144,6 +143,28 @@ Test(claim, fails)
     cr_expect_eq(links_names(&none, "a", &arena, &names, &count), -EBADF);
 }
 
+/* An id that is too long for a name is not taken for another one that begins alike. */
+Test(claim, long_id)
+{
+    char id[NAME_MAX + 50];
+    const char *found;
+
+    memset(id, 'a', sizeof id);
+    id[NAME_MAX] = '\0';
+    cr_assert_eq(links_add_container(&state, id, "s1", NULL), 0);
+    cr_expect_eq(links_find_container(&state, id, &arena, &found), 0);
+    id[NAME_MAX] = 'a';
+    id[sizeof id - 1] = '\0';
+    cr_expect_eq(links_find_container(&state, id, &arena, &found), -ENAMETOOLONG);
+    cr_expect_eq(links_add_container(&state, id, "s2", NULL), -ENAMETOOLONG);
+    links_drop_container(&state, id, NULL);
+    id[NAME_MAX + 1] = '\0';
+    cr_expect_eq(links_find_container(&state, id, &arena, &found), -ENAMETOOLONG);
+    id[NAME_MAX] = '\0';
+    cr_expect_eq(links_find_container(&state, id, &arena, &found), 0);
+    cr_expect_str_eq(found, "s1");
+}
+
 /* A table that cannot be read has not nothing in it. */
 Test(claim, unknown)
 {
@@ -152,7 +173,7 @@ Test(claim, unknown)
     const char *id;
 
     cr_assert_eq(links_add_container(&state, "c1", "s1", &e), 0, "%s", e.text);
-    blind.containers = blind.paths = FD_NONE;
+    blind.top = FD_NONE;
     cr_expect_eq(links_find_container(&blind, "c1", &arena, &id), -EBADF);
     cr_expect_eq(state_lookup(&blind, "c1", &arena, &id), -EBADF);
     cr_expect_eq(links_is_foreign(&blind, "s1", "/a"), -EBADF);

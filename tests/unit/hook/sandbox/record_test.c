@@ -56,14 +56,14 @@ Test(record, state_dir_missing)
     r = state_dir_open(path, false, &state, &e);
     cr_expect(r == -ENOENT && strstr(e.text, path), "expected: -ENOENT and %s\ngot:      %d, %s",
               path, r, e.text);
-    cr_expect(state.sandboxes < 0 && state.containers < 0 && state.parents.dirfd < 0);
+    cr_expect(state.sandboxes < 0 && state.top < 0 && state.parents.dirfd < 0);
     cr_expect_not(kit_exists_at(AT_FDCWD, path), "it was made");
     /* the directory without its parts */
     err_reset(&e);
     r = state_dir_open(f.top, false, &state, &e);
     cr_expect(r == -ENOENT && strstr(e.text, f.top), "expected: -ENOENT and %s\ngot:      %d, %s",
               f.top, r, e.text);
-    cr_expect(state.sandboxes < 0 && state.containers < 0 && state.parents.dirfd < 0);
+    cr_expect(state.sandboxes < 0 && state.top < 0 && state.parents.dirfd < 0);
 }
 
 Test(record, state_dir_again)
@@ -80,14 +80,14 @@ Test(record, state_dir_again)
         cr_assert_eq(state_dir_open(f.path, make, &state, &e), 0, "make %d: %s", make, e.text);
         cr_expect(kit_exists_at(state.sandboxes, "s1"), "make %d: another directory", make);
         state_dir_close(&state);
-        cr_expect(state.sandboxes < 0 && state.containers < 0 && state.parents.dirfd < 0);
+        cr_expect(state.sandboxes < 0 && state.top < 0 && state.parents.dirfd < 0);
     }
 }
 
 /* A file or a link in the place of a part is not taken for it. */
 Test(record, state_dir_parts_are_directories)
 {
-    static const char *const parts[] = {"sandboxes", "containers", "parents"};
+    static const char *const parts[] = {"sandboxes", "containers", "paths", "parents"};
 
     for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
         for (int link = 0; link <= 1; link++) {
@@ -105,11 +105,37 @@ Test(record, state_dir_parts_are_directories)
             else
                 close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
             r = state_dir_open(f.path, true, &state, &e);
-            cr_expect(r < 0 && strstr(e.text, f.path) && state.sandboxes < 0 &&
-                          state.containers < 0 && state.parents.dirfd < 0,
+            cr_expect(r < 0 && strstr(e.text, f.path) && state.sandboxes < 0 && state.top < 0 &&
+                          state.parents.dirfd < 0,
                       "input:    %s is a %s\nexpected: refused with %s\ngot:      %d, %s", parts[i],
                       link ? "link" : "file", f.path, r, e.text);
         }
+    }
+}
+
+/* Nor one that others may write to. */
+Test(record, state_dir_parts_are_ours)
+{
+    static const char *const parts[] = {"", "sandboxes", "containers", "paths", "parents"};
+    static const mode_t others[] = {0720, 0702};
+
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(parts); i++) {
+        FIXTURE f;
+        struct state_dir state;
+        struct err e = ERR_INIT;
+        char path[160];
+        int r;
+
+        kit_begin_state(&f);
+        snprintf(path, sizeof path, "%s/%s", f.path, parts[i / 2]);
+        cr_assert_eq(chmod(path, others[i % 2]), 0);
+        r = state_dir_open(f.path, i % 2, &state, &e);
+        cr_expect(r == -EPERM && strstr(e.text, f.path) && state.sandboxes < 0 && state.top < 0 &&
+                      state.parents.dirfd < 0,
+                  "\"%s\", mode %#o: got %d, %s", parts[i / 2], (unsigned)others[i % 2], r, e.text);
+        cr_assert_eq(chmod(path, 0755), 0);
+        cr_expect_eq(state_dir_open(f.path, false, &state, NULL), 0, "others may look");
+        state_dir_close(&state);
     }
 }
 
@@ -685,7 +711,7 @@ Test(record, links)
     cr_expect_eq(state_lookup(&f.state, "c1", &a, &id), -ENOENT);
     /* the same id needs no link */
     cr_assert_eq(links_add_container(&f.state, "s3", "s3", &e), 0, "%s", e.text);
-    cr_expect_not(kit_exists_at(f.state.containers, "s3"));
+    cr_expect_not(kit_exists_at(f.state.top, "containers/s3"));
 }
 
 Test(record, link_fails)
@@ -695,7 +721,7 @@ Test(record, link_fails)
     int r;
 
     kit_begin_state(&f);
-    cr_assert_eq(mkdirat(f.state.containers, "c1", 0700), 0);
+    cr_assert_eq(mkdirat(f.state.top, "containers/c1", 0700), 0);
     r = links_add_container(&f.state, "c1", "s1", &e);
     cr_expect(r < 0 && strstr(e.text, "container c1"), "expected: a failure\ngot:      %d, %s", r,
               e.text);
@@ -734,7 +760,7 @@ Test(record, hostile_links)
         int r;
 
         kit_begin_state(&f);
-        cr_assert_eq(symlinkat(rows[i].target, f.state.containers, "c1"), 0);
+        cr_assert_eq(symlinkat(rows[i].target, f.state.top, "containers/c1"), 0);
         r = state_lookup(&f.state, "c1", &a, &id);
         cr_expect(rows[i].good ? r == 0 && str_eq(id, rows[i].target) : r == -ENOENT,
                   "input:    a link to \"%s\"\nexpected: %s\ngot:      %d, %s", rows[i].target,
@@ -750,8 +776,8 @@ Test(record, lookup_of_what_is_no_link)
     const char *id;
 
     kit_begin_state(&f);
-    cr_assert_eq(mkdirat(f.state.containers, "dir", 0700), 0);
-    close(openat(f.state.containers, "file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    cr_assert_eq(mkdirat(f.state.top, "containers/dir", 0700), 0);
+    close(openat(f.state.top, "containers/file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     cr_expect_eq(state_lookup(&f.state, "dir", &a, &id), -ENOENT);
     cr_expect_eq(state_lookup(&f.state, "file", &a, &id), -ENOENT);
 }

@@ -354,11 +354,11 @@ static int take_turns(const struct kit_state *f)
 
         if (state_lock(&f->state, "s1", true, KIT_PATIENCE_MS, &lock, NULL) < 0)
             return 1;
-        fd = openat(f->state.containers, "alone", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+        fd = openat(f->state.top, "alone", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
         if (fd < 0)
             return 2;
         close(fd);
-        if (unlinkat(f->state.containers, "alone", 0) < 0)
+        if (unlinkat(f->state.top, "alone", 0) < 0)
             return 3;
         if (i % 2)
             state_remove(&f->state, "s1", NULL, &lock, NULL);

@@ -77,11 +77,43 @@ Test(nested_stages, touch_nothing)
         expect_recorded(&f, i);
         cr_expect_eq(kit_tree_steps(), 0, "%s", rows[i].name);
         kit_expect_changes(&f, "", rows[i].name);
+        kit_tree_fail(0, 0);
         for (int times = 0; times < 2; times++) {
             kit_expect_stage(&f, STAGE_POSTSTOP, "c1", 0, NULL, NULL);
+            cr_expect(times > 0 || kit_tree_looks() == 0, "%s: for nothing", rows[i].name);
             kit_expect_changes(&f, "", rows[i].name);
             cr_expect_str_eq(kit_state_names(&f), "", "%s: %s", rows[i].name, kit_state_names(&f));
         }
+    }
+}
+
+/* What a sandbox may have in hierarchies is looked for: after a split, and as long as a process of ours may be in
+ * its runtime's cgroup. */
+Test(nested_stages, look_for_what_is_left)
+{
+    for (int split = 0; split < 2; split++) {
+        struct state_lock lock;
+        struct record r;
+        pid_t pid;
+        STAGE f;
+
+        kit_begin_stage(&f, CG_MODE_V1);
+        kit_set_settings(&f, ONLY);
+        pid = kit_start_in("/p/c1", "c1");
+        kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, C1);
+        cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID);
+        if (split)
+            r.cpu_enabled = (struct json_bool){true, false};
+        else
+            JSON_AT(r.containers, struct record_container, 0).placeholder =
+                record_process_new(&f.a, &(struct proc_id){pid, 1});
+        cr_assert_eq(state_lock(&f.state, "c1", false, 0, &lock, NULL), 0);
+        cr_assert_eq(record_write(&lock, &f.a, &r, NULL), 0);
+        state_unlock(&lock);
+        kit_tree_fail(0, 0);
+        kit_expect_stage(&f, STAGE_POSTSTOP, "c1", 0, NULL, NULL);
+        cr_expect_eq(kit_tree_looks(), 1, "split %d: %u", split, kit_tree_looks());
+        cr_expect_str_eq(kit_state_names(&f), "");
     }
 }
 
