@@ -182,11 +182,10 @@ bool cg_hugetlb_is_set(const struct cg_limits *l)
 
 static int check_page_size(const char *size, struct err *e)
 {
-    size_t digits = strspn(size, "0123456789");
+    const char *unit = size + strspn(size, "0123456789");
     char shown[64];
 
-    if (digits == 0 || !strchr("KMG", size[digits]) || size[digits] == '\0' ||
-        !str_eq(size + digits + 1, "B"))
+    if (unit == size || strspn(unit, "KMG") != 1 || !str_eq(unit + 1, "B"))
         return err_input(e,
                          "linux.resources.hugepageLimits: page size \"%s\" is not of the form "
                          "2MB, 1GB",

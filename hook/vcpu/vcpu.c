@@ -120,23 +120,23 @@ static bool kvm_path(char *line, char path[static PATH_MAX])
            snprintf(path, PATH_MAX, "%s/kvm", str_next(&line, ' ')) < PATH_MAX;
 }
 
-static bool read_mounts(struct vcpu_kvm_search *s, char **ret)
+static bool read_mounts(struct vcpu_kvm_search *s, const char *mountinfo, char **ret)
 {
     vcpu_kvm_end(s);
     s->begun = true;
-    s->mounts_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+    s->mounts_fd = open(mountinfo, O_RDONLY | O_CLOEXEC);
     if (s->mounts_fd >= 0 && io_read_all(s->mounts_fd, (size_t)8 << 20, ret) >= 0)
         return true;
     fd_close(&s->mounts_fd); /* the next one tries again */
     return false;
 }
 
-static int look_everywhere(struct vcpu_kvm_search *s)
+static int look_everywhere(struct vcpu_kvm_search *s, const char *mountinfo)
 {
     autofree char *text = NULL;
     char *cursor, *line, path[PATH_MAX];
 
-    if (!read_mounts(s, &text))
+    if (!read_mounts(s, mountinfo, &text))
         return FD_NONE;
     cursor = text;
     while ((line = str_next(&cursor, '\n'))) {
@@ -161,18 +161,23 @@ static bool has_changed(const struct vcpu_kvm_search *s)
     return !s->begun || s->mounts_fd < 0 || poll(&pfd, 1, 0) != 0;
 }
 
-int vcpu_kvm_find(struct vcpu_kvm_search *s)
+int vcpu_kvm_find_in(struct vcpu_kvm_search *s, const char *mountinfo)
 {
     int fd = FD_NONE;
 
     if (has_changed(s))
-        fd = look_everywhere(s);
+        fd = look_everywhere(s, mountinfo);
     else if (s->path)
         fd = open(s->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return -ENOENT;
     vcpu_kvm_end(s);
     return fd;
+}
+
+int vcpu_kvm_find(struct vcpu_kvm_search *s)
+{
+    return vcpu_kvm_find_in(s, "/proc/self/mountinfo");
 }
 
 int vcpu_kvm_open(void)

@@ -56,6 +56,8 @@ struct vcpu_kvm_search { /* {0} has not begun */
     char *path;    /* where the directory would be */
 };
 int vcpu_kvm_find(struct vcpu_kvm_search *s);
+/* The same by a file like mountinfo: not every user can mount what a test is to find. */
+int vcpu_kvm_find_in(struct vcpu_kvm_search *s, const char *mountinfo);
 void vcpu_kvm_end(struct vcpu_kvm_search *s);
 
 /* Whether a VM is worth reading, by the process that made it. */

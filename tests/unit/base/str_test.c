@@ -233,5 +233,7 @@ Test(str, sbuf)
         sbuf_add(&edge, text, size);
         cr_expect(edge.len == size && strlen(sbuf_text(&edge)) == size, "%zu bytes; got %zu", size,
                   edge.len);
+        cr_expect_eq(edge.capacity, size < 256 ? 256u : 512u, "%zu bytes: %zu", size,
+                     edge.capacity);
     }
 }

@@ -4,6 +4,63 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+/* The first and the last of each length, and what is beside them: RFC 3629, section 4. */
+static const struct {
+    const char *text;
+    size_t want; /* bytes */
+} spans[] = {
+    {"", 0},
+    {"a", 1},
+    {"\x7f", 1},
+    {"a\x80", 1},
+    {"\xbf", 0},
+    {"\xc0\x80", 0},
+    {"\xc1\xbf", 0},
+    {"\xc2\x80", 2},
+    {"\xc2\x7f", 0},
+    {"\xdf\xbf", 2},
+    {"\xdf\xc0", 0},
+    {"\xe0\x9f\xbf", 0},
+    {"\xe0\xa0\x80", 3},
+    {"\xe1\x80\x80", 3},
+    {"\xe1\x80\x7f", 0},
+    {"\xec\xbf\xbf", 3},
+    {"\xec\xbf\xc0", 0},
+    {"\xed\x9f\xbf", 3},
+    {"\xed\xa0\x80", 0},
+    {"\xee\x80\x80", 3},
+    {"\xef\xbf\xbf", 3},
+    {"\xf0\x8f\xbf\xbf", 0},
+    {"\xf0\x90\x80\x80", 4},
+    {"\xf1\x80\x80\x80", 4},
+    {"\xf1\x80\x80\x7f", 0},
+    {"\xf3\xbf\xbf\xbf", 4},
+    {"\xf4\x80\x80\x80", 4},
+    {"\xf4\x8f\xbf\xbf", 4},
+    {"\xf4\x90\x80\x80", 0},
+    {"\xf5\x80\x80\x80", 0},
+    {"\xff\x80\x80\x80", 0},
+    /* cut off */
+    {"ab\xc2", 2},
+    {"\xe2\x80", 0},
+    {"\xf0\x9f\x98", 0},
+};
+
+Test(utf8, text_span)
+{
+    for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++) {
+        const char *text = spans[i].text;
+        size_t got = utf8_text_span((const unsigned char *)text, strlen(text));
+
+        cr_expect_eq(got, spans[i].want, "row %zu: %zu bytes, not %zu", i, got, spans[i].want);
+    }
+}
+
+Test(utf8, text_span_ends_at_nul)
+{
+    cr_expect_eq(utf8_text_span((const unsigned char *)"ab\0cd", 5), 2);
+}
+
 static const struct {
     const char *text;
     uint32_t code; /* 0: there is none */

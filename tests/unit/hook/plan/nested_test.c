@@ -303,3 +303,81 @@ Test(nested, warns_of_one_hierarchy_for_cpu_time)
         cr_expect_eq(warned(&m.plan, "cpuacct", "is missing"), together);
     }
 }
+
+#define DENY_ALL "{'allow':false,'access':'rwm'}"
+#define KVM      "{'allow':true,'type':'c','major':10,'minor':232,'access':'rw'}"
+
+static size_t count_warnings(const struct plan *p, const char *text)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < p->warnings.count; i++)
+        count += strstr(p->warnings.items[i], text) != NULL;
+    return count;
+}
+
+/* Nothing is added to the runtime's device rules, so what a VMM will miss is worth a word. */
+Test(nested, warns_of_devices)
+{
+    static const struct {
+        struct kit_given given;
+        size_t denied;
+        const char *about; /* NULL: none */
+    } rows[] = {
+        {{.settings = NESTED, .config = DEVICES(DENY_ALL)}, 4, "/dev/kvm (c 10:232 rw)"},
+        {{.settings = NESTED, .config = DEVICES(DENY_ALL), .argument = ONLY}, 4, "/dev/vhost-net"},
+        {{.settings = NESTED, .config = DEVICES(DENY_ALL "," KVM)}, 3, "/dev/vfio/vfio"},
+        {{.settings = NESTED, .config = DEVICES(KVM "," DENY_ALL)}, 4, "/dev/kvm"},
+        {{.settings = NESTED, .config = DEVICES("{'allow':true,'access':'rwm'}")}, 0, NULL},
+        {{.settings = NESTED, .config = DEVICES("{'allow':true,'access':'r'}")}, 4, "/dev/kvm"},
+        {{.settings = NESTED, .config = DEVICES(DENY_ALL), .nodes = FEW}, 0, NULL},
+        {{.settings = "{'layout':'nested','virtualization_devices':false}",
+          .config = DEVICES(DENY_ALL)},
+         0,
+         NULL},
+        {{.settings = "{'layout':'nested','virtualization_devices':false,"
+                      "'extra_devices':['/dev/sda','/dev/gone']}",
+          .config = DEVICES(DENY_ALL)},
+         1,
+         "/dev/sda (b 8:0 rw)"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const char *about = rows[i].about;
+        MADE m;
+
+        kit_make(&m, &rows[i].given);
+        cr_assert_eq(m.r, 0, "%s", m.e.text);
+        cr_expect_eq(count_warnings(&m.plan, "so the VMM cannot open it"), rows[i].denied,
+                     "row %zu: %zu", i, count_warnings(&m.plan, "so the VMM cannot open it"));
+        cr_expect(!about || count_warnings(&m.plan, about) == 1, "row %zu: %s", i, about);
+    }
+}
+
+/* What cannot have an effect here. */
+Test(nested, warns_of_settings)
+{
+    static const struct kit_given g = {
+        .settings = "{'layout':'nested','extra_devices':['b 7:* rwm'],'memory_overhead_bytes':1}",
+        .config = DEVICES(DENY_ALL)};
+    static const struct kit_given none = {.settings = NESTED, .config = DEVICES(DENY_ALL)};
+    MADE m;
+    MADE without;
+
+    kit_make(&m, &g);
+    kit_make(&without, &none);
+    cr_assert(m.r == 0 && without.r == 0, "%s%s", m.e.text, without.e.text);
+    cr_expect(warned(&m.plan, "\"b 7:* rwm\"", "has no effect"));
+    cr_expect(warned(&m.plan, "memory_overhead_bytes", "has no effect"));
+    cr_expect_eq(count_warnings(&without.plan, "has no effect"), 0);
+}
+
+Test(nested, refuses_bad_device_rules)
+{
+    static const struct kit_given g = {.settings = NESTED, .config = DEVICES("{'type':'x'}")};
+    MADE m;
+
+    kit_make(&m, &g);
+    cr_expect(m.r == -EINVAL && m.e.bad_input && strstr(m.e.text, "devices[0].type"), "%d, %s", m.r,
+              m.e.text);
+}

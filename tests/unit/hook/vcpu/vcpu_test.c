@@ -10,6 +10,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -447,6 +448,179 @@ Test(vcpu, kvm_find)
     umount2(top, MNT_DETACH);
     umount2(top, MNT_DETACH);
     rmdir(top);
+}
+
+/* --- what mountinfo says, to any user --- */
+
+static char mounts_top[] = "/tmp/osc-unit-mounts-XXXXXX";
+
+static void begin_mounts(void)
+{
+    kit_make_dir(mounts_top);
+}
+
+static void end_mounts(void)
+{
+    kit_remove_tree(mounts_top);
+}
+
+TestSuite(vcpu_mounts, .init = begin_mounts, .fini = end_mounts);
+
+/* @kvm: directories, each with a blank behind it, in which there is one of KVM's. */
+static const struct {
+    const char *name, *lines, *kvm, *want; /* TOP/want/kvm; NULL: it is not found */
+    const char *tried;                     /* TOP/tried/kvm is looked for from then on */
+} mounts[] = {
+    {"no line", "", "", NULL, NULL},
+    {"no debugfs", "24 1 0:22 / %s/a rw - tmpfs debugfs rw\n", "a ", NULL, NULL},
+    {"a root of that name", "24 1 0:22 / %s/a rw - proc - debugfs-x\n", "a ", NULL, NULL},
+    {"one", "24 1 0:22 / %s/a rw,nosuid shared:1 - debugfs debugfs rw\n", "a ", "a", NULL},
+    {"one of several", "20 1 0:2 / %s/b rw - proc proc rw\n24 1 0:22 / %s/a rw - debugfs none rw\n",
+     "a b ", "a", NULL},
+    {"without KVM", "24 1 0:22 / %s/a rw - debugfs debugfs rw\n", "", NULL, "a"},
+    {"one that is hidden",
+     "24 1 0:22 / %s/a rw - debugfs debugfs rw\n25 1 0:22 / %s/b rw - debugfs debugfs rw\n", "b ",
+     "b", NULL},
+    {"two without KVM",
+     "24 1 0:22 / %s/a rw - debugfs debugfs rw\n25 1 0:22 / %s/b rw - debugfs debugfs rw\n", "",
+     NULL, "a"},
+    {"a line that ends early", "1 - debugfs x\n", "", NULL, NULL},
+};
+
+/* A file with these lines, and KVM's directories. */
+static const char *lay_out(const char *lines, const char *kvm, struct arena *a)
+{
+    const char *path = arena_printf(a, "%s/mountinfo", mounts_top), *text = "";
+    int fd;
+
+    for (const char *rest; (rest = strstr(lines, "%s")); lines = rest + 2)
+        text = arena_printf(a, "%s%.*s%s", text, (int)(rest - lines), lines, mounts_top);
+    kit_write_file(path, arena_printf(a, "%s%s", text, lines));
+    for (; *kvm; kvm = strchr(kvm, ' ') + 1) {
+        fd = io_mkdirs(AT_FDCWD,
+                       arena_printf(a, "%s/%.*s/kvm", mounts_top, (int)strcspn(kvm, " "), kvm),
+                       0700);
+        cr_assert_geq(fd, 0, "%d", fd);
+        close(fd);
+    }
+    return path;
+}
+
+/* "a" for the descriptor of TOP/a/kvm. */
+static bool is_of(int fd, const char *name, struct arena *a)
+{
+    struct stat got, want;
+
+    return fstat(fd, &got) == 0 &&
+           stat(arena_printf(a, "%s/%s/kvm", mounts_top, name), &want) == 0 &&
+           got.st_dev == want.st_dev && got.st_ino == want.st_ino;
+}
+
+static bool is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+Test(vcpu_mounts, find)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
+        autoarena a = ARENA_INIT;
+        struct vcpu_kvm_search search = {0};
+        const char *name = mounts[i].name, *tried = mounts[i].tried;
+        int fd = vcpu_kvm_find_in(&search, lay_out(mounts[i].lines, mounts[i].kvm, &a));
+        int kept = search.mounts_fd;
+
+        if (mounts[i].want)
+            cr_expect(is_of(fd, mounts[i].want, &a) && !search.begun, "%s: %d", name, fd);
+        else
+            cr_expect(fd == -ENOENT && search.begun && is_open(kept), "%s: %d", name, fd);
+        cr_expect(str_eq_null(search.path,
+                              tried ? arena_printf(&a, "%s/%s/kvm", mounts_top, tried) : NULL),
+                  "%s: %s", name, search.path);
+        if (fd >= 0)
+            close(fd);
+        vcpu_kvm_end(&search);
+        cr_expect(mounts[i].want || !is_open(kept), "%s: it is left open", name);
+        kit_remove_tree(arena_printf(&a, "%s/a", mounts_top));
+        kit_remove_tree(arena_printf(&a, "%s/b", mounts_top));
+    }
+}
+
+/* The path is tried again. A descriptor 0 is one as others are. */
+Test(vcpu_mounts, find_later)
+{
+    autoarena a = ARENA_INIT;
+    struct vcpu_kvm_search search = {0};
+    const char *lines = mounts[3].lines, *file = lay_out(lines, "", &a);
+    int fd;
+
+    cr_expect_eq(vcpu_kvm_find_in(&search, file), -ENOENT);
+    cr_assert(search.mounts_fd > 0, "%d", search.mounts_fd);
+    lay_out(lines, "a ", &a);
+    close(STDIN_FILENO);
+    fd = vcpu_kvm_find_in(&search, file);
+    cr_expect(fd == 0 && is_of(fd, "a", &a), "%d", fd);
+    cr_expect(!search.begun && !search.path, "the search is over");
+}
+
+/* As long as nobody tells of a change the file is not read again, whatever number its descriptor has. */
+Test(vcpu_mounts, find_without_news)
+{
+    autoarena a = ARENA_INIT;
+    struct vcpu_kvm_search search = {0};
+    const char *file;
+
+    close(STDIN_FILENO);
+    file = lay_out("24 1 0:22 / %s/a rw - debugfs debugfs rw\n", "", &a);
+    cr_expect_eq(vcpu_kvm_find_in(&search, file), -ENOENT);
+    cr_assert_eq(search.mounts_fd, STDIN_FILENO);
+    lay_out("24 1 0:22 / %s/b rw - debugfs debugfs rw\n", "b ", &a);
+    cr_expect_eq(vcpu_kvm_find_in(&search, file), -ENOENT);
+    cr_expect_eq(search.mounts_fd, STDIN_FILENO);
+    vcpu_kvm_end(&search);
+    cr_expect_not(is_open(STDIN_FILENO));
+}
+
+/* One that has not begun has no descriptor, and 0 is somebody else's. */
+Test(vcpu_mounts, end_before_it_begins)
+{
+    struct vcpu_kvm_search search = {0};
+    autofd fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    cr_assert_eq(dup2(fd, STDIN_FILENO), STDIN_FILENO);
+    vcpu_kvm_end(&search);
+    cr_expect(is_open(STDIN_FILENO));
+}
+
+/* What is too long for a path is no path. */
+Test(vcpu_mounts, find_at_a_long_path)
+{
+    for (int len = PATH_MAX - 5; len <= PATH_MAX - 4; len++) {
+        autoarena a = ARENA_INIT;
+        struct vcpu_kvm_search search = {0};
+        const char *line = arena_printf(&a, "24 1 0:22 / /%0*d rw - debugfs d rw\n", len - 1, 0);
+
+        cr_expect_eq(vcpu_kvm_find_in(&search, lay_out(line, "", &a)), -ENOENT);
+        cr_expect(len < PATH_MAX - 4 ? search.path && strlen(search.path) == PATH_MAX - 1
+                                     : search.path == NULL,
+                  "%d: %s", len, search.path ? "a path" : "none");
+        vcpu_kvm_end(&search);
+    }
+}
+
+/* What cannot be read is tried again, too. */
+Test(vcpu_mounts, find_without_the_file)
+{
+    autoarena a = ARENA_INIT;
+    struct vcpu_kvm_search search = {0};
+    const char *file = arena_printf(&a, "%s/mountinfo", mounts_top);
+    int fd;
+
+    cr_expect_eq(vcpu_kvm_find_in(&search, file), -ENOENT);
+    cr_expect(search.begun && search.mounts_fd < 0, "%d", search.mounts_fd);
+    fd = vcpu_kvm_find_in(&search, lay_out(mounts[3].lines, mounts[3].kvm, &a));
+    cr_expect(is_of(fd, "a", &a), "%d", fd);
+    close(fd);
 }
 
 /* The directory is found wherever debugfs is mounted. */
