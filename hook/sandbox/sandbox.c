@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* A process may fork while it is being moved out, or be born from one that was. */
@@ -405,23 +404,6 @@ static int remove_all(struct sandbox *s, const struct record *r, const struct se
     return first < 0 ? first : second;
 }
 
-static int stop(const struct record_process *p, int first, struct err *e)
-{
-    struct proc_id id = record_process_id(p);
-    int ret = child_stop(&id, e);
-
-    return first < 0 ? first : ret;
-}
-
-/* It ends only when it is thawed, and its runtime's cgroup may have been left frozen. */
-static int stop_placeholder(const struct cg_controller *own, const struct proc_id *id,
-                            struct err *e)
-{
-    if (proc_alive(id) > 0 && cg_is_frozen(own) == 1)
-        cg_thaw(own);
-    return child_stop(id, e);
-}
-
 static int remove_if_empty(struct cg_controller *own, struct err *e)
 {
     int ret = cg_load(own, e);
@@ -445,7 +427,10 @@ int sandbox_release(const struct cg_host *host, const struct record_container *c
         return child_stop(&id, e);
     cg_init(&own, host, NULL, c->runtime_path, NULL);
     (void)cg_load(&own, NULL);
-    ret = stop_placeholder(&own, &id, e);
+    /* It ends only when it is thawed, and its runtime's cgroup may have been left frozen. */
+    if (proc_alive(&id) > 0 && cg_is_frozen(&own) == 1)
+        cg_thaw(&own);
+    ret = child_stop(&id, e);
     if (ret == 0)
         ret = is_over(c, e);
     if (ret > 0)
@@ -482,16 +467,26 @@ int sandbox_end_init(const struct cg_host *host, const struct record *r,
                    (int)init.pid, c->id);
 }
 
+/* The first failure of several steps. Each of them has an error of its own, as some reset theirs on the way. */
+static int keep_first(int first, int ret, const struct err *own, struct err *e)
+{
+    return first < 0 ? first : ret < 0 ? err_set(e, ret, "%s", own->text) : 0;
+}
+
 /* The watcher and every placeholder. */
 static int stop_children(const struct cg_host *host, const struct record *r, struct err *e)
 {
-    int ret = stop(r->watcher, 0, e);
+    const struct proc_id watcher = record_process_id(r->watcher);
+    const struct proc_id placeholder = record_process_id(r->placeholder);
+    int ret = child_stop(&watcher, e), second = child_stop(&placeholder, e);
 
-    ret = stop(r->placeholder, ret, e);
+    ret = ret < 0 ? ret : second;
     for (size_t i = 0; i < r->containers.count; i++) {
-        int own = sandbox_release(host, &JSON_AT(r->containers, struct record_container, i), e);
+        struct err own = ERR_INIT;
+        int released =
+            sandbox_release(host, &JSON_AT(r->containers, struct record_container, i), &own);
 
-        ret = ret < 0 ? ret : own;
+        ret = keep_first(ret, released, &own, e);
     }
     return ret;
 }
@@ -574,15 +569,17 @@ int sandbox_destroy(const struct state_dir *state, const struct cg_host *host,
                     struct state_lock *lock, struct err *e)
 {
     struct cg_parents parents = state->parents;
+    struct err own = ERR_INIT;
     struct sandbox s;
-    int first, ret;
+    int ret = stop_children(host, r, e), removed;
 
-    first = stop_children(host, r, e);
     sandbox_init(&s, host, &parents, r);
-    ret = s.is_nested ? reunite(&s, r, timeout_ms, e) : remove_all(&s, r, settings, timeout_ms, e);
+    removed = s.is_nested ? reunite(&s, r, timeout_ms, &own)
+                          : remove_all(&s, r, settings, timeout_ms, &own);
     sandbox_close(&s);
-    if (first < 0 || ret < 0)
-        return first < 0 ? first : ret;
+    ret = keep_first(ret, removed, &own, e);
+    if (ret < 0)
+        return ret;
     for (size_t i = 0; i < r->containers.count; i++)
         links_drop_container(state, JSON_AT(r->containers, struct record_container, i).id,
                              r->sandbox_id);

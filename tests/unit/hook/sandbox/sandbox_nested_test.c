@@ -444,6 +444,51 @@ Test(sandbox_nested, destroy_v2_blind)
     end_vm(&vm);
 }
 
+/* One whose placeholder has ended. */
+static void add_container(struct vm *vm, char *id, char *path, pid_t init)
+{
+    struct arena *a = &vm->f->a;
+    pid_t placeholder = kit_start_child();
+
+    JSON_APPEND(a, vm->record.containers, struct record_container) = (struct record_container){
+        .id = id,
+        .runtime_path = path,
+        .init = record_process_new(a, kit_who(init)),
+        .placeholder = record_process_new(a, kit_who(placeholder)),
+    };
+    kit_end_child(placeholder);
+}
+
+/* The rest is done all the same, and what was wrong is not forgotten over it. */
+Test(sandbox_nested, destroy_says_what_failed_first)
+{
+    static char hidden[] = "x2", ended[] = "x3", home[] = HOME, gone[] = "/p/gone";
+
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(rows); i++) {
+        const char *name = rows[i / 2].name;
+        enum cg_mode mode = rows[i / 2].mode;
+        pid_t init, dead;
+        struct vm vm;
+        STAGE f;
+
+        begin_vm(&f, &vm, mode, rows[i / 2].only);
+        init = kit_start_child();
+        dead = kit_start_child();
+        if (!rows[i / 2].only)
+            (mode == CG_MODE_V2 ? split_v2 : split_v1)(&vm);
+        add_container(&vm, hidden, home, init);
+        if (i % 2)
+            add_container(&vm, ended, gone, dead);
+        kit_end_child(dead);
+        kit_tree_hide(arena_printf(&f.a, "/%d/stat", (int)init), EMFILE);
+        expect_kept(&vm, -EMFILE, name);
+        kit_tree_hide(NULL, 0);
+        cr_expect(strstr(f.e.text, "cannot tell whether container x2 lives: EMFILE"), "%s: %s",
+                  name, f.e.text);
+        end_vm(&vm);
+    }
+}
+
 static void expect_v1(enum cg_mode mode)
 {
     struct vm vm;
