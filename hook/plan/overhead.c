@@ -49,6 +49,30 @@ static struct cg_files with_quota(const struct cg_files *others, const struct qu
     return files;
 }
 
+/*
+ * v1: the kernel takes them as they are or not at all, and it is asked when vCPUs have come and nobody is there to be
+ * told. On v2 they are a part of a sum, which is always within its bounds.
+ */
+static int check_bandwidth(const struct cg_limits *l, struct err *e)
+{
+    const struct cg_value *quota = &l->cpu_quota_us, *period = &l->cpu_period_us;
+
+    if (quota->set && quota->value > 0 &&
+        (quota->value < QUOTA_MIN_US || quota->value > QUOTA_MAX_US))
+        return err_input(e,
+                         "cpu.quota: the kernel does not take %" PRId64 " microseconds; it has to "
+                         "be from %" PRId64 " to %" PRId64 ", or -1 for no limit",
+                         quota->value, QUOTA_MIN_US, QUOTA_MAX_US);
+    if (period->set && period->value != 0 &&
+        (period->value < (int64_t)QUOTA_MIN_PERIOD_US ||
+         period->value > (int64_t)QUOTA_MAX_PERIOD_US))
+        return err_input(e,
+                         "cpu.period: the kernel does not take %" PRId64 " microseconds; it has to "
+                         "be from %" PRIu64 " to %" PRIu64,
+                         period->value, QUOTA_MIN_PERIOD_US, QUOTA_MAX_PERIOD_US);
+    return 0;
+}
+
 int overhead_files(const struct settings *settings, const char *quota, bool v2, struct arena *a,
                    struct cg_files *ret, struct plan_warnings *warnings, struct err *e)
 {
@@ -58,7 +82,9 @@ int overhead_files(const struct settings *settings, const char *quota, bool v2, 
     int r;
 
     aggregate_container(settings->overhead_limits, a, &limits);
-    r = cg_limits_files(&limits, v2, a, &all, &warnings->items, &warnings->count, e);
+    r = v2 ? 0 : check_bandwidth(&limits, e);
+    if (r == 0)
+        r = cg_limits_files(&limits, v2, a, &all, &warnings->items, &warnings->count, e);
     if (r < 0) {
         err_wrap(e, "overhead_limits");
         return r;

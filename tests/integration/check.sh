@@ -43,6 +43,22 @@ check_match "a configuration with which every setup fails: it is named" \
 	"BROKEN +configuration +every setup fails with $CONF: overhead_limits" "$OUT"
 check_match "a configuration with which every setup fails: in JSON" '"verdict": "broken",\s+"text": "every setup fails' \
 	"$(osc --json check 2>/dev/null)"
+# On v2 it is a part of a sum.
+what="a quota that the kernel does not take"
+configure '.overhead_limits.cpu.quota = 999'
+echo '{"ociVersion": "1.0.2", "linux": {"cgroupsPath": "/c1"}}' >"$WORK/plain.json"
+for mode in v1:2 hybrid:2 v2:0; do
+	capture osc plan --cgroup-mode "${mode%:*}" "$WORK/plain.json"
+	check_exit "$what: plan for ${mode%:*}" "${mode#*:}"
+	[[ $mode == v2:0 ]] || check_match "$what: plan for ${mode%:*} names it" "overhead_limits: cpu.quota: .* 999 " "$ERR"
+done
+capture osc check
+if [[ $MODE == v2 ]]; then
+	check_exit "$what: check" "$usual"
+else
+	check_exit "$what: check" 1
+	check_match "$what: check names it" "every setup fails with $CONF: overhead_limits: cpu.quota" "$OUT"
+fi
 configure '.overhead_limits.pids.limit = 5'
 capture osc check
 check_exit "one of which something has no effect" "$usual"

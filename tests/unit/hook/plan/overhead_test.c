@@ -92,6 +92,49 @@ Test(overhead, files_that_cannot_be)
     cr_expect(e.bad_input && str_starts(e.text, "overhead_limits: "), "%s", e.text);
 }
 
+#define CPU(members) LIMITS("{'cpu':{" members "}}")
+
+/* What the kernel takes where it is written as it is. */
+Test(overhead, bandwidth)
+{
+    static const struct {
+        const char *settings, *refused; /* on v1; NULL: it is not */
+    } rows[] = {
+        {CPU("'quota':1000"), NULL},
+        {CPU("'quota':999"), "cpu.quota: the kernel does not take 999 microseconds"},
+        {CPU("'quota':1"), "from 1000 to 17592186044415, or -1"},
+        {CPU("'quota':17592186044415"), NULL},
+        {CPU("'quota':17592186044416"), "cpu.quota"},
+        {CPU("'quota':0"), NULL},
+        {CPU("'quota':-1"), NULL},
+        {CPU("'quota':-999"), NULL},
+        {CPU("'quota':5000,'period':1000"), NULL},
+        {CPU("'quota':5000,'period':999"), "cpu.period: the kernel does not take 999 microseconds"},
+        {CPU("'quota':5000,'period':1000000"), NULL},
+        {CPU("'quota':5000,'period':1000001"), "from 1000 to 1000000"},
+        {CPU("'quota':5000,'period':0"), NULL},
+        {CPU("'period':5"), "cpu.period"},
+        {CPU("'shares':5"), NULL},
+    };
+
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(rows); i++) {
+        autoarena a = ARENA_INIT;
+        const char *refused = i % 2 ? NULL : rows[i / 2].refused;
+        struct plan_warnings warnings = {0};
+        struct settings settings;
+        struct cg_files files;
+        struct err e = ERR_INIT;
+        int r;
+
+        kit_read_hook(&a, rows[i / 2].settings, &settings);
+        r = overhead_files(&settings, NULL, i % 2, &a, &files, &warnings, &e);
+        cr_expect(refused ? r == -EINVAL && e.bad_input && strstr(e.text, refused) &&
+                                str_starts(e.text, "overhead_limits: cpu.") && !strchr(e.text, '\n')
+                          : r == 0,
+                  "%s on v%zu: %d %s", rows[i / 2].settings, i % 2 + 1, r, e.text);
+    }
+}
+
 /* What moves to the vCPUs: the quota, with what it may save up; nothing where there is none. */
 Test(overhead, quota_of)
 {
