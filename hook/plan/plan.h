@@ -60,6 +60,8 @@ struct plan_limits {
     /* The warning that the device list in force is kept, also in the list of warnings; or NULL. */
     const char *kept_devices;
     bool no_device_rules; /* the kernel takes none from us */
+    /* v1: the device list that was in force before, as change_adopt() has read it; NULL: it is not known. */
+    const struct cg_dev_exceptions *in_force;
     struct aggregate_notes notes;
 };
 

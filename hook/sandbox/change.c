@@ -177,31 +177,42 @@ static void leave_removed(const struct cg_dev_rules *asked, struct cg_dev_except
     }
 }
 
-int change_adopt(const struct plan_basis *basis, const struct record *before,
-                 const struct cg_host *host, struct arena *a, struct plan_limits *limits,
-                 struct err *e)
+/* Let @limits, whose list is @ours, keep what is in force by somebody else's word: @then is what the containers of
+ * @before are allowed. */
+static int keep_others(const struct plan_basis *basis, const struct record *before,
+                       const struct cg_dev_exceptions *then, const struct cg_dev_exceptions *ours,
+                       struct arena *a, struct plan_limits *limits, struct err *e)
 {
-    struct cg_dev_exceptions in_force, ours, then;
-    struct cg_dev_rules rules;
     /* Of others it may be that a setup was killed before it put into force what it had recorded. */
     bool lone = before->containers.count == 1;
-    int r;
+    struct cg_dev_rules rules;
 
-    if (basis->facts->mode == CG_MODE_V2 || !limits->sandbox.has_devices || !before->made.value)
-        return 0;
-    r = cg_devices_read(host, before->sandbox_path, a, &in_force, e);
-    if (r <= 0)
-        return r;
-    r = cg_dev_exceptions_make(&limits->sandbox.devices, a, &ours, e);
-    if (r < 0 || device_list_same(&in_force, &ours) || !allowed_before(basis, before, a, &then))
-        return r;
-    leave_removed(&basis->asked, &in_force);
-    if (!device_list_adopt(&in_force, &then, &ours, lone, a, &rules))
+    if (!device_list_adopt(limits->in_force, then, ours, lone, a, &rules))
         return 0;
     /* The last word is what was said by hand, whether that is in force by now or not. */
     for (size_t i = 0; i < basis->asked.count; i++)
         ARENA_APPEND(a, rules.items, rules.count) = basis->asked.items[i];
     return plan_set_devices(basis, &rules, a, limits, e);
+}
+
+int change_adopt(const struct plan_basis *basis, const struct record *before,
+                 const struct cg_host *host, struct arena *a, struct plan_limits *limits,
+                 struct err *e)
+{
+    struct cg_dev_exceptions *in_force = arena_alloc(a, sizeof *in_force), ours, then;
+    int r;
+
+    if (basis->facts->mode == CG_MODE_V2 || !limits->sandbox.has_devices || !before->made.value)
+        return 0;
+    r = cg_devices_read(host, before->sandbox_path, a, in_force, e);
+    if (r <= 0)
+        return r;
+    leave_removed(&basis->asked, in_force);
+    limits->in_force = in_force;
+    r = cg_dev_exceptions_make(&limits->sandbox.devices, a, &ours, e);
+    if (r < 0 || device_list_same(in_force, &ours) || !allowed_before(basis, before, a, &then))
+        return r;
+    return keep_others(basis, before, &then, &ours, a, limits, e);
 }
 
 int change_is_due(const struct plan_limits *limits, const struct record *r,
@@ -227,6 +238,18 @@ int change_apply(const struct plan_limits *limits, struct sandbox *s, struct err
     return cg_update(&s->home, &change, e);
 }
 
+/* The list of the containers of @before, and what others had added to it, or, of a lone container, taken away. */
+static void go_back_to_others(const struct plan_basis *basis, const struct plan_limits *limits,
+                              const struct record *before, struct arena *a, struct plan_limits *ret)
+{
+    struct cg_dev_exceptions own;
+
+    ret->in_force = limits->in_force;
+    if (ret->in_force && ret->sandbox.has_devices &&
+        cg_dev_exceptions_make(&ret->sandbox.devices, a, &own, NULL) == 0)
+        (void)keep_others(basis, before, &own, &own, a, ret, NULL);
+}
+
 bool change_back(const struct plan_basis *basis, const struct plan_limits *limits,
                  const struct record *before, struct arena *a, struct plan_limits *ret)
 {
@@ -242,6 +265,7 @@ bool change_back(const struct plan_basis *basis, const struct plan_limits *limit
     /* A list that was left alone may have more in it, see change_adopt(). */
     if (!limits->sandbox.has_devices)
         plan_leave_devices(ret, a);
+    go_back_to_others(&back, limits, before, a, ret);
     return true;
 }
 

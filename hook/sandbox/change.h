@@ -78,8 +78,9 @@ void change_take(struct record *r, struct record_container *c, const struct oci_
 int change_apply(const struct plan_limits *limits, struct sandbox *s, struct err *e);
 
 /*
- * The limits of @before, to go back to from @limits; devices only if those were to change. Pure. False: they cannot be
- * derived any more, and are not gone back to.
+ * The limits of @before, to go back to from @limits; devices only if those were to change, and then with what
+ * change_adopt() has found others to have changed. Pure. False: they cannot be derived any more, and are not gone
+ * back to.
  */
 bool change_back(const struct plan_basis *basis, const struct plan_limits *limits,
                  const struct record *before, struct arena *a, struct plan_limits *ret);

@@ -507,3 +507,49 @@ Test(setup, rolls_back_a_join)
             expect_as_before(&pods[i], n);
     }
 }
+
+#define DEVICE(major)                                                                              \
+    "{'linux':{'cgroupsPath':'/pod/"                                                               \
+    "c2','resources':{'devices':[{'allow':true,'type':'c','major':" major                          \
+    ",'minor':0,'access':'rw'}]}}}"
+
+/* As the hook of a vendor does that comes to a container which runs. (To make a node is allowed of every device.) */
+static void allow(struct kit_stage *f, const char *rule)
+{
+    const char *list = kit_tree_read("devices", "/pod/kata_s1", "devices.list");
+
+    kit_tree_put("devices", "/pod/kata_s1", "devices.list",
+                 arena_printf(&f->a, "%s\n%s", list, rule));
+}
+
+/* What others have allowed since the first container came stays, also where the second one asks for the same. */
+Test(setup, rolls_back_a_join_to_what_others_allow)
+{
+    static const struct {
+        size_t pod;
+        const char *config;
+    } rows[] = {{0, DEVICE("200")}, {0, DEVICE("195")}, {2, DEVICE("200")}, {2, DEVICE("195")}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const struct pod *p = &pods[rows[i].pod];
+        unsigned n = 0;
+        int r = -EIO;
+
+        while (r < 0 && n < 50) {
+            STAGE f;
+            pid_t pid = begin_pod(&f, p);
+            const char *what = arena_printf(&f.a, "%s, %s, step %u", p->name, rows[i].config, ++n);
+
+            allow(&f, "c 195:0 rwm");
+            kit_note_tree(&f);
+            kit_tree_fail(n, EIO);
+            r = kit_run_stage(&f, STAGE_CREATE_RUNTIME, "c2", pid, CONTAINER, rows[i].config);
+            kit_tree_fail(0, 0);
+            if (r < 0)
+                kit_expect_changes(&f, "", what);
+            cr_expect(strstr(kit_tree_read("devices", "/pod/kata_s1", "devices.list"), "195:0 rw"),
+                      "%s: %s", what, kit_tree_read("devices", "/pod/kata_s1", "devices.list"));
+        }
+        cr_expect(n > 5 && n < 50, "%u steps", n);
+    }
+}

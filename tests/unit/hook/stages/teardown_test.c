@@ -256,6 +256,35 @@ Test(teardown, keeps_limits_when_it_fails)
     }
 }
 
+/* Also what another hook, such as a vendor's, has allowed since the first container came. */
+Test(teardown, keeps_what_others_allow_when_it_fails)
+{
+    unsigned n = 0;
+    int r = -EIO;
+
+    while (r < 0 && n < 50) {
+        const char *list;
+        pid_t pid;
+        STAGE f;
+
+        begin(&f, 0);
+        list = kit_tree_read("devices", SANDBOX_CGROUP, "devices.list");
+        kit_tree_put("devices", SANDBOX_CGROUP, "devices.list",
+                     arena_printf(&f.a, "%s\nc 195:0 rw", list));
+        join(&f, &pid);
+        end_container(&f, "c2", pid);
+        kit_note_tree(&f);
+        kit_tree_fail(++n, EIO);
+        r = kit_run_stage(&f, STAGE_POSTSTOP, "c2", 0, CONTAINER, NULL);
+        kit_tree_fail(0, 0);
+        if (r < 0)
+            kit_expect_changes(&f, "", arena_printf(&f.a, "step %u", n));
+        list = kit_tree_read("devices", SANDBOX_CGROUP, "devices.list");
+        cr_expect(strstr(list, "195:0 rw"), "step %u: %s", n, list);
+    }
+    cr_expect(n > 5 && n < 50, "%u steps", n);
+}
+
 /* --- records that are no help --- */
 
 static char *record_path(struct kit_stage *f)
