@@ -12,26 +12,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* More than malloc() has left, and less than what is let go again. */
-#define MUCH ((size_t)64 << 20)
-
-static struct rlimit usual;
-
-static void take_away(void)
-{
-    struct rlimit none;
-
-    getrlimit(RLIMIT_AS, &usual);
-    none = (struct rlimit){.rlim_cur = MUCH / 2, .rlim_max = usual.rlim_max};
-    setrlimit(RLIMIT_AS, &none);
-}
-
-static void give_back(int signo)
-{
-    (void)signo;
-    setrlimit(RLIMIT_AS, &usual);
-}
-
 static int status_of(void (*run)(void))
 {
     int status = 0;
@@ -96,6 +76,26 @@ Test(mem, of_no_size)
 }
 
 #ifndef __SANITIZE_ADDRESS__ /* which has an allocator of its own that ends the program */
+
+/* More than malloc() has left, and less than what is let go again. */
+#define MUCH ((size_t)64 << 20)
+
+static struct rlimit usual;
+
+static void take_away(void)
+{
+    struct rlimit none;
+
+    getrlimit(RLIMIT_AS, &usual);
+    none = (struct rlimit){.rlim_cur = MUCH / 2, .rlim_max = usual.rlim_max};
+    setrlimit(RLIMIT_AS, &none);
+}
+
+static void give_back(int signo)
+{
+    (void)signo;
+    setrlimit(RLIMIT_AS, &usual);
+}
 
 /* What each of them gives, and to whom it is not given first. */
 static void *(*ask)(void);
