@@ -117,8 +117,8 @@ static int has_claimed(const struct run *run, const struct record *planned, stru
 /*
  * There is a record, but not one that we can read: of another version of this program, or damaged.
  * The plan names the cgroups again. Who is in them may be another container of the sandbox, which lives, so
- * then they stay, with the record and whatever tends them. A watcher is told by its program file, as
- * nothing else says who it is.
+ * then they stay, with the record and whatever tends them. A watcher in there is told by its program file, as
+ * nothing else says who it is; one elsewhere ends when it sees that its record is gone, and writes nothing meanwhile.
  */
 static int destroy_planned(struct run *run, const char *sandbox_id, struct err *e)
 {

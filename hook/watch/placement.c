@@ -6,7 +6,9 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "hook/log/log.h"
+#include "hook/sandbox/record.h"
 #include "hook/sandbox/sandbox.h"
+#include "hook/sandbox/state_dir.h"
 #include "hook/vcpu/qmp.h"
 #include "hook/vcpu/vmm.h"
 #include "hook/watch/scan.h"
@@ -14,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/stat.h>
 
 #define REPORT_VERSION 1
 #define REPORT_MAX     ((size_t)4 << 20)
@@ -263,6 +266,29 @@ static void find_out(struct placement *p, struct scan *scan, unsigned long long 
     p->ask_us = io_now_us() + (unsigned long long)p->ask_wait_ms * 1000;
 }
 
+/*
+ * Under the sandbox's lock, and beside the record that names this watcher alone: one that is another by now, or
+ * can no longer be read, may be about to be removed, with all that its stage knows of in the directory.
+ * 0; -ETIMEDOUT a stage is at work; -ESTALE the record is another; other -errno, as -ENOENT there is none.
+ */
+static int publish(const struct placement *p, const char *text, size_t len)
+{
+    struct state_lock lock;
+    struct stat now;
+    int r = state_lock(p->state_dir, p->sandbox_id, false, 0, &lock, NULL);
+
+    if (r < 0)
+        return r;
+    if (fstatat(lock.dirfd, RECORD_FILE, &now, AT_SYMLINK_NOFOLLOW) < 0)
+        r = -errno;
+    else if (!io_is_same_file(&now, p->record_file))
+        r = -ESTALE;
+    else
+        r = io_replace_at(lock.dirfd, PLACEMENT_FILE, text, len);
+    state_unlock(&lock);
+    return r;
+}
+
 /* Into the state directory, if it says something new. */
 static void write_report(struct placement *p, const struct scan *scan)
 {
@@ -276,8 +302,7 @@ static void write_report(struct placement *p, const struct scan *scan)
     w = json_writer_new(false);
     json_write_table(w, NULL, &report_table, &report);
     text = json_writer_text(w, &len);
-    if ((!p->written || !str_eq(text, p->written)) &&
-        io_replace_at(p->dirfd, PLACEMENT_FILE, text, len) == 0) {
+    if ((!p->written || !str_eq(text, p->written)) && publish(p, text, len) == 0) {
         free(p->written);
         p->written = strdup(text);
     }

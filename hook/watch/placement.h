@@ -23,6 +23,8 @@ struct scan;
 struct scan_result;
 struct sandbox;
 struct settings;
+struct stat;
+struct state_dir;
 
 enum placement_state {
     PLACEMENT_NONE,     /* no vCPU thread was found */
@@ -80,7 +82,10 @@ void placement_write_json(struct json_writer *w, const char *key,
 
 /* The watcher's side. */
 struct placement {
-    int dirfd; /* the sandbox's state directory; borrowed */
+    /* Where the report goes, and the file of the record there as the watcher has read it; borrowed. */
+    const struct state_dir *state_dir;
+    const char *sandbox_id;
+    const struct stat *record_file;
     enum placement_state state;
     struct placement_facts facts;
     bool counted; /* facts.expected is of the present threads */
@@ -96,7 +101,8 @@ struct placement {
 
 /* After a pass: count descriptors and ask the VMM where that is due, judge, write what has changed.
  * @changed: threads came, went or were renamed. Never fails: what could not be found out counts as
- * unknown, and a report that could not be written is written with a later pass. */
+ * unknown, and a report that could not be written is written with a later pass. It is not as long as a stage has
+ * the sandbox's lock, nor beside another record than that of @p. */
 void placement_update(struct placement *p, struct scan *scan, bool timed_out, bool changed);
 
 /* Words for the log: no vCPU has come in time, and what there is instead; and that there are more threads

@@ -166,16 +166,19 @@ static int load(struct watch *w)
     return r;
 }
 
-/* A stage has written the record again: containers came or went. */
-static void notice_record(struct watch *w)
+/* A stage has written the record again: containers came or went. Or it has removed it, as one does that could not
+ * read who is to be told to end. Returns true when the watcher is to leave. */
+static bool notice_record(struct watch *w)
 {
     char name[NAME_MAX + sizeof RECORD_FILE + 2];
     struct stat now;
 
     snprintf(name, sizeof name, "%s/" RECORD_FILE, w->sandbox_id);
-    if (fstatat(w->state.sandboxes, name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
-        !io_is_same_file(&now, &w->record_file))
-        (void)load(w);
+    if (fstatat(w->state.sandboxes, name, &now, AT_SYMLINK_NOFOLLOW) == 0
+            ? io_is_same_file(&now, &w->record_file)
+            : errno != ENOENT)
+        return false;
+    return is_over(load(w));
 }
 
 /* The record names the files before they are written, and afterwards only what is in force. */
@@ -433,7 +436,7 @@ static bool look_around(struct watch *w)
     if (r == -ENOENT || r == -ENODEV)
         split_again(&w->split, &w->scan);
     if (r < 0 && !pass.whole)
-        return true;
+        return !notice_record(w);
     keep_split(w, &pass, depth == SCAN_ALL);
     w->placement.held = w->split.why[0] ? w->split.why : NULL;
     placement_warn_skipped(w->sandbox_id, &w->skipped, &pass);
@@ -453,8 +456,7 @@ static bool look_around(struct watch *w)
         return false;
     if (depth == SCAN_ALL || w->scan.every_vm)
         pace_looked(&w->pace, io_cpu_us() - cost, io_now_us());
-    notice_record(w);
-    return true;
+    return !notice_record(w);
 }
 
 /* Where a process is in the sandbox and we cannot look, threads are not set apart, and nothing tells. */
@@ -509,13 +511,11 @@ static bool begin(struct watch *w)
 static void run(struct watch *w)
 {
     struct err e = ERR_INIT;
-    autofd dir = FD_NONE;
     int r;
 
     if (!begin(w))
         return;
     tend_init(&w->tend, w->settings);
-    dir = openat(w->state.sandboxes, w->sandbox_id, O_PATH | O_DIRECTORY | O_CLOEXEC);
     w->scan = (struct scan){
         .sandbox = &w->sandbox,
         .settings = w->settings,
@@ -529,7 +529,10 @@ static void run(struct watch *w)
     w->own_fd = cg_open_own(&w->host);
     w->started_us = io_now_us();
     pace_init(&w->pace, w->settings->hotplug_interval_ms, w->started_us);
-    w->placement = (struct placement){.dirfd = dir, .changed_us = w->started_us};
+    w->placement = (struct placement){.state_dir = &w->state,
+                                      .sandbox_id = w->sandbox_id,
+                                      .record_file = &w->record_file,
+                                      .changed_us = w->started_us};
     while (look_around(w) && !terminated) {
         sleep_until_next(w);
         if (terminated)

@@ -10,8 +10,8 @@
  * waits for it. So setup forks the watcher early, writes its identity into the record, makes the
  * cgroups, and only then lets it go; a watcher whose setup dies before that ends by itself.
  *
- * It ends on SIGTERM (teardown sends it), when the sandbox's cgroups are gone, and when the last
- * container has died and no teardown has come: then it tears the sandbox down itself.
+ * It ends on SIGTERM (teardown sends it), when the sandbox's record is gone or names another watcher, and when
+ * the last container has died and no teardown has come: then it tears the sandbox down itself.
  */
 
 #include "hook/plan/settings.h"

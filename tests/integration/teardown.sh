@@ -110,6 +110,17 @@ for ONLY in false true; do
 		gone "$C"
 	done
 
+	# Its watcher is where the hook was started, and nobody can say any more who that is.
+	start "damaged-$ONLY"
+	watcher=$(watcher_pid "$C")
+	record=$STATE/sandboxes/$C/record.json
+	head -c 100 "$record" >"$WORK/record"
+	cp "$WORK/record" "$record"
+	end_process "$PID"
+	teardown "$C" .
+	check_wait "$C: its watcher ends by itself" 10 is_dead "$watcher"
+	gone "$C"
+
 	fake_container never-set-up-"$ONLY"
 	C=never-set-up-$ONLY
 	end_process "$PID"

@@ -450,7 +450,7 @@ Test(teardown, of_schema_1)
     }
 }
 
-/* Who the watcher is says its program alone. */
+/* Nobody can say who the watcher is, which sees by itself that its record is gone. */
 Test(teardown, of_a_damaged_record)
 {
     static const char *const damaged[] = {"{", "{\"schema\":99}"};

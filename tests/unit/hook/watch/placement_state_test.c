@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "hook/log/log.h"
 #include "hook/sandbox/sandbox.h"
+#include "hook/sandbox/state_dir.h"
 #include "hook/watch/placement.h"
 #include "hook/watch/scan.h"
 
@@ -35,6 +36,10 @@ static void tear_down(void)
 }
 
 TestSuite(placement_state, .init = set_up, .fini = tear_down);
+
+/* The report gets nowhere. */
+static const struct state_dir no_state = STATE_DIR_INIT;
+static const struct placement nowhere = {.state_dir = &no_state, .sandbox_id = "c"};
 
 #define MOST 5
 
@@ -81,7 +86,7 @@ Test(placement_state, parked)
         {4, 3, 1},
         {3, 3, 1},
     };
-    struct placement p = {.dirfd = FD_NONE};
+    struct placement p = nowhere;
 
     for (size_t i = 0; i < sizeof passes / sizeof passes[0]; i++) {
         struct view v;
@@ -98,7 +103,7 @@ Test(placement_state, parked)
 /* Not while threads come and go, and only what could be read is counted. */
 Test(placement_state, counted_when_quiet)
 {
-    struct placement p = {.dirfd = FD_NONE};
+    struct placement p = nowhere;
     struct view v;
 
     see(&v, 2, 2);
@@ -121,7 +126,7 @@ Test(placement_state, counted_when_quiet)
 Test(placement_state, announced_once)
 {
     static const size_t found[] = {2, 3, 3, 1};
-    struct placement p = {.dirfd = FD_NONE};
+    struct placement p = nowhere;
     struct view v;
 
     cr_assert_eq(mknodat(home_fd, "cgroup.procs", S_IFREG | 0600, 0), 0);

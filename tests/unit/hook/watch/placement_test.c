@@ -7,6 +7,7 @@
 #include "hook/sandbox/sandbox.h"
 #include "hook/watch/scan.h"
 #include "tests/unit/kit/files_kit.h"
+#include "tests/unit/kit/record_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -14,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* --- the judgement --- */
 
@@ -66,22 +69,50 @@ Test(placement, judge)
 /* --- the report --- */
 
 static struct arena arena;
-static char directory[] = "/tmp/osc-unit-placement-XXXXXX";
-static int state_fd = FD_NONE;
+static struct kit_state fixture;
+static struct stat record_file;
+static int state_fd = FD_NONE; /* the directory of sandbox "c" */
+
+/* A stage writes the record, whatever it says. */
+static void put_record(const char *text)
+{
+    struct state_lock lock = kit_lock(&fixture, "c", true);
+
+    cr_assert_eq(io_replace_at(lock.dirfd, RECORD_FILE, text, strlen(text)), 0);
+    state_unlock(&lock);
+}
+
+/* The watcher reads it. */
+static void adopt_record(void)
+{
+    cr_assert_eq(fstatat(state_fd, RECORD_FILE, &record_file, AT_SYMLINK_NOFOLLOW), 0);
+}
 
 static void set_up(void)
 {
-    kit_make_dir(directory);
-    state_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    kit_begin_state(&fixture);
+    put_record("{}");
+    state_fd = openat(fixture.state.sandboxes, "c", O_PATH | O_DIRECTORY | O_CLOEXEC);
     cr_assert(state_fd >= 0);
+    adopt_record();
 }
 
 static void tear_down(void)
 {
-    unlinkat(state_fd, PLACEMENT_FILE, 0);
     fd_close(&state_fd);
-    cr_expect(rmdir(directory) == 0, "files were left in %s", directory);
+    kit_end_state(&fixture);
     arena_free(&arena);
+}
+
+static struct placement a_placement(void)
+{
+    return (struct placement){
+        .state_dir = &fixture.state, .sandbox_id = "c", .record_file = &record_file};
+}
+
+static bool is_written(void)
+{
+    return kit_exists_at(state_fd, PLACEMENT_FILE);
 }
 
 TestSuite(placement_report, .init = set_up, .fini = tear_down);
@@ -158,7 +189,7 @@ Test(placement_report, nothing_known)
 /* What the watcher writes is what others read. */
 Test(placement_report, written_and_read)
 {
-    struct placement p = {.dirfd = state_fd};
+    struct placement p = a_placement();
     struct placement_report made, got;
     struct sandbox s;
     struct scan scan;
@@ -178,7 +209,7 @@ Test(placement_report, written_and_read)
 /* A write for each pass would be a write for each millisecond. */
 Test(placement_report, written_when_it_changes)
 {
-    struct placement p = {.dirfd = state_fd};
+    struct placement p = a_placement();
     struct sandbox s;
     struct scan scan;
 
@@ -186,11 +217,52 @@ Test(placement_report, written_when_it_changes)
     placement_update(&p, &scan, false, true);
     cr_assert_eq(unlinkat(state_fd, PLACEMENT_FILE, 0), 0);
     placement_update(&p, &scan, false, false);
-    cr_expect(faccessat(state_fd, PLACEMENT_FILE, F_OK, 0) < 0, "it was written again");
+    cr_expect_not(is_written(), "it was written again");
     scan.count--;
     placement_update(&p, &scan, false, true);
-    cr_expect_eq(faccessat(state_fd, PLACEMENT_FILE, F_OK, 0), 0, "a change was not written");
+    cr_expect(is_written(), "a change was not written");
     free(p.written);
+}
+
+/* Whoever has the lock may be about to remove all that is there; and beside a record that is not its own a watcher
+ * has nothing to say. */
+Test(placement_report, written_beside_its_own_record_alone)
+{
+    struct placement p = a_placement();
+    struct state_lock lock;
+    struct sandbox s;
+    struct scan scan;
+
+    make_scan(&scan, &s, threads, ARRAY_SIZE(threads));
+    lock = kit_lock(&fixture, "c", false);
+    placement_update(&p, &scan, false, true);
+    cr_expect_not(is_written(), "while a stage is at work");
+    state_unlock(&lock);
+    put_record("{");
+    placement_update(&p, &scan, false, true);
+    cr_expect_not(is_written(), "beside another record");
+    cr_assert_eq(unlinkat(state_fd, RECORD_FILE, 0), 0);
+    placement_update(&p, &scan, false, true);
+    cr_expect_not(is_written(), "without a record");
+    put_record("{}");
+    adopt_record();
+    placement_update(&p, &scan, false, true);
+    cr_expect(is_written(), "what was kept back was not written");
+    free(p.written);
+}
+
+Test(placement_report, written_nowhere_else)
+{
+    struct placement p = a_placement();
+    struct state_lock lock = kit_lock(&fixture, "c", false);
+    struct sandbox s;
+    struct scan scan;
+
+    cr_assert_eq(state_remove(&fixture.state, "c", NULL, &lock, NULL), 0);
+    make_scan(&scan, &s, threads, ARRAY_SIZE(threads));
+    placement_update(&p, &scan, false, true);
+    cr_expect_not(kit_exists_at(fixture.state.sandboxes, "c"), "its directory is there again");
+    cr_expect_null(p.written);
 }
 
 Test(placement_report, damaged)

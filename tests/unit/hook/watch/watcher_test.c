@@ -286,3 +286,30 @@ Test(watcher, believes_no_name_where_the_kernel_tells)
                  hosts[i].name);
     }
 }
+
+/* As a poststop does it that cannot read who the watcher is. The VMM is not its affair: there may be another sandbox
+ * by now. */
+Test(watcher, ends_without_its_record)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
+        struct proc_id watcher;
+        struct state_lock lock;
+        struct record r;
+        pid_t vcpu, pid;
+        STAGE f;
+
+        kit_begin_stage(&f, hosts[i].mode);
+        pid = start_vmm(&vcpu);
+        kit_tree_enter(pid, "/p/c1", "c1");
+        kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, CONFIG);
+        cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID);
+        watcher = record_process_id(r.watcher);
+        cr_assert_eq(state_lock(&f.state, "c1", false, KIT_PATIENCE_MS, &lock, NULL), 0);
+        cr_assert_eq(state_remove(&f.state, "c1", &r, &lock, NULL), 0);
+        cr_assert_eq(proc_wait_gone(&watcher, KIT_PATIENCE_MS), 0, "%s: it goes on", hosts[i].name);
+        cr_expect(kit_has_exited(kit_wait_status(watcher.pid)), "%s", hosts[i].name);
+        cr_expect_null(strstr(kit_state_names(&f), "sandboxes/c1"), "%s: left %s", hosts[i].name,
+                       kit_state_names(&f));
+        cr_expect(kit_is_running(pid), "%s", hosts[i].name);
+    }
+}
