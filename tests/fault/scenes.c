@@ -525,17 +525,19 @@ static void check_split(struct run *run)
  * do something about it. */
 enum { IDLE_SLEEPS = 4, IDLE_MS = 60 };
 static unsigned idle_left;
+static int idle_sleeps;
 
 static void be_idle(void)
 {
     idle_left = IDLE_MS;
+    idle_sleeps = IDLE_SLEEPS;
 }
 
 static bool was_idle(void)
 {
     int sleeps = trace_sleeps();
 
-    return sleeps < 0 ? idle_left-- == 0 : sleeps >= IDLE_SLEEPS;
+    return sleeps < 0 ? idle_left-- == 0 : sleeps >= idle_sleeps;
 }
 
 static const struct work idle_work = {.act = be_idle, .done = was_idle};
@@ -547,6 +549,62 @@ static void check_idle(struct run *run)
     if (is_killed(run))
         works(run, "poststart", NULL, &one, "running");
     one_as_before(run);
+    run->out.status = 0;
+    end_one(run);
+}
+
+/*
+ * And when all vCPUs are in their place and nothing has changed for two seconds: then it looks at the hot-plug
+ * interval, and every fourth time at everything, which is helpers and limits, too.
+ */
+#define SETTLED_SETTINGS "\"hotplug_interval_ms\":50"
+enum { SETTLE_MS = 2300, SETTLED_SLEEPS = 6, SETTLED_MS = 300 };
+static char before_more[TEXT_SIZE];
+
+static void one_is_settled(struct run *run)
+{
+    up(run, &one);
+    container_add(&one, true);
+    if (is_split_there(world.layout))
+        wait_apart(run, "the watcher");
+    usleep(SETTLE_MS * 1000);
+    before_one = state_of(&one);
+    where_more(before_more);
+}
+
+static void be_settled(void)
+{
+    idle_left = SETTLED_MS;
+    idle_sleeps = SETTLED_SLEEPS;
+}
+
+static const struct work settled_work = {.act = be_settled, .done = was_idle};
+
+/* Nobody has to find out by himself. */
+static void is_missed(struct run *run)
+{
+    static struct outcome check;
+
+    world_run((const char *[]){"check", NULL}, NULL, NULL, NULL, 0, NULL, &check);
+    if (!strstr(check.out, "one: its watcher has gone"))
+        problem(run, "check does not say that there is no watcher: %s", check.out);
+}
+
+/* What it could not see or do this time it can the next time, and nothing has changed meanwhile. */
+static void check_settled(struct run *run)
+{
+    char now[TEXT_SIZE];
+
+    if (run->out.status != 0 && !is_killed(run))
+        problem(run, "the watcher has ended");
+    if (is_killed(run) && run->variant == 0)
+        is_missed(run);
+    if (is_killed(run))
+        works(run, "poststart", NULL, &one, "running");
+    one_as_before(run);
+    where_more(now);
+    if (strcmp(now, before_more) != 0)
+        problem(run, "the VMM's threads are not where they were, but in: %s", now);
     run->out.status = 0;
     end_one(run);
 }
@@ -732,6 +790,12 @@ const struct scene scenes[] = {
      .work = &split_work,
      .check = check_split},
     {.name = "watcher-idle", .prepare = one_is_up, .work = &idle_work, .check = check_idle},
+    {.name = "watcher-settled",
+     .settings = SETTLED_SETTINGS,
+     .prepare = one_is_settled,
+     .work = &settled_work,
+     .check = check_settled,
+     .waits = true},
     {.name = "watcher-end",
      .prepare = one_is_gone,
      .work = &end_work,
@@ -752,8 +816,9 @@ static void cast(const struct scene *scene)
     static enum layout layout;
 
     if (last && is_of_pod(last) == is_of_pod(scene) && last->resources == scene->resources &&
-        layout == world.layout)
+        last->settings == scene->settings && layout == world.layout)
         return;
+    world.settings = scene->settings;
     world_configure(world.layout);
     if (is_of_pod(scene)) {
         container_init(&one, "pod", "one", POD_ANNOTATIONS("container"), NULL);

@@ -21,6 +21,7 @@ struct scene {
     const char *name;
     bool (*has)(enum layout layout); /* NULL: each */
     const char *resources;           /* of one; NULL: those that all have */
+    const char *settings;            /* more members of the configuration; NULL: none */
     void (*prepare)(struct run *run);
     const char *words[5];
     struct container *subject; /* whose state is the input; NULL: none */

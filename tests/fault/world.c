@@ -538,9 +538,10 @@ void world_configure(enum layout layout)
     world.layout = layout;
     snprintf(text, sizeof text,
              "{\"overhead_parent\":\"%s/overhead\",\"layout\":\"%s\",\"vcpu_evidence\":\"name\","
-             "\"sandbox_cgroup_only\":%s,\"vcpu_timeout_ms\":3600000}\n",
+             "\"sandbox_cgroup_only\":%s,\"vcpu_timeout_ms\":3600000%s%s}\n",
              world.base, layout == NESTED ? "nested" : "sibling",
-             layout == SIBLING_ONLY ? "true" : "false");
+             layout == SIBLING_ONLY ? "true" : "false", world.settings ? "," : "",
+             world.settings ? world.settings : "");
     make_file(world.conf, text);
     container_count = parent_count = 0;
 }

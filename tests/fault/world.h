@@ -36,6 +36,7 @@ struct world {
     char prefix[24]; /* of the names of scopes */
     char work[64];   /* directory */
     char state[96], conf[96], program[PATH_MAX];
+    const char *settings; /* more members of the configuration; NULL: none */
     struct hierarchy hierarchies[HIERARCHIES_MAX];
     size_t count;
     enum layout layout;
