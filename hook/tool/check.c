@@ -23,10 +23,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#define DEBUGFS "/sys/kernel/debug"
 
 enum verdict { FINE, LIMITED, BROKEN };
 
@@ -158,16 +162,21 @@ static void check_nodes(const struct settings *settings, enum cg_mode mode, stru
 static void check_discovery(struct findings *f)
 {
     autofd kvm = vcpu_kvm_open();
+    struct statfs st;
 
     if (kvm >= 0)
         add(f, "vCPU discovery", FINE, "KVM debugfs, thread names, guest time");
+    else if (geteuid() != 0)
+        add(f, "vCPU discovery", LIMITED,
+            "thread names and guest time; whether there is KVM's own list in debugfs only root can "
+            "see");
+    else if (statfs(DEBUGFS, &st) == 0 && st.f_type == DEBUGFS_MAGIC)
+        add(f, "vCPU discovery", LIMITED,
+            "thread names and guest time; debugfs is mounted at " DEBUGFS ", but KVM has no list "
+            "there, as long as its module is not loaded");
     else
         add(f, "vCPU discovery", LIMITED,
-            geteuid() == 0
-                ? "thread names and guest time; for KVM's own list mount -t debugfs none "
-                  "/sys/kernel/debug"
-                : "thread names and guest time; whether there is KVM's own list in debugfs only "
-                  "root can see");
+            "thread names and guest time; for KVM's own list mount -t debugfs none " DEBUGFS);
 }
 
 /* ---- what every setup needs ---- */
@@ -242,6 +251,22 @@ static int try_settings(const struct options *o, const struct settings *settings
             add(f, "configuration", LIMITED, text);
     }
     return r;
+}
+
+/* Returns what the verb does. Whoever is not root may be the only one who cannot read it. */
+static int add_unreadable(struct err *why, struct findings *f)
+{
+    int r = why->code;
+
+    if (why->bad_input || geteuid() == 0) {
+        add(f, "configuration", BROKEN,
+            arena_printf(f->a, "every setup fails, and poststop, too: %s", why->text));
+        return r;
+    }
+    add(f, "configuration", LIMITED,
+        arena_printf(f->a, "%s; the rest is said as if there were none", why->text));
+    err_reset(why);
+    return 0;
 }
 
 static void check_settings(const struct options *o, const struct settings *settings,
@@ -460,13 +485,20 @@ int verb_check(const struct options *o, const struct settings *settings, struct 
 {
     static const char *const marks[] = {[FINE] = "ok", [LIMITED] = "limited", [BROKEN] = "BROKEN"};
     struct findings f = {.a = a};
+    struct settings defaults;
     struct cg_host host;
     int r = cg_host_open(a, &host, e);
 
     if (r < 0)
         return r;
     check_user(&f);
-    check_settings(o, settings, host.mode, &f);
+    if (settings) {
+        check_settings(o, settings, host.mode, &f);
+    } else {
+        r = add_unreadable(e, &f);
+        (void)settings_read("", false, a, &defaults, NULL);
+        settings = &defaults;
+    }
     check_state_dir(o, &f);
     check_hierarchies(&host, &f);
     if (cg_host_is_foreign(&host, NULL) == 1)

@@ -266,6 +266,8 @@ static const char *offender(int argc, char **argv)
 
 static int take_option(int id, struct options *ret, struct err *e)
 {
+    enum log_level level;
+
     switch (id) {
     case OPT_CONFIG:
         ret->config_path = optarg;
@@ -363,7 +365,9 @@ static int take_option(int id, struct options *ret, struct err *e)
         return *optarg && !str_ends(optarg, "/") ? 0 : bad(e, "--html names no file", optarg);
     case OPT_LOG_LEVEL:
         ret->log_level = optarg;
-        return 0;
+        return log_level_parse(optarg, &level) == 0
+                   ? 0
+                   : bad(e, "--log-level is none of error, warning, info, debug", optarg);
     case 'h':
     case OPT_HELP:
         ret->verb = VERB_HELP;
@@ -494,8 +498,8 @@ int options_settings(const struct options *o, struct arena *a, struct settings *
 
     if (r < 0)
         return r;
-    if (o->log_level && log_level_parse(o->log_level, &ret->log_level) < 0)
-        return err_input(e, "--log-level is none of error, warning, info, debug");
+    if (o->log_level)
+        (void)log_level_parse(o->log_level, &ret->log_level);
     log_set_level(ret->log_level);
     return 0;
 }

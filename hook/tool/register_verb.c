@@ -52,15 +52,12 @@ static int check_text(const char *text, struct err *e)
 /* Of options that other verbs take as they come. */
 static int check_options(const struct options *o, struct err *e)
 {
-    enum log_level level;
     char shown[300];
 
     if (o->config_path && o->config_path[0] != '/')
         return err_input(
             e, "--config \"%s\": expected an absolute path, as a hook runs in any directory",
             str_escape(o->config_path, shown, sizeof shown));
-    if (o->log_level && log_level_parse(o->log_level, &level) < 0)
-        return err_input(e, "--log-level is none of error, warning, info, debug");
     return 0;
 }
 

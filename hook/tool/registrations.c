@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define FILE_MAX (1 << 20)
@@ -72,26 +73,35 @@ static void add(struct search *s, bool in_force, const char *text)
     ARENA_APPEND(s->a, s->items, s->count) = (struct registration){in_force, text};
 }
 
-/* The program of a file that is for us, or NULL. */
-static const char *program_of(const struct file *f)
+/* What a file that is for us has runtimes call, each once. */
+struct programs {
+    const char **items;
+    size_t count;
+};
+
+static void add_program(struct programs *p, const char *path, struct arena *a)
 {
-    size_t len = strlen(REGISTER_PROGRAM);
-
-    if (f->hook && f->hook->path) {
-        const char *path = f->hook->path;
-
-        return strlen(path) >= len && str_eq(path + strlen(path) - len, REGISTER_PROGRAM) ? path
-                                                                                          : NULL;
+    for (size_t i = 0; path && i < p->count; i++) {
+        if (str_eq(p->items[i], path))
+            return;
     }
+    if (path)
+        ARENA_APPEND(a, p->items, p->count) = path;
+}
+
+/* @ours  its name says that it is for us; otherwise the program's has to. */
+static void find_programs(const struct file *f, bool ours, struct arena *a, struct programs *ret)
+{
+    if (f->hook && f->hook->path && (ours || str_ends(f->hook->path, REGISTER_PROGRAM)))
+        add_program(ret, f->hook->path, a);
     if (!f->kind || !str_eq(f->kind, CDI_KIND))
-        return NULL;
+        return;
     for (size_t i = 0; i < f->devices.count; i++) {
         const struct device *d = &JSON_AT(f->devices, struct device, i);
 
-        if (d->edits && d->edits->hooks.count > 0)
-            return JSON_AT(d->edits->hooks, struct entry, 0).path;
+        for (size_t k = 0; d->edits && k < d->edits->hooks.count; k++)
+            add_program(ret, JSON_AT(d->edits->hooks, struct entry, k).path, a);
     }
-    return NULL;
 }
 
 /* Of CDI: whoever reads the directory because it is told to. */
@@ -125,14 +135,30 @@ static const char *why_unread(const struct search *s, const struct place *place)
                  "configuration of theirs does; copy the file to " ENGINES_HOOKS_DIR;
 }
 
+/* NULL: it can be run. */
+static const char *why_not_run(const struct search *s, const char *program)
+{
+    const char *path = arena_printf(s->a, "%s%s", s->root, program);
+    struct stat st;
+
+    if (program[0] != '/')
+        return arena_printf(s->a, "%s, which it names, is no absolute path", program);
+    if (access(path, X_OK) < 0)
+        return arena_printf(s->a, "%s, which it names, cannot be run: %s", program,
+                            strerror(errno));
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return arena_printf(s->a, "%s, which it names, is no program", program);
+    return NULL;
+}
+
 static void judge(struct search *s, const char *path, const struct place *place,
-                  const char *program)
+                  const struct programs *programs)
 {
     const char *why = NULL;
 
-    if (access(arena_printf(s->a, "%s%s", s->root, program), X_OK) < 0)
-        why = arena_printf(s->a, "%s, which it names, cannot be run: %s", program, strerror(errno));
-    else
+    for (size_t i = 0; i < programs->count && !why; i++)
+        why = why_not_run(s, programs->items[i]);
+    if (!why)
         why = why_unread(s, place);
     add(s, !why, why ? arena_printf(s->a, "%s is not in force: %s", path, why) : path);
 }
@@ -140,7 +166,9 @@ static void judge(struct search *s, const char *path, const struct place *place,
 /* What cannot be read may be ours, and is in force for nobody. */
 static void look_at(struct search *s, const struct place *place, const char *name)
 {
-    const char *path = arena_printf(s->a, "%s/%s", place->dir, name), *program;
+    const char *path = arena_printf(s->a, "%s/%s", place->dir, name);
+    const bool ours = strstr(name, REGISTER_PROGRAM);
+    struct programs programs = {0};
     struct file f = {0};
     struct json_doc doc = {.table = &file_table, .dest = &f};
     struct err e = ERR_INIT;
@@ -148,11 +176,14 @@ static void look_at(struct search *s, const struct place *place, const char *nam
     int r = fd < 0 ? err_sys(&e, -errno, "cannot open it")
                    : json_read_fd(fd, &doc, 1, FILE_MAX, 0, "it", s->a, &e);
 
-    if (r < 0 && strstr(name, REGISTER_PROGRAM))
-        add(s, false, arena_printf(s->a, "%s is not in force: %s", path, e.text));
-    program = r > 0 ? program_of(&f) : NULL;
-    if (program)
-        judge(s, path, place, program);
+    if (r > 0)
+        find_programs(&f, ours, s->a, &programs);
+    if (programs.count > 0)
+        judge(s, path, place, &programs);
+    else if (ours)
+        add(s, false,
+            arena_printf(s->a, "%s is not in force: %s", path,
+                         r < 0 ? e.text : "it names no program"));
     err_reset(&e);
 }
 

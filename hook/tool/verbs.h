@@ -15,7 +15,11 @@ int verbs_run(const struct options *o, char **argv, struct arena *a, struct err 
 int verb_plan(const struct options *o, const struct settings *settings, struct arena *a,
               struct err *e);
 
-/* What this host offers, and what will not work and why. -EOPNOTSUPP when nothing would work. */
+/*
+ * What this host offers, and what will not work and why. -EOPNOTSUPP when nothing would work.
+ * @settings  NULL: the file cannot be read, and @e says why. The rest is looked at as if there were none; in the end
+ *            that error is returned, unless the hook, which runs as root, may not have it.
+ */
 int verb_check(const struct options *o, const struct settings *settings, struct arena *a,
                struct err *e);
 

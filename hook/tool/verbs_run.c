@@ -34,5 +34,7 @@ int verbs_run(const struct options *o, char **argv, struct arena *a, struct err 
     if (o->verb == VERB_REGISTER)
         return verb_register(o, NULL, a, e);
     r = options_settings(o, a, &settings, e);
+    if (r < 0 && o->verb == VERB_CHECK)
+        return verb_check(o, NULL, a, e);
     return r < 0 ? r : verbs[o->verb](o, &settings, a, e);
 }

@@ -14,11 +14,15 @@
 #include "tests/unit/kit/tree_kit.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* @ret  the verb's result, of what else is broken here, too; NULL: it does not matter. */
+/*
+ * @settings  NULL: they cannot be read.
+ * @ret       the verb's result, of what else is broken here, too; NULL: it does not matter.
+ */
 static char *check_with(struct arena *a, enum cg_mode mode, const char *settings,
                         const struct options *o, int *ret)
 {
@@ -30,11 +34,14 @@ static char *check_with(struct arena *a, enum cg_mode mode, const char *settings
     int r;
 
     cr_assert(file && saved >= 0);
-    kit_read_hook(a, settings, &s);
+    if (settings)
+        kit_read_hook(a, settings, &s);
+    else
+        err_input(&e, "c.json: no_such_key: unknown");
     kit_tree_begin(mode);
     fflush(stdout);
     dup2(fileno(file), STDOUT_FILENO);
-    r = verb_check(o, &s, a, &e);
+    r = verb_check(o, settings ? &s : NULL, a, &e);
     if (ret)
         *ret = r;
     fflush(stdout);
@@ -158,6 +165,22 @@ Test(check, settings)
         expect_line(text, rows[i].line);
         cr_expect(r < 0 || !str_starts(rows[i].line, "BROKEN"), "%s: %d", rows[i].settings, r);
     }
+}
+
+/* A file that cannot be read is one thing that is broken, and all else is said, too. */
+Test(check, unreadable_settings)
+{
+    const struct options o = {.verb = VERB_CHECK, .state_dir = "/nonexistent/osc"};
+    autoarena a = ARENA_INIT;
+    int r;
+    const char *text = check_with(&a, CG_MODE_V1, NULL, &o, &r);
+
+    cr_expect_eq(r, -EINVAL);
+    expect_line(text, "BROKEN   configuration   every setup fails, and poststop, too: c.json: "
+                      "no_such_key: unknown\n");
+    expect_line(text, "layout          sibling, because: nobody names a layout, and this is the "
+                      "default");
+    expect_line(text, "ok       state directory /nonexistent/osc\n");
 }
 
 /* One in which others can write, one that is a file, one that can be made. */

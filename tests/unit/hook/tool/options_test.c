@@ -285,6 +285,8 @@ static const struct {
     {{"--state-dir=./s"}, {"\"./s\"", "--state-dir"}},
     {{"--sandbox-cgroup-only=maybe"}, {"\"maybe\"", "--sandbox-cgroup-only"}},
     {{"--sandbox-cgroup-only="}, {"\"\"", "--sandbox-cgroup-only"}},
+    {{"--log-level=loud"}, {"\"loud\"", "--log-level is none of error, warning, info, debug"}},
+    {{"check", "--log-level="}, {"\"\"", "--log-level is none"}},
     {{"--layout=child"}, {"\"child\"", "--layout is none of sibling, nested, auto"}},
     {{"--layout="}, {"\"\"", "--layout is none"}},
     {{"--layout"}, {"--layout", "without its value"}},

@@ -11,6 +11,7 @@
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #define SHARE   "/usr/share/containers/oci/hooks.d"
 #define ETC     "/etc/containers/oci/hooks.d"
@@ -20,6 +21,13 @@
 #define CDI(p)                                                                                     \
     "{\"kind\":\"oci-sandbox-cgroup.io/hook\",\"devices\":[{\"name\":\"a\",\"containerEdits\":"    \
     "{\"hooks\":[{\"path\":\"" p "\"}]}}]}"
+#define CDI2(p, q)                                                                                 \
+    "{\"kind\":\"oci-sandbox-cgroup.io/hook\",\"devices\":[{\"name\":\"a\",\"containerEdits\":"    \
+    "{\"hooks\":[{\"path\":\"" p "\"}]}},{\"name\":\"b\",\"containerEdits\":{\"hooks\":["          \
+    "{\"path\":\"" p "\"},{\"path\":\"" q "\"}]}}]}"
+#define CDI_NONE                                                                                   \
+    "{\"kind\":\"oci-sandbox-cgroup.io/hook\",\"devices\":[{\"name\":\"a\"},{\"name\":\"b\","      \
+    "\"containerEdits\":{\"hooks\":[{}]}}]}"
 #define NOT(file)  file " is not in force: "
 #define MISSING(p) p ", which it names, cannot be run: No such file or directory"
 #define UNTOLD                                                                                     \
@@ -42,6 +50,16 @@ static const struct {
     {SHARE "/90-x.json", "{", NULL, NULL, false, NULL},
     {SHARE "/90-oci-sandbox-cgroup.json", "{", NULL, NULL, false,
      NOT(SHARE "/90-oci-sandbox-cgroup.json") "it"},
+    /* one that is for us by its own name, whatever the program is called */
+    {SHARE "/90-oci-sandbox-cgroup.json", HOOK("/usr/libexec/oci-sandbox-cgrup"), NULL, NULL, false,
+     NOT(SHARE "/90-oci-sandbox-cgroup.json") MISSING("/usr/libexec/oci-sandbox-cgrup")},
+    {SHARE "/90-oci-sandbox-cgroup.json", "{\"version\":\"1.0.0\"}", NULL, NULL, false,
+     NOT(SHARE "/90-oci-sandbox-cgroup.json") "it names no program"},
+    {SHARE "/90-oci-sandbox-cgroup.json", "", NULL, NULL, false,
+     NOT(SHARE "/90-oci-sandbox-cgroup.json") "it names no program"},
+    {SHARE "/90-x.json", "{\"hook\":{}}", NULL, NULL, false, NULL},
+    {SHARE "/90-x.json", HOOK("oci-sandbox-cgroup"), NULL, NULL, false,
+     NOT(SHARE "/90-x.json") "oci-sandbox-cgroup, which it names, is no absolute path"},
     {ETC "/90-x.json", HOOK(PROGRAM), NULL, NULL, false, NOT(ETC "/90-x.json") UNTOLD},
     {ETC "/90-x.json", HOOK(PROGRAM), "/etc/containers/containers.conf", TOLD, true,
      ETC "/90-x.json"},
@@ -66,6 +84,12 @@ static const struct {
     {"/etc/cdi/x.json", CDI(PROGRAM), NULL, NULL, true, "/etc/cdi/x.json"},
     {"/run/cdi/x.json", CDI("/gone/x"), NULL, NULL, false,
      NOT("/run/cdi/x.json") MISSING("/gone/x")},
+    {"/etc/cdi/x.json", CDI2(PROGRAM, PROGRAM), NULL, NULL, true, "/etc/cdi/x.json"},
+    {"/etc/cdi/x.json", CDI2(PROGRAM, "/gone/x"), NULL, NULL, false,
+     NOT("/etc/cdi/x.json") MISSING("/gone/x")},
+    {"/etc/cdi/x.json", CDI2("/gone/x", PROGRAM), NULL, NULL, false,
+     NOT("/etc/cdi/x.json") MISSING("/gone/x")},
+    {"/etc/cdi/x.json", CDI_NONE, NULL, NULL, false, NULL},
     {"/etc/cdi/x.json", "{\"kind\":\"vendor.com/gpu\",\"devices\":[]}", NULL, NULL, false, NULL},
 };
 
@@ -90,6 +114,32 @@ Test(registrations, find)
                       "row %zu\nexpected: %s\ngot:      %s", i, rows[i].want, found[0].text);
         kit_remove_tree(root);
     }
+}
+
+/* What is there, but is no program: a file without the right to run it, and a directory. */
+Test(registrations, unfit_program)
+{
+    char root[] = "/tmp/osc-unit-XXXXXX";
+    autoarena a = ARENA_INIT;
+    struct registration *found;
+    size_t count;
+
+    kit_make_dir(root);
+    kit_put_below(root, "/a/oci-sandbox-cgroup", "");
+    cr_assert_eq(chmod(arena_printf(&a, "%s/a/oci-sandbox-cgroup", root), 0644), 0);
+    kit_put_below(root, SHARE "/90-x.json", HOOK("/a/oci-sandbox-cgroup"));
+    registrations_find(root, &a, &found, &count);
+    cr_assert_eq(count, 1);
+    cr_expect(!found[0].in_force && strstr(found[0].text, "cannot be run: Permission denied"), "%s",
+              found[0].text);
+    kit_put_below(root, "/b/oci-sandbox-cgroup/file", "");
+    kit_put_below(root, SHARE "/90-x.json", HOOK("/b/oci-sandbox-cgroup"));
+    registrations_find(root, &a, &found, &count);
+    cr_assert_eq(count, 1);
+    cr_expect(!found[0].in_force &&
+                  strstr(found[0].text, "oci-sandbox-cgroup, which it names, is no program"),
+              "%s", found[0].text);
+    kit_remove_tree(root);
 }
 
 /* Where podman alone is there, CRI-O's defaults make no difference. */
