@@ -63,13 +63,6 @@ held_bytes() {
 	echo $(($(memory_usage "$C") - file + shmem))
 }
 
-# fill FILE MIB - from inside of the sandbox, whose memory it is
-fill() {
-	local procs
-	procs=$(cg_file memory "$C" cgroup.procs)
-	(echo "$BASHPID" >"$procs" && head -c "$(($2 * MIB))" /dev/zero >"$1")
-}
-
 # of JQ_PATH - of BUSY_ONE, of the last answer
 BUSY_ONE=busy
 of() {
@@ -117,8 +110,9 @@ memory() {
 		return
 	fi
 	# What is in a tmpfs is held, and page cache is not.
-	check "memory: in a tmpfs" fill "$SHM" 64
-	check "memory: in a file" fill "$WORK/file" 64
+	open_shm
+	check "memory: in a tmpfs" fill_memory "$C" "$SHM" 64
+	check "memory: in a file" fill_memory "$C" "$WORK/file" 64
 	held=$(held_bytes)
 	check "memory: what is held" test "$held" -ge $((64 * MIB)) -a "$held" -lt $((96 * MIB))
 	capture osc overhead --json --for 200ms --interval 100ms --margin 0 --guest-memory 0 "$TAG-busy"
@@ -300,7 +294,6 @@ refused() {
 }
 
 before=$(snapshot)
-SHM=$(mktemp /dev/shm/osc-test-XXXXXX)
 capture osc overhead --for 10m
 check_exit "no sandbox" 0
 check_eq "no sandbox: said, and not waited for" "# no sandbox runs" "$OUT"
@@ -344,6 +337,5 @@ else
 	nested
 	dead
 fi
-rm -f "$SHM"
 check_nothing_left "overhead" "$before"
 finish

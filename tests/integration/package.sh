@@ -110,6 +110,12 @@ usr/share/man/man7/oci-sandbox-cgroup-engines.7.gz
 usr/share/man/man7/oci-sandbox-cgroup-layouts.7.gz
 usr/share/man/man8/oci-sandbox-cgroup-systemd.8.gz
 usr/share/man/man8/oci-sandbox-cgroup.8.gz
+usr/share/oci-sandbox-cgroup/kubernetes/Containerfile
+usr/share/oci-sandbox-cgroup/kubernetes/containerd.toml
+usr/share/oci-sandbox-cgroup/kubernetes/install.yaml
+usr/share/oci-sandbox-cgroup/kubernetes/node
+usr/share/oci-sandbox-cgroup/kubernetes/runtimeclass.yaml
+usr/share/oci-sandbox-cgroup/kubernetes/uninstall.yaml
 usr/share/oci-sandbox-cgroup/oci-sandbox-cgroup.rules.yml
 usr/share/zsh/vendor-completions/_oci-sandbox-cgroup" \
 	"$(dpkg-deb --fsys-tarfile "$deb" | tar -t | sed -n '/[^/]$/s,^\./,,p' | sed 's,^usr/lib/systemd/system/,lib/systemd/system/,' | sort)"

@@ -34,6 +34,27 @@ used() {
 	(($(cpu_ticks "$1") >= $2))
 }
 
+# open_shm - SHM becomes a file in memory without a name elsewhere: it goes with this script, or with close_shm
+SHM=
+open_shm() {
+	local file
+	file=$(mktemp /dev/shm/osc-test-XXXXXX)
+	exec {SHM_FD}<>"$file"
+	rm "$file"
+	SHM=/proc/$$/fd/$SHM_FD
+}
+
+close_shm() {
+	exec {SHM_FD}>&-
+}
+
+# fill_memory CGROUP FILE MIB - from inside of the sandbox, whose memory it is
+fill_memory() {
+	local procs
+	procs=$(cg_file memory "$1" cgroup.procs)
+	(echo "$BASHPID" >"$procs" && head -c "$(($3 << 20))" /dev/zero >"$2")
+}
+
 # busy_firmware FILE - for a guest that never rests: one instruction, at the reset vector, jump to itself
 busy_firmware() {
 	truncate -s 65520 "$1"
