@@ -155,7 +155,7 @@ static int open_verified(const char *mount_point, unsigned dev_major, unsigned d
         return errno == ENOTDIR ? -ENOENT : -errno;
     if (fstat(fd, &st) < 0)
         return -errno;
-    /* Of what type it is mountinfo says, and no two file systems have one device. */
+    /* Of what type it is mountinfo says, and no two file systems that are mounted have one device. */
     if (major(st.st_dev) != dev_major || minor(st.st_dev) != dev_minor)
         return -ENOENT;
     return fd_take(&fd);
@@ -411,10 +411,23 @@ int cg_hierarchy_fd(const struct cg_hierarchy *h)
         return h->fd;
     if (late->fd < 0) {
         late->fd = open_verified(h->mount_point, late->dev_major, late->dev_minor);
-        if (late->fd == -ENOENT)
+        /* Nor is an error what openat() and its like take for the directory that we are in. */
+        if (late->fd == -ENOENT || late->fd == AT_FDCWD)
             late->fd = -ESTALE;
     }
     return late->fd;
+}
+
+int cg_host_open_rest(const struct cg_host *host, struct err *e)
+{
+    for (size_t i = 0; i < host->count; i++) {
+        int fd = cg_hierarchy_fd(&host->hierarchies[i]);
+
+        if (fd < 0)
+            return err_sys(e, fd, "cannot open the cgroup mount %s",
+                           host->hierarchies[i].mount_point);
+    }
+    return 0;
 }
 
 int cg_hierarchy_open(const struct cg_hierarchy *h, const char *path)

@@ -78,6 +78,12 @@ int cg_host_open(struct arena *a, struct cg_host *ret, struct err *e);
  * for, and then seems to have none.
  */
 int cg_host_look(struct arena *a, struct cg_host *ret, struct err *e);
+
+/*
+ * Open what cg_host_look() has left, for who must not find out halfway that it cannot be opened. Idempotent.
+ * 0; -errno as of cg_hierarchy_fd().
+ */
+int cg_host_open_rest(const struct cg_host *host, struct err *e);
 void cg_host_close(struct cg_host *host);
 
 /* O_PATH of the mount point, borrowed, opened now if it was not. -ESTALE: something else is there than when

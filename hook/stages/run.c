@@ -112,8 +112,10 @@ int run_place(struct run *run, struct err *e)
     if (!run->has_place) {
         (void)run_see_config(run);
         run->place_result = run_see_host(run, e);
-        if (run->place_result == 0)
-            run->place_result = look_for_layout(run, e);
+        /* Who asks again looks again. */
+        if (run->place_result < 0)
+            return run->place_result;
+        run->place_result = look_for_layout(run, e);
         if (run->place_result == 0) {
             const struct plan_input in = run_plan_input(run);
 

@@ -265,6 +265,17 @@ static int is_namesakes(const struct run *run, const struct record_container *ow
     return r;
 }
 
+/* Before anything is ended: a hierarchy that cannot be opened is no reason to end up without a watcher. */
+static int see_what_is_touched(struct run *run, struct err *e)
+{
+    int r;
+
+    if (run->alive.count == 0 && is_untouched(&run->before))
+        return 0;
+    r = run_see_host(run, e);
+    return r < 0 ? r : cg_host_open_rest(&run->host, e);
+}
+
 int run_tear_down(struct run *run, struct err *e)
 {
     const char *id = run->input->state.id, *sandbox_id;
@@ -304,7 +315,7 @@ int run_tear_down(struct run *run, struct err *e)
     r = is_namesakes(run, own, e);
     if (r != 0)
         return r < 0 ? r : 0;
-    r = run->alive.count > 0 || !is_untouched(&run->before) ? run_see_host(run, e) : 0;
+    r = see_what_is_touched(run, e);
     if (r < 0)
         return r;
     /* With layout nested it stays in the cgroup, and under the limits, of its runtime. */

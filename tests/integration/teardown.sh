@@ -360,6 +360,26 @@ capture osc prune
 check_exit "$C: prune" 0
 gone "$C"
 
+# --- a hierarchy that cannot be opened ---------------------------------------
+
+if can_trace; then
+	start cannot-open
+	check_wait "$C: there is a watcher" 5 has_watcher "$C"
+	watcher=$(watcher_pid "$C")
+	last=${HIERARCHY_DIRS[-1]}
+	capture strace -o /dev/null -P "$last" -e trace=openat -e inject=openat:error=EMFILE \
+		"$OSC" --state-dir "$STATE" --config "$CONF" poststop <"$WORK/$C/stopped"
+	check_exit "$C: poststop" 1
+	check_match "$C: poststop says which" "$last: EMFILE" "$ERR"
+	check "$C: nothing was ended: init" is_alive "$PID"
+	check_eq "$C: nothing was ended: the watcher" "$watcher" "$(watcher_pid "$C")"
+	end_process "$PID"
+	teardown "$C" .
+	gone "$C"
+else
+	skip "poststop that cannot open a hierarchy" "strace cannot trace here"
+fi
+
 # --- nobody calls poststop ---------------------------------------------------
 
 start no-poststop

@@ -583,7 +583,11 @@ Test(host_live, hidden_since)
     cr_expect_eq(fd, -ESTALE, "got %d", fd);
     cr_expect_eq(cg_hierarchy_open(last, "/"), -ESTALE);
     cr_expect_eq(cg_hierarchy_open(last, "/none"), -ESTALE, "it is not known");
+    cr_expect_eq(cg_host_open_rest(&host, &e), -ESTALE);
+    cr_expect(strstr(e.text, place), "\"%s\"", e.text);
+    err_reset(&e);
     cr_assert_eq(umount2(place, MNT_DETACH), 0);
+    kit_expect_ok(cg_host_open_rest(&host, &e), &e, "open the rest");
     cr_expect_geq(cg_hierarchy_fd(last), 0);
     cg_host_close(&host);
 
