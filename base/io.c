@@ -333,7 +333,7 @@ static bool is_in_memory(int fd)
 static int replace(int dirfd, const char *name, const char *temp, const char *data, size_t len,
                    int like, mode_t mode, bool *ret_replaced)
 {
-    autofd fd = FD_NONE;
+    autofd fd = FD_NONE, dir = FD_NONE;
     bool in_memory;
     int r;
 
@@ -352,6 +352,11 @@ static int replace(int dirfd, const char *name, const char *temp, const char *da
     in_memory = is_in_memory(fd);
     if (r == 0 && !in_memory && fsync(fd) < 0)
         r = -errno;
+    /* Before the rename, after which there is no way back. */
+    if (r == 0 && !in_memory)
+        dir = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (r == 0 && !in_memory && dir < 0)
+        r = -errno;
     if (r == 0 && renameat(dirfd, temp, dirfd, name) < 0)
         r = -errno;
     if (r < 0) {
@@ -359,14 +364,8 @@ static int replace(int dirfd, const char *name, const char *temp, const char *da
         return r;
     }
     *ret_replaced = true;
-    if (in_memory)
-        return 0;
     /* The rename itself must reach the disk as well. EINVAL: a file system without such a thing. */
-    fd_close(&fd);
-    fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    if (fsync(fd) < 0 && errno != EINVAL)
+    if (!in_memory && fsync(dir) < 0 && errno != EINVAL)
         return -errno;
     return 0;
 }

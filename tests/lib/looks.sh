@@ -54,9 +54,9 @@ ours_traced() {
 }
 
 # What runs: OPTIONS of strace, "--", and the ARGS of sweep_looks; and what its first call has in it. What
-# comes before is the dynamic linker's: main() begins by opening /dev/null.
+# comes before is the dynamic linker's: main() begins by asking whether stdin, stdout and stderr are open.
 RUN=ours_traced
-FIRST='"/dev/null", O_RDWR'
+FIRST='poll([{fd=0'
 
 # looks_of TRACE - "CALL N ERRNO" for each of its calls
 looks_of() {
@@ -67,7 +67,7 @@ looks_of() {
 		if (index($0, ENVIRON["FIRST"])) main = 1
 		if (main) print call, n[call]
 	}' "$1" | while read -r call n; do
-		for errno in ${LOOKS[$call]}; do
+		for errno in ${LOOKS[$call]-}; do
 			echo "$call $n $errno"
 		done
 	done
@@ -116,7 +116,7 @@ sweep_looks() {
 	"$prepare"
 	# An architecture need not have all of them.
 	printf -v all '?%s,' "${!LOOKS[@]}"
-	"$RUN" -o "$WORK/looks" -e trace="${all%,}" -- "$@" || rc=$?
+	"$RUN" -o "$WORK/looks" -e trace="$all?poll,?ppoll" -- "$@" || rc=$?
 	"$check" ""
 	looks_of "$WORK/looks" >"$WORK/cases"
 	calls=$(cut -d ' ' -f 1,2 "$WORK/cases" | uniq | wc -l)
