@@ -936,7 +936,7 @@ cleanup() {
 			[[ $pid == "$$" ]] || kill -KILL "$pid" 2>/dev/null
 		done < <(cat "$dir/cgroup.procs" 2>/dev/null)
 	done
-	wait 2>/dev/null
+	wait_for 60 no_job_left 2>/dev/null
 	if [[ $MANAGER == systemd ]]; then
 		for dir in $(units | sed -n 's/^unit: \([^ ]*\) .*/\1/p'); do
 			end_unit "$dir"

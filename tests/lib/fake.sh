@@ -90,6 +90,11 @@ end_process() {
 	wait_for 10 is_dead "$1"
 }
 
+# no_job_left - that this shell has started and not waited for
+no_job_left() {
+	[[ -z $(jobs -rp) ]]
+}
+
 # drop_fake NAME PID - its process and the runtime's own cgroup
 drop_fake() {
 	end_process "$2"
