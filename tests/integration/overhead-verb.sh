@@ -3,7 +3,9 @@
 #
 # The verb overhead, under the real runtime: what it recommends is within 10 % of what the cgroups' own files say
 # of the same time, for CPU and memory, sampled and accumulated; one that ends meanwhile spoils nothing; and what cannot
-# be done is said before anybody has waited for it.
+# be done is said before anybody has waited for it. The page that it draws is looked at in a browser.
+#
+#   OSC_SHOTS  directory to leave the picture in
 
 # shellcheck disable=SC2016 # $name in single quotes is jq's
 # shellcheck disable=SC2317 # functions are called by name
@@ -182,6 +184,61 @@ drawn() {
 	grep -cE "<path class=\"$1\" d=\"M[0-9. ]+(L[0-9. ]+){2,}" "$PAGE"
 }
 
+# in_browser OPTION... - prints what a browser without a screen makes of the last argument
+in_browser() {
+	HOME=$WORK timeout 120 chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run --disable-extensions \
+		--user-data-dir="$WORK/browser" --virtual-time-budget=2000 "$@" 2>"$WORK/browser.err"
+}
+
+# measured WIDTH - the page, laid out by a browser in a window of that width: how many charts, and what is wrong with
+# them. Its own policy lets no script run, so the copy that measures has none.
+measured() {
+	{
+		sed '/Content-Security-Policy/d; /^<\/body>$/,$d' "$PAGE"
+		cat <<-'EOF'
+			<pre id="measured"></pre>
+			<script>//<![CDATA[
+			const wrong = [], box = e => e.getBoundingClientRect(), svgs = [...document.querySelectorAll("svg")];
+			const meet = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+			if (document.documentElement.scrollWidth > innerWidth) wrong.push("the page is wider than the window");
+			for (const svg of svgs) {
+				const name = svg.getAttribute("aria-label"), all = box(svg), texts = [...svg.querySelectorAll("text")];
+				const say = (what, e) => wrong.push(name + ": " + what + " " + e.outerHTML.slice(0, 60));
+				if (all.width < innerWidth / 2 || all.height < 50) say("too small", svg);
+				for (const e of svg.querySelectorAll("text, path, line")) {
+					const at = box(e), drawn = getComputedStyle(e);
+					if (at.left < all.left - 1 || at.right > all.right + 1 || at.top < all.top - 1 || at.bottom > all.bottom + 1) say("sticks out", e);
+					if (e.tagName !== "text" && (drawn.stroke === "none" || drawn.stroke === getComputedStyle(document.body).backgroundColor)) say("not to be seen", e);
+					if (e.tagName === "path" && !(e.getTotalLength() > 0)) say("empty", e);
+				}
+				texts.forEach((a, i) => texts.slice(i + 1).filter(b => meet(box(a), box(b))).forEach(b => say("lies over another one:", a)));
+			}
+			document.getElementById("measured").textContent = svgs.length + " charts" + wrong.map(w => "; " + w).join("");
+			//]]></script>
+			</body>
+			</html>
+		EOF
+	} >"$WORK/measured.html"
+	in_browser --window-size="$1,2400" --dump-dom "file://$WORK/measured.html" |
+		sed -n 's/.*<pre id="measured">\(.*\)<\/pre>.*/\1/p'
+}
+
+# Looked at by a browser: nothing sticks out or lies over something else, in a wide window and a narrow one.
+browsed() {
+	local width shot=${OSC_SHOTS:-$WORK}/overhead.png charts
+	if ! command -v chromium >/dev/null; then
+		skip "page: in a browser" "there is no chromium"
+		return
+	fi
+	charts=$(grep -c '^<svg' "$PAGE")
+	for width in 1200 500; do
+		check_eq "page: in a browser, $width wide" "$charts charts" "$(measured "$width")"
+	done
+	in_browser --window-size=1200,2400 --screenshot="$shot" "file://$PAGE" >/dev/null
+	check_eq "page: a picture of it" "89504e47 1200 2400" \
+		"$(od -An -N 4 -t x1 "$shot" | tr -d ' ') $(od -An -j 16 -N 8 -t u4 --endian=big "$shot" | xargs)"
+}
+
 page() {
 	local inode
 	mkdir "$WORK/pages"
@@ -197,6 +254,7 @@ page() {
 	check_match "page: the recommended line" 'class="rec" x1="64"' "$(<"$PAGE")"
 	check_eq "page: it says what the YAML says" "    cpu: $(parsed cpu)" "$(grep '^    cpu: ' "$PAGE")"
 	check_eq "page: nothing is fetched" "" "$(grep -oE '(src=|href=|url[(]|@import|<script|<link)[^ ]*' "$PAGE")"
+	browsed
 	check_eq "page: for everybody to read" 644 "$(stat -c %a "$PAGE")"
 	inode=$(stat -c %i "$PAGE")
 	exec {reader}<"$PAGE"
