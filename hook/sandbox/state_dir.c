@@ -264,6 +264,11 @@ int state_lookup(const struct state_dir *s, const char *container_id, struct are
     return 0;
 }
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 int state_list(const struct state_dir *s, struct arena *a, const char ***ret, size_t *ret_count,
                struct err *e)
 {
@@ -277,7 +282,11 @@ int state_list(const struct state_dir *s, struct arena *a, const char ***ret, si
     while ((entry = io_next_entry(dir))) {
         ARENA_APPEND(a, *ret, *ret_count) = arena_strdup(a, entry->d_name);
     }
-    return errno ? err_sys(e, -errno, "cannot list all of the sandboxes") : 0;
+    if (errno)
+        return err_sys(e, -errno, "cannot list all of the sandboxes");
+    if (*ret_count > 0)
+        qsort(*ret, *ret_count, sizeof **ret, by_text);
+    return 0;
 }
 
 /* Whether a directory has two links and no more, its name and its dot, so that there is no directory in it. Where

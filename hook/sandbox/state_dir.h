@@ -103,7 +103,7 @@ bool state_is_ours(const struct stat *st);
 int state_lookup(const struct state_dir *s, const char *container_id, struct arena *a,
                  const char **ret_sandbox_id);
 
-/* The ids of all sandboxes that have a directory, in no order. */
+/* The ids of all sandboxes that have a directory, in the order of their bytes. */
 int state_list(const struct state_dir *s, struct arena *a, const char ***ret, size_t *ret_count,
                struct err *e);
 

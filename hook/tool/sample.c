@@ -106,22 +106,11 @@ int sample_take(const struct view *all, const char *id, const struct settings *s
     return r;
 }
 
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 int samples_ids(const struct view *v, struct arena *a, const char ***ret, size_t *ret_count,
                 struct err *e)
 {
-    int r = 0;
-
     *ret_count = 0;
-    if (v->state.sandboxes >= 0)
-        r = state_list(&v->state, a, ret, ret_count, e);
-    if (r == 0 && *ret_count > 0)
-        qsort(*ret, *ret_count, sizeof **ret, by_text);
-    return r;
+    return v->state.sandboxes < 0 ? 0 : state_list(&v->state, a, ret, ret_count, e);
 }
 
 int samples_take(const struct view *v, const struct settings *settings, struct arena *a,
