@@ -159,6 +159,7 @@ file() {
 
 data() {
 	prometheus "promtool check rules" rules /dev/null "$DATA/oci-sandbox-cgroup.rules.yml"
+	check "rules: there are some" grep -q sandbox_cgroup_ "$DATA/oci-sandbox-cgroup.rules.yml"
 	check_eq "rules: every metric is one of ours" "" \
 		"$(comm -23 <(grep -o 'sandbox_cgroup_[a-z_]*' "$DATA/oci-sandbox-cgroup.rules.yml" | sort -u) \
 			<(sed -n 's/^# TYPE \([a-z_]*\) .*/\1/p' "$WORK/metrics" | sort -u))"
