@@ -122,12 +122,16 @@ split_with_fault() {
 	wait_for 10 is_dead "$tracer"
 }
 
+has_all_threads() {
+	[[ $(threads "$VMM" | wc -l) == 4 ]]
+}
+
 # after_fault N - what there is has to be safe; then one of the ways to its end
 after_fault() {
-	local n=$1 problem threads
+	local n=$1 problem
+	# A watcher that was killed early has not waited for them.
+	wait_for 10 has_all_threads || PROBLEMS+=("#$n: the VMM has $(threads "$VMM" | wc -l) threads")
 	problem=$(vcpus_held "$VMM" $QUOTA) || PROBLEMS+=("#$n: $problem")
-	threads=$(threads "$VMM" | wc -l)
-	[[ $threads == 4 ]] || PROBLEMS+=("#$n: the VMM has $threads threads")
 	case $((n % 3)) in
 	0)
 		tally "ended by poststop"

@@ -409,9 +409,14 @@ not_ours() {
 	end_process "$VMM"
 	capture osc poststop <"$WORK/$name/stopped"
 	check_exit "a cgroup of our name: poststop" 0
-	check "a cgroup of our name: it is there still" test -d "${CG_DIR[$(hierarchy_of cpu)]}$APART"
-	rmdir "${CG_DIR[$(hierarchy_of cpu)]}$APART"
-	[[ $LAYOUT == nested ]] || rmdir "${CG_DIR[$(hierarchy_of cpu)]}${APART%/*}"
+	if [[ $LAYOUT == sibling && $MODE == v2 ]]; then
+		# It is inside of the sandbox cgroup, which goes with whatever was made in it.
+		check "a cgroup of our name: it went with the sandbox" cg_gone "$C"
+	else
+		check "a cgroup of our name: it is there still" test -d "${CG_DIR[$(hierarchy_of cpu)]}$APART"
+		rmdir "${CG_DIR[$(hierarchy_of cpu)]}$APART"
+		[[ $LAYOUT == nested ]] || rmdir "${CG_DIR[$(hierarchy_of cpu)]}${APART%/*}"
+	fi
 	drop_fake $name "$PID"
 	check_nothing_left "a cgroup of our name" "$before"
 }
