@@ -121,6 +121,8 @@ static void look(struct row *row, struct list *list)
 
     scene_run(row->scene, NULL, FAULT_NONE, &calls, &run);
     row->calls = (unsigned)calls.count;
+    if (calls.count == 0)
+        problem(&run, "no system call was seen: where main() begins is not known, see trace.c");
     row->fails = run.problems[0];
     if (row->fails)
         show(row, NULL, &run);
