@@ -4,12 +4,14 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "hook/sandbox/sandbox.h"
 #include "tests/unit/kit/child_kit.h"
 #include "tests/unit/kit/stage_kit.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/prctl.h>
 
 /* The watcher that a setup starts, on a tree of its own. */
@@ -287,29 +289,55 @@ Test(watcher, believes_no_name_where_the_kernel_tells)
     }
 }
 
+/* Without a word to the watcher; with the cgroups, too, or the record alone. */
+static void remove_behind_it(struct kit_stage *f, struct record *r, bool cgroups)
+{
+    struct settings settings = f->settings;
+    pid_t watcher = record_process_id(r->watcher).pid;
+    struct state_lock lock;
+    struct cg_host host;
+
+    cr_assert_eq(state_lock(&f->state, "c1", false, KIT_PATIENCE_MS, &lock, NULL), 0);
+    kit_tree_pause(watcher);
+    if (cgroups) {
+        settings.leftovers = LEFTOVERS_MOVE;
+        r->watcher = NULL;
+        cr_assert_eq(cg_host_open(&f->a, &host, NULL), 0);
+        cr_assert_eq(sandbox_destroy(&f->state, &host, r, &settings, KIT_PATIENCE_MS, &lock, &f->e),
+                     0, "%s", f->e.text);
+        cg_host_close(&host);
+    } else {
+        cr_assert_eq(state_remove(&f->state, "c1", r, &lock, NULL), 0);
+    }
+    cr_assert_eq(kill(watcher, SIGCONT), 0);
+}
+
 /* As a poststop does it that cannot read who the watcher is. The VMM is not its affair: there may be another sandbox
  * by now. */
 Test(watcher, ends_without_its_record)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(hosts); i++) {
+        size_t k = i / 2;
+        bool cgroups = i % 2;
+        const char *what;
         struct proc_id watcher;
-        struct state_lock lock;
         struct record r;
         pid_t vcpu, pid;
         STAGE f;
 
-        kit_begin_stage(&f, hosts[i].mode);
+        kit_begin_stage(&f, hosts[k].mode);
+        what = arena_printf(&f.a, "%s, %s", hosts[k].name, cgroups ? "all" : "the record");
         pid = start_vmm(&vcpu);
         kit_tree_enter(pid, "/p/c1", "c1");
         kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, CONFIG);
+        wait_for(hosts[k].hierarchy, hosts[k].overhead, hosts[k].tasks, text_of(&f, pid), what);
         cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID);
         watcher = record_process_id(r.watcher);
-        cr_assert_eq(state_lock(&f.state, "c1", false, KIT_PATIENCE_MS, &lock, NULL), 0);
-        cr_assert_eq(state_remove(&f.state, "c1", &r, &lock, NULL), 0);
-        cr_assert_eq(proc_wait_gone(&watcher, KIT_PATIENCE_MS), 0, "%s: it goes on", hosts[i].name);
-        cr_expect(kit_has_exited(kit_wait_status(watcher.pid)), "%s", hosts[i].name);
-        cr_expect_null(strstr(kit_state_names(&f), "sandboxes/c1"), "%s: left %s", hosts[i].name,
+        remove_behind_it(&f, &r, cgroups);
+        cr_assert_eq(proc_wait_gone(&watcher, KIT_PATIENCE_MS), 0, "%s: it goes on", what);
+        cr_expect(kit_has_exited(kit_wait_status(watcher.pid)), "%s", what);
+        cr_expect_null(strstr(kit_state_names(&f), "sandboxes/c1"), "%s: left %s", what,
                        kit_state_names(&f));
-        cr_expect(kit_is_running(pid), "%s", hosts[i].name);
+        cr_expect(kit_is_running(pid), "%s", what);
     }
 }
