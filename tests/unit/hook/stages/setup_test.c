@@ -88,7 +88,8 @@ Test(setup, writes)
     }
 }
 
-/* Where the runtime has put the process, so that the limits of whatever that is in go on to hold. */
+/* Where the runtime has put the process, so that the limits of whatever that is in go on to
+ * hold. */
 Test(setup, beside_the_process)
 {
     static const struct {
@@ -129,8 +130,9 @@ static void move_back(pid_t pid, const char *hierarchy, const char *path)
     cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 }
 
-/* A setup was killed while it moved init, and the runtime tries again: what the watcher will take for the runtime's
- * cgroup is not the sandbox's own, whose limits would grow by themselves with each look. */
+/* A setup was killed while it moved init, and the runtime tries again: what the watcher will take
+ * for the runtime's cgroup is not the sandbox's own, whose limits would grow by themselves with
+ * each look. */
 Test(setup, goes_on_where_it_was_killed)
 {
     static const char *const left[] = {"cpu,cpuacct", "memory", "pids"};
@@ -301,7 +303,8 @@ Test(setup, prepares_a_split)
     }
 }
 
-/* Neither systemd nor containerd looks at the runtime's cgroup; but a runtime may have to kill by it. */
+/* Neither systemd nor containerd looks at the runtime's cgroup; but a runtime may have to kill by
+ * it. */
 Test(setup, leaves_nobody_where_nobody_looks)
 {
     static const struct {
@@ -513,7 +516,8 @@ Test(setup, rolls_back_a_join)
     "c2','resources':{'devices':[{'allow':true,'type':'c','major':" major                          \
     ",'minor':0,'access':'rw'}]}}}"
 
-/* As the hook of a vendor does that comes to a container which runs. (To make a node is allowed of every device.) */
+/* As the hook of a vendor does that comes to a container which runs. (To make a node is allowed of
+ * every device.) */
 static void allow(struct kit_stage *f, const char *rule)
 {
     const char *list = kit_tree_read("devices", "/pod/kata_s1", "devices.list");
@@ -522,7 +526,8 @@ static void allow(struct kit_stage *f, const char *rule)
                  arena_printf(&f->a, "%s\n%s", list, rule));
 }
 
-/* What others have allowed since the first container came stays, also where the second one asks for the same. */
+/* What others have allowed since the first container came stays, also where the second one asks for
+ * the same. */
 Test(setup, rolls_back_a_join_to_what_others_allow)
 {
     static const struct {
