@@ -12,7 +12,10 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* The watcher that a setup starts, on a tree of its own. */
 
@@ -289,26 +292,48 @@ Test(watcher, believes_no_name_where_the_kernel_tells)
     }
 }
 
-/* Without a word to the watcher; with the cgroups, too, or the record alone. */
-static void remove_behind_it(struct kit_stage *f, struct record *r, bool cgroups)
+enum removal { RECORD, RECORD_AND_CGROUPS, RECORD_UNSEEN, REMOVALS };
+
+/* Where a pass finds a directory in place of the list of threads, it fails; or it does again as before. */
+static void spoil_list(struct kit_stage *f, size_t host, bool spoil)
+{
+    const char *list = arena_printf(&f->a, "%s/%s%s/%s", kit_tree_dir, hosts[host].hierarchy,
+                                    hosts[host].overhead, hosts[host].tasks);
+    const char *away = arena_printf(&f->a, "%s/away", kit_tree_dir);
+
+    if (spoil) {
+        cr_assert_eq(rename(list, away), 0);
+        cr_assert_eq(mkdir(list, 0700), 0);
+    } else {
+        cr_assert_eq(rmdir(list), 0);
+        cr_assert_eq(rename(away, list), 0);
+    }
+}
+
+/* Without a word to the watcher. */
+static void remove_behind_it(struct kit_stage *f, struct record *r, size_t host,
+                             enum removal removal)
 {
     struct settings settings = f->settings;
     pid_t watcher = record_process_id(r->watcher).pid;
     struct state_lock lock;
-    struct cg_host host;
+    struct cg_host opened;
 
     cr_assert_eq(state_lock(&f->state, "c1", false, KIT_PATIENCE_MS, &lock, NULL), 0);
     kit_tree_pause(watcher);
-    if (cgroups) {
+    if (removal == RECORD_AND_CGROUPS) {
         settings.leftovers = LEFTOVERS_MOVE;
         r->watcher = NULL;
-        cr_assert_eq(cg_host_open(&f->a, &host, NULL), 0);
-        cr_assert_eq(sandbox_destroy(&f->state, &host, r, &settings, KIT_PATIENCE_MS, &lock, &f->e),
-                     0, "%s", f->e.text);
-        cg_host_close(&host);
+        cr_assert_eq(cg_host_open(&f->a, &opened, NULL), 0);
+        cr_assert_eq(
+            sandbox_destroy(&f->state, &opened, r, &settings, KIT_PATIENCE_MS, &lock, &f->e), 0,
+            "%s", f->e.text);
+        cg_host_close(&opened);
     } else {
         cr_assert_eq(state_remove(&f->state, "c1", r, &lock, NULL), 0);
     }
+    if (removal == RECORD_UNSEEN)
+        spoil_list(f, host, true);
     cr_assert_eq(kill(watcher, SIGCONT), 0);
 }
 
@@ -316,9 +341,12 @@ static void remove_behind_it(struct kit_stage *f, struct record *r, bool cgroups
  * by now. */
 Test(watcher, ends_without_its_record)
 {
-    for (size_t i = 0; i < 2 * ARRAY_SIZE(hosts); i++) {
-        size_t k = i / 2;
-        bool cgroups = i % 2;
+    static const char *const names[REMOVALS] = {"the record", "the cgroups, too",
+                                                "and no pass is whole"};
+
+    for (size_t i = 0; i < REMOVALS * ARRAY_SIZE(hosts); i++) {
+        size_t k = i / REMOVALS;
+        enum removal removal = (enum removal)(i % REMOVALS);
         const char *what;
         struct proc_id watcher;
         struct record r;
@@ -326,15 +354,17 @@ Test(watcher, ends_without_its_record)
         STAGE f;
 
         kit_begin_stage(&f, hosts[k].mode);
-        what = arena_printf(&f.a, "%s, %s", hosts[k].name, cgroups ? "all" : "the record");
+        what = arena_printf(&f.a, "%s, %s", hosts[k].name, names[removal]);
         pid = start_vmm(&vcpu);
         kit_tree_enter(pid, "/p/c1", "c1");
         kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, CONFIG);
         wait_for(hosts[k].hierarchy, hosts[k].overhead, hosts[k].tasks, text_of(&f, pid), what);
         cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID);
         watcher = record_process_id(r.watcher);
-        remove_behind_it(&f, &r, cgroups);
+        remove_behind_it(&f, &r, k, removal);
         cr_assert_eq(proc_wait_gone(&watcher, KIT_PATIENCE_MS), 0, "%s: it goes on", what);
+        if (removal == RECORD_UNSEEN)
+            spoil_list(&f, k, false);
         cr_expect(kit_has_exited(kit_wait_status(watcher.pid)), "%s", what);
         cr_expect_null(strstr(kit_state_names(&f), "sandboxes/c1"), "%s: left %s", what,
                        kit_state_names(&f));
