@@ -72,13 +72,13 @@ by_kubectl() {
 		python3 -c 'import json, sys, yaml
 print(json.dumps(list(yaml.safe_load_all(sys.stdin))[-1]))' <"$DATA/$file.yaml" >"$WORK/$file.json"
 		image=$(jq -r '.spec.template.spec.containers[0].image' "$WORK/$file.json")
-		capture env KUBECONFIG=/dev/null timeout 120 kubectl set image --local -f "$WORK/$file.json" pause="${image}x" -o json
+		capture env KUBECONFIG=/dev/null timeout 120 kubectl set image --local -f "$WORK/$file.json" idle="${image}x" -o json
 		check_exit "kubectl: $file.yaml" 0
 		printf '%s\n' "${OUT//"${image}x"/$image}" >"$WORK/$file.kept"
 		check "kubectl: $file.yaml: it keeps all that is in there" all_kept "$WORK/$file.json" "$WORK/$file.kept"
 	done
 	sed -i 's/hostPID/hostPid/' "$WORK/install.json"
-	capture env KUBECONFIG=/dev/null timeout 120 kubectl set image --local -f "$WORK/install.json" pause=x/y:1 -o json
+	capture env KUBECONFIG=/dev/null timeout 120 kubectl set image --local -f "$WORK/install.json" idle=x/y:1 -o json
 	cat >"$WORK/install.kept" <<<"$OUT"
 	capture all_kept "$WORK/install.json" "$WORK/install.kept"
 	check_match "kubectl: what is no member it would drop" "hostPid" "$OUT"
