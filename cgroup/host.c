@@ -325,20 +325,23 @@ static int find_first(bool late, struct arena *a, struct mounts *ret)
     return 0;
 }
 
-static int find_mounts(bool late, struct arena *a, struct mounts *ret)
+static int find_all(struct arena *a, struct mounts *ret)
 {
     autofree char *text = NULL;
-    ssize_t len;
+    ssize_t len = io_read_all_at(AT_FDCWD, MOUNTINFO, MOUNTINFO_MAX, &text);
+
+    if (len >= 0)
+        open_mounts(text, false, a, ret);
+    return len < 0 ? (int)len : 0;
+}
+
+static int find_mounts(bool late, struct arena *a, struct mounts *ret)
+{
     int r;
 
     ret->count = 0;
     r = find_first(late, a, ret);
-    if (r != 0)
-        return r < 0 ? r : 0;
-    len = io_read_all_at(AT_FDCWD, MOUNTINFO, MOUNTINFO_MAX, &text);
-    if (len >= 0)
-        open_mounts(text, false, a, ret);
-    return len < 0 ? (int)len : 0;
+    return r > 0 ? 0 : r < 0 ? r : find_all(a, ret);
 }
 
 static int discover(bool late, struct arena *a, struct cg_host *ret, struct err *e)
