@@ -439,34 +439,6 @@ int sandbox_release(const struct cg_host *host, const struct record_container *c
     return ret;
 }
 
-int sandbox_end_init(const struct cg_host *host, const struct record *r,
-                     const struct record_container *c, struct err *e)
-{
-    struct proc_id init = record_process_id(c->init);
-    struct sandbox s;
-    int ret;
-
-    if (!proc_alive(&init))
-        return 0;
-    sandbox_init(&s, host, NULL, r);
-    if (cg_load(&s.home, NULL) == 0)
-        cg_thaw(&s.home);
-    sandbox_close(&s);
-    ret = proc_signal(&init, SIGKILL);
-    if (ret == 0) {
-        log_msg(
-            LEVEL_WARNING,
-            "process %d of container %s, which the runtime has declared dead, was alive: it was "
-            "killed",
-            (int)init.pid, c->id);
-        ret = proc_wait_gone(&init, SANDBOX_PATIENCE_MS);
-    }
-    if (ret == 0 || ret == -ESRCH)
-        return 0;
-    return err_sys(e, ret, "cannot end process %d of container %s, which has to be dead by now",
-                   (int)init.pid, c->id);
-}
-
 /* The first failure of several steps. Each of them has an error of its own, as some reset theirs on the way. */
 static int keep_first(int first, int ret, const struct err *own, struct err *e)
 {

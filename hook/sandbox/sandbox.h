@@ -52,10 +52,12 @@ int sandbox_release(const struct cg_host *host, const struct record_container *c
 /*
  * A container that its runtime has declared dead: kill its init if that lives, also where it is frozen, and
  * wait for the end of it. Else it would be moved out, and live on without the limits.
+ * @is_last  no other container of the sandbox lives: meanwhile its CPU quotas are lifted, or threads that
+ *           have used theirs up end when they get some again.
  * 0; -ETIMEDOUT; other -errno.
  */
 int sandbox_end_init(const struct cg_host *host, const struct record *r,
-                     const struct record_container *c, struct err *e);
+                     const struct record_container *c, bool is_last, struct err *e);
 
 /*
  * Whether somebody but our own processes is in the sandbox's cgroups, or in one that is named: the living

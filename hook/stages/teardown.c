@@ -319,8 +319,8 @@ int run_tear_down(struct run *run, struct err *e)
     if (r < 0)
         return r;
     /* With layout nested it stays in the cgroup, and under the limits, of its runtime. */
-    r = own && !record_is_nested(&run->before) ? sandbox_end_init(&run->host, &run->before, own, e)
-                                               : 0;
+    if (own && !record_is_nested(&run->before))
+        r = sandbox_end_init(&run->host, &run->before, own, run->alive.count == 0, e);
     if (r < 0)
         return r;
     if (run->alive.count > 0)

@@ -40,6 +40,7 @@ struct vm {
     struct record record;
     struct state_lock lock;
     pid_t pid, tids[KIT_THREADS]; /* the first two are vCPUs */
+    const char *writes;           /* by sandbox_end_init() */
 };
 
 static struct record record_of(bool v2, bool only)
@@ -282,6 +283,81 @@ Test(sandbox_sibling, destroy_fails)
             end_vm(&vm);
         }
         cr_expect_lt(n, 50);
+    }
+}
+
+/* Each write of a quota, and whether the VMM lived when it came. */
+static void note_write(const char *path, const char *file, const char *text, void *arg)
+{
+    struct vm *vm = arg;
+    struct proc_id init =
+        record_process_id(JSON_AT(vm->record.containers, struct record_container, 0).init);
+
+    if (str_starts(file, "cpu."))
+        vm->writes = arena_printf(&vm->f->a, "%s%s/%s=%s, %s\n", vm->writes, path, file, text,
+                                  proc_alive(&init) ? "alive" : "dead");
+}
+
+/* In the order of writing. @part  a second cgroup that has a quota; NULL: none. */
+static const char *writes_wanted(struct vm *vm, const char *part, bool is_last)
+{
+    bool v2 = vm->host.mode == CG_MODE_V2;
+    const char *file = v2 ? "cpu.max" : "cpu.cfs_quota_us", *none = v2 ? "max" : "-1";
+    const char *period = v2 ? " 99999" : "";
+    struct arena *a = &vm->f->a;
+
+    return !is_last ? ""
+           : part   ? arena_printf(a,
+                                   HOME "/%s=%s, alive\n%s/%s=%s, alive\n%s/%s=7000%s, dead\n" HOME
+                                        "/%s=50000%s, dead\n",
+                                   file, none, part, file, none, part, file, period, file, period)
+                    : arena_printf(a, HOME "/%s=%s, alive\n" HOME "/%s=50000%s, dead\n", file, none,
+                                   file, period);
+}
+
+static void put_quota(const struct vm *vm, const char *path, unsigned us)
+{
+    bool v2 = vm->host.mode == CG_MODE_V2;
+
+    kit_tree_put(v2 ? "unified" : "cpu,cpuacct", path, v2 ? "cpu.max" : "cpu.cfs_quota_us",
+                 arena_printf(&vm->f->a, v2 ? "%u 99999" : "%u", us));
+}
+
+/* Until it has ended there is no quota for it, when nobody else is under that; and then there is again. */
+static void expect_end_of_init(size_t i, bool splits, bool is_last)
+{
+    bool v2 = rows[i].mode == CG_MODE_V2;
+    const char *part = v2 ? CHILD : OVERHEAD;
+    struct record_container *init;
+    struct vm vm;
+    STAGE f;
+
+    begin_vm(&f, &vm, i);
+    put_quota(&vm, HOME, 50000);
+    if (splits) {
+        split(&vm);
+        put_quota(&vm, HOME, 50000);
+        put_quota(&vm, part, 7000);
+    }
+    init = &JSON_AT(vm.record.containers, struct record_container, 0);
+    init->init = record_process_new(&f.a, kit_who(vm.pid));
+    vm.writes = "";
+    kit_tree_watch(note_write, &vm);
+    cr_expect_eq(sandbox_end_init(&vm.host, &vm.record, init, is_last, &f.e), 0, "%s: %s",
+                 rows[i].name, f.e.text);
+    kit_tree_watch(NULL, NULL);
+    cr_expect(kit_was_killed(kit_wait_status(vm.pid), SIGKILL), "%s", rows[i].name);
+    cr_expect_str_eq(vm.writes, writes_wanted(&vm, splits ? part : NULL, is_last), "%s",
+                     rows[i].name);
+    end_vm(&vm);
+}
+
+Test(sandbox_sibling, end_of_init)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        expect_end_of_init(i, !rows[i].only, true);
+        expect_end_of_init(i, false, true);
+        expect_end_of_init(i, !rows[i].only, false);
     }
 }
 
