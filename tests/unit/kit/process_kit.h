@@ -40,6 +40,9 @@ const struct proc_id *kit_who(pid_t pid);
  * somebody else's. */
 void kit_end_child(pid_t pid);
 
+/* Skip the test where /proc does not show what all processes run and have open: to an ordinary user it shows
+ * neither of others' nor of the product's own, which cannot be traced. */
+void kit_need_sight(void);
 /* From now on the test's own process can open nothing more: EMFILE; and again as before. */
 void kit_blind(void);
 void kit_see(void);

@@ -8,6 +8,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "tests/unit/kit/child_kit.h"
+#include "tests/unit/kit/process_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -356,6 +357,7 @@ Test(child, is_detached)
     struct child c;
     pid_t pid;
 
+    kit_need_sight();
     cr_assert(high >= 900 && pipe(pipe_fds) == 0); /* for every program, without O_CLOEXEC */
     c = fork_or_fail(count_and_wait);
     pid = c.id.pid;

@@ -8,6 +8,7 @@
 #include "base/io.h"
 #include "hook/sandbox/child.h"
 #include "tests/unit/kit/child_kit.h"
+#include "tests/unit/kit/process_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -186,8 +187,6 @@ Test(confine, nobody_else)
 
 Test(confine, system_calls)
 {
-    char fds[64];
-
     start(CHILD_WATCHER);
     cr_expect_eq(status(child.id.pid, "Seccomp", 10), confine_has_filter() ? 2 : 0);
     if (confine_has_filter()) {
@@ -205,5 +204,13 @@ Test(confine, system_calls)
                   tried->talk == 0,
               "read %d, wait %d, affinity %d, signal %d, talk %d", tried->read, tried->wait,
               tried->affinity, tried->signal, tried->talk);
+}
+
+Test(confine, descriptors)
+{
+    char fds[64];
+
+    kit_need_sight();
+    start(CHILD_WATCHER);
     cr_expect_str_eq(kit_list_fds(child.id.pid, fds, sizeof fds), "0 1 2 3");
 }

@@ -340,6 +340,7 @@ Test(runtime_look, engine)
         {"containerd", 1, ENGINE_OTHER},
     };
 
+    kit_need_sight();
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         struct runtime r = look(start_below(rows[i].name, rows[i].between));
 
@@ -351,6 +352,7 @@ Test(runtime_look, engine)
 /* A shim that goes by another name has its program's. */
 Test(runtime_look, engine_by_program)
 {
+    kit_need_sight();
     cr_expect_eq(look(start(make_program("containerd-shim-runc-v2", ""))).engine,
                  ENGINE_CONTAINERD);
     cr_expect_eq(look(start(make_program("conmon", ""))).engine, ENGINE_OTHER);

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "tests/unit/kit/files_kit.h"
+#include "tests/unit/kit/process_kit.h"
 #include "tests/unit/kit/stage_kit.h"
 
 #include <criterion/criterion.h>
@@ -88,6 +89,7 @@ Test(layout_stages, auto_with_an_unreadable_record)
     STAGE f;
     pid_t pid;
 
+    kit_need_sight();
     kit_begin_stage(&f, CG_MODE_HYBRID);
     kit_set_settings(&f, ONLY ",'layout':'sibling'");
     pid = kit_start_in("/p/c1", "c1");

@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "tests/unit/kit/child_kit.h"
+#include "tests/unit/kit/process_kit.h"
 #include "tests/unit/kit/stage_kit.h"
 
 #include <criterion/criterion.h>
@@ -318,6 +319,7 @@ Test(setup, leaves_nobody_where_nobody_looks)
         {"", true},
     };
 
+    kit_need_sight();
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         const struct record_container *c;
         struct record r;

@@ -170,17 +170,22 @@ Test(check, settings)
 /* A file that cannot be read is one thing that is broken, and all else is said, too. */
 Test(check, unreadable_settings)
 {
-    const struct options o = {.verb = VERB_CHECK, .state_dir = "/nonexistent/osc"};
+    char dir[] = "/tmp/osc-unit-XXXXXX";
+    const struct options o = {.verb = VERB_CHECK, .state_dir = dir};
     autoarena a = ARENA_INIT;
+    const char *text;
     int r;
-    const char *text = check_with(&a, CG_MODE_V1, NULL, &o, &r);
+
+    kit_make_dir(dir);
+    text = check_with(&a, CG_MODE_V1, NULL, &o, &r);
+    kit_remove_tree(dir);
 
     cr_expect_eq(r, -EINVAL);
     expect_line(text, "BROKEN   configuration   every setup fails, and poststop, too: c.json: "
                       "no_such_key: unknown\n");
     expect_line(text, "layout          sibling, because: nobody names a layout, and this is the "
                       "default");
-    expect_line(text, "ok       state directory /nonexistent/osc\n");
+    expect_line(text, arena_printf(&a, "ok       state directory %s\n", dir));
 }
 
 /* One in which others can write, one that is a file, one that can be made. */
