@@ -54,7 +54,7 @@ has_waited() {
 # prometheus NAME WHAT FILE
 prometheus() {
 	if ! command -v promtool >/dev/null; then
-		skip "$1" "promtool is missing; in Debian it is in the package prometheus"
+		skip "$1" "promtool is missing: tests/run takes it from the package prometheus"
 	else
 		capture promtool check "$2" ${4:+"$4"} <"$3"
 		check_eq "$1" 0 "$RC" || echo "$OUT$ERR"

@@ -16,13 +16,9 @@
 . "$TESTS/lib/limits.sh"
 # shellcheck source=../lib/observe.sh
 . "$TESTS/lib/observe.sh"
+# shellcheck source=../lib/walk.sh
+. "$TESTS/lib/walk.sh"
 
-SOURCE=$(cd "$TESTS/.." && pwd)
-README=README.md
-PROGRAM=oci-sandbox-cgroup.8
-CONFIGURATION=oci-sandbox-cgroup.json.5
-ENGINES=oci-sandbox-cgroup-engines.7
-KUBERNETES=kubernetes.md
 SIZING='How to size PodOverhead in five steps'
 
 # DOCUMENT|HEADING|HOW IT BEGINS|WHY, or where else: the scripts are those of this directory. Without a beginning it is all of them under that
@@ -31,51 +27,19 @@ ELSEWHERE=(
 	"$README|The two commands|tests/demo|tests/run has it as a suite of its own"
 	"$README|The two commands|tests/run|it is what runs this script"
 	"$README|Install|make deb|package.sh runs it"
-	"$README|Install|apt install|it installs into the system; package-life.sh plays what the package does there"
+	"$README|Install|apt install|it installs into the system: walk-engines.sh does so in a guest"
 	"$README|Install|make check|tests/run runs all that it does"
-	"$README|podman||it takes podman and an installed hook: podman.sh does the same in a guest"
-	"$README|containerd|ctr oci spec|it takes containerd: cri.sh does so in a guest"
-	"$PROGRAM|DIAGNOSTICS|journalctl|it takes journald: systemd.sh asks it in a guest"
-	"$ENGINES|CONTAINERD|ctr oci spec|it takes containerd: cri.sh does so in a guest"
-	"$ENGINES|podman||it takes podman and an installed hook: podman.sh does the same in a guest"
-	"$ENGINES|containerd||it takes containerd: ctr.sh does the same in a guest"
+	"$README|podman||it takes podman and an installed hook: walk-engines.sh runs it in a guest"
+	"$README|containerd|ctr oci spec|it takes containerd: walk-engines.sh runs it in a guest"
+	"$PROGRAM|DIAGNOSTICS|journalctl|it takes journald: walk-engines.sh runs it in a guest"
+	"$ENGINES|CONTAINERD|ctr oci spec|it takes containerd: walk-engines.sh runs it in a guest"
+	"$ENGINES|podman||it takes podman and an installed hook: walk-engines.sh runs it in a guest"
+	"$ENGINES|containerd||it takes containerd: walk-engines.sh runs it in a guest"
 	"$KUBERNETES|Setting it up|make deb|package.sh runs it"
 	"$KUBERNETES|Setting it up|podman|it takes podman, and a network with images"
 	"$KUBERNETES|Setting it up|kubectl|it takes a cluster; kubernetes.sh plays what it starts on a node"
 	"$KUBERNETES|$SIZING|kubectl|it takes a cluster"
 )
-
-# --- what is shown -----------------------------------------------------------
-
-# For each command: where it is shown, what it is, and what became of it.
-DOCUMENTS=() HEADINGS=() COMMANDS=() FATE=()
-
-read_documents() {
-	local document heading command
-	while IFS= read -r -d '' document && IFS= read -r -d '' heading && IFS= read -r -d '' command; do
-		DOCUMENTS+=("$document") HEADINGS+=("$heading") COMMANDS+=("$command") FATE+=("")
-	done <"$WORK/commands"
-}
-
-# find_command DOCUMENT HEADING BEGINNING - sets FOUND to the first of these of which nothing has become yet
-FOUND=
-find_command() {
-	local i
-	for i in "${!COMMANDS[@]}"; do
-		if [[ ${DOCUMENTS[i]} == "$1" && ${HEADINGS[i]} == "$2" && ${COMMANDS[i]} == "$3"* && -z ${FATE[i]} ]]; then
-			FOUND=$i
-			return
-		fi
-	done
-	return 1
-}
-
-# one_line COMMAND
-one_line() {
-	local text=${1//$'\n'/ }
-	[[ ${#text} -le 70 ]] || text=${text:0:67}...
-	echo "$text"
-}
 
 # account_for - what was not run has to be listed, and what is listed to be shown
 account_for() {
@@ -103,12 +67,8 @@ account_for() {
 	check "there are commands to run" test "$(grep -c run <<<"$(printf '%s\n' "${FATE[@]}")")" -gt 25
 }
 
-# --- running one -------------------------------------------------------------
-
-# Where commands are run, what the program is started with, and what is another word here: arguments of sed.
-HERE=$WORK/here
+# What the program is started with.
 OPTIONS=()
-WORDS=()
 
 oci-sandbox-cgroup() {
 	timeout -k 5 60 "$OSC" "${OPTIONS[@]}" "$@"
@@ -130,71 +90,6 @@ own_words() {
 	WORDS=(-e "s,/machine/,$BASE/,g" -e "s,\\bvm1\\b,$VM,g" -e "s,/etc/containerd/,$HERE/etc/,g"
 		-e "s,/usr/share/oci-sandbox-cgroup/,$SOURCE/hook/data/,g" -e 's/--for 60s/--for 2s/' -e 's/--interval \(5\|10\)s/--interval 1s/'
 		-e 's/2Gi/64Mi/')
-}
-
-# walk DOCUMENT HEADING BEGINNING [MORE...] - sets OUT, ERR and RC; MORE are further words
-walk() {
-	local name="$1, $2: $3" command
-	RC=1 OUT='' ERR=''
-	find_command "$1" "$2" "$3" || {
-		fail "$name" "it is not shown any more"
-		return 0
-	}
-	FATE[FOUND]=run
-	command=$(sed "${WORDS[@]}" -e '' <<<"${COMMANDS[FOUND]}")
-	shift 3
-	printf '      %s\n' "${command//$'\n'/$'\n'      }"
-	RC=0
-	cd "$HERE"
-	# In this shell, as what it sets is for the next ones.
-	eval "$command $*" >"$WORK/walk.out" 2>"$WORK/walk.err" </dev/null || RC=$?
-	cd "$SOURCE"
-	OUT=$(<"$WORK/walk.out") ERR=$(<"$WORK/walk.err")
-	check_exit "$name" 0
-}
-
-# again - the last one once more, for what takes a while to become so
-again() {
-	FATE[FOUND]=
-	walk "${DOCUMENTS[FOUND]}" "${HEADINGS[FOUND]}" "${COMMANDS[FOUND]}" >/dev/null
-}
-
-# says REGEX
-says() {
-	[[ $OUT =~ $1 ]]
-}
-
-# becomes NAME REGEX - what the last one says, within a while
-becomes() {
-	local end=$((SECONDS + 60 * ${OSC_PATIENCE:-1})) passed=$PASSED failed=$FAILED
-	until says "$2" || ((SECONDS >= end)); do
-		sleep 0.2
-		again
-	done
-	PASSED=$passed FAILED=$failed
-	check_match "$1" "$2" "$OUT"
-}
-
-# shown DOCUMENT HEADING COMMAND - what the page says that it prints: what follows the command in its fence
-shown() {
-	local page=$SOURCE/$1
-	[[ -e $page ]] || page=$SOURCE/hook/docs/$1
-	awk -v heading="$2" -v command="# $3" '
-		/^#/ && !inside { title = $0; sub(/^#+ /, "", title) }
-		/^```/ { inside = !inside; wanted = 0 }
-		inside && wanted && /^[#$] / { wanted = 0 }
-		inside && wanted
-		inside && title == heading && index($0, command) == 1 { wanted = 1 }' "$page"
-}
-
-# fence DOCUMENT HEADING LANGUAGE - what is in the first fence of that kind
-fence() {
-	local page=$SOURCE/$1
-	[[ -e $page ]] || page=$SOURCE/hook/docs/$1
-	awk -v heading="$2" -v mark="\`\`\`$3" '
-		/^#/ && !inside { title = $0; sub(/^#+ /, "", title) }
-		/^```/ { wanted = !done && !inside && title == heading && $0 == mark; done = done || wanted; inside = !inside; next }
-		inside && wanted' "$page"
 }
 
 # first_words - of each line: what it is about
@@ -450,10 +345,6 @@ prunes() {
 # -----------------------------------------------------------------------------
 
 before=$(snapshot)
-if ! "$TESTS/lib/commands" "$SOURCE/README.md" "$SOURCE"/hook/docs/*.md "$SOURCE"/hook/man/* >"$WORK/commands" 2>"$WORK/unclear"; then
-	fail "the documents can be read" "$(<"$WORK/unclear")"
-	finish
-fi
 read_documents
 verbs
 pages
