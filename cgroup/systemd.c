@@ -354,6 +354,10 @@ int cg_unit_set(const struct cg_unit *u, const struct cg_properties *properties,
         return r;
     do {
         r = set_once(u, properties, deadline, e);
+        /* It answers before it writes, but writes before it reads the next message (manager_loop() in
+         * systemd's src/core/manager.c). */
+        if (r == 0)
+            r = call_by_name("GetUnit", u->name, deadline, NULL, "wait for", e);
     } while (bus_ask_again(r, deadline, e));
     return r == -ENOENT ? err_sys(e, r, "cannot change the limits of %s", u->name) : r;
 }

@@ -50,7 +50,8 @@ struct cg_unit {
  */
 int cg_unit_start(struct cg_unit *u, const struct cg_properties *properties, struct err *e);
 
-/* Change properties of a running scope; they are in force when this returns.
+/* Change properties of a running scope. When this returns they are in force, and what is written to its files
+ * then stays: systemd takes a quota in whole per cents alone, so those may have less.
  * 0; -ENOENT there is no such scope; other -errno as above. */
 int cg_unit_set(const struct cg_unit *u, const struct cg_properties *properties, struct err *e);
 

@@ -136,6 +136,21 @@ Test(bus, asks_again)
     }
 }
 
+/* Files are written behind it, and systemd writes its own idea of them when it has sent its answer. */
+Test(bus, set_has_been_carried_out)
+{
+    struct cg_unit u = new_unit();
+    struct err e = ERR_INIT;
+
+    kit_tree_begin(CG_MODE_V2);
+    kit_bus_begin();
+    kit_bus_start(SCOPE, "a.slice");
+    cr_assert_eq(cg_unit_set(&u, &no_properties, &e), 0, "%s", e.text);
+    cr_expect_eq(kit_bus_calls("SetUnitProperties"), 1);
+    cr_expect_str_eq(kit_bus_last_call(), "GetUnit");
+    kit_tree_end();
+}
+
 /* The answer is lost, and so was the call: who has the name is another. */
 Test(bus, not_ours_after_all)
 {

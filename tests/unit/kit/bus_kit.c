@@ -174,6 +174,11 @@ unsigned kit_bus_calls(const char *method)
     return count;
 }
 
+const char *kit_bus_last_call(void)
+{
+    return kit.count > 0 && kit.count <= CALLS ? kit.calls[kit.count - 1] : "";
+}
+
 /* --- the library --- */
 
 static int bus_new(struct bus **ret)

@@ -35,5 +35,7 @@ const char *kit_bus_told(void);
 
 /* How many calls of a method there were since the last kit_bus_fail(); NULL: of all. */
 unsigned kit_bus_calls(const char *method);
+/* The method of the last of them; "" there was none. */
+const char *kit_bus_last_call(void);
 
 #endif
