@@ -119,7 +119,7 @@ memory() {
 	check "memory: what is held" test "$held" -ge $((64 * MIB)) -a "$held" -lt $((96 * MIB))
 	capture osc overhead --json --for 200ms --interval 100ms --margin 0 --guest-memory 0 "$TAG-busy"
 	check "memory: as the cgroup counts it" near "$(jq -r .pod_fixed.memory <<<"$OUT")" $((held / MIB))
-	check_eq "memory: two readings" 2 "$(of readings)"
+	check_match "memory: two readings, unless one was late" '^[12]$' "$(of readings)"
 	capture osc overhead --json --for 100ms --margin 50 --guest-memory 48Mi "$TAG-busy"
 	check_eq "memory: a shorter time is one interval" "100 1" "$(jq .interval_ms <<<"$OUT") $(of readings)"
 	check_eq "memory: less the guest's" "true" \
