@@ -168,27 +168,6 @@ static int read_bandwidth(const struct cg_files *files, bool v2, struct bandwidt
     return quota_by_systemd(ret) <= QUOTA_MAX_US ? 0 : -EINVAL;
 }
 
-void cg_files_round_quota(struct cg_files *files, bool v2, struct arena *a)
-{
-    const char *name;
-    struct bandwidth b;
-    uint64_t quota;
-
-    /* Nothing is rounded that cannot be understood; cg_properties_limits() refuses it. */
-    if (read_bandwidth(files, v2, &b, &name) < 0 || b.quota_us == INFINITE)
-        return;
-    quota = quota_by_systemd(&b);
-    if (quota == b.quota_us)
-        return;
-    for (size_t i = 0; i < files->count; i++) {
-        struct cg_file *f = &files->items[i];
-
-        if (str_eq(f->file, name))
-            f->text = v2 ? arena_printf(a, "%" PRIu64 " %" PRIu64, quota, b.period_us)
-                         : arena_printf(a, "%" PRIu64, quota);
-    }
-}
-
 /* --- limits --- */
 
 struct job {

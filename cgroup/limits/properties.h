@@ -70,12 +70,6 @@ int cg_properties_devices(const struct cg_dev_table *table, struct arena *a,
 /* All but those two: what systemd is told when the list that it has is to stay. A list in @a. */
 struct cg_properties cg_properties_without_devices(const struct cg_properties *p, struct arena *a);
 
-/*
- * systemd keeps CPU bandwidth in percent of a CPU. Rounds a quota that is none up to the next one,
- * in the list itself, so that file and property say the same. Texts are replaced, never changed.
- */
-void cg_files_round_quota(struct cg_files *files, bool v2, struct arena *a);
-
 /* As `systemctl show` would write the value: "infinity", "rwm /dev/char/1:3", "0-3,8". */
 const char *cg_property_text(const struct cg_property *p, struct arena *a);
 

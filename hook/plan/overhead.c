@@ -154,8 +154,6 @@ int overhead_fill(const struct plan_input *in, const struct cg_files *own, struc
 
     if (r < 0)
         return r;
-    if (p->overhead_unit)
-        cg_files_round_quota(&extra, v2, a);
     p->why.overhead_quota = p->overhead_quota ? POLICY_ANNOTATION
                             : cg_files_get(&extra, v2 ? "cpu.max" : "cpu.cfs_quota_us")
                                 ? POLICY_CONFIG

@@ -395,10 +395,7 @@ static int sum_files(const struct plan_basis *basis, const struct aggregate_memb
 
     if (r < 0)
         return r;
-    r = cg_limits_files(&limits, v2, a, ret, &warnings->items, &warnings->count, e);
-    if (r == 0 && basis->systemd)
-        cg_files_round_quota(ret, v2, a);
-    return r;
+    return cg_limits_files(&limits, v2, a, ret, &warnings->items, &warnings->count, e);
 }
 
 static struct cg_files in_order(const struct plan_cgroup *c, struct arena *a)

@@ -30,8 +30,6 @@ int split_init(struct split *s, const struct cg_host *host, const struct setting
     if (s->is_whole)
         return 0;
     ret = overhead_files(settings, r->overhead_quota, s->is_v2, a, &s->overhead, &ignored, e);
-    if (r->overhead_unit)
-        cg_files_round_quota(&s->overhead, false, a);
     if (ret < 0 || !s->is_v2)
         return ret;
     s->events = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);

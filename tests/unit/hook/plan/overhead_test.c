@@ -194,7 +194,7 @@ Test(overhead, fill)
         {CG_MODE_V1, LIMITS("{'cpu':{'shares':9}}"), "cpu.shares=700", NULL, NULL, "cpu.shares=9; ",
          ""},
         {CG_MODE_V1, LIMITS("{'cpu':{'quota':25001}}"), "cpu.shares=700", "o.scope", NULL,
-         "cpu.shares=700; cpu.cfs_quota_us=26000; ",
+         "cpu.shares=700; cpu.cfs_quota_us=25001; ",
          "CPUShares=700; CPUQuotaPerSecUSec=260000; CPUQuotaPeriodUSec=100000; "
          "TasksMax=infinity; "},
         {CG_MODE_V1, "{}", "", "o.scope", NULL, "", "TasksMax=infinity; "},

@@ -77,16 +77,16 @@ static const struct {
      {.sandbox = "TasksMax=infinity; " ALL_DEVICES}},
     /* the same with both policies: all limits are the scope's, until there are vCPUs */
     {{.config = SCOPE(UNEVEN_FULL)},
-     {.sandbox_files = V1_CPU_FILES("34000") V1_OTHER_FILES,
+     {.sandbox_files = V1_CPU_FILES("33333") V1_OTHER_FILES,
       .sandbox = V1_ALL,
       .overhead_files = "cpu.shares=1024; ",
       .overhead = "CPUShares=1024; TasksMax=infinity; "},
-     {.sandbox_files = V2_CPU_FILES("34000") V2_OTHER_FILES,
+     {.sandbox_files = V2_CPU_FILES("33333") V2_OTHER_FILES,
       .sandbox = V2_ALL,
       .overhead_files = "cpu.max=max 99999; "}},
     {{.config = SCOPE(UNEVEN_FULL), .argument = ONLY},
-     {.sandbox_files = V1_CPU_FILES("34000") V1_OTHER_FILES, .sandbox = V1_ALL},
-     {.sandbox_files = V2_CPU_FILES("34000") V2_OTHER_FILES, .sandbox = V2_ALL}},
+     {.sandbox_files = V1_CPU_FILES("33333") V1_OTHER_FILES, .sandbox = V1_ALL},
+     {.sandbox_files = V2_CPU_FILES("33333") V2_OTHER_FILES, .sandbox = V2_ALL}},
     /* without systemd nothing is told or rounded */
     {{.config = RESOURCES("{'devices':[{'allow':true,'access':'rwm'}]" UNEVEN "}"),
       .settings = UNEVEN_OVERHEAD},
@@ -100,16 +100,16 @@ static const struct {
     /* the overhead is a scope of its own on v1, whose quota is rounded as systemd does; on v2 it is
      * no scope, so nothing of it is told or rounded */
     {{.config = SCOPE(UNEVEN), .settings = UNEVEN_OVERHEAD},
-     {.sandbox_files = V1_CPU_FILES("34000"),
+     {.sandbox_files = V1_CPU_FILES("33333"),
       .sandbox = "CPUShares=1024; CPUQuotaPerSecUSec=340000; CPUQuotaPeriodUSec=100000; "
                  "TasksMax=infinity; " ALL_DEVICES,
-      .overhead_files = "cpu.shares=512; cpu.cfs_quota_us=21000; ",
+      .overhead_files = "cpu.shares=512; cpu.cfs_quota_us=20001; ",
       .overhead = "CPUShares=512; CPUQuotaPerSecUSec=210000; CPUQuotaPeriodUSec=100000; "
                   "TasksMax=infinity; "},
-     {.sandbox_files = V2_CPU_FILES("34000"),
+     {.sandbox_files = V2_CPU_FILES("33333"),
       .sandbox = "CPUWeight=100; CPUQuotaPerSecUSec=340000; CPUQuotaPeriodUSec=100000; "
                  "AllowedCPUs=0-1; AllowedMemoryNodes=0; TasksMax=infinity; " ALL_DEVICES,
-      .overhead_files = "cpu.max=54001 99999; "}},
+      .overhead_files = "cpu.max=53334 99999; "}},
     {{.config = SCOPE(""), .settings = UNEVEN_OVERHEAD, .argument = ONLY},
      {.sandbox = "TasksMax=infinity; " ALL_DEVICES},
      {.sandbox = "TasksMax=infinity; " ALL_DEVICES}},
@@ -118,10 +118,10 @@ static const struct {
       .others =
           {"{'devices':[{'allow':true,'access':'rwm'}],'cpu':{'quota':10001,'period':100000}}"},
       .argument = ONLY},
-     {.sandbox_files = "cpu.cfs_period_us=100000; cpu.cfs_quota_us=21000; ",
+     {.sandbox_files = "cpu.cfs_period_us=100000; cpu.cfs_quota_us=20002; ",
       .sandbox = "CPUQuotaPerSecUSec=210000; CPUQuotaPeriodUSec=100000; "
                  "TasksMax=infinity; " ALL_DEVICES},
-     {.sandbox_files = "cpu.max=21000 100000; ",
+     {.sandbox_files = "cpu.max=20002 100000; ",
       .sandbox = "CPUQuotaPerSecUSec=210000; CPUQuotaPeriodUSec=100000; "
                  "TasksMax=infinity; " ALL_DEVICES}},
     /* a limit of the runtime's scope alone is one of ours */

@@ -818,7 +818,7 @@ Test(plan, kept_devices)
     cr_expect(strstr(limits.kept_devices, "keeps its device list"), "%s", limits.kept_devices);
 }
 
-/* For a scope: the manager is the caller's to say, and the policy is no matter. */
+/* systemd's own idea of a scope's quota is in whole per cents; the file's is exact, and the policy is no matter. */
 Test(plan, limits_under_systemd)
 {
     static const struct {
@@ -826,12 +826,12 @@ Test(plan, limits_under_systemd)
         bool systemd, only;
         const char *want;
     } rows[] = {
-        {CG_MODE_V1, true, false, "cpu.cfs_quota_us=61000; "},
-        {CG_MODE_V1, true, true, "cpu.cfs_quota_us=61000; "},
-        {CG_MODE_HYBRID, true, false, "cpu.cfs_quota_us=61000; "},
+        {CG_MODE_V1, true, false, "cpu.cfs_quota_us=60001; "},
+        {CG_MODE_V1, true, true, "cpu.cfs_quota_us=60001; "},
+        {CG_MODE_HYBRID, true, false, "cpu.cfs_quota_us=60001; "},
         {CG_MODE_V1, false, false, "cpu.cfs_quota_us=60001; "},
-        {CG_MODE_V2, true, false, "cpu.max=61000 100000; "},
-        {CG_MODE_V2, true, true, "cpu.max=61000 100000; "},
+        {CG_MODE_V2, true, false, "cpu.max=60001 100000; "},
+        {CG_MODE_V2, true, true, "cpu.max=60001 100000; "},
         {CG_MODE_V2, false, true, "cpu.max=60001 100000; "},
     };
 

@@ -275,7 +275,7 @@ Test(split_sibling, v1_with_limits_of_the_overhead)
 }
 
 /* A scope is there before there are vCPUs, with a process of ours: it is not somebody else's; and its
- * quota is the one that systemd was told. */
+ * quota is the one that is asked for, though systemd was told the next whole per cent. */
 Test(split_sibling, v1_with_a_scope)
 {
     static char unit[] = "kata-overhead-c.scope";
@@ -287,7 +287,7 @@ Test(split_sibling, v1_with_a_scope)
     cr_expect(f.split.on && !*f.split.why, "%s", f.split.why);
     cr_expect(strstr(v1_value(OVERHEAD, "tasks"), tid(0)));
     cr_expect_str_eq(v1_value(F, "tasks"), tid(1));
-    cr_expect_str_eq(v1_value(OVERHEAD, "cpu.cfs_quota_us"), "31000");
+    cr_expect_str_eq(v1_value(OVERHEAD, "cpu.cfs_quota_us"), "30001");
     cr_expect_str_eq(v1_value(OVERHEAD, "cpu.shares"), "512");
     f.sandbox.overhead.unit = NULL;
     finish();
