@@ -381,7 +381,7 @@ not_ours() {
 	use_nested false
 	before=$(snapshot)
 	fake_nested $name $QUOTA
-	if [[ $APART == *.scope ]]; then
+	if [[ $APART == *.scope || $APART == *.scope/* && $LAYOUT == sibling ]]; then
 		skip "a cgroup of our name" "systemd takes a directory that is there for that of its scope"
 		drop_fake $name "$PID"
 		return
