@@ -69,10 +69,10 @@ walk() {
 	shift 3
 	printf '      %s\n' "${command//$'\n'/$'\n'      }"
 	RC=0
-	cd "$HERE"
+	cd "$HERE" || return
 	# In this shell, as what it sets is for the next ones.
 	eval "$command $*" >"$WORK/walk.out" 2>"$WORK/walk.err" </dev/null || RC=$?
-	cd "$SOURCE"
+	cd "$SOURCE" || return
 	OUT=$(<"$WORK/walk.out") ERR=$(<"$WORK/walk.err")
 	check_exit "$name" 0
 }
