@@ -23,8 +23,8 @@
  * @leaf @path always is, and the leaf is ours.
  *
  * systemd: @path is that of a scope, which systemd makes and removes; `unit` says which. Limits and
- * device rules that systemd knows are its properties; the limits are written as files as well, with
- * the same values. What systemd does not make, in hierarchies that it does not manage and below the
+ * device rules that systemd knows are its properties; the limits are written as files as well, exactly,
+ * while systemd takes CPU quotas in whole per cents. What systemd does not make, in hierarchies that it does not manage and below the
  * scope, is made here as without it.
  *
  * Every function here is idempotent unless it says otherwise. Messages name a file by full path.

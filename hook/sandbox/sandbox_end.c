@@ -46,23 +46,9 @@ static void give_back(const struct lifted *l)
         (void)io_write_at(cpu_dir(l->cgroup), quota_file(l->cgroup), l->quota);
 }
 
-static int kill_and_wait(const struct proc_id *init, const struct record_container *c)
-{
-    int r = proc_signal(init, SIGKILL);
-
-    if (r < 0)
-        return r;
-    log_msg(LEVEL_WARNING,
-            "process %d of container %s, which the runtime has declared dead, was alive: it was "
-            "killed",
-            (int)init->pid, c->id);
-    return proc_wait_gone(init, SANDBOX_PATIENCE_MS);
-}
-
 /* Who dies needs CPU time for it, and before Linux 6.18 gets none while its cgroup is throttled
  * (kernel/sched/fair.c). */
-static int end_without_quota(struct sandbox *s, const struct proc_id *init,
-                             const struct record_container *c)
+static int wait_without_quota(struct sandbox *s, const struct proc_id *init)
 {
     struct lifted home, part = {0};
     int r;
@@ -70,7 +56,7 @@ static int end_without_quota(struct sandbox *s, const struct proc_id *init,
     lift(&home, &s->home);
     if (s->has_overhead)
         lift(&part, s->overhead.borrowed ? &s->vcpu : &s->overhead);
-    r = kill_and_wait(init, c);
+    r = proc_wait_gone(init, SANDBOX_PATIENCE_MS);
     give_back(&part);
     give_back(&home);
     return r;
@@ -88,7 +74,15 @@ int sandbox_end_init(const struct cg_host *host, const struct record *r,
     sandbox_init(&s, host, NULL, r);
     if (cg_load(&s.home, NULL) == 0)
         cg_thaw(&s.home);
-    ret = is_last ? end_without_quota(&s, &init, c) : kill_and_wait(&init, c);
+    ret = proc_signal(&init, SIGKILL);
+    if (ret == 0) {
+        log_msg(
+            LEVEL_WARNING,
+            "process %d of container %s, which the runtime has declared dead, was alive: it was "
+            "killed",
+            (int)init.pid, c->id);
+        ret = is_last ? wait_without_quota(&s, &init) : proc_wait_gone(&init, SANDBOX_PATIENCE_MS);
+    }
     sandbox_close(&s);
     if (ret == 0 || ret == -ESRCH)
         return 0;

@@ -286,7 +286,7 @@ Test(sandbox_sibling, destroy_fails)
     }
 }
 
-/* Each write of a quota, and whether the VMM lived when it came. */
+/* Each write of a quota, and whether one was given back while the VMM lived. */
 static void note_write(const char *path, const char *file, const char *text, void *arg)
 {
     struct vm *vm = arg;
@@ -294,8 +294,10 @@ static void note_write(const char *path, const char *file, const char *text, voi
         record_process_id(JSON_AT(vm->record.containers, struct record_container, 0).init);
 
     if (str_starts(file, "cpu."))
-        vm->writes = arena_printf(&vm->f->a, "%s%s/%s=%s, %s\n", vm->writes, path, file, text,
-                                  proc_alive(&init) ? "alive" : "dead");
+        vm->writes = arena_printf(&vm->f->a, "%s%s/%s=%s%s\n", vm->writes, path, file, text,
+                                  str_eq(text, "max") || str_eq(text, "-1") ? ""
+                                  : proc_alive(&init)                       ? ", alive"
+                                                                            : ", dead");
 }
 
 /* In the order of writing. @part  a second cgroup that has a quota; NULL: none. */
@@ -307,12 +309,11 @@ static const char *writes_wanted(struct vm *vm, const char *part, bool is_last)
     struct arena *a = &vm->f->a;
 
     return !is_last ? ""
-           : part   ? arena_printf(a,
-                                   HOME "/%s=%s, alive\n%s/%s=%s, alive\n%s/%s=7000%s, dead\n" HOME
-                                        "/%s=50000%s, dead\n",
-                                   file, none, part, file, none, part, file, period, file, period)
-                    : arena_printf(a, HOME "/%s=%s, alive\n" HOME "/%s=50000%s, dead\n", file, none,
-                                   file, period);
+           : part   ? arena_printf(
+                          a, HOME "/%s=%s\n%s/%s=%s\n%s/%s=7000%s, dead\n" HOME "/%s=50000%s, dead\n",
+                          file, none, part, file, none, part, file, period, file, period)
+                  : arena_printf(a, HOME "/%s=%s\n" HOME "/%s=50000%s, dead\n", file, none, file,
+                                 period);
 }
 
 static void put_quota(const struct vm *vm, const char *path, unsigned us)
