@@ -7,7 +7,7 @@
 # runtime. What the limits are then is in pods-limits.sh.
 #
 #   OSC_POD_MANY    containers that start and stop at once, default 64
-#   OSC_POD_ROUNDS  of so many containers that come and go, default 20 with the split, and a tenth of
+#   OSC_POD_ROUNDS  of so many containers that come and go, default 6 with the split, and a tenth of
 #                   that with sandbox_cgroup_only
 #   OSC_POD_KILLS   of hooks at random moments, default 15
 #   OSC_POD_CALLS   STAGE:CALL, the system calls at each of which hooks are killed, default some
@@ -25,7 +25,7 @@
 . "$TESTS/lib/at_once.sh"
 
 MANY=${OSC_POD_MANY:-64}
-ROUNDS=${OSC_POD_ROUNDS:-20}
+ROUNDS=${OSC_POD_ROUNDS:-6}
 KILLS=${OSC_POD_KILLS:-15}
 
 # --- who counts --------------------------------------------------------------

@@ -5,14 +5,12 @@
 
 HOOKS=()
 
-# start_hook NAME STAGE INPUT LOG - notes its exit status itself: where so many processes come and go that their
-# numbers are given again, bash takes the end of one job for that of another, and may wait for it for ever
+# start_hook NAME STAGE INPUT LOG - a shell of its own notes its exit status: where so many processes come and go that
+# their numbers are given again, bash may take the end of one for that of another, and wait for ever
 start_hook() {
 	rm -f "$4.status"
-	{
-		osc "$2" <"$3" >"$4" 2>&1
-		echo "$?" >"$4.status"
-	} &
+	# shellcheck disable=SC2016 # for that shell
+	sh -c '"$@"; echo "$?" >"$0"' "$4.status" timeout -k 5 60 "$OSC" --state-dir "$STATE" --config "$CONF" "$2" <"$3" >"$4" 2>&1 &
 	disown
 	HOOKS+=("$4 $1")
 }
