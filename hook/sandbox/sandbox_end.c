@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "hook/plan/quota.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -12,7 +13,7 @@
  * known. */
 struct lifted {
     const struct cg_controller *cgroup;
-    char quota[48];
+    char quota[QUOTA_TEXT_SIZE];
 };
 
 /* The directory that has the CPU quota; below zero: it is not there. */
@@ -34,16 +35,20 @@ static void lift(struct lifted *l, struct cg_controller *c)
 
     *l = (struct lifted){.cgroup = c};
     if (cg_load(c, NULL) < 0 || cpu_dir(c) < 0 ||
-        io_read_at(cpu_dir(c), quota_file(c), l->quota, sizeof l->quota) < 0)
-        return;
-    if (str_starts(l->quota, none) || io_write_at(cpu_dir(c), quota_file(c), none) < 0)
+        io_read_at(cpu_dir(c), quota_file(c), l->quota, sizeof l->quota) < 0 ||
+        str_starts(l->quota, none) || io_write_at(cpu_dir(c), quota_file(c), none) < 0)
         l->quota[0] = '\0';
 }
 
 static void give_back(const struct lifted *l)
 {
-    if (l->quota[0])
-        (void)io_write_at(cpu_dir(l->cgroup), quota_file(l->cgroup), l->quota);
+    int r = l->quota[0] ? io_write_at(cpu_dir(l->cgroup), quota_file(l->cgroup), l->quota) : 0;
+    struct err e = ERR_INIT;
+
+    if (r == 0 || r == -ENOENT || r == -ENODEV)
+        return;
+    err_sys(&e, r, "cannot give the CPU quota back to %s", l->cgroup->path);
+    log_msg(LEVEL_WARNING, "%s", e.text);
 }
 
 /* Who dies needs CPU time for it, and before Linux 6.18 gets none while its cgroup is throttled
