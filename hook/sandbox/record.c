@@ -150,6 +150,11 @@ bool record_is_nested(const struct record *r)
     return r->layout && str_eq(r->layout, layout_name(LAYOUT_NESTED));
 }
 
+bool record_is_systemds(const struct record *r)
+{
+    return r->manager && str_eq(r->manager, "systemd");
+}
+
 int record_is_alive(const struct record *r)
 {
     int unknown = 0;

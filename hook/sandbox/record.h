@@ -109,6 +109,9 @@ struct json_list record_with_container(const struct json_list *containers,
 /* Whether the VMM stays in the runtime's cgroup, layout nested. */
 bool record_is_nested(const struct record *r);
 
+/* Whether the runtime's cgroups are scopes. */
+bool record_is_systemds(const struct record *r);
+
 /* Whether the init process of some container lives. 1; 0; -errno: none does as far as it is known. */
 int record_is_alive(const struct record *r);
 

@@ -278,6 +278,27 @@ static bool have_ended(const struct record *r, int timeout_ms)
 }
 
 /*
+ * A runtime's own cgroup that is empty and nobody's any more. Its scope goes by systemd, which hears that it is
+ * empty from its cgroup.events: what has gone before these were read stays active to it for ever.
+ */
+static void remove_runtimes(const struct cg_host *all, const struct record *r, const char *path,
+                            int timeout_ms)
+{
+    bool is_scope = record_is_systemds(r) && str_ends(path, ".scope");
+    struct cg_host host = {.mode = all->mode};
+    struct cg_controller own;
+
+    for (size_t i = 0; i < all->count; i++) {
+        if (!is_scope || !all->hierarchies[i].v2)
+            host.hierarchies[host.count++] = all->hierarchies[i];
+    }
+    cg_init(&own, &host, NULL, path, NULL);
+    if (cg_load(&own, NULL) == 0)
+        (void)cg_delete(&own, timeout_ms, NULL);
+    cg_close(&own);
+}
+
+/*
  * What the runtime could not remove, as threads of the VM were still ending: on v2 in the cgroup inside of it,
  * on v1 in it, for as long as the quota lets them, which is the vCPUs' alone. It is empty, and nobody's any more.
  */
@@ -293,9 +314,7 @@ static void remove_dead_home(struct sandbox *s, const struct record *r, int time
         if (!is_ending(pids.items[i]))
             return;
     }
-    s->home.borrowed = false;
-    (void)cg_delete(&s->home, timeout_ms, NULL);
-    s->home.borrowed = true;
+    remove_runtimes(s->home.host, r, s->home.path, timeout_ms);
 }
 
 /* What the split has enabled in the runtime's cgroup; not where that is gone, or where the payload has
@@ -404,7 +423,7 @@ static int remove_all(struct sandbox *s, const struct record *r, const struct se
     return first < 0 ? first : second;
 }
 
-static int remove_if_empty(struct cg_controller *own, struct err *e)
+static int remove_if_empty(struct cg_controller *own, const struct record *r, struct err *e)
 {
     int ret = cg_load(own, e);
 
@@ -413,11 +432,12 @@ static int remove_if_empty(struct cg_controller *own, struct err *e)
     if (ret == 0)
         ret = cg_is_empty(own, e);
     if (ret > 0)
-        (void)cg_delete(own, 0, NULL);
+        remove_runtimes(own->host, r, own->path, 0);
     return ret < 0 && ret != -ENOENT ? ret : 0;
 }
 
-int sandbox_release(const struct cg_host *host, const struct record_container *c, struct err *e)
+int sandbox_release(const struct cg_host *host, const struct record *r,
+                    const struct record_container *c, struct err *e)
 {
     struct proc_id id = record_process_id(c->placeholder);
     struct cg_controller own;
@@ -434,7 +454,7 @@ int sandbox_release(const struct cg_host *host, const struct record_container *c
     if (ret == 0)
         ret = is_over(c, e);
     if (ret > 0)
-        ret = remove_if_empty(&own, e);
+        ret = remove_if_empty(&own, r, e);
     cg_close(&own);
     return ret;
 }
@@ -456,7 +476,7 @@ static int stop_children(const struct cg_host *host, const struct record *r, str
     for (size_t i = 0; i < r->containers.count; i++) {
         struct err own = ERR_INIT;
         int released =
-            sandbox_release(host, &JSON_AT(r->containers, struct record_container, i), &own);
+            sandbox_release(host, r, &JSON_AT(r->containers, struct record_container, i), &own);
 
         ret = keep_first(ret, released, &own, e);
     }

@@ -194,7 +194,8 @@ static int shrink(struct run *run, struct err *e)
     struct plan_limits limits;
     int r;
 
-    (void)sandbox_release(&run->host, record_find(&run->before, run->input->state.id), NULL);
+    (void)sandbox_release(&run->host, &run->before, record_find(&run->before, run->input->state.id),
+                          NULL);
     r = plan_rest(run, &basis, &limits, e);
     if (r == 0) {
         change_note(&basis, &limits, run->a, &after);

@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "cgroup/path.h"
 #include "hook/plan/settings.h"
 #include "hook/sandbox/links.h"
 #include "hook/sandbox/sandbox.h"
@@ -14,6 +15,8 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
+#include <unistd.h>
 
 #define HOME     "/p/kata_c1"
 #define CHILD    HOME "/kata_vcpu"
@@ -389,6 +392,55 @@ Test(sandbox_sibling, load)
         cr_expect_eq(s.vcpu.fds[0] >= 0, !s.vcpu.leaf, "%s", rows[i].name);
         sandbox_close(&s);
         cr_expect(s.home.fds[0] < 0 && s.vcpu.fds[0] < 0 && s.overhead.fds[0] < 0, "closed");
+        cg_host_close(&host);
+    }
+}
+
+/* --- the runtime's own cgroup, which is empty --- */
+
+static bool is_there(struct arena *a, const char *hierarchy, const char *path)
+{
+    return access(arena_printf(a, "%s/%s%s", kit_tree_dir, hierarchy, path), F_OK) == 0;
+}
+
+/* systemd hears from a cgroup2 that its scope is empty, and from no other. */
+Test(sandbox_sibling, releases_the_runtimes)
+{
+    static const struct {
+        enum cg_mode mode;
+        char manager[12], path[32];
+        const char *hierarchy;
+        bool stays;
+    } cases[] = {
+        {CG_MODE_V1, "systemd", "/p/runc-c1.scope", "memory", false},
+        {CG_MODE_HYBRID, "systemd", "/p/runc-c1.scope", "memory", false},
+        {CG_MODE_HYBRID, "systemd", "/p/runc-c1.scope", "unified", true},
+        {CG_MODE_V2, "systemd", "/p/runc-c1.scope", "unified", true},
+        {CG_MODE_V2, "systemd", "/p/crun-c1.scope/container", "unified", false},
+        {CG_MODE_V2, "cgroupfs", "/p/runc-c1.scope", "unified", false},
+        {CG_MODE_HYBRID, "cgroupfs", "/p/runc-c1.scope", "unified", false},
+        {CG_MODE_V2, "", "/p/c1", "unified", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        pid_t placeholder = kit_start_child();
+        char manager[12], path[32], id[] = "c1";
+        struct record r = {.sandbox_id = id, .manager = *cases[i].manager ? manager : NULL};
+        struct record_container c = {.id = id, .runtime_path = path};
+        struct cg_host host;
+        STAGE f;
+
+        strcpy(manager, cases[i].manager);
+        strcpy(path, cases[i].path);
+        kit_begin_stage(&f, cases[i].mode);
+        kit_tree_make(cg_path_parent(&f.a, path));
+        kit_tree_make(path);
+        cr_assert(is_there(&f.a, cases[i].hierarchy, path), "case %zu", i);
+        c.placeholder = c.init = record_process_new(&f.a, kit_who(placeholder));
+        kit_end_child(placeholder);
+        cr_assert_eq(cg_host_open(&f.a, &host, &f.e), 0, "%s", f.e.text);
+        cr_expect_eq(sandbox_release(&host, &r, &c, &f.e), 0, "case %zu: %s", i, f.e.text);
+        cr_expect_eq(is_there(&f.a, cases[i].hierarchy, path), cases[i].stays, "case %zu", i);
         cg_host_close(&host);
     }
 }
