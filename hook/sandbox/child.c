@@ -80,8 +80,8 @@ static void introduce(const char *name)
     title_set(text);
 }
 
-static _Noreturn void child(const char *name, void (*run)(const void *arg), const void *arg,
-                            int null_fd, int go_fd)
+static _Noreturn void child(const char *name, void (*prepare)(const void *arg),
+                            void (*run)(const void *arg), const void *arg, int null_fd, int go_fd)
 {
     const bool watches = str_eq(name, CHILD_WATCHER);
     char byte;
@@ -96,6 +96,8 @@ static _Noreturn void child(const char *name, void (*run)(const void *arg), cons
     close(3);
     mem_wait();
     survive_oom();
+    if (prepare)
+        prepare(arg);
     confine(watches ? confine_watcher_caps() : 0);
     run(arg);
     _exit(0);
@@ -115,8 +117,9 @@ static pid_t fork_deaf(void)
     return pid;
 }
 
-int child_fork(const char *name, void (*run)(const void *arg), const void *arg, struct child *ret,
-               struct err *e)
+int child_fork_prepared(const char *name, void (*prepare)(const void *arg),
+                        void (*run)(const void *arg), const void *arg, struct child *ret,
+                        struct err *e)
 {
     autofd null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     int pipe_fds[2];
@@ -130,7 +133,7 @@ int child_fork(const char *name, void (*run)(const void *arg), const void *arg, 
         return err_sys(e, -errno, "cannot make a pipe for %s", name);
     pid = fork_deaf();
     if (pid == 0)
-        child(name, run, arg, null_fd, pipe_fds[0]);
+        child(name, prepare, run, arg, null_fd, pipe_fds[0]);
     r = pid < 0 ? -errno : 0;
     close(pipe_fds[0]);
     ret->go_fd = pipe_fds[1];
@@ -143,6 +146,12 @@ int child_fork(const char *name, void (*run)(const void *arg), const void *arg, 
         return err_sys(e, r, "cannot start %s", name);
     }
     return 0;
+}
+
+int child_fork(const char *name, void (*run)(const void *arg), const void *arg, struct child *ret,
+               struct err *e)
+{
+    return child_fork_prepared(name, NULL, run, arg, ret, e);
 }
 
 int child_go(struct child *c, struct err *e)

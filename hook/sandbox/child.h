@@ -40,6 +40,12 @@ struct child {
 int child_fork(const char *name, void (*run)(const void *arg), const void *arg, struct child *ret,
                struct err *e);
 
+/* The same. When it is let go it first calls @prepare(@arg), with all that its stage may: for what takes more than
+ * @run may do, see confine.h. */
+int child_fork_prepared(const char *name, void (*prepare)(const void *arg),
+                        void (*run)(const void *arg), const void *arg, struct child *ret,
+                        struct err *e);
+
 /* Everything is in its place: let it work. Nothing happens for one that was not forked.
  * 0; -errno, e.g. -EPIPE it has ended: child_abort() is next. */
 int child_go(struct child *c, struct err *e);

@@ -20,6 +20,7 @@
 #include "hook/tool/registrations.h"
 #include "hook/tool/verbs.h"
 #include "hook/vcpu/vcpu.h"
+#include "hook/watch/events.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -177,6 +178,21 @@ static void check_discovery(struct findings *f)
     else
         add(f, "vCPU discovery", LIMITED,
             "thread names and guest time; for KVM's own list mount -t debugfs none " DEBUGFS);
+}
+
+/* The hook may do what we may, if we are root. */
+static void check_events(struct findings *f)
+{
+    struct events events;
+    struct err e = ERR_INIT;
+
+    if (events_open(&events, &e) == 0)
+        add(f, "process events", FINE,
+            "the kernel tells when a thread gets its name: vCPUs are placed at once");
+    else
+        add(f, "process events", LIMITED,
+            arena_printf(f->a, "%s: vCPUs are found by looking every 1 to 3 ms", e.text));
+    events_close(&events);
 }
 
 /* ---- what every setup needs ---- */
@@ -509,6 +525,7 @@ int verb_check(const struct options *o, const struct settings *settings, struct 
     check_devices(&host, &f);
     check_nodes(settings, host.mode, &f);
     check_discovery(&f);
+    check_events(&f);
     check_manager(&f);
     check_layout(o, settings, &host, &f);
     check_registrations(&f);

@@ -10,8 +10,9 @@
 #define SETTLE_MS 2000
 /* ... or, when some vCPU could not be found, for this long. */
 #define GIVE_UP_MS 60000
-/* Between scans of a sandbox that has no vCPU, where the configuration names no interval. */
-#define IDLE_MS 1000
+/* Between scans of a sandbox that has no vCPU, where the configuration names no interval: all of it is under all
+ * limits until one is found. */
+#define IDLE_MS 10000
 /* Once settled every fourth pass looks at everything, or fewer if that would cost more than a
  * thousandth of a CPU: threads may be renamed, moved by others, or started by a vCPU thread. What
  * it costs never puts it off for longer than ALL_MAX_US. */

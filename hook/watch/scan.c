@@ -113,11 +113,17 @@ static bool is_young(const struct pass *p, const struct scan_thread *t)
     return p->now - t->seen_us < YOUNG_US;
 }
 
+static bool is_named(const struct scan *scan, pid_t tid)
+{
+    return scan->named &&
+           bsearch(&tid, scan->named->tids, scan->named->count, sizeof tid, cg_pid_compare);
+}
+
 static bool needs_look(const struct pass *p, const struct scan_thread *before)
 {
     int index;
 
-    if (!before || p->depth == SCAN_ALL || p->depth == SCAN_LOOK)
+    if (!before || p->depth == SCAN_ALL || p->depth == SCAN_LOOK || is_named(p->scan, before->tid))
         return true;
     if (before->source == VCPU_NONE)
         return is_young(p, before) || is_told(p->scan, before->tid, &index);

@@ -60,6 +60,13 @@ struct scan_result {
     bool whole;              /* every thread was seen, though some may not have moved */
 };
 
+/* Threads that have just got a name. */
+#define SCAN_NAMED_MAX 128
+struct scan_named {
+    pid_t tids[SCAN_NAMED_MAX]; /* sorted; one may be there more than once */
+    size_t count;
+};
+
 struct scan {
     /* set by the caller, who may change them between passes */
     struct sandbox *sandbox; /* loaded */
@@ -75,8 +82,9 @@ struct scan {
      * has run a guest. Of a process that has descriptors of more vCPUs than that, so many more: which
      * threads they are its names and QMP say. */
     bool kernel_evidence;
-    bool hold;   /* look only: before the split */
-    size_t most; /* in place of SCAN_THREADS_MAX; 0: that */
+    const struct scan_named *named; /* looked at whatever their age; NULL: none */
+    bool hold;                      /* look only: before the split */
+    size_t most;                    /* in place of SCAN_THREADS_MAX; 0: that */
     /* the state of the passes; scan_free() */
     struct scan_thread *threads; /* sorted by tid */
     size_t count, size;

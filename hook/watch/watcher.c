@@ -12,6 +12,7 @@
 #include "hook/sandbox/state_dir.h"
 #include "hook/vcpu/vcpu.h"
 #include "hook/watch/drift.h"
+#include "hook/watch/events.h"
 #include "hook/watch/oom.h"
 #include "hook/watch/orders.h"
 #include "hook/watch/pace.h"
@@ -48,6 +49,7 @@ struct watch {
     struct tend tend;
     struct drift drift; /* layout sibling */
     struct orders orders;
+    struct events *events; /* made before we were confined */
     struct oom oom;
     struct split split;
     struct stat record_file; /* as it was when it was read */
@@ -329,6 +331,9 @@ static bool keep_pace(struct watch *w, const struct scan_result *pass, unsigned 
         pace_restart(&w->pace, now);
     else
         verdict = pace_step(&w->pace, found || !w->awaits, w->awaits && pass->vcpus > 0, now);
+    events_keep(w->events, w->awaits && !found && !w->pace.settled, now);
+    if (pass->print != w->print && events_follow(w->events, &w->scan))
+        pace_hurry(&w->pace, 1);
     w->print = pass->print;
     /* Not before: the end of a sandbox that was short-lived is not to wait for it. */
     if ((verdict == PACE_SETTLED || now - w->started_us > FOLLOW_AFTER_US) &&
@@ -357,15 +362,14 @@ static bool check_end(struct watch *w, const struct scan_result *pass, unsigned 
 
 static void sleep_until_next(struct watch *w)
 {
-    struct timespec ts = {.tv_sec = w->pace.interval_ms / 1000,
-                          .tv_nsec = (long)(w->pace.interval_ms % 1000) * 1000000};
-    struct pollfd pfds[3 + ORDERS_POLL_MAX] = {
+    struct pollfd pfds[4 + ORDERS_POLL_MAX] = {
         {.fd = w->init_pidfd, .events = POLLIN},
         {.fd = w->split.events, .events = POLLIN},
         {.fd = w->drift.fd, .events = POLLIN},
     };
 
-    if (ppoll(pfds, 3 + orders_poll(&w->orders, &pfds[3]), &ts, &w->unblocked) < 0)
+    if (events_poll(w->events, pfds, 3 + orders_poll(&w->orders, &pfds[3]), w->pace.interval_ms,
+                    &w->unblocked) < 0)
         return;
     /* A dead init wakes us once; what follows from it is seen in the cgroups. */
     if (pfds[0].revents) {
@@ -422,7 +426,7 @@ static void keep_split(struct watch *w, struct scan_result *pass, bool thorough)
 static bool look_around(struct watch *w)
 {
     unsigned long long cost = io_cpu_us(), now = io_now_us();
-    enum scan_depth depth = pace_depth(&w->pace, now);
+    enum scan_depth depth = w->events->lost ? SCAN_ALL : pace_depth(&w->pace, now);
     struct err e = ERR_INIT;
     struct scan_result pass;
     int r;
@@ -520,6 +524,7 @@ static void run(struct watch *w)
         .sandbox = &w->sandbox,
         .settings = w->settings,
         .own = {getpid(), record_process_id(w->record.placeholder).pid},
+        .named = &w->events->named,
     };
     w->scan.kvm_dirfd = vcpu_kvm_find(&w->scan.kvm_search);
     w->scan.kernel_evidence = scan_needs_evidence(&w->scan);
@@ -543,6 +548,13 @@ static void run(struct watch *w)
     }
     oom_look(&w->oom, &w->sandbox, &w->record, io_now_us(), true);
     oom_close(&w->oom);
+    events_close(w->events);
+}
+
+/* Without them all is as it is with them, but later. */
+static void prepare(const void *arg)
+{
+    (void)events_open(((const struct watch *)arg)->events, NULL);
 }
 
 static void watch(const void *arg)
@@ -571,6 +583,7 @@ bool watcher_is_wanted(const struct record *r, const struct settings *settings)
 int watcher_fork(const char *state_dir, const char *sandbox_id, const struct settings *settings,
                  struct child *ret, struct err *e)
 {
+    struct events events = EVENTS_INIT; /* the child's own is its copy of this one */
     const struct watch w = {
         .state_dir = state_dir,
         .sandbox_id = sandbox_id,
@@ -578,8 +591,9 @@ int watcher_fork(const char *state_dir, const char *sandbox_id, const struct set
         .state = STATE_DIR_INIT,
         .init_pidfd = FD_NONE,
         .own_fd = FD_NONE,
+        .events = &events,
         .oom = OOM_INIT,
     };
 
-    return child_fork(CHILD_WATCHER, watch, &w, ret, e);
+    return child_fork_prepared(CHILD_WATCHER, prepare, watch, &w, ret, e);
 }

@@ -156,6 +156,31 @@ else
 	skip "KVM's debugfs" "debugfs cannot be mounted here"
 fi
 
+# --- the kernel's word of processes ------------------------------------------
+
+# events_said COMMAND... - what check says of it in JSON
+events_said() {
+	"$@" "$OSC" --state-dir "$STATE" --config "$CONF" --json check 2>/dev/null |
+		jq -r '.findings[] | select(.name == "process events") | .verdict'
+}
+
+check_match "process events: it is said" '^(ok|limited)$' "$(events_said env)"
+NOT_TOLD="limited +process events +the kernel .*: vCPUs are found by looking every 1 to 3 ms"
+if unshare -n true 2>/dev/null; then
+	capture timeout 60 unshare -n "$OSC" --state-dir "$STATE" --config "$CONF" check
+	check_match "a network namespace: there are no process events" "$NOT_TOLD" "$OUT"
+	check_exit "a network namespace: it is nothing broken" "$usual"
+	check_eq "a network namespace: in JSON" limited "$(events_said unshare -n)"
+else
+	skip "process events in a network namespace" "there can be none here"
+fi
+if unshare --pid --fork true 2>/dev/null; then
+	capture timeout 60 unshare --pid --fork "$OSC" --state-dir "$STATE" --config "$CONF" check
+	check_match "a PID namespace: there are no process events" "$NOT_TOLD" "$OUT"
+else
+	skip "process events in a PID namespace" "there can be none here"
+fi
+
 # --- engines, runtimes, and what they read -----------------------------------
 
 # They are looked for where packages put them: here there are other directories in these places.

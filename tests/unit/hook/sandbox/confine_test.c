@@ -33,7 +33,8 @@ struct tried {
     int fork, exec, unshare, process_vm, bpf; /* errno; 0: it could */
     int read, wait, affinity, signal, talk;   /* the same, of what it has to do */
     int dumpable;
-    _Atomic bool done;
+    int prepare_unshare, prepare_privileged; /* before it was confined */
+    _Atomic bool prepared, done;
 };
 
 static struct tried *tried;
@@ -94,6 +95,14 @@ static void try_things(const void *arg)
         pause();
 }
 
+static void try_before(const void *arg)
+{
+    (void)arg;
+    tried->prepare_unshare = result_of(unshare(0));
+    tried->prepare_privileged = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
+    tried->prepared = true;
+}
+
 /* --- looking at it --- */
 
 static struct child child;
@@ -107,17 +116,23 @@ static void begin(void)
 
 TestSuite(confine, .init = begin, .fini = kit_end_forked, .timeout = 180);
 
-static void start(const char *name)
+static void start_prepared(const char *name, void (*prepare)(const void *arg))
 {
     unsigned long long deadline = io_now_us() + KIT_PATIENCE_MS * 1000ull;
 
-    cr_assert_eq(child_fork(name, try_things, NULL, &child, NULL), 0);
+    cr_assert_eq(child_fork_prepared(name, prepare, try_things, NULL, &child, NULL), 0);
+    cr_expect_not(tried->prepared, "it was not let go");
     kit_track(&child.id);
     cr_assert_eq(child_go(&child, NULL), 0);
     while (!tried->done) {
         cr_assert_lt(io_now_us(), deadline, "it does not run");
         io_sleep_ms(1);
     }
+}
+
+static void start(const char *name)
+{
+    start_prepared(name, NULL);
 }
 
 /* A number of /proc/PID/status. */
@@ -204,6 +219,18 @@ Test(confine, system_calls)
                   tried->talk == 0,
               "read %d, wait %d, affinity %d, signal %d, talk %d", tried->read, tried->wait,
               tried->affinity, tried->signal, tried->talk);
+}
+
+/* What takes more than it may do later is done before. */
+Test(confine, prepared)
+{
+    start_prepared(CHILD_WATCHER, try_before);
+    cr_expect(tried->prepared);
+    cr_expect_eq(tried->prepare_unshare, 0);
+    cr_expect_eq(tried->prepare_privileged, (int)status(getpid(), "NoNewPrivs", 10));
+    cr_expect_eq(status(child.id.pid, "NoNewPrivs", 10), 1);
+    if (confine_has_filter())
+        cr_expect_eq(tried->unshare, EPERM);
 }
 
 Test(confine, descriptors)

@@ -72,7 +72,7 @@ Test(pace, when_nobody_has_to_look_again)
     cr_expect_not(p.settled);
     /* Without a vCPU there is no such point. */
     cr_expect_eq(pace_step(&p, true, false, START + 2000 * MS), PACE_SETTLED);
-    cr_expect_eq(p.interval_ms, 1000);
+    cr_expect_eq(p.interval_ms, 10000);
 }
 
 Test(pace, hurry)

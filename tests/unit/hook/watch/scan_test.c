@@ -265,6 +265,32 @@ Test(scan, renamed)
     expect_place(2, "sandbox");
 }
 
+/* Of one that is no more young only an event tells, or a pass that looks at everything. */
+Test(scan, named)
+{
+    struct scan_named named = {.count = 0};
+    struct scan_result got;
+
+    start("vmm");
+    kit_add_thread(0, 1, "vmm");
+    kit_add_thread(0, 2, "worker");
+    pass();
+    for (size_t i = 0; i < f.scan.count; i++)
+        f.scan.threads[i].seen_us -= 3000000;
+    kit_rename_thread(1, "CPU 0/TCG");
+    f.scan.named = &named;
+    got = pass();
+    expect_pass(&got, 3, 3, 0, 0);
+    named = (struct scan_named){{kit_tid_of(2)}, 1};
+    got = pass();
+    expect_pass(&got, 3, 3, 0, 0);
+    named = (struct scan_named){{kit_tid_of(1)}, 1};
+    got = pass();
+    expect_pass(&got, 3, 3, 1, 1);
+    expect_place(1, "sandbox");
+    expect_place(2, "overhead");
+}
+
 /* A directory as KVM makes it in debugfs: a VM made by @creator, whose vCPU 0 is @tid. */
 static int fake_kvm(char top[static 32], pid_t creator, pid_t tid)
 {
