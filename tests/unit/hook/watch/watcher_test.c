@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "hook/sandbox/sandbox.h"
 #include "tests/unit/kit/child_kit.h"
+#include "tests/unit/kit/files_kit.h"
 #include "tests/unit/kit/stage_kit.h"
 
 #include <criterion/criterion.h>
@@ -305,7 +306,8 @@ static void spoil_list(struct kit_stage *f, size_t host, bool spoil)
         cr_assert_eq(rename(list, away), 0);
         cr_assert_eq(mkdir(list, 0700), 0);
     } else {
-        cr_assert_eq(rmdir(list), 0);
+        /* A watcher that was in the middle of a move has filled it like a cgroup, as the tree does. */
+        kit_remove_tree(list);
         cr_assert_eq(rename(away, list), 0);
     }
 }
