@@ -4,11 +4,17 @@
 #include "base/err.h"
 #include "base/io.h"
 
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define WAIT_MS 100
+/* What the calls have of the stack that give it back. */
+#define STACK_SPARED 1024
+#define STACK_SIZE   (64 * 1024)
 
 static bool waits;
 
@@ -61,4 +67,16 @@ void *mem_realloc(void *old, size_t size)
     while (!(p = realloc(old, size)))
         mem_is_short();
     return p;
+}
+
+void mem_give_back(void)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t end = ((uintptr_t)__builtin_frame_address(0) - STACK_SPARED) & ~(page - 1);
+
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
+    /* What is not there is no error of interest. */
+    (void)madvise((void *)(end - STACK_SIZE), STACK_SIZE, MADV_DONTNEED);
 }

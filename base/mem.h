@@ -21,4 +21,8 @@ void *mem_alloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *mem_zalloc(size_t count, size_t size) __attribute__((malloc, returns_nonnull));
 void *mem_realloc(void *old, size_t size) __attribute__((returns_nonnull));
 
+/* For who sleeps for long: what was freed, and the stack below the caller's, is the kernel's again. Costs some
+ * microseconds, and as much when it is needed again. */
+void mem_give_back(void);
+
 #endif

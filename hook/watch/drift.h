@@ -63,6 +63,7 @@ struct drift {
     int fd;                     /* inotify */
     struct drift_container *items;
     size_t count;
+    int device_error; /* of drift_say_devices(), the last one */
 };
 
 /*
@@ -112,5 +113,8 @@ const struct oci_resources *drift_resources(const struct drift *d, const char *i
 /* v1: whether the device rules of its cgroup have changed. They are no part of drift_resources(), as only a
  * stage may write such. */
 bool drift_devices(const struct drift *d, const char *id);
+
+/* A warning for a container of @r that it is so of, once. */
+void drift_say_devices(struct drift *d, const struct record *r);
 
 #endif

@@ -6,9 +6,12 @@
 
 #include "base/arena.h"
 #include "base/cleanup.h"
+#include "base/err.h"
 #include "base/str.h"
+#include "hook/log/log.h"
 #include "hook/sandbox/record.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 void drift_follow(struct drift *d, const struct record *r)
@@ -53,4 +56,20 @@ uint64_t drift_print(const struct drift *d, const char *id)
             return print_of(&d->items[i]);
     }
     return 0;
+}
+
+void drift_say_devices(struct drift *d, const struct record *r)
+{
+    for (size_t i = 0; i < r->containers.count; i++) {
+        const struct record_container *c = &JSON_AT(r->containers, struct record_container, i);
+        struct err e = ERR_INIT;
+
+        if (drift_devices(d, c->id))
+            log_once(&d->device_error,
+                     err_set(&e, -EPERM,
+                             "the device rules of %s have changed, which the next stage of "
+                             "container %s carries over, and a watcher may not",
+                             c->runtime_path, c->id),
+                     &e);
+    }
 }

@@ -23,6 +23,8 @@
  * cost more than a twentieth of a CPU. */
 #define EVERY_VM_US   100000
 #define EVERY_VM_COST 20
+/* From this interval on memory is given back in between, at the price of some microseconds in each pass. */
+#define SLOW_MS 1000
 /* What takes longer than a pass is done when threads have been quiet for this long. */
 #define QUIET_US 20000
 
@@ -48,6 +50,11 @@ void pace_hurry(struct pace *p, unsigned ms)
 bool pace_is_eager(const struct pace *p)
 {
     return !p->settled && p->interval_ms <= PACE_AWAIT_MS;
+}
+
+bool pace_is_slow(const struct pace *p)
+{
+    return p->interval_ms >= SLOW_MS;
 }
 
 enum scan_depth pace_depth(const struct pace *p, unsigned long long now)

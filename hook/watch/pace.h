@@ -34,6 +34,9 @@ void pace_hurry(struct pace *p, unsigned ms);
 /* Whether a vCPU may appear at any moment, and has to be moved at once. */
 bool pace_is_eager(const struct pace *p);
 
+/* Whether the next pass is so far that memory for it is not kept. */
+bool pace_is_slow(const struct pace *p);
+
 /* How deep the next pass is. */
 enum scan_depth pace_depth(const struct pace *p, unsigned long long now);
 

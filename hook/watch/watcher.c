@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "base/mem.h"
 #include "cgroup/host.h"
 #include "hook/plan/plan.h"
 #include "hook/sandbox/change.h"
@@ -49,7 +50,7 @@ struct watch {
     struct tend tend;
     struct drift drift; /* layout sibling */
     struct orders orders;
-    struct events *events; /* made before we were confined */
+    struct events events; /* opened before we were confined */
     struct oom oom;
     struct split split;
     struct stat record_file; /* as it was when it was read */
@@ -64,7 +65,7 @@ struct watch {
     bool awaits;    /* vCPUs: else there is one cgroup for all, and no CPUs to keep threads on */
     bool tend_due;  /* threads have changed since helpers and CPUs were seen to */
     bool carry_due; /* limits have changed and are not in the record yet */
-    int last_error, last_limit_error, last_split_error, last_order_error, last_device_error;
+    int last_error, last_limit_error, last_split_error, last_order_error;
 };
 
 static volatile sig_atomic_t terminated;
@@ -144,18 +145,17 @@ static void adopt_file(struct watch *w, const struct state_lock *lock)
 }
 
 /* The cgroups and processes of a record that was just read. Releases the lock. */
-static int adopt(struct watch *w, struct state_lock *lock)
+static void adopt(struct watch *w, struct state_lock *lock)
 {
     int r = sandbox_load(&w->sandbox, NULL);
 
     adopt_file(w, lock);
     state_unlock(lock);
-    if (r == 0) {
-        follow_init(w);
-        drift_follow(&w->drift, &w->record);
-        orders_set(&w->orders, &w->record);
-    }
-    return r;
+    if (r < 0)
+        return;
+    follow_init(w);
+    drift_follow(&w->drift, &w->record);
+    orders_set(&w->orders, &w->record);
 }
 
 static int load(struct watch *w)
@@ -164,7 +164,7 @@ static int load(struct watch *w)
     int r = reload(w, &lock);
 
     if (r == 0)
-        (void)adopt(w, &lock);
+        adopt(w, &lock);
     return r;
 }
 
@@ -208,19 +208,6 @@ static int change_limits(struct watch *w, const struct state_lock *lock, struct 
     return r;
 }
 
-static void say_devices(struct watch *w, const struct record_container *c)
-{
-    struct err e = ERR_INIT;
-
-    if (drift_devices(&w->drift, c->id))
-        log_once(&w->last_device_error,
-                 err_set(&e, -EPERM,
-                         "the device rules of %s have changed, which the next stage of container "
-                         "%s carries over, and a watcher may not",
-                         c->runtime_path, c->id),
-                 &e);
-}
-
 /* The runtime's own cgroup got other limits: carry them over, and record them. */
 static void carry_over(struct watch *w)
 {
@@ -237,10 +224,10 @@ static void carry_over(struct watch *w)
         const struct oci_resources *now =
             drift_resources(&w->drift, c->id, c->resources, &w->record_arena);
 
-        say_devices(w, c);
         if (now && now != c->resources)
             change_take(&w->record, c, now, drift_print(&w->drift, c->id), &w->record_arena);
     }
+    drift_say_devices(&w->drift, &w->record);
     log_once(&w->last_limit_error, change_limits(w, &lock, &e), &e);
     adopt(w, &lock);
     w->tend_due = true; /* the kernel forgets affinities when a cpuset changes */
@@ -331,8 +318,8 @@ static bool keep_pace(struct watch *w, const struct scan_result *pass, unsigned 
         pace_restart(&w->pace, now);
     else
         verdict = pace_step(&w->pace, found || !w->awaits, w->awaits && pass->vcpus > 0, now);
-    events_keep(w->events, w->awaits && !found && !w->pace.settled, now);
-    if (pass->print != w->print && events_follow(w->events, &w->scan))
+    events_keep(&w->events, w->awaits && !found && !w->pace.settled, now);
+    if (pass->print != w->print && events_follow(&w->events, &w->scan))
         pace_hurry(&w->pace, 1);
     w->print = pass->print;
     /* Not before: the end of a sandbox that was short-lived is not to wait for it. */
@@ -368,7 +355,9 @@ static void sleep_until_next(struct watch *w)
         {.fd = w->drift.fd, .events = POLLIN},
     };
 
-    if (events_poll(w->events, pfds, 3 + orders_poll(&w->orders, &pfds[3]), w->pace.interval_ms,
+    if (pace_is_slow(&w->pace))
+        mem_give_back();
+    if (events_poll(&w->events, pfds, 3 + orders_poll(&w->orders, &pfds[3]), w->pace.interval_ms,
                     &w->unblocked) < 0)
         return;
     /* A dead init wakes us once; what follows from it is seen in the cgroups. */
@@ -426,7 +415,7 @@ static void keep_split(struct watch *w, struct scan_result *pass, bool thorough)
 static bool look_around(struct watch *w)
 {
     unsigned long long cost = io_cpu_us(), now = io_now_us();
-    enum scan_depth depth = w->events->lost ? SCAN_ALL : pace_depth(&w->pace, now);
+    enum scan_depth depth = w->events.lost ? SCAN_ALL : pace_depth(&w->pace, now);
     struct err e = ERR_INIT;
     struct scan_result pass;
     int r;
@@ -524,7 +513,7 @@ static void run(struct watch *w)
         .sandbox = &w->sandbox,
         .settings = w->settings,
         .own = {getpid(), record_process_id(w->record.placeholder).pid},
-        .named = &w->events->named,
+        .named = &w->events.named,
     };
     w->scan.kvm_dirfd = vcpu_kvm_find(&w->scan.kvm_search);
     w->scan.kernel_evidence = scan_needs_evidence(&w->scan);
@@ -548,31 +537,33 @@ static void run(struct watch *w)
     }
     oom_look(&w->oom, &w->sandbox, &w->record, io_now_us(), true);
     oom_close(&w->oom);
-    events_close(w->events);
+    events_close(&w->events);
 }
 
 /* Without them all is as it is with them, but later. */
 static void prepare(const void *arg)
 {
-    (void)events_open(((const struct watch *)arg)->events, NULL);
+    struct watch *w = *(struct watch *const *)arg;
+
+    (void)events_open(&w->events, NULL);
 }
 
 static void watch(const void *arg)
 {
-    struct watch w = *(const struct watch *)arg;
+    struct watch *w = *(struct watch *const *)arg;
     struct sigaction action = {.sa_handler = on_term};
     sigset_t term;
 
     /* Until here SIGTERM simply ends the process; from here on it ends the work in good order. */
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
-    sigprocmask(SIG_BLOCK, &term, &w.unblocked);
-    sigdelset(&w.unblocked, SIGTERM);
+    sigprocmask(SIG_BLOCK, &term, &w->unblocked);
+    sigdelset(&w->unblocked, SIGTERM);
     sigaction(SIGTERM, &action, NULL);
     log_about.stage = "watch";
-    log_about.sandbox_id = w.sandbox_id;
-    sandbox_init(&w.sandbox, &w.host, NULL, &w.record);
-    run(&w);
+    log_about.sandbox_id = w->sandbox_id;
+    sandbox_init(&w->sandbox, &w->host, NULL, &w->record);
+    run(w);
 }
 
 bool watcher_is_wanted(const struct record *r, const struct settings *settings)
@@ -583,17 +574,15 @@ bool watcher_is_wanted(const struct record *r, const struct settings *settings)
 int watcher_fork(const char *state_dir, const char *sandbox_id, const struct settings *settings,
                  struct child *ret, struct err *e)
 {
-    struct events events = EVENTS_INIT; /* the child's own is its copy of this one */
-    const struct watch w = {
+    struct watch w = {
         .state_dir = state_dir,
         .sandbox_id = sandbox_id,
         .settings = settings,
         .state = STATE_DIR_INIT,
         .init_pidfd = FD_NONE,
-        .own_fd = FD_NONE,
-        .events = &events,
         .oom = OOM_INIT,
     };
+    struct watch *const its_own = &w; /* in the child, which has a copy of all memory */
 
-    return child_fork_prepared(CHILD_WATCHER, prepare, watch, &w, ret, e);
+    return child_fork_prepared(CHILD_WATCHER, prepare, watch, &its_own, ret, e);
 }

@@ -12,11 +12,13 @@
 #include "base/str.h"
 #include "cgroup/host.h"
 #include "cgroup/limits/limits.h"
+#include "hook/log/log.h"
 #include "hook/sandbox/record.h"
 #include "tests/unit/kit/cgroup_kit.h"
 #include "tests/unit/kit/files_kit.h"
 
 #include <criterion/criterion.h>
+#include <criterion/redirect.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -637,6 +639,31 @@ Test(drift_v1, devices)
     cr_expect(drift_devices(&f.drift, "one"));
     cr_expect_not(drift_devices(&f.drift, "other"));
     cr_expect_eq(drift_resources(&f.drift, "one", &r, &f.arena), &r);
+}
+
+/* Who may write them is told once. */
+Test(drift_v1, devices_are_said)
+{
+    char one[] = "one", two[] = "two", path[] = "/c1";
+    struct record_container containers[] = {{.id = two, .runtime_path = path},
+                                            {.id = one, .runtime_path = path}};
+    const struct record r = {.containers = {containers, 2}};
+
+    make_v1("c1");
+    add_hierarchy("more", CG_CTL_BIT(CG_CTL_DEVICES), false);
+    make_dir("more/c1");
+    set("more/c1/devices.list", "c 1:3 rwm\n");
+    drift_set(&f.drift, both, 1);
+    log_about.sandbox_id = "s1";
+    cr_redirect_stderr();
+    drift_say_devices(&f.drift, &r);
+    set("more/c1/devices.list", "b 8:0 r\n");
+    cr_expect_eq(drift_read(&f.drift), 1);
+    drift_say_devices(&f.drift, &r);
+    drift_say_devices(&f.drift, &r);
+    cr_expect_stderr_eq_str(
+        "oci-sandbox-cgroup: warning: sandbox s1: the device rules of /c1 have changed, which the "
+        "next stage of container one carries over, and a watcher may not\n");
 }
 
 Test(drift_v2, other_limits)
