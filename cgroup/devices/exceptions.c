@@ -145,6 +145,17 @@ static struct form make_form(const struct cg_dev_table *t, bool allow_all, struc
     return f;
 }
 
+static int check_count(const struct cg_dev_exceptions *v1, struct err *e)
+{
+    if (v1->count <= CG_DEV_EXCEPTIONS_MAX)
+        return 0;
+    return err_set(
+        e, -E2BIG,
+        "this device list needs %zu rules, and cgroup v1, where each one takes longer the "
+        "more there are, is given %d at most; name whole major numbers, such as c 10:*",
+        v1->count, CG_DEV_EXCEPTIONS_MAX);
+}
+
 int cg_dev_exceptions_make(const struct cg_dev_table *t, struct arena *a,
                            struct cg_dev_exceptions *ret, struct err *e)
 {
@@ -154,11 +165,11 @@ int cg_dev_exceptions_make(const struct cg_dev_table *t, struct arena *a,
 
     *ret = deny.v1;
     if (!deny.failed)
-        return 0;
+        return check_count(ret, e);
     allow = make_form(t, true, a);
     *ret = allow.v1;
     if (!allow.failed)
-        return 0;
+        return check_count(ret, e);
     cg_dev_access_text(deny.narrow.access, access);
     return err_set(
         e, -ENOTSUP,

@@ -61,6 +61,39 @@ Test(v1_form, rows)
     }
 }
 
+/* @count devices of major numbers from 1 on, and @rest. */
+static int make_many(struct arena *a, unsigned count, const char *rest,
+                     struct cg_dev_exceptions *ret, struct err *e)
+{
+    autosbuf text = SBUF_INIT;
+    struct cg_dev_rules rules;
+    struct cg_dev_table table;
+
+    for (unsigned i = 0; i < count; i++)
+        sbuf_addf(&text, "+c %u:%u rw, ", 1 + i / 256, i % 256);
+    sbuf_addf(&text, "%s", rest);
+    rules = dev_make_rules(a, sbuf_text(&text));
+    table = dev_compile(a, &rules);
+    return cg_dev_exceptions_make(&table, a, ret, e);
+}
+
+/* Those that a wider one covers do not count. */
+Test(v1_form, too_many)
+{
+    autoarena a = ARENA_INIT;
+    struct cg_dev_exceptions v1;
+    struct err e = ERR_INIT;
+
+    cr_expect_eq(make_many(&a, CG_DEV_EXCEPTIONS_MAX - 1, "+b 8:0 r", &v1, &e), 0, "%s", e.text);
+    cr_expect_eq(v1.count, CG_DEV_EXCEPTIONS_MAX);
+    cr_expect_eq(make_many(&a, CG_DEV_EXCEPTIONS_MAX, "+b 8:0 r", &v1, &e), -E2BIG);
+    cr_expect(strstr(e.text, "needs 4097 rules"), "%s", e.text);
+    cr_expect_eq(make_many(&a, 2 * CG_DEV_EXCEPTIONS_MAX, "+c *:* rw", &v1, NULL), 0);
+    cr_expect_eq(v1.count, 1);
+    cr_expect_eq(make_many(&a, CG_DEV_EXCEPTIONS_MAX, "+a *:* rwm, -c 300:1 r", &v1, NULL), 0);
+    cr_expect_eq(v1.count, 1);
+}
+
 /* Whether an exception with these bits for all devices that match the pattern would be right. */
 static bool exception_fits(const struct cg_dev_rules *rules, char type, int64_t major,
                            int64_t minor, uint8_t bits, uint8_t flip)
