@@ -4,6 +4,7 @@
  * that the hook has to find out, and nothing is verified, locked longer than needed, or taken back.
  *
  *   floor setup|teardown nested|sibling only|split CONFIGURATION STATE_DIR CGROUP NAME=DIR...
+ *   floor parse FILE
  *
  * NAME is a hierarchy as /proc/PID/cgroup calls it, DIR where it is mounted, CGROUP the sandbox cgroup,
  * whose parents are there. It reads each input once (the state on stdin, config.json in the bundle
@@ -262,14 +263,31 @@ static void tear_down(int dir, const char *cgroup)
          "sandboxes/" ID);
 }
 
+/* Nothing but yajl's own work on a file. */
+static int parse(const char *path)
+{
+    struct stat st;
+    char *text;
+
+    need(stat(path, &st) == 0, path);
+    text = malloc((size_t)st.st_size + 1);
+    need(text != NULL, "malloc");
+    read_json(AT_FDCWD, path, text, (size_t)st.st_size + 1);
+    free(text);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     char text[16384];
     int dir;
 
+    if (argc == 3 && strcmp(argv[1], "parse") == 0)
+        return parse(argv[2]);
+
     if (argc < 8) {
         fprintf(stderr, "usage: floor setup|teardown nested|sibling only|split CONFIGURATION "
-                        "STATE_DIR CGROUP NAME=DIR...\n");
+                        "STATE_DIR CGROUP NAME=DIR...\n       floor parse FILE\n");
         return 2;
     }
     sibling = strcmp(argv[2], "sibling") == 0;

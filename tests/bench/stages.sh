@@ -180,8 +180,7 @@ tmpfs_dir() {
 	PLAY=$(mktemp -d "$dir/$TAG.XXXXXX")
 }
 
-stages() {
-	local layout policy hook PEAK=0
+begin_play() {
 	tmpfs_dir
 	# By these names they are ended if anything fails.
 	install -m 0755 "$OSC_BENCH/floor" "$OSC-floor"
@@ -189,6 +188,16 @@ stages() {
 	fake_container vm
 	end_process "$PID"
 	printf '%s\n' "${HIERARCHY_DIRS[@]}" >"$PLAY/dirs"
+}
+
+end_play() {
+	cg_remove "/$TAG/vm"
+	rm -rf "$PLAY"
+}
+
+stages() {
+	local layout policy hook PEAK=0
+	begin_play
 	find_peers
 	echo
 	stage_row "setup and teardown" of "setup CPU us" "teardown CPU us" "wall ms" calls KiB floors bar result
@@ -207,6 +216,5 @@ stages() {
 		done
 	done
 	stage_row "peak memory" hook "" "" "" "" "$PEAK" "" "<= $BAR_RSS_KIB KiB" "$(verdict $PEAK $BAR_RSS_KIB)"
-	cg_remove "/$TAG/vm"
-	rm -rf "$PLAY"
+	end_play
 }
