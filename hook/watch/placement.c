@@ -24,8 +24,11 @@
 /* Descriptors are counted once threads are quiet for so long, and while a vCPU is missing. */
 #define COUNT_QUIET_US 20000
 #define COUNT_AGAIN_US 250000
-/* So long at most: what is behind /proc/PID/fd is in the payload's hands. */
-#define COUNT_MOST_US 100000
+/* So long at most, of a CPU and in all: what is behind /proc/PID/fd is in the payload's hands. Those that took longer
+ * are counted again so late that they take a hundredth of a CPU. */
+#define COUNT_MOST_CPU_US 100000
+#define COUNT_MOST_US     1000000
+#define COUNT_LATER_US    10000000
 /* VMMs are asked when their threads do not tell; rarely, because a monitor has one client at a time,
  * and a silent one takes its share of the time that there is for all of them. */
 #define ASK_UNSURE_US  5000000
@@ -204,6 +207,7 @@ void placement_write_json(struct json_writer *w, const char *key,
 static bool count_descriptors(const struct cg_pids *pids, struct arena *a, size_t *ret)
 {
     unsigned long long end_us = io_now_us() + COUNT_MOST_US;
+    unsigned long long cpu_end_us = io_cpu_us() + COUNT_MOST_CPU_US;
 
     *ret = 0;
     for (size_t i = 0; i < pids->count; i++) {
@@ -212,7 +216,7 @@ static bool count_descriptors(const struct cg_pids *pids, struct arena *a, size_
         /* What we may not look at is unknown, like a VMM that emulates. */
         if (vmm_fds_read(pids->items[i], a, &fds) == 0)
             *ret += fds.count;
-        if (fds.has_more || io_now_us() > end_us)
+        if (fds.has_more || io_cpu_us() > cpu_end_us || io_now_us() > end_us)
             return false;
     }
     return true;
@@ -240,14 +244,22 @@ static bool is_missing_some(const struct placement *p)
 }
 
 /* What takes longer than a pass is done while threads are quiet. */
+static bool count_is_due(const struct placement *p, unsigned long long now)
+{
+    if (now - p->changed_us < COUNT_QUIET_US)
+        return false;
+    if (!p->counted)
+        return true;
+    return p->facts.uncounted ? now >= p->count_us + COUNT_LATER_US
+                              : is_missing_some(p) && now >= p->count_us + COUNT_AGAIN_US;
+}
+
 static void find_out(struct placement *p, struct scan *scan, unsigned long long now)
 {
-    bool count = now - p->changed_us >= COUNT_QUIET_US &&
-                 (!p->counted || (is_missing_some(p) && now >= p->count_us + COUNT_AGAIN_US));
     autoarena a = ARENA_INIT;
     struct cg_pids pids;
 
-    if (!count || scan_vmms(scan, &a, &pids, NULL) < 0)
+    if (!count_is_due(p, now) || scan_vmms(scan, &a, &pids, NULL) < 0)
         return;
     p->facts.uncounted = !count_descriptors(&pids, &a, &p->facts.expected);
     if (p->facts.expected == 0)

@@ -5,9 +5,12 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "hook/sandbox/sandbox.h"
+#include "hook/vcpu/vmm.h"
 #include "hook/watch/scan.h"
 #include "tests/unit/kit/files_kit.h"
+#include "tests/unit/kit/process_kit.h"
 #include "tests/unit/kit/record_kit.h"
+#include "tests/unit/kit/stage_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -15,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -277,4 +281,62 @@ Test(placement_report, damaged)
         r = placement_read(state_fd, &arena, &got);
         cr_expect_eq(r, -EPROTO, "input:    %s\ngot:      %d", texts[i], r);
     }
+}
+
+/* --- counting descriptors --- */
+
+/* As many as are looked at, and a child that has them, too. */
+static pid_t start_with_many(struct arena *a)
+{
+    const struct rlimit limit = {VMM_FDS_MAX + 100, VMM_FDS_MAX + 100};
+    size_t count = 0;
+    int *fds = NULL, fd;
+    pid_t pid;
+
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        cr_skip_test("cannot have %d descriptors: %s", VMM_FDS_MAX, strerrorname_np(errno));
+    while ((fd = dup(STDERR_FILENO)) >= 0)
+        ARENA_APPEND(a, fds, count) = fd;
+    close(fds[--count]); /* for the child's own */
+    close(fds[--count]);
+    pid = kit_start_child();
+    while (count > 0)
+        close(fds[--count]);
+    return pid;
+}
+
+/* Too many at a time are not too many for ever. */
+Test(placement, counts_again)
+{
+    autoarena a = ARENA_INIT;
+    pid_t pid = start_with_many(&a);
+    struct cg_host host;
+    struct sandbox s = {.has_overhead = true};
+    struct scan scan = {.sandbox = &s, .kvm_dirfd = FD_NONE};
+    struct stat no_record = {0};
+    unsigned long long counted_us;
+    STAGE f;
+    struct placement p = {.state_dir = &f.state, .sandbox_id = "c", .record_file = &no_record};
+
+    kit_begin_stage(&f, CG_MODE_V1);
+    kit_tree_make("/p/c");
+    kit_tree_enter(pid, "/p/c", "vmm");
+    cr_assert_eq(cg_host_open(&f.a, &host, NULL), 0);
+    cg_init(&s.home, &host, NULL, "/p/c", NULL);
+    cg_init(&s.vcpu, &host, NULL, "/p/c", NULL);
+    cg_init(&s.overhead, &host, NULL, "/p/c", NULL);
+    cr_assert_eq(cg_load(&s.home, NULL), 0);
+
+    placement_update(&p, &scan, false, false);
+    cr_expect(p.counted && p.facts.uncounted);
+    counted_us = p.count_us;
+    kit_end_child(pid);
+    placement_update(&p, &scan, false, false);
+    cr_expect(p.count_us == counted_us && p.facts.uncounted, "not at once");
+    p.count_us -= 10000001;
+    placement_update(&p, &scan, false, false);
+    cr_expect(p.count_us >= counted_us && !p.facts.uncounted, "later");
+    free(p.written);
+    cg_close(&s.home);
+    cg_host_close(&host);
 }
