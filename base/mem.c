@@ -14,7 +14,7 @@
 #define WAIT_MS 100
 /* What the calls have of the stack that give it back. */
 #define STACK_SPARED 1024
-#define STACK_SIZE   (64 * 1024)
+#define STACK_SIZE   ((size_t)64 * 1024)
 
 static bool waits;
 
@@ -71,12 +71,15 @@ void *mem_realloc(void *old, size_t size)
 
 void mem_give_back(void)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t end = ((uintptr_t)__builtin_frame_address(0) - STACK_SPARED) & ~(page - 1);
+    char *frame = __builtin_frame_address(0);
+    size_t above_page = (uintptr_t)frame % (size_t)sysconf(_SC_PAGESIZE);
+    char *end = frame - above_page;
 
+    if (above_page < STACK_SPARED)
+        end -= sysconf(_SC_PAGESIZE);
 #ifdef __GLIBC__
     (void)malloc_trim(0);
 #endif
     /* What is not there is no error of interest. */
-    (void)madvise((void *)(end - STACK_SIZE), STACK_SIZE, MADV_DONTNEED);
+    (void)madvise(end - STACK_SIZE, STACK_SIZE, MADV_DONTNEED);
 }

@@ -145,9 +145,9 @@ static int receive(int fd, struct proc_event *ret)
     socklen_t from_len = sizeof from;
     ssize_t len = recvfrom(fd, buf, sizeof buf, 0, (struct sockaddr *)&from, &from_len);
 
+    *ret = (struct proc_event){0};
     if (len < 0)
         return -errno;
-    memset(ret, 0, sizeof *ret);
     if (from.nl_pid != 0 || (size_t)len < AT(event_data))
         return 0;
     memcpy(ret, buf + EVENT_AT, (size_t)len - EVENT_AT);

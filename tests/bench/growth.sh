@@ -8,8 +8,8 @@
 # bytes of config.json, mounts, containers of its pod. Of threads what counts is the watcher's own CPU time.
 # (Of sandboxes there are up to 1,000: tests/soak/run --alive.)
 
-# Variables come from common.sh, from tests/bench/run, and from stages.sh.
-# shellcheck disable=SC2153,SC2154
+# Variables come from common.sh, from tests/bench/run, and from stages.sh; STATE and CONF are for common.sh.
+# shellcheck disable=SC2034,SC2153,SC2154
 
 BAR_FLAT=110 BAR_PARSE=200 BAR_THREAD_US=10
 MANY_MOUNTS=1000 MANY_CONTAINERS=256 MANY_BYTES=4000000

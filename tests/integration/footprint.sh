@@ -4,6 +4,7 @@
 # What a hook and a watcher cost in memory, that libsystemd is not loaded where only
 # cgroup files are written, and that no config.json makes a hook expensive.
 
+# shellcheck disable=SC2317 # functions are called by name
 # shellcheck source=../lib/common.sh
 . "$(dirname "$0")/../lib/common.sh"
 

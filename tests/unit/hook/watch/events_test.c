@@ -331,6 +331,7 @@ Test(events, kept_while_they_are_wanted)
     struct events ev;
     autofd kernel = start(&ev, SOCK_STREAM);
 
+    cr_assert_geq(kernel, 0);
     events_keep(&ev, true, START);
     events_keep(&ev, true, START + 10 * SECOND);
     events_keep(&ev, false, START + 12 * SECOND - 1);
@@ -347,6 +348,7 @@ Test(events, never_wanted)
     struct events ev;
     autofd kernel = start(&ev, SOCK_STREAM);
 
+    cr_assert_geq(kernel, 0);
     events_keep(&ev, false, START);
     cr_expect_eq(ev.fd, FD_NONE);
 }
@@ -358,6 +360,7 @@ Test(events, not_kept_for_ever)
     autofd kernel = start(&ev, SOCK_STREAM);
     autofd another = FD_NONE;
 
+    cr_assert_geq(kernel, 0);
     events_keep(&ev, true, START);
     events_keep(&ev, true, START + 120 * SECOND - 1);
     cr_expect_geq(ev.fd, 0);
