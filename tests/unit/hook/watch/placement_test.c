@@ -5,7 +5,6 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "hook/sandbox/sandbox.h"
-#include "hook/vcpu/vmm.h"
 #include "hook/watch/scan.h"
 #include "tests/unit/kit/files_kit.h"
 #include "tests/unit/kit/process_kit.h"
@@ -18,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -285,38 +283,22 @@ Test(placement_report, damaged)
 
 /* --- counting descriptors --- */
 
-/* As many as are looked at, and a child that has them, too. */
-static pid_t start_with_many(struct arena *a)
-{
-    const struct rlimit limit = {VMM_FDS_MAX + 100, VMM_FDS_MAX + 100};
-    size_t count = 0;
-    int *fds = NULL, fd;
-    pid_t pid;
-
-    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        cr_skip_test("cannot have %d descriptors: %s", VMM_FDS_MAX, strerrorname_np(errno));
-    while ((fd = dup(STDERR_FILENO)) >= 0)
-        ARENA_APPEND(a, fds, count) = fd;
-    close(fds[--count]); /* for the child's own */
-    close(fds[--count]);
-    pid = kit_start_child();
-    while (count > 0)
-        close(fds[--count]);
-    return pid;
-}
-
 /* Too many at a time are not too many for ever. */
 Test(placement, counts_again)
 {
-    autoarena a = ARENA_INIT;
-    pid_t pid = start_with_many(&a);
+    pid_t pid = kit_start_child();
     struct cg_host host;
     struct sandbox s = {.has_overhead = true};
     struct scan scan = {.sandbox = &s, .kvm_dirfd = FD_NONE};
     struct stat no_record = {0};
-    unsigned long long counted_us;
+    const unsigned long long now = io_now_us();
     STAGE f;
-    struct placement p = {.state_dir = &f.state, .sandbox_id = "c", .record_file = &no_record};
+    struct placement p = {.state_dir = &f.state,
+                          .sandbox_id = "c",
+                          .record_file = &no_record,
+                          .facts = {.uncounted = true},
+                          .counted = true,
+                          .count_us = now};
 
     kit_begin_stage(&f, CG_MODE_V1);
     kit_tree_make("/p/c");
@@ -328,14 +310,11 @@ Test(placement, counts_again)
     cr_assert_eq(cg_load(&s.home, NULL), 0);
 
     placement_update(&p, &scan, false, false);
-    cr_expect(p.counted && p.facts.uncounted);
-    counted_us = p.count_us;
+    cr_expect(p.count_us == now && p.facts.uncounted, "not at once");
+    p.count_us -= 10000000;
+    placement_update(&p, &scan, false, false);
+    cr_expect(p.count_us >= now && !p.facts.uncounted, "later");
     kit_end_child(pid);
-    placement_update(&p, &scan, false, false);
-    cr_expect(p.count_us == counted_us && p.facts.uncounted, "not at once");
-    p.count_us -= 10000001;
-    placement_update(&p, &scan, false, false);
-    cr_expect(p.count_us >= counted_us && !p.facts.uncounted, "later");
     free(p.written);
     cg_close(&s.home);
     cg_host_close(&host);
