@@ -8,7 +8,7 @@
 # hook) and to peers, in turn and in random order, as stages.c says. What counts
 # is the ratio to the floor of the same run: CPU time of both stages when warm,
 # wall time after a pause, which the kernel makes every first move of a process
-# wait for. The state directory is on a tmpfs, as /run is.
+# wait for.
 #
 # Then each of them once more under strace, to count its system calls, and to name
 # those that the hook makes more often than the floor.
@@ -170,18 +170,9 @@ find_peers() {
 	if build_go; then PEERS+=(go); else echo "Go hook on containerd/cgroups: not there"; fi
 }
 
-# tmpfs_dir - a directory of ours on one
-tmpfs_dir() {
-	local dir
-	for dir in /run /dev/shm "$WORK"; do
-		[[ $(stat -f -c %T "$dir") != tmpfs ]] || break
-	done
-	[[ $dir != "$WORK" ]] || echo "The state directory is on no tmpfs: none is there"
-	PLAY=$(mktemp -d "$dir/$TAG.XXXXXX")
-}
-
+# begin_play - PLAY is there, with what stages.c needs of all hooks
 begin_play() {
-	tmpfs_dir
+	mkdir "$PLAY"
 	# By these names they are ended if anything fails.
 	install -m 0755 "$OSC_BENCH/floor" "$OSC-floor"
 	install -m 0755 "$OSC_BENCH/stages" "$OSC-stages"
