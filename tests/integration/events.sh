@@ -21,14 +21,7 @@ start() {
 	shift
 	fake_container "$C"
 	set_layout "$C"
-	end_process "$PID"
-	"$VMM" "$@" >/dev/null 2>&1 </dev/null &
-	PID=$!
-	disown
-	started "$PID"
-	cg_enter "$OWN" "$PID"
-	jq --argjson pid "$PID" '.pid = $pid' "$WORK/$C/created" >"$WORK/json"
-	mv "$WORK/json" "$WORK/$C/created"
+	runs_instead "$C" "$VMM" "$@"
 	capture "${IN[@]}" timeout -k 5 60 "$OSC" --state-dir "$STATE" --config "$CONF" prestart <"$WORK/$C/created"
 	check_exit "$C: setup" 0
 	wait_for 10 has_watcher "$C" || :

@@ -20,16 +20,7 @@ start() {
 	shift
 	fake_container "$C" "${FILTER-.}"
 	set_layout "$C"
-	end_process "$PID"
-	"$VMM" "$@" >/dev/null 2>&1 </dev/null &
-	PID=$!
-	disown
-	started "$PID"
-	cg_enter "$OWN" "$PID"
-	jq --argjson pid "$PID" '.pid = $pid' "$WORK/$C/created" >"$WORK/json"
-	mv "$WORK/json" "$WORK/$C/created"
-	jq --argjson pid "$PID" '.pid = $pid' "$WORK/$C/running" >"$WORK/json"
-	mv "$WORK/json" "$WORK/$C/running"
+	runs_instead "$C" "$VMM" "$@"
 	capture osc prestart <"$WORK/$C/created"
 	check_exit "$C: setup" 0
 }

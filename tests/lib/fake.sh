@@ -95,6 +95,22 @@ no_job_left() {
 	[[ -z $(jobs -rp) ]]
 }
 
+# runs_instead NAME COMMAND... - another process in place of that of the fake container, in its cgroup. Sets PID.
+runs_instead() {
+	local name=$1 state
+	shift
+	end_process "$PID"
+	"$@" >/dev/null 2>&1 </dev/null &
+	PID=$!
+	disown
+	started "$PID"
+	cg_enter "$(own_cgroup "$name")" "$PID"
+	for state in created running; do
+		jq --argjson pid "$PID" '.pid = $pid' "$WORK/$name/$state" >"$WORK/json"
+		mv "$WORK/json" "$WORK/$name/$state"
+	done
+}
+
 # drop_fake NAME PID - its process and the runtime's own cgroup
 drop_fake() {
 	end_process "$2"
