@@ -194,11 +194,18 @@ size_t record_names(const struct record *r, struct arena *a,
     return count;
 }
 
-static int read_boot_id(char *buf, size_t size, struct err *e)
+/* The kernel's of this boot, which does not change while we run. 0; -errno. */
+static int get_boot_id(const char **ret, struct err *e)
 {
-    ssize_t len = io_read_line_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", buf, size);
+    static char id[64];
+    ssize_t len =
+        *id ? 0 : io_read_line_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", id, sizeof id);
 
-    return len < 0 ? err_sys(e, (int)len, "cannot read /proc/sys/kernel/random/boot_id") : 0;
+    *ret = id;
+    if (len >= 0)
+        return 0;
+    *id = '\0';
+    return err_sys(e, (int)len, "cannot read /proc/sys/kernel/random/boot_id");
 }
 
 /* A denial that was not understood would be one less. */
@@ -238,7 +245,7 @@ int record_read(const struct state_lock *lock, struct arena *a, struct record *r
     const struct json_doc doc = {.table = &record_table, .dest = ret};
     autofd fd = openat(lock->dirfd, RECORD_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     struct err own = ERR_INIT;
-    char boot_id[64];
+    const char *boot_id;
     struct stat st;
     int r;
 
@@ -270,11 +277,34 @@ int record_read(const struct state_lock *lock, struct arena *a, struct record *r
     /* Before schema 3 layout sibling was split at once. */
     if (ret->schema.value < 3 && !record_is_nested(ret) && !ret->sandbox_cgroup_only.value)
         ret->cpu_enabled.set = true;
-    r = read_boot_id(boot_id, sizeof boot_id, e);
+    r = get_boot_id(&boot_id, e);
     if (r < 0)
         return r;
     *ret_state = str_eq(boot_id, ret->boot_id) ? RECORD_VALID : RECORD_OTHER_BOOT;
     return 0;
+}
+
+void record_unmark(struct record_mark *m)
+{
+    fd_close(&m->fd);
+    m->file = (struct stat){0};
+}
+
+void record_mark(struct record_mark *m, int dirfd)
+{
+    record_unmark(m);
+    m->fd = openat(dirfd, RECORD_FILE, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (m->fd < 0 || fstat(m->fd, &m->file) < 0)
+        record_unmark(m);
+}
+
+int record_is_marked(const struct record_mark *m, int dirfd, const char *path)
+{
+    struct stat now;
+
+    if (fstatat(dirfd, path, &now, AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    return m->fd >= 0 && io_is_same_file(&now, &m->file);
 }
 
 void record_write_json(struct json_writer *w, const char *key, const struct record *r)
@@ -304,11 +334,10 @@ static int check_readable(const char *text, size_t len, struct err *e)
 
 int record_write(const struct state_lock *lock, struct arena *a, struct record *r, struct err *e)
 {
-    char boot_id[64];
     struct json_writer *w;
-    const char *text;
+    const char *boot_id, *text;
     size_t len;
-    int ret = read_boot_id(boot_id, sizeof boot_id, e);
+    int ret = get_boot_id(&boot_id, e);
 
     if (ret < 0)
         return ret;

@@ -14,6 +14,7 @@
 #include "oci/resources.h"
 
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #define RECORD_SCHEMA 4
 #define RECORD_FILE   "record.json"
@@ -148,6 +149,27 @@ int record_layout(const char *state_dir, const char *container_id, struct arena 
  */
 int record_path_is_runtimes(const struct state_dir *s, const char *path, struct arena *a,
                             struct err *e);
+
+/*
+ * Which file a record was read from: each write makes another one. As long as it is held no other file gets its
+ * number, so who finds it again need not read it again.
+ */
+struct record_mark {
+    int fd; /* FD_NONE: no file is held */
+    struct stat file;
+};
+#define RECORD_MARK_INIT                                                                           \
+    {                                                                                              \
+        .fd = FD_NONE                                                                              \
+    }
+
+/* Hold the one in that directory of a sandbox, and no other any more; none, if it cannot be opened. */
+void record_mark(struct record_mark *m, int dirfd);
+
+void record_unmark(struct record_mark *m);
+
+/* Whether that is the file at @path. 1; 0: it is another one; -ENOENT there is none; other -errno. */
+int record_is_marked(const struct record_mark *m, int dirfd, const char *path);
 
 /* Write it, with the current schema and boot id. 0; -errno. */
 int record_write(const struct state_lock *lock, struct arena *a, struct record *r, struct err *e);

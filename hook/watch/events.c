@@ -18,9 +18,13 @@
 #include <sys/socket.h>
 #include <time.h>
 
-/* Between the end of a pass and the next one that is made for a name; longer if passes are: they take half of
- * a CPU at most, besides those that are due without events. */
-#define PAUSE_US 200
+/* Between the end of a pass and the next one that is made for a name. */
+#define PAUSE_US 50
+/* Those take half of a CPU at most, besides passes that are due without events: so much in a row, and then as
+ * much as was slept. */
+#define CREDIT_US 50000
+/* Processes that no fork has told of are looked for this often at most. */
+#define FOLLOW_US 10000
 /* A thread that has begun gets its name in a moment. */
 #define BEGUN_US 1000
 /* Nothing is awaited: so long, as the last vCPU may have been the last but one. */
@@ -194,6 +198,7 @@ int events_open(struct events *ev, struct err *e)
     int r;
 
     *ev = (struct events)EVENTS_INIT;
+    ev->credit_us = CREDIT_US;
     ev->fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_CONNECTOR);
     r = listen_to_kernel(ev->fd, e);
     if (r < 0)
@@ -227,13 +232,18 @@ bool events_let_through(struct events *ev, const pid_t *processes, size_t count)
     return true;
 }
 
-bool events_follow(struct events *ev, const struct scan *scan)
+bool events_follow(struct events *ev, const struct scan *scan, bool changed, unsigned long long now)
 {
     autoarena a = ARENA_INIT;
     struct cg_pids pids;
 
-    return ev->fd >= 0 && scan_vmms(scan, &a, &pids, NULL) == 0 &&
-           events_let_through(ev, pids.items, pids.count);
+    ev->follow_due = ev->follow_due || changed;
+    if (ev->fd < 0 || !ev->follow_due || (!ev->forked && now - ev->followed_us < FOLLOW_US) ||
+        scan_vmms(scan, &a, &pids, NULL) < 0)
+        return false;
+    ev->follow_due = ev->forked = false;
+    ev->followed_us = now;
+    return events_let_through(ev, pids.items, pids.count);
 }
 
 void events_keep(struct events *ev, bool wanted, unsigned long long now)
@@ -275,7 +285,11 @@ static bool drain(struct events *ev)
             events_close(ev);
         if (r > 0 && event.what == PROC_EVENT_COMM)
             note_name(ev, event.event_data.comm.process_pid);
-        begun = begun || (r > 0 && event.what == PROC_EVENT_FORK);
+        if (r <= 0 || event.what != PROC_EVENT_FORK)
+            continue;
+        begun = true;
+        ev->forked =
+            ev->forked || event.event_data.fork.child_pid == event.event_data.fork.child_tgid;
     }
     return begun;
 }
@@ -300,16 +314,31 @@ static unsigned long long due_at(const struct events *ev, bool begun, unsigned l
     return begun ? now + BEGUN_US : ~0ULL;
 }
 
+/* Who has just made a pass, which took @us, pays for it, if it was made for a message. */
+static void pay(struct events *ev, unsigned long long us)
+{
+    if (ev->heard)
+        ev->credit_us -= (long long)us;
+    ev->heard = false;
+}
+
+static void earn(struct events *ev, unsigned long long us)
+{
+    ev->credit_us += (long long)us;
+    if (ev->credit_us > CREDIT_US)
+        ev->credit_us = CREDIT_US;
+}
+
 int events_poll(struct events *ev, struct pollfd *fds, nfds_t count, unsigned ms,
                 const sigset_t *mask)
 {
-    unsigned long long now = io_now_us(), when = now + ms * 1000ULL, due;
-    unsigned long long pause = ev->slept_us > 0 ? now - ev->slept_us : 0;
+    unsigned long long now = io_now_us(), when = now + ms * 1000ULL, due, pause = PAUSE_US;
     bool heard = false;
     int r;
 
-    if (pause < PAUSE_US)
-        pause = PAUSE_US;
+    pay(ev, ev->slept_us > 0 ? now - ev->slept_us : 0);
+    if (ev->credit_us < 0)
+        pause += (unsigned long long)-ev->credit_us;
     ev->named.count = 0;
     ev->lost = false;
     do {
@@ -327,6 +356,8 @@ int events_poll(struct events *ev, struct pollfd *fds, nfds_t count, unsigned ms
         ev->passes++;
     }
     qsort(ev->named.tids, ev->named.count, sizeof ev->named.tids[0], cg_pid_compare);
+    ev->heard = heard;
     ev->slept_us = io_now_us();
+    earn(ev, ev->slept_us - now);
     return r;
 }

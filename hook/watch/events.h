@@ -41,6 +41,11 @@ struct events {
         opened_us; /* when it was first asked whether they are still wanted; 0: not yet */
     unsigned long long wanted_us; /* when they last were; 0: never */
     unsigned long long slept_us;  /* the end of the last sleep; 0: there was none */
+    bool heard;                   /* it was ended by a message */
+    long long credit_us; /* of a CPU, for passes that are made for messages; below 0: overdrawn */
+    bool follow_due;     /* other processes may be there than those let through */
+    bool forked;         /* one is, by the kernel's word */
+    unsigned long long followed_us;
     /* What the last sleep has brought. */
     struct scan_named named;
     bool lost; /* messages, or there were more of them: anything may have happened */
@@ -63,8 +68,10 @@ void events_close(struct events *ev);
  */
 bool events_let_through(struct events *ev, const pid_t *processes, size_t count);
 
-/* The same with the sandbox's. If they cannot be listed those of before stay. */
-bool events_follow(struct events *ev, const struct scan *scan);
+/* The same with the sandbox's, if @changed says that threads have come or gone: at once when one of its processes
+ * has made another, else no more often than each 10 ms. If they cannot be listed those of before stay. */
+bool events_follow(struct events *ev, const struct scan *scan, bool changed,
+                   unsigned long long now);
 
 /*
  * Close what is no longer worth its price. @wanted: a vCPU is awaited, or is not in its place yet. Whatever a
@@ -74,8 +81,9 @@ void events_keep(struct events *ev, bool wanted, unsigned long long now);
 
 /*
  * ppoll(2) for @ms at most, which events make less: none after a thread has got a name, but for a short pause
- * since the last pass, and 1 ms after one has begun, which has no name yet. @fds has room for one more behind
- * those @count. Returns what ppoll(2) does, events not counted.
+ * since the last pass, a longer one if passes for events have taken more than half of a CPU for some time; and 1 ms
+ * after one has begun, which has no name yet. @fds has room for one more behind those @count. Returns what ppoll(2)
+ * does, events not counted.
  */
 int events_poll(struct events *ev, struct pollfd *fds, nfds_t count, unsigned ms,
                 const sigset_t *mask);

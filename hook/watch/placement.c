@@ -16,13 +16,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <sys/stat.h>
 
 #define REPORT_VERSION 1
 #define REPORT_MAX     ((size_t)4 << 20)
 
-/* Descriptors are counted once threads are quiet for so long, and while a vCPU is missing. */
-#define COUNT_QUIET_US 20000
+/* Threads are quiet: nothing has changed for so long. */
+#define QUIET_US 20000
+/* If they never are, a report is written so late. */
+#define REPORT_LATE_US 250000
+/* Descriptors are counted once threads are quiet, and while a vCPU is missing. */
 #define COUNT_AGAIN_US 250000
 /* So long at most, of a CPU and in all: what is behind /proc/PID/fd is in the payload's hands. Those that took longer
  * are counted again so late that they take a hundredth of a CPU. */
@@ -246,7 +248,7 @@ static bool is_missing_some(const struct placement *p)
 /* What takes longer than a pass is done while threads are quiet. */
 static bool count_is_due(const struct placement *p, unsigned long long now)
 {
-    if (now - p->changed_us < COUNT_QUIET_US)
+    if (now - p->changed_us < QUIET_US)
         return false;
     if (!p->counted)
         return true;
@@ -286,19 +288,23 @@ static void find_out(struct placement *p, struct scan *scan, unsigned long long 
 static int publish(const struct placement *p, const char *text, size_t len)
 {
     struct state_lock lock;
-    struct stat now;
     int r = state_lock(p->state_dir, p->sandbox_id, false, 0, &lock, NULL);
 
     if (r < 0)
         return r;
-    if (fstatat(lock.dirfd, RECORD_FILE, &now, AT_SYMLINK_NOFOLLOW) < 0)
-        r = -errno;
-    else if (!io_is_same_file(&now, p->record_file))
+    r = record_is_marked(p->mark, lock.dirfd, RECORD_FILE);
+    if (r == 0)
         r = -ESTALE;
-    else
+    else if (r == 1)
         r = io_replace_at(lock.dirfd, PLACEMENT_FILE, text, len);
     state_unlock(&lock);
     return r;
+}
+
+static bool report_is_due(const struct placement *p, unsigned long long now)
+{
+    return !p->written || p->unwritten_us == 0 || now >= p->changed_us + QUIET_US ||
+           now >= p->unwritten_us + REPORT_LATE_US;
 }
 
 /* Into the state directory, if it says something new. */
@@ -318,6 +324,7 @@ static void write_report(struct placement *p, const struct scan *scan)
         free(p->written);
         p->written = strdup(text);
     }
+    p->unwritten_us = 0;
     json_writer_free(w);
 }
 
@@ -348,6 +355,7 @@ void placement_update(struct placement *p, struct scan *scan, bool timed_out, bo
     p->facts.timed_out = timed_out;
     p->facts.held = p->held;
     if (changed) {
+        p->unwritten_us = p->unwritten_us ? p->unwritten_us : now;
         p->changed_us = now;
         p->counted = false;
     }
@@ -358,7 +366,8 @@ void placement_update(struct placement *p, struct scan *scan, bool timed_out, bo
                   p->facts.placed);
         p->announced = true;
     }
-    write_report(p, scan);
+    if (report_is_due(p, now))
+        write_report(p, scan);
 }
 
 void placement_warn_timeout(const char *sandbox_id, unsigned timeout_ms, bool is_nested,

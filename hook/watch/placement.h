@@ -19,11 +19,11 @@
 #include <sys/types.h>
 
 struct record;
+struct record_mark;
 struct scan;
 struct scan_result;
 struct sandbox;
 struct settings;
-struct stat;
 struct state_dir;
 
 enum placement_state {
@@ -82,14 +82,15 @@ void placement_write_json(struct json_writer *w, const char *key,
 
 /* The watcher's side. */
 struct placement {
-    /* Where the report goes, and the file of the record there as the watcher has read it; borrowed. */
+    /* Where the report goes, and which record there the watcher has read; borrowed. */
     const struct state_dir *state_dir;
     const char *sandbox_id;
-    const struct stat *record_file;
+    const struct record_mark *mark;
     enum placement_state state;
     struct placement_facts facts;
     bool counted; /* facts.expected is of the present threads */
     unsigned long long changed_us, count_us, ask_us;
+    unsigned long long unwritten_us; /* threads have changed since the report; 0: they have not */
     unsigned ask_wait_ms;
     struct ask ask;
     struct arena told_arena;
@@ -100,7 +101,8 @@ struct placement {
 };
 
 /* After a pass: count descriptors and ask the VMM where that is due, judge, write what has changed.
- * @changed: threads came, went or were renamed. Never fails: what could not be found out counts as
+ * @changed: threads came, went or were renamed: the report waits until that has an end, or a quarter of a second, as it
+ * grows with every thread, and the next vCPU is not to wait for it. Never fails: what could not be found out counts as
  * unknown, and a report that could not be written is written with a later pass. It is not as long as a stage has
  * the sandbox's lock, nor beside another record than that of @p. */
 void placement_update(struct placement *p, struct scan *scan, bool timed_out, bool changed);

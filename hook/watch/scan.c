@@ -25,6 +25,11 @@
 /* A young thread with a vCPU's name is looked at again after this time, then after its double. */
 #define LOOK_AGAIN_US 10000
 
+/* Where events tell of names, other young threads are looked at again no more often than this, and so rarely
+ * that it takes a twentieth of a CPU: the first guest code of one without a vCPU's name is what no event tells. */
+#define RELOOK_US   3000
+#define RELOOK_COST 20
+
 /* Of so many processes the kernel is asked in a pass; claims of others wait. */
 #define JUDGED_MAX 64
 
@@ -67,6 +72,7 @@ struct pass {
     struct scan_thread *threads;
     size_t count, most, skipped, below;
     int unseen;  /* -errno: of a thread nothing is known but its id */
+    bool relook; /* at young threads, too, which nothing has told of */
     bool looked; /* at some thread */
 };
 
@@ -126,8 +132,8 @@ static bool needs_look(const struct pass *p, const struct scan_thread *before)
     if (!before || p->depth == SCAN_ALL || p->depth == SCAN_LOOK || is_named(p->scan, before->tid))
         return true;
     if (before->source == VCPU_NONE)
-        return is_young(p, before) || is_told(p->scan, before->tid, &index);
-    return before->source == VCPU_NAME && is_young(p, before) &&
+        return (p->relook && is_young(p, before)) || is_told(p->scan, before->tid, &index);
+    return before->source == VCPU_NAME && p->relook && is_young(p, before) &&
            p->now - before->looked_us >= before->looked_us - before->seen_us + LOOK_AGAIN_US;
 }
 
@@ -199,7 +205,7 @@ static void look_at(struct pass *p, pid_t tid, const struct scan_thread *before,
 }
 
 /* The ids of both lists and of the last pass, each sorted, in one go. */
-static void look(struct pass *p)
+static void look_at_all(struct pass *p)
 {
     const struct cg_pids *overhead = &p->overhead, *inside = &p->inside;
     size_t o = 0, i = 0, k = 0;
@@ -222,6 +228,19 @@ static void look(struct pass *p)
                                                                          : NULL,
                     from_inside);
     }
+}
+
+static void look(struct pass *p)
+{
+    struct scan *scan = p->scan;
+    unsigned long long began = io_cpu_us(), pause;
+
+    p->relook = !scan->names_told || p->now >= scan->relook_us;
+    look_at_all(p);
+    if (!p->relook)
+        return;
+    pause = (io_cpu_us() - began) * RELOOK_COST;
+    scan->relook_us = p->now + (pause > RELOOK_US ? pause : RELOOK_US);
 }
 
 /* ---- what the kernel says of a process ---- */

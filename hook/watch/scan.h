@@ -83,12 +83,14 @@ struct scan {
      * threads they are its names and QMP say. */
     bool kernel_evidence;
     const struct scan_named *named; /* looked at whatever their age; NULL: none */
-    bool hold;                      /* look only: before the split */
-    size_t most;                    /* in place of SCAN_THREADS_MAX; 0: that */
+    bool names_told; /* every thread that gets a name is in there: others need a look less often */
+    bool hold;       /* look only: before the split */
+    size_t most;     /* in place of SCAN_THREADS_MAX; 0: that */
     /* the state of the passes; scan_free() */
     struct scan_thread *threads; /* sorted by tid */
     size_t count, size;
-    uint64_t list; /* of the overhead's tids at the end of the last pass */
+    uint64_t list;                /* of the overhead's tids at the end of the last pass */
+    unsigned long long relook_us; /* from then on young threads are looked at that no event named */
     struct scan_result last;
 };
 

@@ -27,7 +27,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -53,7 +52,8 @@ struct watch {
     struct events events; /* opened before we were confined */
     struct oom oom;
     struct split split;
-    struct stat record_file; /* as it was when it was read */
+    struct record_mark mark; /* which file it was read from */
+    bool is_current;         /* what we know of the record is what is in there */
     struct arena host_arena, record_arena, split_arena;
     sigset_t unblocked; /* the signal mask while sleeping */
     int init_pidfd;     /* of a container that lives, to wake up when it does not any more */
@@ -92,17 +92,21 @@ static int lock_or_end(struct watch *w, struct state_lock *lock)
     }
 }
 
-/* Read the record again. 0 and locked; -ENOENT the sandbox is gone or another watcher's; -ECANCELED we are
- * to end; other -errno for now, what we know of it is as it was. */
+/* Read the record again. 0 and locked; 1 and locked: it is the one that we know, whose cgroups are open; -ENOENT
+ * the sandbox is gone or another watcher's; -ECANCELED we are to end; other -errno for now, what we know of it is
+ * as it was. */
 static int reload(struct watch *w, struct state_lock *lock)
 {
     struct arena a = ARENA_INIT;
     struct record record;
     enum record_state state;
     int r = lock_or_end(w, lock);
+    bool known =
+        r == 0 && w->is_current && record_is_marked(&w->mark, lock->dirfd, RECORD_FILE) == 1;
 
-    if (r < 0)
-        return r;
+    w->is_current = false; /* whoever has the lock may do to it what he likes */
+    if (r < 0 || known)
+        return r < 0 ? r : 1;
     r = record_read(lock, &a, &record, &state, NULL);
     if (r == 0 && (state != RECORD_VALID || record_process_id(record.watcher).pid != getpid()))
         r = -ENOENT;
@@ -137,25 +141,19 @@ static void follow_init(struct watch *w)
     }
 }
 
-/* Which record it is that was read. */
-static void adopt_file(struct watch *w, const struct state_lock *lock)
-{
-    if (fstatat(lock->dirfd, RECORD_FILE, &w->record_file, AT_SYMLINK_NOFOLLOW) < 0)
-        w->record_file = (struct stat){0};
-}
-
-/* The cgroups and processes of a record that was just read. Releases the lock. */
-static void adopt(struct watch *w, struct state_lock *lock)
+/* The cgroups and processes of a record that was just read. Releases the lock. 0; -errno they are not open. */
+static int adopt(struct watch *w, struct state_lock *lock)
 {
     int r = sandbox_load(&w->sandbox, NULL);
 
-    adopt_file(w, lock);
+    record_mark(&w->mark, lock->dirfd);
     state_unlock(lock);
     if (r < 0)
-        return;
+        return r;
     follow_init(w);
     drift_follow(&w->drift, &w->record);
     orders_set(&w->orders, &w->record);
+    return 0;
 }
 
 static int load(struct watch *w)
@@ -163,8 +161,8 @@ static int load(struct watch *w)
     struct state_lock lock;
     int r = reload(w, &lock);
 
-    if (r == 0)
-        adopt(w, &lock);
+    if (r >= 0)
+        w->is_current = adopt(w, &lock) == 0;
     return r;
 }
 
@@ -173,12 +171,11 @@ static int load(struct watch *w)
 static bool notice_record(struct watch *w)
 {
     char name[NAME_MAX + sizeof RECORD_FILE + 2];
-    struct stat now;
+    int r;
 
     snprintf(name, sizeof name, "%s/" RECORD_FILE, w->sandbox_id);
-    if (fstatat(w->state.sandboxes, name, &now, AT_SYMLINK_NOFOLLOW) == 0
-            ? io_is_same_file(&now, &w->record_file)
-            : errno != ENOENT)
+    r = record_is_marked(&w->mark, w->state.sandboxes, name);
+    if (r == 1 || (r < 0 && r != -ENOENT))
         return false;
     return is_over(load(w));
 }
@@ -287,14 +284,12 @@ static void check_timeout(struct watch *w, const struct scan_result *pass, unsig
  */
 static bool leave(struct watch *w)
 {
-    const struct stat seen = w->record_file;
     struct state_lock lock;
     int r = reload(w, &lock);
 
     if (r < 0)
         return is_over(r);
-    adopt_file(w, &lock);
-    if (io_is_same_file(&seen, &w->record_file)) {
+    if (record_is_marked(&w->mark, lock.dirfd, RECORD_FILE) == 1) {
         w->record.watcher = NULL;
         r = record_write(&lock, &w->record_arena, &w->record, NULL);
         if (r == 0) {
@@ -319,8 +314,11 @@ static bool keep_pace(struct watch *w, const struct scan_result *pass, unsigned 
     else
         verdict = pace_step(&w->pace, found || !w->awaits, w->awaits && pass->vcpus > 0, now);
     events_keep(&w->events, w->awaits && !found && !w->pace.settled, now);
-    if (pass->print != w->print && events_follow(&w->events, &w->scan))
+    if (events_follow(&w->events, &w->scan, pass->print != w->print, now)) {
         pace_hurry(&w->pace, 1);
+        w->scan.relook_us = 0;
+    }
+    w->scan.names_told = w->events.fd >= 0;
     w->print = pass->print;
     /* Not before: the end of a sandbox that was short-lived is not to wait for it. */
     if ((verdict == PACE_SETTLED || now - w->started_us > FOLLOW_AFTER_US) &&
@@ -379,13 +377,13 @@ static void follow_orders(struct watch *w)
     struct state_lock lock;
     int r = orders_freeze(&w->orders, &w->scan, &e);
 
-    if (orders_kill_is_due(&w->orders) && reload(w, &lock) == 0) {
+    if (orders_kill_is_due(&w->orders) && reload(w, &lock) >= 0) {
         err_reset(&e);
         orders_set(&w->orders, &w->record);
         r = sandbox_load(&w->sandbox, &e);
         if (r == 0)
             r = orders_kill(&w->orders, &w->scan, &e);
-        adopt(w, &lock);
+        (void)adopt(w, &lock);
         pace_hurry(&w->pace, 100);
     }
     log_once(&w->last_order_error, r == -ENOENT ? 0 : r, &e);
@@ -396,18 +394,30 @@ static void keep_split(struct watch *w, struct scan_result *pass, bool thorough)
 {
     struct err e = ERR_INIT;
     struct state_lock lock;
+    bool known;
     int r;
 
-    if (!split_is_due(&w->split, pass, thorough) || reload(w, &lock) < 0)
+    if (!split_is_due(&w->split, pass, thorough))
         return;
-    r = sandbox_load(&w->sandbox, &e);
+    r = reload(w, &lock);
+    if (r < 0)
+        return;
+    /* This pass has just read both lists there, and nobody waits longer than needed. */
+    known = r == 1 && !pass->quick;
+    r = known ? 0 : sandbox_load(&w->sandbox, &e);
     if (r == -ENOENT) { /* the cgroup was removed: this is the end */
         err_reset(&e);
         r = 0;
     } else if (r == 0)
         r = split_do(&w->split, &w->scan, pass, &lock, &w->record, &w->record_arena, &e);
     log_once(&w->last_split_error, r, &e);
-    adopt(w, &lock);
+    if (known && r == 0) {
+        record_mark(&w->mark, lock.dirfd);
+        state_unlock(&lock);
+        w->is_current = true;
+    } else {
+        w->is_current = adopt(w, &lock) == 0 && r == 0;
+    }
     w->tend_due = true;
 }
 
@@ -489,6 +499,7 @@ static bool begin(struct watch *w)
         log_once(&w->last_error, r, &e);
         drift_set(&w->drift, NULL, 0);
         orders_free(&w->orders);
+        w->is_current = false;
         sandbox_close(&w->sandbox);
         state_dir_close(&w->state);
         cg_host_close(&w->host);
@@ -525,7 +536,7 @@ static void run(struct watch *w)
     pace_init(&w->pace, w->settings->hotplug_interval_ms, w->started_us);
     w->placement = (struct placement){.state_dir = &w->state,
                                       .sandbox_id = w->sandbox_id,
-                                      .record_file = &w->record_file,
+                                      .mark = &w->mark,
                                       .changed_us = w->started_us};
     while (look_around(w) && !terminated) {
         sleep_until_next(w);
@@ -580,6 +591,7 @@ int watcher_fork(const char *state_dir, const char *sandbox_id, const struct set
         .settings = settings,
         .state = STATE_DIR_INIT,
         .init_pidfd = FD_NONE,
+        .mark = RECORD_MARK_INIT,
         .oom = OOM_INIT,
     };
     struct watch *const its_own = &w; /* in the child, which has a copy of all memory */

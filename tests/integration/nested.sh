@@ -250,6 +250,9 @@ executes() {
 	see "exec -d" "$RC"
 	pid=$(<"$WORK/$NAME/exec.pid")
 	wait_for 10 test -e "$WORK/$NAME/rootfs/exec.ready" || :
+	# It is listed, too.
+	sleeps() { child_of "$pid" busybox >/dev/null; }
+	wait_for 10 sleeps || :
 	see "exec -d: where it is" "$(places "$pid")"
 	rm -f "$WORK/$NAME/rootfs/exec.ready"
 }

@@ -640,6 +640,37 @@ Test(record, link_in_its_place)
     state_unlock(&lock);
 }
 
+/* Whether it is the file that was read. */
+Test(record, marked)
+{
+    struct record_mark mark = RECORD_MARK_INIT;
+    struct state_lock lock;
+    FIXTURE f;
+
+    kit_begin_state(&f);
+    lock = kit_lock(&f, "s1", true);
+    record_mark(&mark, lock.dirfd);
+    cr_expect_eq(mark.fd, FD_NONE);
+    cr_expect_eq(record_is_marked(&mark, lock.dirfd, RECORD_FILE), -ENOENT);
+    cr_assert_eq(io_replace_at(lock.dirfd, RECORD_FILE, "{}", 2), 0);
+    cr_expect_eq(record_is_marked(&mark, lock.dirfd, RECORD_FILE), 0, "none is held");
+    record_mark(&mark, lock.dirfd);
+    cr_expect_eq(record_is_marked(&mark, lock.dirfd, RECORD_FILE), 1);
+    cr_expect_eq(record_is_marked(&mark, f.state.sandboxes, "s1/" RECORD_FILE), 1);
+    cr_expect_eq(record_is_marked(&mark, mark.fd, RECORD_FILE), -ENOTDIR);
+    /* The same words in another file, also where numbers of files come round. */
+    for (unsigned i = 0; i < 64; i++) {
+        cr_assert_eq(io_replace_at(lock.dirfd, RECORD_FILE, "{}", 2), 0);
+        cr_expect_eq(record_is_marked(&mark, lock.dirfd, RECORD_FILE), 0, "write %u", i);
+    }
+    record_mark(&mark, lock.dirfd);
+    cr_expect_eq(record_is_marked(&mark, lock.dirfd, RECORD_FILE), 1, "the last one");
+    cr_assert_eq(unlinkat(lock.dirfd, RECORD_FILE, 0), 0);
+    record_mark(&mark, lock.dirfd);
+    cr_expect_eq(mark.fd, FD_NONE, "none any more");
+    state_unlock(&lock);
+}
+
 /* --- members --- */
 
 Test(record, find_and_alive)

@@ -4,10 +4,13 @@
 
 #include "hook/watch/events.h"
 
+#include "base/arena.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "hook/sandbox/sandbox.h"
 #include "tests/unit/kit/child_kit.h"
 #include "tests/unit/kit/process_kit.h"
+#include "tests/unit/kit/tree_kit.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -189,6 +192,52 @@ Test(events, whose_are_let_through)
     cr_expect_eq(ev.fd, FD_NONE, "too many");
 }
 
+/* --- whose they are --- */
+
+static void expect_woken(struct events *ev, const char *what);
+
+/* Others are looked for when threads have changed: at once if a process has begun, else not again so soon. */
+Test(events, follows_its_processes)
+{
+    struct cg_host host;
+    struct sandbox s = {.is_nested = false};
+    struct scan scan = {.sandbox = &s};
+    struct events ev, none = EVENTS_INIT;
+    autofd kernel = start(&ev, SOCK_STREAM);
+    pid_t first = kit_start_child(), second = kit_start_child(), third = kit_start_child();
+    autoarena a = ARENA_INIT;
+
+    kit_tree_begin(CG_MODE_V1);
+    kit_tree_enter(first, "/p/c", "c");
+    cr_assert_eq(cg_host_open(&a, &host, NULL), 0);
+    cg_init(&s.home, &host, NULL, "/p/c", NULL);
+    cr_assert_eq(cg_load(&s.home, NULL), 0);
+    cr_expect_not(events_follow(&none, &scan, true, START));
+    cr_expect_not(events_follow(&ev, &scan, false, START), "nothing has changed");
+    cr_expect(events_follow(&ev, &scan, true, START));
+    cr_expect(ev.count == 1 && ev.processes[0] == first);
+    kit_tree_enter(second, "/p/c", "c");
+    cr_expect_not(events_follow(&ev, &scan, false, START + SECOND), "nothing has changed");
+    cr_expect_not(events_follow(&ev, &scan, true, START + 9999), "not yet");
+    cr_expect(events_follow(&ev, &scan, false, START + 10000), "it is not forgotten");
+    cr_expect_eq(ev.count, 2);
+    kit_tree_enter(third, "/p/c", "c");
+    send_event(kernel, begins(first, first, third, third));
+    expect_woken(&ev, "a process");
+    cr_expect_not(events_follow(&ev, &scan, false, START + 10001), "nothing has changed");
+    cr_expect(events_follow(&ev, &scan, true, START + 10001), "at once");
+    cr_expect_eq(ev.count, 3);
+    send_event(kernel, begins(first, first, 7, first));
+    expect_woken(&ev, "a thread");
+    cr_expect_not(events_follow(&ev, &scan, true, START + 10002),
+                  "it is in a process that is known");
+    cr_expect_not(ev.forked);
+    fd_close(&ev.fd);
+    cg_close(&s.home);
+    cg_host_close(&host);
+    kit_tree_end();
+}
+
 /* --- sleeping --- */
 
 /* As long as nothing happens, or how long it took. */
@@ -247,6 +296,38 @@ Test(events, a_thread_that_begins_ends_the_sleep)
     expect_woken(&ev, "a thread");
     cr_expect(ev.named.count == 0 && !ev.lost && ev.passes == 0);
     fd_close(&ev.fd);
+}
+
+/* Passes for messages that take longer than their share put off the next one. */
+Test(events, passes_are_paid_for)
+{
+    const struct {
+        long long credit_us; /* before a pass */
+        bool heard;          /* it is made for a message */
+        bool late;           /* the next one */
+    } rows[] = {
+        {50000, true, false}, {-100000, true, true}, {-100000, false, true},
+        {0, true, true},      {0, false, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        unsigned long long took;
+        struct events ev;
+        autofd kernel = start(&ev, SOCK_STREAM);
+
+        ev.credit_us = rows[i].credit_us;
+        ev.heard = rows[i].heard;
+        ev.slept_us = io_now_us() - 40000; /* so long does the pass take */
+        send_event(kernel, comm(9, 1));
+        cr_expect_eq(sleep_for(&ev, KIT_PATIENCE_MS, &took), 0);
+        cr_expect(took < KIT_PATIENCE_MS * 1000ULL && (!rows[i].late || took >= 40000), "row %zu",
+                  i);
+        /* What was slept is earned. */
+        if (rows[i].late)
+            cr_expect_geq(ev.credit_us, 0, "row %zu", i);
+        cr_expect_leq(ev.credit_us, 50000, "row %zu", i);
+        fd_close(&ev.fd);
+    }
 }
 
 Test(events, other_descriptors)

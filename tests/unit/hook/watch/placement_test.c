@@ -72,7 +72,7 @@ Test(placement, judge)
 
 static struct arena arena;
 static struct kit_state fixture;
-static struct stat record_file;
+static struct record_mark mark = RECORD_MARK_INIT;
 static int state_fd = FD_NONE; /* the directory of sandbox "c" */
 
 /* A stage writes the record, whatever it says. */
@@ -87,7 +87,8 @@ static void put_record(const char *text)
 /* The watcher reads it. */
 static void adopt_record(void)
 {
-    cr_assert_eq(fstatat(state_fd, RECORD_FILE, &record_file, AT_SYMLINK_NOFOLLOW), 0);
+    record_mark(&mark, state_fd);
+    cr_assert_geq(mark.fd, 0);
 }
 
 static void set_up(void)
@@ -108,8 +109,7 @@ static void tear_down(void)
 
 static struct placement a_placement(void)
 {
-    return (struct placement){
-        .state_dir = &fixture.state, .sandbox_id = "c", .record_file = &record_file};
+    return (struct placement){.state_dir = &fixture.state, .sandbox_id = "c", .mark = &mark};
 }
 
 static bool is_written(void)
@@ -222,7 +222,33 @@ Test(placement_report, written_when_it_changes)
     cr_expect_not(is_written(), "it was written again");
     scan.count--;
     placement_update(&p, &scan, false, true);
+    p.changed_us = p.unwritten_us = io_now_us() + 60000000; /* a moment ago, however slow this is */
+    placement_update(&p, &scan, false, false);
+    cr_expect_not(is_written(), "others may come");
+    p.changed_us = io_now_us() - 20000;
+    placement_update(&p, &scan, false, false);
     cr_expect(is_written(), "a change was not written");
+    free(p.written);
+}
+
+/* Where threads never stop coming and going. */
+Test(placement_report, written_now_and_then)
+{
+    struct placement p = a_placement();
+    struct sandbox s;
+    struct scan scan;
+
+    make_scan(&scan, &s, threads, ARRAY_SIZE(threads));
+    placement_update(&p, &scan, false, true);
+    cr_expect_eq(p.unwritten_us, 0);
+    scan.count--;
+    placement_update(&p, &scan, false, true);
+    cr_expect_gt(p.unwritten_us, 0, "it waits");
+    p.unwritten_us = io_now_us() - 250000;
+    cr_assert_eq(unlinkat(state_fd, PLACEMENT_FILE, 0), 0);
+    placement_update(&p, &scan, false, true);
+    cr_expect(is_written(), "it was never written");
+    cr_expect_eq(p.unwritten_us, 0);
     free(p.written);
 }
 
@@ -290,12 +316,12 @@ Test(placement, counts_again)
     struct cg_host host;
     struct sandbox s = {.has_overhead = true};
     struct scan scan = {.sandbox = &s, .kvm_dirfd = FD_NONE};
-    struct stat no_record = {0};
+    const struct record_mark none = RECORD_MARK_INIT;
     const unsigned long long now = io_now_us();
     STAGE f;
     struct placement p = {.state_dir = &f.state,
                           .sandbox_id = "c",
-                          .record_file = &no_record,
+                          .mark = &none,
                           .facts = {.uncounted = true},
                           .counted = true,
                           .count_us = now};

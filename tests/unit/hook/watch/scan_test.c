@@ -291,6 +291,47 @@ Test(scan, named)
     expect_place(2, "overhead");
 }
 
+/* Where every name is told, young threads are looked at now and then only. */
+Test(scan, names_are_told)
+{
+    const struct scan_named named = {.count = 0};
+    struct scan_result got;
+    unsigned long long next;
+
+    start("vmm");
+    kit_add_thread(0, 1, "vmm");
+    f.scan.named = &named;
+    f.scan.names_told = true;
+    pass();
+    next = f.scan.relook_us;
+    cr_expect_geq(next, io_now_us() - 1000000);
+    f.scan.relook_us = io_now_us() + 60000000;
+    kit_rename_thread(1, "CPU 0/TCG");
+    got = pass();
+    expect_pass(&got, 2, 2, 0, 0);
+    /* A new one is looked at whatever was told. */
+    kit_add_thread(0, 2, "CPU 1/TCG");
+    got = pass();
+    expect_pass(&got, 3, 3, 1, 1);
+    expect_place(2, "sandbox");
+    f.scan.relook_us = io_now_us();
+    got = pass();
+    expect_pass(&got, 3, 2, 2, 2);
+    expect_place(1, "sandbox");
+    cr_expect_gt(f.scan.relook_us, io_now_us(), "and so for the next one");
+    /* The name that it had when it began is not what it is. */
+    for (size_t i = 0; i < f.scan.count; i++)
+        f.scan.threads[i].looked_us = f.scan.threads[i].seen_us -= 1000000;
+    kit_rename_thread(2, "worker");
+    f.scan.relook_us = io_now_us() + 60000000;
+    got = pass();
+    expect_pass(&got, 3, 1, 2, 2);
+    f.scan.names_told = false;
+    got = pass();
+    expect_pass(&got, 3, 1, 1, 1);
+    expect_place(2, "overhead");
+}
+
 /* A directory as KVM makes it in debugfs: a VM made by @creator, whose vCPU 0 is @tid. */
 static int fake_kvm(char top[static 32], pid_t creator, pid_t tid)
 {
