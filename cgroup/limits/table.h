@@ -30,6 +30,9 @@ typedef bool cg_is_set_fn(const struct cg_limits *l);
 struct cg_limit_row {
     const char *name; /* the member of linux.resources; NULL: its file has none of its own */
     enum cg_ctl ctl;
+    enum cg_property_form property_form;
+    unsigned flags;
+    uint32_t offset; /* of the struct cg_value, for rows that are a number */
     /* May be a pattern (fnmatch(3)); NULL: the version has no counterpart. */
     const char *v1_file, *v2_file;
     /* What the file of a new cgroup says: the text that takes the limit away; "": what the parent's
@@ -38,12 +41,9 @@ struct cg_limit_row {
     /* In files with lines such as "8:0 100" what stands for the 100 then; NULL: there are none. Of
      * a line such as "8:0 rbps=100" each value becomes "max" in any case. */
     const char *device_reset;
-    enum cg_property_form property_form;
     const char *v1_property, *v2_property; /* NULL: as CG_NO_PROPERTY */
     uint64_t property_min, property_max;   /* as systemd checks them (src/core/dbus-cgroup.c) */
-    size_t offset;                         /* of the struct cg_value, for rows that are a number */
     int64_t min, max;
-    unsigned flags;
     cg_emit_fn *emit;     /* NULL: the number as it is */
     cg_is_set_fn *is_set; /* NULL: the cg_value at @offset */
 };

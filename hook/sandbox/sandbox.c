@@ -110,6 +110,19 @@ int sandbox_load(struct sandbox *s, struct err *e)
     return 0;
 }
 
+int sandbox_check_cover(const struct sandbox *s, const struct record *r, struct err *e)
+{
+    for (size_t i = 0; i < r->containers.count; i++) {
+        const struct record_container *c = &JSON_AT(r->containers, struct record_container, i);
+
+        if (record_container_is_alive(c) &&
+            cg_covers(&s->home, record_process_id(c->init).pid) == 0)
+            return err_set(e, -EAGAIN, "a hierarchy that %s is in cannot be opened yet",
+                           s->home.path);
+    }
+    return 0;
+}
+
 void sandbox_close(struct sandbox *s)
 {
     cg_close(&s->vcpu);

@@ -39,6 +39,10 @@ void sandbox_init(struct sandbox *s, const struct cg_host *host, struct cg_paren
 
 /* cg_load() all of them. 0; -ENOENT none exists; other -errno. */
 int sandbox_load(struct sandbox *s, struct err *e);
+
+/* Whether every hierarchy that the sandbox's living containers are in it by is open, so that whoever looks sees all
+ * of their threads. 0; -EAGAIN: one could not be opened, and may be later. */
+int sandbox_check_cover(const struct sandbox *s, const struct record *r, struct err *e);
 void sandbox_close(struct sandbox *s);
 
 /*

@@ -35,6 +35,8 @@
 #define TEAR_DOWN_TRIES 5
 /* From then on what a runtime changes is carried over, whether vCPUs have come or not. */
 #define FOLLOW_AFTER_US 1000000
+/* A record that is known is not read again so many times. */
+#define REUSE_MAX 64
 
 struct watch {
     const char *state_dir;
@@ -54,6 +56,7 @@ struct watch {
     struct split split;
     struct record_mark mark; /* which file it was read from */
     bool is_current;         /* what we know of the record is what is in there */
+    unsigned reused; /* so often since it was read, and with it the memory of what was changed */
     struct arena host_arena, record_arena, split_arena;
     sigset_t unblocked; /* the signal mask while sleeping */
     int init_pidfd;     /* of a container that lives, to wake up when it does not any more */
@@ -101,10 +104,11 @@ static int reload(struct watch *w, struct state_lock *lock)
     struct record record;
     enum record_state state;
     int r = lock_or_end(w, lock);
-    bool known =
-        r == 0 && w->is_current && record_is_marked(&w->mark, lock->dirfd, RECORD_FILE) == 1;
+    bool known = r == 0 && w->is_current && w->reused < REUSE_MAX &&
+                 record_is_marked(&w->mark, lock->dirfd, RECORD_FILE) == 1;
 
     w->is_current = false; /* whoever has the lock may do to it what he likes */
+    w->reused = known ? w->reused + 1 : 0;
     if (r < 0 || known)
         return r < 0 ? r : 1;
     r = record_read(lock, &a, &record, &state, NULL);
@@ -462,21 +466,6 @@ static bool look_around(struct watch *w)
     return !notice_record(w);
 }
 
-/* Where a process is in the sandbox and we cannot look, threads are not set apart, and nothing tells. */
-static int check_cover(struct watch *w, struct err *e)
-{
-    for (size_t i = 0; i < w->record.containers.count; i++) {
-        const struct record_container *c =
-            &JSON_AT(w->record.containers, struct record_container, i);
-
-        if (record_container_is_alive(c) &&
-            cg_covers(&w->sandbox.home, record_process_id(c->init).pid) == 0)
-            return err_set(e, -EAGAIN, "a hierarchy that %s is in cannot be opened yet",
-                           w->sandbox.home.path);
-    }
-    return 0;
-}
-
 /* Setup relies on us: what fails is tried until it does not. False: there is nothing to watch. */
 static bool begin(struct watch *w)
 {
@@ -493,7 +482,7 @@ static bool begin(struct watch *w)
         if (r == 0)
             r = load(w);
         if (r == 0)
-            r = check_cover(w, &e);
+            r = sandbox_check_cover(&w->sandbox, &w->record, &e);
         if (r == 0 || is_over(r) || terminated)
             return r == 0;
         log_once(&w->last_error, r, &e);
