@@ -572,19 +572,20 @@ static int kill_whole(struct cg_controller *const *all, size_t count, int timeou
 int cg_signal(struct cg_controller *const *all, size_t count, int signo, int timeout_ms,
               struct cg_signalled *ret, struct err *e)
 {
-    int r, failed, thawed = 0;
+    int r, failed, still, thawed = 0;
     bool held;
 
     *ret = (struct cg_signalled){0};
     if (signo == SIGKILL)
         return kill_whole(all, count, timeout_ms, ret, e);
-    held = cg_is_frozen(all[0]) == 0 && cg_is_still(all[0]) == 0 &&
-           cg_freeze_wait(all[0], HOLD_MS, NULL) == 0;
+    /* Before: on v2 who dies of the signal leaves the freezer for it, and the whole is not still until he is gone. */
+    still = cg_is_still(all[0]);
+    ret->pending = still == 1;
+    held = still == 0 && cg_is_frozen(all[0]) == 0 && cg_freeze_wait(all[0], HOLD_MS, NULL) == 0;
     r = signal_listed(all, count, signo, &ret->count, &failed, e);
     if (r == 0 && failed < 0)
         r = err_sys(e, failed, "a process of %s has not got signal %d", all[0]->path, signo);
     if (held)
         thawed = cg_thaw_wait(all[0], false, timeout_ms, r == 0 ? e : NULL);
-    ret->pending = cg_is_still(all[0]) == 1;
     return r < 0 ? r : thawed;
 }
