@@ -27,12 +27,13 @@ probed() {
 }
 NONE="r=deny w=deny rw=deny" ALL="r=allow w=allow rw=allow" READ="r=allow w=deny rw=deny"
 
-# same NAME JQ_FILTER C_240_77 B_240_5 [HOOK_OPTION...] - without the hook and with it
+# same NAME JQ_FILTER C_240_77 B_240_5 [HOOK_OPTION...] - without the hook, where c 240:77 is PLAIN if that is
+# set, and with it
 same() {
 	local name=$1-$KIND
 	OPTIONS=("${@:5}")
 	probe "$name-plain" "$2" no
-	check_eq "$1, $KIND: without the hook" "$(probed "$3" "$4")" "$GOT"
+	check_eq "$1, $KIND: without the hook" "$(probed "${PLAIN-$3}" "$4")" "$GOT"
 	probe "$name-hook" "$2" yes
 	check_eq "$1, $KIND: with the hook" "$(probed "$3" "$4")" "$GOT"
 }
@@ -74,9 +75,12 @@ for KIND in runc crun; do
 	RUNTIME=$(runtime_here "$KIND")
 	same nodes "$NODES" "$NONE" "$NONE"
 	same "node-and-rule" "$NODES | $RULES += [{allow: true, type: \"c\", major: 240, minor: 77, access: \"r\"}]" "$READ" "$NONE"
-	# runc refuses a rule without access, and v1 takes none of crun's but one for all devices.
+	# runc refuses a rule without access, and v1 takes none of crun's but one for all devices, which takes away what
+	# was allowed before. On v2 crun 1.8 leaves that allowed.
 	if [[ $KIND == crun ]]; then
+		[[ $MODE != v2 ]] || PLAIN=$ALL
 		same denial "$RULES = [{allow: true, type: \"c\", major: 240, minor: 77, access: \"rw\"}, {allow: false, type: \"a\"}]" "$NONE" "$NONE"
+		unset PLAIN
 	fi
 	if [[ $KIND == crun && $MODE == v2 ]]; then
 		same no-access "$RULES += [{allow: true, type: \"c\", major: 240, minor: 77, access: \"\"}]" "$NONE" "$NONE"
