@@ -19,7 +19,7 @@
 #include <time.h>
 
 /* Between the end of a pass and the next one that is made for a name. */
-#define PAUSE_US 50
+#define PAUSE_US 20
 /* Those take half of a CPU at most, besides passes that are due without events: so much in a row, and then as
  * much as was slept. */
 #define CREDIT_US 50000

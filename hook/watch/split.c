@@ -198,7 +198,7 @@ static int begin_v2(struct split *s, struct scan *scan, struct scan_result *pass
         return ret == -EOPNOTSUPP ? refuse(s, why.text) : err_set(e, ret, "%s", why.text);
     }
     scan->hold = false;
-    ret = scan_pass(scan, SCAN_CHANGES, pass, e);
+    ret = scan_pass(scan, SCAN_ALL, pass, e);
     if (ret == 0)
         ret = carry(s, scan, pass->vcpus, lock, r, record_arena, e);
     return ret;
@@ -243,7 +243,8 @@ static int begin_v1(struct split *s, struct scan *scan, struct scan_result *pass
     if (ret < 0)
         return ret;
     scan->hold = false;
-    return scan_pass(scan, SCAN_CHANGES, pass, e);
+    /* What was no vCPU a moment ago may have got its name: it is not to leave its quota. */
+    return scan_pass(scan, SCAN_ALL, pass, e);
 }
 
 /* ---- both ---- */

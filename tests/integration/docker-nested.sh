@@ -232,7 +232,7 @@ operations() {
 # oom - a process of the container, which has a VMM, is killed for want of memory
 oom() {
 	configure 'del(.layout) | .vcpu_evidence = "name"'
-	run_plain "$P" --volume="$WORK/go:/go:ro" --memory=32m --memory-swap=32m --cpus=0.3 -- /busybox sh -c \
+	run_plain "$P" "${VMM_OPTIONS[@]}" --volume="$WORK/go:/go:ro" --memory=32m --memory-swap=32m --cpus=0.3 -- /busybox sh -c \
 		'/fake_vmm "CPU 0/KVM" & while [ ! -e /go/on ]; do /busybox sleep 0.1; done; exec /busybox tail /dev/zero' || return
 	[[ $HOOK == bare ]] || check_wait "$P: the vCPU is in its place" 60 placement_is complete
 	touch "$WORK/go/on"

@@ -6,6 +6,7 @@
 #include "hook/watch/split.h"
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/str.h"
 #include "hook/sandbox/record.h"
 #include "hook/sandbox/sandbox.h"
@@ -802,6 +803,31 @@ Test(split, begins_on_v1_with_a_limit_of_the_overhead)
     cr_expect_str_eq(kit_tree_read("cpu,cpuacct", OVERHEAD, "cpu.cfs_quota_us"), "30000");
     cr_expect_str_eq(kit_tree_read("cpu,cpuacct", C, "cpu.cfs_quota_us"), "-1");
     finish();
+}
+
+/* What has got its name since the last look stays under the quota, whatever else tells of names. */
+Test(split, begins_with_a_fresh_look)
+{
+    static const enum cg_mode modes[] = {CG_MODE_V1, CG_MODE_HYBRID, CG_MODE_V2};
+
+    for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+        begin(modes[i]);
+        f.scan.names_told = true;
+        kit_add_thread(0, 2, "vmm");
+        add_vcpu(0);
+        look();
+        cr_expect_eq(f.pass.vcpus, 1);
+        f.scan.relook_us = io_now_us() + 60000000;
+        kit_rename_thread(2, "CPU 1/KVM");
+        cr_expect(split_is_due(&f.split, &f.pass, false));
+        cr_expect_eq(split(), 0, "%s", f.e.text);
+        cr_expect_eq(f.pass.placed, 2, "mode %zu", i);
+        if (modes[i] == CG_MODE_V2)
+            cr_expect_str_eq(value(K, "cgroup.threads"), IDS(2, 1));
+        else
+            cr_expect_str_eq(v1_tasks(C), IDS(2, 1));
+        finish();
+    }
 }
 
 /* Also an empty one may be another container's own, whose process is in a sandbox. */
