@@ -334,7 +334,7 @@ static int replace(int dirfd, const char *name, const char *temp, const char *da
                    int like, mode_t mode, bool *ret_replaced)
 {
     autofd fd = FD_NONE, dir = FD_NONE;
-    bool in_memory;
+    bool in_memory, synced_dir;
     int r;
 
     *ret_replaced = false;
@@ -352,10 +352,12 @@ static int replace(int dirfd, const char *name, const char *temp, const char *da
     in_memory = is_in_memory(fd);
     if (r == 0 && !in_memory && fsync(fd) < 0)
         r = -errno;
-    /* Before the rename, after which there is no way back. */
-    if (r == 0 && !in_memory)
+    /* Which of our own files a crash leaves does not matter: the old or the new one. Opened before the rename, after
+     * which there is no way back. */
+    synced_dir = like >= 0 && !in_memory;
+    if (r == 0 && synced_dir)
         dir = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (r == 0 && !in_memory && dir < 0)
+    if (r == 0 && synced_dir && dir < 0)
         r = -errno;
     if (r == 0 && renameat(dirfd, temp, dirfd, name) < 0)
         r = -errno;
@@ -365,7 +367,7 @@ static int replace(int dirfd, const char *name, const char *temp, const char *da
     }
     *ret_replaced = true;
     /* The rename itself must reach the disk as well. EINVAL: a file system without such a thing. */
-    if (!in_memory && fsync(dir) < 0 && errno != EINVAL)
+    if (synced_dir && fsync(dir) < 0 && errno != EINVAL)
         return -errno;
     return 0;
 }

@@ -85,9 +85,10 @@ int io_write_id_at(int dirfd, const char *name, pid_t id);
 int io_write_full(int fd, const char *data, size_t len);
 
 /*
- * Replace a file by temporary file, fsync and rename: a kill leaves the old or the new content.
- * The directory is fsynced too; on a tmpfs or ramfs, which no reboot survives, neither is. Mode 0600.
- * One writer at a time: the temporary name is fixed.
+ * Replace a file by temporary file, fsync and rename: a kill or a crash leaves the old or the new content.
+ * The directory is not fsynced, so a crash may bring back the old one after a success; on a tmpfs or ramfs, which no
+ * reboot survives, nothing is. Mode 0600. One writer at a time: the temporary name is fixed. 0; -errno: the old content
+ * is there.
  */
 int io_replace_at(int dirfd, const char *name, const char *data, size_t len);
 
@@ -96,7 +97,8 @@ int io_replace_public_at(int dirfd, const char *name, const char *data, size_t l
 
 /*
  * The same for a file that others own: the new one has the owner, the access ACL and the mode, but
- * for setuid and setgid, of the open file @like. The temporary name is .NAME.oci-sandbox-cgroup.
+ * for setuid and setgid, of the open file @like. The directory is fsynced, too. The temporary name is
+ * .NAME.oci-sandbox-cgroup.
  * @ret_replaced  set on failure, too: the new file is in its place, but the directory may not have
  *                reached the disk. Otherwise nothing was changed.
  * -EPERM: the owner cannot be kept.

@@ -81,10 +81,7 @@ static int decide(const struct target *t, const struct plan_basis *basis,
     return r < 0 ? r : 0;
 }
 
-/*
- * @undone  what is in force is what was. A record that could not be written may be the new one all the same, see
- * io_replace_at().
- */
+/* @undone  what is in force is what was */
 static void take_back(struct target *t, const struct cg_dev_rule *rule, struct record *before,
                       bool undone, struct arena *a, struct err *e)
 {
@@ -110,7 +107,7 @@ static int put(struct target *t, const struct plan_basis *basis, const struct pl
     t->v.record.devices = device_list_words(&asked, a);
     r = record_write(&t->v.lock, a, &t->v.record, e);
     if (r < 0) {
-        take_back(t, &change->rule, &before, true, a, e);
+        err_hint(e, "; the sandbox keeps the device list that it had");
         return r;
     }
     /* A list of v1 was read, so there is nothing to do; a program or property is made again where that is due. */
