@@ -225,7 +225,7 @@ static void make_nodes(const char *dir)
     if (strlen(path) >= sizeof work || !mkdtemp(path))
         die("making a directory in %s", dir);
     memcpy(work, path, strlen(path) + 1);
-    if (make_node("new", &null) < 0)
+    if (make_or_link(dir, "new", &null) < 0)
         die("making a node in %s", work);
     snprintf(path, sizeof path, "%s/new", work);
     fd = open(path, O_RDONLY | O_CLOEXEC);

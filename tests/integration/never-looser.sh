@@ -169,6 +169,15 @@ draw_config() {
 
 # --- what a container gets ---------------------------------------------------
 
+# make_nodes DIR - those that are probed: with systemd's manager the hook lets a rule about all devices of a type take
+# the making of nodes away, as current crun does, and older ones and runc do not
+make_nodes() {
+	local i
+	for ((i = 0; i < ${#PROBED[@]}; i += 3)); do
+		mknod -m 0600 "$1/${PROBED[i]}-${PROBED[i + 1]}-${PROBED[i + 2]}" "${PROBED[@]:i:3}"
+	done
+}
+
 # begins NAME [HOOK_CONFIGURATION] - with the drawn limits
 begins() {
 	local name=$1
@@ -176,6 +185,7 @@ begins() {
 		/device_probe --dir / "${PROBED[@]}")" "$CAPABLE | $FILTER"
 	install -m 0755 "$(helper ability_probe)" "$WORK/$name/rootfs/ability_probe"
 	install -m 0755 "$(helper device_probe)" "$WORK/$name/rootfs/device_probe"
+	make_nodes "$WORK/$name/rootfs"
 	if [[ $# -gt 1 ]]; then
 		configure ".virtualization_devices = false | $2"
 		add_hooks "$name" "prestart poststop"
