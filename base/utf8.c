@@ -82,7 +82,7 @@ size_t utf8_find_control(const char *s, size_t len, uint32_t *ret_code, size_t *
     size_t n;
 
     for (size_t i = 0; i < len; i += n) {
-        n = sequence(text + i, len - i);
+        n = text[i] >= ' ' && text[i] < 0x7f ? 0 : sequence(text + i, len - i);
         if (n == 0)
             n = 1;
         else if (is_control(code_point(text + i, n))) {

@@ -139,6 +139,14 @@ static bool same_rule(const struct cg_dev_rule *a, const struct cg_dev_rule *b)
            a->minor == b->minor && a->access == b->access;
 }
 
+bool cg_dev_rules_same(const struct cg_dev_rules *a, const struct cg_dev_rules *b)
+{
+    for (size_t i = 0; a->count == b->count && i < a->count; i++)
+        if (!same_rule(&a->items[i], &b->items[i]))
+            return false;
+    return a->count == b->count;
+}
+
 static size_t hash_rule(const struct cg_dev_rule *rule)
 {
     uint64_t h = (uint64_t)rule->major * 0x9e3779b97f4a7c15u;

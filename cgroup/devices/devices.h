@@ -50,6 +50,9 @@ struct cg_dev_rules {
  */
 void cg_dev_rules_add(struct arena *a, struct cg_dev_rules *rules, struct cg_dev_rule rule);
 
+/* Whether the lists have the same rules in the same order. */
+bool cg_dev_rules_same(const struct cg_dev_rules *a, const struct cg_dev_rules *b);
+
 /* "rwm" for access bits, "c 1:3 rwm" for a rule as v1 files write it. @buf is returned. */
 const char *cg_dev_access_text(uint8_t access, char buf[static 4]);
 const char *cg_dev_rule_text(const struct cg_dev_rule *rule, char buf[static 48]);

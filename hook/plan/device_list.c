@@ -381,3 +381,31 @@ int device_list_make(const struct oci_resources *resources, const struct setting
         *parts = ends;
     return 0;
 }
+
+int device_list_unite(const struct aggregate_member *members, size_t count,
+                      const struct settings *settings, const struct facts *facts, bool systemd,
+                      struct arena *a, struct cg_dev_table *ret, struct err *e)
+{
+    struct cg_dev_table *tables = arena_alloc(a, (count + 1) * sizeof *tables);
+    struct cg_dev_rules before = {0};
+    size_t different = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct cg_dev_rules rules;
+        int r =
+            device_list_make(members[i].resources, settings, facts, systemd, a, &rules, NULL, e);
+
+        if (r < 0)
+            return r;
+        if (different > 0 && cg_dev_rules_same(&rules, &before))
+            continue;
+        r = cg_dev_compile(&rules, a, &tables[different++], e);
+        if (r < 0)
+            return r;
+        before = rules;
+    }
+    if (different != 1)
+        return cg_dev_union(tables, different, a, ret, e);
+    *ret = tables[0];
+    return 0;
+}

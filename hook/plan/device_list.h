@@ -5,6 +5,7 @@
 /* The device list of a sandbox (Kata: resourcecontrol/utils_linux.go and default devices). Pure. */
 
 #include "cgroup/devices/exceptions.h"
+#include "hook/plan/aggregate.h"
 #include "hook/plan/facts.h"
 
 /* Where the rules of a list are from, in its order: behind which one each part of it ends. */
@@ -69,5 +70,13 @@ int device_list_parse_extra(const char *text, struct cg_dev_rule *ret);
 int device_list_make(const struct oci_resources *resources, const struct settings *settings,
                      const struct facts *facts, bool systemd, struct arena *a,
                      struct cg_dev_rules *ret, struct device_parts *parts, struct err *e);
+
+/*
+ * What the lists of all @members, made as device_list_make() does, allow together; each but for one like that before
+ * it, as most of a pod are, is compiled. Errors as device_list_make() and cg_dev_compile().
+ */
+int device_list_unite(const struct aggregate_member *members, size_t count,
+                      const struct settings *settings, const struct facts *facts, bool systemd,
+                      struct arena *a, struct cg_dev_table *ret, struct err *e);
 
 #endif

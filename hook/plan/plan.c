@@ -254,28 +254,6 @@ int plan_place(const struct plan_input *in, struct arena *a, struct plan *p, str
 
 /* ---- what containers add up to ---- */
 
-/* The device list of each, and of all together. */
-static int unite_devices(const struct plan_basis *basis, const struct aggregate_member *members,
-                         size_t count, struct arena *a, struct cg_dev_table *ret, struct err *e)
-{
-    struct cg_dev_table *tables = arena_alloc(a, (count + 1) * sizeof *tables);
-
-    for (size_t i = 0; i < count; i++) {
-        struct cg_dev_rules rules;
-        int r = device_list_make(members[i].resources, basis->settings, basis->facts,
-                                 basis->systemd, a, &rules, NULL, e);
-
-        if (r == 0)
-            r = cg_dev_compile(&rules, a, &tables[i], e);
-        if (r < 0)
-            return r;
-    }
-    if (count != 1)
-        return cg_dev_union(tables, count, a, ret, e);
-    *ret = tables[0];
-    return 0;
-}
-
 /* What the backend will need; asked here, so that it is refused before anything is touched. */
 static int express_devices(const struct plan_basis *basis, struct plan_cgroup *c, struct arena *a,
                            struct err *e)
@@ -340,7 +318,8 @@ static int sum_devices(const struct plan_basis *basis, const struct aggregate_me
 {
     struct plan_cgroup *c = &l->sandbox;
     struct err why = ERR_INIT;
-    int r = unite_devices(basis, members, count, a, &c->devices, &why);
+    int r = device_list_unite(members, count, basis->settings, basis->facts, basis->systemd, a,
+                              &c->devices, &why);
 
     if (r == 0) {
         const struct cg_dev_table own = c->devices;

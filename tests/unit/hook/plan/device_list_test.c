@@ -200,6 +200,56 @@ Test(device_list, nodes)
                      "+c 136:* rwm, +c 5:2 rwm, +c 10:200 rwm");
 }
 
+/* Lists that differ from the first in one thing each. */
+static const char *const united[] = {
+    "{'allow':true,'type':'c','major':9,'minor':3,'access':'r'}",
+    "{'allow':true,'type':'c','major':9,'minor':3,'access':'rw'}",
+    "{'allow':true,'type':'c','major':9,'minor':4,'access':'r'}",
+    "{'allow':true,'type':'c','major':8,'minor':3,'access':'r'}",
+    "{'allow':true,'type':'b','major':9,'minor':3,'access':'r'}",
+    "{'allow':false,'type':'c','major':9,'minor':3,'access':'r'}",
+    "{'allow':true,'type':'c','major':9,'minor':3,'access':'r'},"
+    "{'allow':true,'type':'c','major':9,'minor':5,'access':'r'}",
+};
+
+/* The list of what these containers allow together. */
+static char *unite(struct arena *a, const size_t *which, size_t count)
+{
+    static const struct facts facts;
+    static const struct settings settings;
+    struct aggregate_member members[3] = {0};
+    struct cg_dev_table table;
+    struct cg_dev_rules rules;
+
+    for (size_t i = 0; i < count; i++)
+        members[i].resources =
+            kit_resources(a, arena_printf(a, "{'devices':[{'allow':false},%s]}", united[which[i]]));
+    cr_assert_eq(device_list_unite(members, count, &settings, &facts, false, a, &table, NULL), 0);
+    cg_dev_rules_of(&table, a, &rules);
+    return dev_rules_text(a, &rules);
+}
+
+/* A container whose list is that of the one before it adds nothing, and each other one counts. */
+Test(device_list, unite)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(united); i++) {
+        autoarena a = ARENA_INIT;
+        char *alone = unite(&a, &i, 1), *first = unite(&a, (size_t[]){0}, 1);
+        char *both = unite(&a, (size_t[]){0, i}, 2);
+
+        cr_expect_str_eq(unite(&a, (size_t[]){i, i}, 2), alone);
+        cr_expect_str_eq(unite(&a, (size_t[]){i, i, i}, 3), alone);
+        cr_expect_str_eq(unite(&a, (size_t[]){i, 0}, 2), both);
+        cr_expect_str_eq(unite(&a, (size_t[]){0, i, 0}, 3), both);
+        cr_expect_str_eq(unite(&a, (size_t[]){0, 0, i}, 3), both);
+        cr_expect_str_eq(unite(&a, (size_t[]){0, i, i}, 3), both);
+        if (i > 0 && i != 5) /* that one denies what the first allows */
+            cr_expect_str_neq(both, first);
+        if (i != 0 && i != 1 && i != 6) /* these allow more than the first */
+            cr_expect_str_neq(both, alone);
+    }
+}
+
 static struct cg_dev_exceptions make_exceptions(struct arena *a, const char *text)
 {
     struct cg_dev_rules rules = dev_make_rules(a, text);
