@@ -8,6 +8,7 @@
  * directory: `setup` and `teardown` in it are command lines, one argument a line; their stdin is
  * `created` and `stopped`, which are written here for each new process, with the bundle
  * HOOK/bundle. What a hook says goes to HOOK/log. Before each stage nothing is done for IDLE_MS.
+ * As of a runtime on a host, there is one process between this one and init: a hook may look at all above it.
  * Prints a line for each stage: HOOK, setup or teardown, CPU time and wall time in microseconds.
  */
 #include <errno.h>
@@ -143,6 +144,40 @@ static void run(const char *hook, const char *stage, const char *state, char **a
     posix_spawn_file_actions_destroy(&files);
 }
 
+/*
+ * Returns in a process that has another one, and above that only init, for ancestors. The caller of this function waits
+ * for it, and ends as it does.
+ */
+static void play_below_init(void)
+{
+    int alive[2], status = 1;
+    pid_t pid;
+
+    if (pipe(alive) < 0 || (pid = fork()) < 0)
+        die("fork");
+    if (pid > 0) {
+        close(alive[1]);
+        waitpid(pid, NULL, 0);
+        /* Nothing: it was killed. */
+        if (read(alive[0], &status, sizeof status) != sizeof status)
+            status = 1;
+        exit(status);
+    }
+    close(alive[0]);
+    pid = fork();
+    if (pid != 0)
+        _exit(0);
+    pid = fork();
+    if (pid < 0)
+        die("fork");
+    if (pid > 0) {
+        if (waitpid(pid, &status, 0) == pid)
+            status = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+        _exit(write(alive[1], &status, sizeof status) != sizeof status);
+    }
+    fcntl(alive[1], F_SETFD, FD_CLOEXEC);
+}
+
 int main(int argc, char **argv)
 {
     static char *commands[MAX_HOOKS][2][MAX_ARGS + 1], *dirs[MAX_ARGS + 1];
@@ -163,6 +198,7 @@ int main(int argc, char **argv)
         if (!commands[i][0][0] || !commands[i][1][0])
             die(argv[5 + i]);
     }
+    play_below_init();
     srandom((unsigned)now_us());
     for (long round = 0; round < rounds; round++) {
         for (int i = hooks - 1; i > 0; i--) {

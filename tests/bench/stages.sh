@@ -11,7 +11,8 @@
 # wait for.
 #
 # Then each of them once more under strace, to count its system calls, and to name
-# those that the hook makes more often than the floor.
+# those that the hook makes more often than the floor, with the functions that make
+# them where strace can tell.
 
 # Variables come from common.sh and from tests/bench/run.
 # shellcheck disable=SC2153,SC2154
@@ -93,24 +94,53 @@ with_each_stage() {
 	done
 }
 
-# count_calls HOOK - sets CALLS, and of both stages writes "COUNT NAME" to $PLAY/HOOK/calls
+# count_calls HOOK - sets CALLS, and of both stages writes "COUNT NAME" to $PLAY/HOOK/calls, and, if strace can tell, "NAME
+# FUNCTION" of each call to $PLAY/HOOK/callers
 count_calls() {
-	local phase counts=()
+	local phase counts=() stacks=()
 	CALLS=-
 	type -P strace >/dev/null || return 0
-	with_each_stage "$1" "$(type -P strace)" -qq -o
+	! strace -k -o /dev/null true 2>/dev/null || stacks=(-k)
+	with_each_stage "$1" "$(type -P strace)" -qq "${stacks[@]}" -o
 	for phase in setup teardown; do
 		sed -nE 's/^([a-z][a-z0-9_]*)\(.*/\1/p' "$PLAY/$1/$phase.out" >"$PLAY/$1/$phase.calls"
 		counts+=("$(wc -l <"$PLAY/$1/$phase.calls")")
 	done
 	sort "$PLAY/$1"/{setup,teardown}.calls | uniq -c >"$PLAY/$1/calls"
+	[[ -z ${stacks[*]} ]] || callers "$PLAY/$1"/{setup,teardown}.out >"$PLAY/$1/callers"
 	CALLS=${counts[0]}+${counts[1]}
 }
 
-# above_floor - the system calls that the hook makes and the floor does not
+# callers OUTPUT... - of strace -k. The function is the innermost of the program's own that can be told; those of base/,
+# which everything uses, only where there is no other; "libc" where there is none at all.
+callers() {
+	local part
+	for part in base cgroup hook oci noscopes; do
+		nm --defined-only "$OSC_BENCH/../../lib$part.a" 2>/dev/null | sed -nE "s/^[^ ]+ [tT] ([^.]+).*/$part \1/p"
+	done | awk '
+		FNR == NR { ours[$2] = $1; next }
+		function tell() { if (call != "") print call, name }
+		/^[a-z][a-z0-9_]*\(/ { tell(); call = $0; sub(/\(.*/, "", call); name = "libc"; found = 0 }
+		/^ > / && !found {
+			sub(/.*\(/, "")
+			sub(/[.+].*/, "")
+			found = $0 == "main" || ($0 in ours && ours[$0] != "base")
+			if (found || ($0 in ours && name == "libc")) name = $0
+		}
+		END { tell() }' - "$@"
+}
+
+# above_floor - a line for each system call that the hook makes more often than the floor, with all who make it
 above_floor() {
+	local more call
 	awk 'FNR == NR { floor[$2] = $1; next } $1 > floor[$2] { print $1 - floor[$2], $2 }' "$PLAY/floor/calls" \
-		"$PLAY/hook/calls" | sort -rn | awk '{ printf "%s%s %d", (NR > 1 ? ", " : ""), $2, $1 }'
+		"$PLAY/hook/calls" | sort -rn |
+		while read -r more call; do
+			printf '    %3d above the floor: %s:' "$more" "$call"
+			awk -v call="$call" '$1 == call { print $2 }' "$PLAY/hook/callers" 2>/dev/null | sort | uniq -c | sort -rn |
+				awk '{ printf "%s %s %d", (NR > 1 ? "," : ""), $2, $1 }'
+			echo
+		done
 }
 
 # peak_kib HOOK - sets KIB, the larger of both stages
@@ -201,7 +231,7 @@ stages() {
 			for hook in floor hook "${PEERS[@]}"; do
 				warm_row "$hook" "$layout, $policy"
 			done
-			[[ ! -s $PLAY/hook/calls ]] || echo "    above the floor: $(above_floor)"
+			[[ ! -s $PLAY/hook/calls ]] || above_floor
 			((COLD == 0)) || cold_row "$layout, $policy"
 			rm -rf "${PLAY:?}"/{floor,hook,shell,tools,go}
 		done
