@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Of each sandbox: init, a VMM of four threads, a watcher and a placeholder; in KiB with what the kernel has of
@@ -19,6 +21,10 @@ enum { TASKS_EACH = 7, KIB_EACH = 4096 };
 /* Of how many the median is taken, of the first and of the last of a layout. */
 enum { SOME = 20 };
 enum { SPAN_S = 10, SPLIT_PATIENCE_S = 300 };
+/* After its last change a watcher looks more often for ten seconds. */
+enum { CALM_S = 12 };
+/* Of a stranger's forks, the median of these batches. */
+enum { FORKS = 200, FORK_BATCHES = 25 };
 
 struct one {
     char id[32], own[96], bundle[PATH_MAX];
@@ -291,9 +297,45 @@ static void print_watchers(unsigned long count)
            then.switches - first.switches, then.cpu_ms - first.cpu_ms);
 }
 
+/* --- others ------------------------------------------------------------------------- */
+
+static int by_value(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+/* What a process of no sandbox pays for a child that ends at once. */
+static double us_of_fork(void)
+{
+    double us[FORK_BATCHES];
+
+    for (size_t i = 0; i < FORK_BATCHES; i++) {
+        struct timespec began, ended;
+
+        clock_gettime(CLOCK_MONOTONIC, &began);
+        for (unsigned k = 0; k < FORKS; k++) {
+            pid_t pid = fork();
+
+            if (pid == 0)
+                _exit(0);
+            if (pid < 0 || waitpid(pid, NULL, 0) != pid)
+                die("fork");
+        }
+        clock_gettime(CLOCK_MONOTONIC, &ended);
+        us[i] = ((double)(ended.tv_sec - began.tv_sec) * 1e6 +
+                 (double)(ended.tv_nsec - began.tv_nsec) / 1e3) /
+                FORKS;
+    }
+    qsort(us, FORK_BATCHES, sizeof us[0], by_value);
+    return us[FORK_BATCHES / 2];
+}
+
 bool alive_run(struct lives *l, unsigned long count)
 {
     struct one *all = calloc(count, sizeof *all);
+    double alone = us_of_fork();
     bool good = true;
 
     if (!all)
@@ -302,6 +344,10 @@ bool alive_run(struct lives *l, unsigned long count)
         good = set_up(l, &all[i], i) && good;
     printf("%lu sandboxes are alive, %lu of them split\n", count, wait_for_splits(all, count));
     print_stage(all, count, true);
+    printf("a fork of another process: %.1f us before, %.1f us with all of them", alone,
+           us_of_fork());
+    sleep(CALM_S);
+    printf(", %.1f us %d s later\n", us_of_fork(), CALM_S);
     print_watchers(count);
     for (unsigned long i = 0; i < count; i++)
         good = take_away(l, &all[i]) && good;
