@@ -373,3 +373,40 @@ Test(watcher, ends_without_its_record)
         cr_expect(kit_is_running(pid), "%s", what);
     }
 }
+
+/* As an upgrade does it: the record that the watcher knows is there no more, another one is in its place. */
+Test(watcher, leaves_to_another)
+{
+    for (size_t k = 0; k < ARRAY_SIZE(hosts); k++) {
+        const char *what = hosts[k].name;
+        struct proc_id watcher, other;
+        struct state_lock lock;
+        struct record r;
+        pid_t vcpu, pid;
+        STAGE f;
+
+        kit_begin_stage(&f, hosts[k].mode);
+        pid = start_vmm(&vcpu);
+        kit_tree_enter(pid, "/p/c1", "c1");
+        kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, CONFIG);
+        wait_for(hosts[k].hierarchy, hosts[k].overhead, hosts[k].tasks, text_of(&f, pid), what);
+        cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID);
+        watcher = record_process_id(r.watcher);
+        cr_assert_eq(state_lock(&f.state, "c1", false, KIT_PATIENCE_MS, &lock, NULL), 0);
+        cr_assert_eq(proc_identify(pid, &other), 0);
+        r.watcher = record_process_new(&f.a, &other);
+        cr_assert_eq(record_write(&lock, &f.a, &r, NULL), 0);
+        state_unlock(&lock);
+        cr_assert_eq(proc_wait_gone(&watcher, KIT_PATIENCE_MS), 0, "%s: it goes on", what);
+        cr_expect(kit_has_exited(kit_wait_status(watcher.pid)), "%s", what);
+        cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID, "%s", what);
+        cr_expect_eq(record_process_id(r.watcher).pid, pid, "%s", what);
+        cr_expect_str_eq(kit_tree_read(hosts[k].hierarchy, hosts[k].overhead, hosts[k].tasks),
+                         text_of(&f, pid), "%s", what);
+        /* Which is none of ours, and nobody is to end it for one. */
+        r.watcher = NULL;
+        cr_assert_eq(state_lock(&f.state, "c1", false, KIT_PATIENCE_MS, &lock, NULL), 0);
+        cr_assert_eq(record_write(&lock, &f.a, &r, NULL), 0);
+        state_unlock(&lock);
+    }
+}
