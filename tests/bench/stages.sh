@@ -103,6 +103,8 @@ count_calls() {
 	! strace -k -o /dev/null true 2>/dev/null || stacks=(-k)
 	with_each_stage "$1" "$(type -P strace)" -qq "${stacks[@]}" -o
 	for phase in setup teardown; do
+		# What is the same, with a directory's descriptor and without.
+		sed -i -E 's/^(mkdir|readlink)\(/\1at(/; s/^rmdir\(/unlinkat(/' "$PLAY/$1/$phase.out"
 		sed -nE 's/^([a-z][a-z0-9_]*)\(.*/\1/p' "$PLAY/$1/$phase.out" >"$PLAY/$1/$phase.calls"
 		counts+=("$(wc -l <"$PLAY/$1/$phase.calls")")
 	done

@@ -6,13 +6,15 @@
 #include "tests/soak/count.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <linux/netlink.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Of each sandbox: init, a VMM of four threads, a watcher and a placeholder; in KiB with what the kernel has of
@@ -36,6 +38,8 @@ struct one {
 /* Layouts with a watcher each. */
 static const size_t layouts[] = {0, 2};
 enum { LAYOUTS_ALIVE = 2 };
+/* So many are set up when the others are calm. */
+enum { LATE = LAYOUTS_ALIVE * SOME };
 
 /* --- room ---------------------------------------------------------------------------- */
 
@@ -278,6 +282,25 @@ static struct cost cost_of(const pid_t *pids, size_t count)
     return sum;
 }
 
+/* Sockets on which the kernel tells each fork of the host: each of them is paid for by all who fork. */
+static unsigned long listeners(void)
+{
+    FILE *file = fopen("/proc/net/netlink", "re");
+    unsigned long count = 0;
+    unsigned protocol;
+    char line[256];
+    int port;
+
+    if (!file)
+        return 0;
+    /* The kernel's own has no port. */
+    while (fgets(line, sizeof line, file))
+        count += sscanf(line, "%*s %u %d", &protocol, &port) == 2 &&
+                 protocol == NETLINK_CONNECTOR && port != 0;
+    fclose(file);
+    return count;
+}
+
 static void print_watchers(unsigned long count)
 {
     pid_t *pids = calloc(count, sizeof *pids);
@@ -293,17 +316,24 @@ static void print_watchers(unsigned long count)
     free(pids);
     printf("watchers: %zu, %lu KiB of private memory together, %.0f each\n", found,
            then.private_kib, found ? (double)then.private_kib / (double)found : 0);
-    printf("watchers, in %d s: %lu wake-ups together, %.0f ms of CPU time\n", SPAN_S,
-           then.switches - first.switches, then.cpu_ms - first.cpu_ms);
+    printf("watchers, in %d s: %lu wake-ups together, %.0f ms of CPU time; %lu sockets for forks\n",
+           SPAN_S, then.switches - first.switches, then.cpu_ms - first.cpu_ms, listeners());
 }
 
 /* --- others ------------------------------------------------------------------------- */
 
-static int by_value(const void *a, const void *b)
+/* CPU time of this process and of its children that have ended, us. */
+static double us_used(void)
 {
-    const double *x = a, *y = b;
+    struct rusage own, children;
 
-    return (*x > *y) - (*x < *y);
+    getrusage(RUSAGE_SELF, &own);
+    getrusage(RUSAGE_CHILDREN, &children);
+    return (double)(own.ru_utime.tv_sec + own.ru_stime.tv_sec + children.ru_utime.tv_sec +
+                    children.ru_stime.tv_sec) *
+               1e6 +
+           (double)(own.ru_utime.tv_usec + own.ru_stime.tv_usec + children.ru_utime.tv_usec +
+                    children.ru_stime.tv_usec);
 }
 
 /* What a process of no sandbox pays for a child that ends at once. */
@@ -312,9 +342,8 @@ static double us_of_fork(void)
     double us[FORK_BATCHES];
 
     for (size_t i = 0; i < FORK_BATCHES; i++) {
-        struct timespec began, ended;
+        double before = us_used();
 
-        clock_gettime(CLOCK_MONOTONIC, &began);
         for (unsigned k = 0; k < FORKS; k++) {
             pid_t pid = fork();
 
@@ -323,31 +352,80 @@ static double us_of_fork(void)
             if (pid < 0 || waitpid(pid, NULL, 0) != pid)
                 die("fork");
         }
-        clock_gettime(CLOCK_MONOTONIC, &ended);
-        us[i] = ((double)(ended.tv_sec - began.tv_sec) * 1e6 +
-                 (double)(ended.tv_nsec - began.tv_nsec) / 1e3) /
-                FORKS;
+        us[i] = (us_used() - before) / FORKS;
     }
-    qsort(us, FORK_BATCHES, sizeof us[0], by_value);
+    qsort(us, FORK_BATCHES, sizeof us[0], compare);
     return us[FORK_BATCHES / 2];
+}
+
+/* A process that stays as small as it is now: how much memory there is to copy counts, too. Whoever writes a byte into
+ * @ret_ask reads from @ret_answer what a fork costs it. */
+static pid_t start_forker(int *ret_ask, int *ret_answer)
+{
+    int ask[2], answer[2];
+    pid_t pid;
+
+    if (pipe2(ask, O_CLOEXEC) < 0 || pipe2(answer, O_CLOEXEC) < 0 || (pid = fork()) < 0)
+        die("fork");
+    if (pid == 0) {
+        char byte;
+
+        close(ask[1]);
+        while (read(ask[0], &byte, 1) == 1) {
+            double us = us_of_fork();
+
+            if (write(answer[1], &us, sizeof us) != sizeof us)
+                break;
+        }
+        _exit(0);
+    }
+    close(ask[0]);
+    close(answer[1]);
+    *ret_ask = ask[1];
+    *ret_answer = answer[0];
+    return pid;
+}
+
+static double ask_forker(int ask, int answer)
+{
+    double us;
+
+    if (write(ask, "", 1) != 1 || read(answer, &us, sizeof us) != sizeof us)
+        die("forker");
+    return us;
 }
 
 bool alive_run(struct lives *l, unsigned long count)
 {
-    struct one *all = calloc(count, sizeof *all);
-    double alone = us_of_fork();
+    /* The last ones come when the others are at rest, or their cost is that of a thousand starts at once. */
+    unsigned long late = count > 2 * LATE ? count - LATE : count;
+    int ask, answer;
+    pid_t forker = start_forker(&ask, &answer);
+    struct one *all;
+    double alone;
     bool good = true;
+
+    alone = ask_forker(ask, answer);
+    all = calloc(count, sizeof *all);
 
     if (!all)
         die("calloc");
-    for (unsigned long i = 0; i < count; i++)
+    for (unsigned long i = 0; i < count; i++) {
+        if (i == late) {
+            wait_for_splits(all, late);
+            sleep(CALM_S);
+        }
         good = set_up(l, &all[i], i) && good;
+    }
     printf("%lu sandboxes are alive, %lu of them split\n", count, wait_for_splits(all, count));
     print_stage(all, count, true);
-    printf("a fork of another process: %.1f us before, %.1f us with all of them", alone,
-           us_of_fork());
+    printf("CPU time of a fork of another process: %.1f us before, %.1f us with all of them", alone,
+           ask_forker(ask, answer));
     sleep(CALM_S);
-    printf(", %.1f us %d s later\n", us_of_fork(), CALM_S);
+    printf(", %.1f us %d s later\n", ask_forker(ask, answer), CALM_S);
+    close(ask);
+    close(answer);
+    waitpid(forker, NULL, 0);
     print_watchers(count);
     for (unsigned long i = 0; i < count; i++)
         good = take_away(l, &all[i]) && good;
