@@ -208,8 +208,8 @@ static const char *const united[] = {
     "{'allow':true,'type':'c','major':8,'minor':3,'access':'r'}",
     "{'allow':true,'type':'b','major':9,'minor':3,'access':'r'}",
     "{'allow':false,'type':'c','major':9,'minor':3,'access':'r'}",
-    "{'allow':true,'type':'c','major':9,'minor':3,'access':'r'},"
-    "{'allow':true,'type':'c','major':9,'minor':5,'access':'r'}",
+    ("{'allow':true,'type':'c','major':9,'minor':3,'access':'r'},"
+     "{'allow':true,'type':'c','major':9,'minor':5,'access':'r'}"),
 };
 
 /* The list of what these containers allow together. */
