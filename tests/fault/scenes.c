@@ -593,6 +593,18 @@ static void is_missed(struct run *run)
         problem(run, "check does not say that there is no watcher: %s", check.out);
 }
 
+/* A stage sets the quota of all, and the watcher that it starts lifts it again. */
+static void wait_lifted(void)
+{
+    struct state now = state_of(&one);
+
+    for (unsigned ms = 0; ms < patience_ms() && strcmp(now.limits, before_one.limits) != 0;
+         ms += 10) {
+        usleep(10000);
+        now = state_of(&one);
+    }
+}
+
 /* What it could not see or do this time it can the next time, and nothing has changed meanwhile. */
 static void check_settled(struct run *run)
 {
@@ -602,8 +614,10 @@ static void check_settled(struct run *run)
         problem(run, "the watcher has ended");
     if (is_killed(run) && run->variant == 0)
         is_missed(run);
-    if (is_killed(run))
+    if (is_killed(run)) {
         works(run, "poststart", NULL, &one, "running");
+        wait_lifted();
+    }
     one_as_before(run);
     where_more(now);
     if (strcmp(now, before_more) != 0)
