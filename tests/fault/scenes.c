@@ -634,7 +634,7 @@ static void one_is_gone(struct run *run)
 
 /* It waits for a poststop first, two seconds of at most a tenth each; what it does then begins with the sandbox's
  * lock. (It takes that when it has just been started, too.) */
-static const struct work end_work = {.from = SYS_flock, .sleeps = 5};
+static const struct work end_work = {.from = SYS_flock, .sleeps = 2};
 
 /* Nobody calls poststop. What the watcher could not do, prune does. */
 static void check_end(struct run *run)
