@@ -221,11 +221,11 @@ is_frozen() {
 
 # freezes - whether a cgroup can be that has a VM, without the hook. In Linux 6.1 a kernel thread of KVM's that is
 # there with the VMM (kvm-nx-lpage-recovery) keeps it from that, and runc, which waits for it, neither pauses nor
-# ends the container.
+# ends the container. If the VM does not come up that is not known, and the scenes will tell.
 freezes() {
 	local frozen=yes
 	HOOK=bare P=$MANAGER-freezes
-	run_vmm || return
+	run_vmm || return 0
 	echo 1 >"${CG_DIR[unified]}$C/cgroup.freeze"
 	wait_for 5 is_frozen || frozen=
 	echo 0 >"${CG_DIR[unified]}$C/cgroup.freeze"

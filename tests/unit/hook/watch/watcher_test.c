@@ -339,6 +339,18 @@ static void remove_behind_it(struct kit_stage *f, struct record *r, size_t host,
     cr_assert_eq(kill(watcher, SIGCONT), 0);
 }
 
+/* A VMM whose vCPU is set apart, with its record. */
+static pid_t start_split(struct kit_stage *f, size_t host, const char *what, struct record *ret)
+{
+    pid_t vcpu, pid = start_vmm(&vcpu);
+
+    kit_tree_enter(pid, "/p/c1", "c1");
+    kit_expect_stage(f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, CONFIG);
+    wait_for(hosts[host].hierarchy, hosts[host].overhead, hosts[host].tasks, text_of(f, pid), what);
+    cr_assert_eq(kit_record(f, "c1", ret), RECORD_VALID);
+    return pid;
+}
+
 /* As a poststop does it that cannot read who the watcher is. The VMM is not its affair: there may be another sandbox
  * by now. */
 Test(watcher, ends_without_its_record)
@@ -352,16 +364,12 @@ Test(watcher, ends_without_its_record)
         const char *what;
         struct proc_id watcher;
         struct record r;
-        pid_t vcpu, pid;
+        pid_t pid;
         STAGE f;
 
         kit_begin_stage(&f, hosts[k].mode);
         what = arena_printf(&f.a, "%s, %s", hosts[k].name, names[removal]);
-        pid = start_vmm(&vcpu);
-        kit_tree_enter(pid, "/p/c1", "c1");
-        kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, CONFIG);
-        wait_for(hosts[k].hierarchy, hosts[k].overhead, hosts[k].tasks, text_of(&f, pid), what);
-        cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID);
+        pid = start_split(&f, k, what, &r);
         watcher = record_process_id(r.watcher);
         remove_behind_it(&f, &r, k, removal);
         cr_assert_eq(proc_wait_gone(&watcher, KIT_PATIENCE_MS), 0, "%s: it goes on", what);
@@ -382,15 +390,11 @@ Test(watcher, leaves_to_another)
         struct proc_id watcher, other;
         struct state_lock lock;
         struct record r;
-        pid_t vcpu, pid;
+        pid_t pid;
         STAGE f;
 
         kit_begin_stage(&f, hosts[k].mode);
-        pid = start_vmm(&vcpu);
-        kit_tree_enter(pid, "/p/c1", "c1");
-        kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, CONFIG);
-        wait_for(hosts[k].hierarchy, hosts[k].overhead, hosts[k].tasks, text_of(&f, pid), what);
-        cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID);
+        pid = start_split(&f, k, what, &r);
         watcher = record_process_id(r.watcher);
         cr_assert_eq(state_lock(&f.state, "c1", false, KIT_PATIENCE_MS, &lock, NULL), 0);
         cr_assert_eq(proc_identify(pid, &other), 0);
