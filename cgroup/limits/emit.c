@@ -8,8 +8,6 @@
 
 #include <inttypes.h>
 
-#define DEFAULT_PERIOD_US 100000
-
 static void add_file(struct arena *a, struct cg_files *out, const struct cg_limit_row *row,
                      const char *file, const char *text)
 {
@@ -78,7 +76,7 @@ bool cg_bandwidth_is_set(const struct cg_limits *l)
 int cg_emit_bandwidth(const struct cg_limit_row *row, const struct cg_limits *l, bool v2,
                       struct arena *a, struct cg_files *out, struct err *e)
 {
-    int64_t period = period_is_set(l) ? l->cpu_period_us.value : DEFAULT_PERIOD_US;
+    int64_t period = period_is_set(l) ? l->cpu_period_us.value : CG_DEFAULT_PERIOD_US;
     int64_t quota =
         quota_is_set(l) && l->cpu_quota_us.value > 0 ? l->cpu_quota_us.value : CG_UNLIMITED;
 

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "cgroup/limits/emit.h"
+#include "cgroup/limits/text.h"
 
 bool cg_limit_is_set(const struct cg_limit_row *row, const struct cg_limits *l)
 {
@@ -14,9 +15,10 @@ bool cg_limit_is_set(const struct cg_limit_row *row, const struct cg_limits *l)
 }
 
 /* What the runtimes write last is what counts: it takes the place of another member's text. */
-static void set_unified(struct arena *a, struct cg_files *out, enum cg_ctl ctl,
-                        const struct cg_unified *u)
+static void set_unified(const struct cg_limits *l, struct arena *a, struct cg_files *out,
+                        enum cg_ctl ctl, const struct cg_unified *u)
 {
+    const struct cg_limit_row *row = cg_limit_row_of(u->file, true);
     struct cg_file *f = NULL;
 
     for (size_t i = 0; i < out->count && !f; i++) {
@@ -27,7 +29,8 @@ static void set_unified(struct arena *a, struct cg_files *out, enum cg_ctl ctl,
         f = &ARENA_APPEND(a, out->items, out->count);
         *f = (struct cg_file){.ctl = ctl, .file = u->file};
     }
-    f->text = u->text;
+    f->text =
+        f->text && row && l->unified_beneath ? cg_text_least(row, f->text, u->text, a) : u->text;
     f->flags = (f->flags & ~(unsigned)CG_FILE_OPTIONAL) | CG_FILE_LINES;
 }
 
@@ -55,7 +58,7 @@ static int add_unified(const struct cg_limits *l, struct arena *a, struct cg_fil
                              "linux.resources.unified: \"%s\" is not a file of a cgroup v2 "
                              "controller",
                              shown);
-        set_unified(a, out, ctl, u);
+        set_unified(l, a, out, ctl, u);
     }
     return 0;
 }

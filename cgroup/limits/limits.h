@@ -85,6 +85,9 @@ struct cg_limits {
     size_t net_priority_count;
     struct cg_unified *unified; /* v2 only */
     size_t unified_count;
+    /* What the other members say may hold in a cgroup above that of `unified`, as with crun and
+     * systemd: of a file of both the smaller limit counts. Else that of `unified`. */
+    bool unified_beneath;
 };
 
 enum cg_file_flags {

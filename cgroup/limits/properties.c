@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "cgroup/limits/cpulist.h"
 #include "cgroup/limits/table.h"
+#include "cgroup/limits/text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -19,87 +20,14 @@
 #define SHARES_MIN 2
 #define SHARES_MAX 262144
 
-/* --- texts of controller files --- */
-
-struct span {
-    const char *s;
-    size_t len;
-};
-
-/* Without the blanks at both ends, which the kernel strips as well. */
-static struct span trimmed(const char *text)
-{
-    const char *blanks = " \t\r\n\v\f";
-    struct span t = {.s = text + strspn(text, blanks)};
-
-    t.len = strlen(t.s);
-    while (t.len > 0 && strchr(blanks, t.s[t.len - 1]))
-        t.len--;
-    return t;
-}
-
-/* The first field of @rest, which moves behind it; empty when there is none. */
-static struct span next_field(struct span *rest)
-{
-    struct span field = *rest;
-
-    field.len = 0;
-    while (field.len < rest->len && !strchr(" \t", field.s[field.len]))
-        field.len++;
-    rest->s += field.len;
-    rest->len -= field.len;
-    while (rest->len > 0 && strchr(" \t", rest->s[0])) {
-        rest->s++;
-        rest->len--;
-    }
-    return field;
-}
-
-static bool span_is(struct span t, const char *word)
-{
-    return t.len == strlen(word) && strncmp(t.s, word, t.len) == 0;
-}
-
-static bool is_unlimited(struct span t, bool v2)
-{
-    return span_is(t, "max") || (!v2 && span_is(t, "-1"));
-}
-
-/* Many files take octal and hexadecimal numbers, too. Nobody means 8 by 010: refused. */
-static int parse_number(struct span t, uint64_t *ret)
-{
-    if (t.len > 1 && t.s[0] == '0')
-        return -EINVAL;
-    return str_to_u64(t.s, t.len, ret);
-}
-
-/* A number of bytes, where the kernel's memparse() allows one of the letters K, M, G, T, P, E. */
-static int parse_bytes(struct span t, uint64_t *ret)
-{
-    static const char units[] = "KMGTPE";
-    const char *unit = t.len > 0 ? strchr(units, t.s[t.len - 1] & ~0x20) : NULL;
-    uint64_t factor = 1;
-    int r;
-
-    if (unit && *unit) {
-        factor = UINT64_C(1) << 10 * (unit - units + 1);
-        t.len--;
-    }
-    r = parse_number(t, ret);
-    if (r < 0)
-        return r;
-    return __builtin_mul_overflow(*ret, factor, ret) ? -ERANGE : 0;
-}
-
 /* --- CPU bandwidth --- */
 
-#define DEFAULT_PERIOD_US 100000
-#define PERIOD_MIN_US     1000
-#define PERIOD_MAX_US     1000000
-#define QUOTA_MIN_US      1000
-#define QUOTA_MAX_US      ((UINT64_C(1) << 44) - 1)
-#define SECOND_US         1000000
-#define PERCENT_US        10000 /* of a second */
+#define PERIOD_MIN_US 1000
+#define PERIOD_MAX_US 1000000
+#define QUOTA_MIN_US  1000
+#define QUOTA_MAX_US  ((UINT64_C(1) << 44) - 1)
+#define SECOND_US     1000000
+#define PERCENT_US    10000 /* of a second */
 
 /*
  * The bounds are the kernel's (kernel/sched/core.c tg_set_cfs_bandwidth()). Inside of them systemd
@@ -117,19 +45,19 @@ static uint64_t quota_by_systemd(const struct bandwidth *b)
     return b->per_second_us * b->period_us / SECOND_US;
 }
 
-static int parse_quota(struct span t, bool v2, uint64_t *ret)
+static int parse_quota(struct cg_text t, bool v2, uint64_t *ret)
 {
     *ret = INFINITE;
-    if (is_unlimited(t, v2))
+    if (cg_text_is_unlimited(t, v2))
         return 0;
-    if (parse_number(t, ret) < 0 || *ret < QUOTA_MIN_US || *ret > QUOTA_MAX_US)
+    if (cg_text_number(t, ret) < 0 || *ret < QUOTA_MIN_US || *ret > QUOTA_MAX_US)
         return -EINVAL;
     return 0;
 }
 
-static int parse_period(struct span t, uint64_t *ret)
+static int parse_period(struct cg_text t, uint64_t *ret)
 {
-    if (parse_number(t, ret) < 0 || *ret < PERIOD_MIN_US || *ret > PERIOD_MAX_US)
+    if (cg_text_number(t, ret) < 0 || *ret < PERIOD_MIN_US || *ret > PERIOD_MAX_US)
         return -EINVAL;
     return 0;
 }
@@ -144,15 +72,15 @@ static int read_bandwidth(const struct cg_files *files, bool v2, struct bandwidt
     const char *quota_file = v2 ? "cpu.max" : "cpu.cfs_quota_us";
     const char *quota_text = cg_files_get(files, quota_file);
     const char *period_text = v2 ? NULL : cg_files_get(files, "cpu.cfs_period_us");
-    struct span quota = trimmed(quota_text ? quota_text : "max");
-    struct span period = trimmed(period_text ? period_text : "");
+    struct cg_text quota = cg_text_trim(quota_text ? quota_text : "max");
+    struct cg_text period = cg_text_trim(period_text ? period_text : "");
     uint64_t unit;
 
-    *ret = (struct bandwidth){.period_us = DEFAULT_PERIOD_US, .per_second_us = INFINITE};
+    *ret = (struct bandwidth){.period_us = CG_DEFAULT_PERIOD_US, .per_second_us = INFINITE};
     *ret_file = quota_file;
     if (v2) {
         period = quota;
-        quota = next_field(&period);
+        quota = cg_text_field(&period);
     }
     if (parse_quota(quota, v2, &ret->quota_us) < 0)
         return -EINVAL;
@@ -215,7 +143,8 @@ static int convert_weight(const struct job *job, const struct cg_limit_row *row,
 
     snprintf(takes, sizeof takes, "a number in %" PRIu64 "..%" PRIu64, row->property_min,
              row->property_max);
-    if (parse_number(trimmed(f->text), &n) < 0 || n < row->property_min || n > row->property_max)
+    if (cg_text_number(cg_text_trim(f->text), &n) < 0 || n < row->property_min ||
+        n > row->property_max)
         return refuse(job, row, f->file, takes);
     return add_number(job, property_of(row, job->v2), n);
 }
@@ -228,7 +157,7 @@ static int convert_cpu_weight(const struct job *job, const struct cg_limit_row *
 
     if (job->v2)
         return convert_weight(job, row, f);
-    if (parse_number(trimmed(f->text), &n) < 0)
+    if (cg_text_number(cg_text_trim(f->text), &n) < 0)
         return refuse(job, row, f->file, "a number");
     return add_number(job, row->v1_property,
                       n < SHARES_MIN   ? SHARES_MIN
@@ -242,22 +171,22 @@ static int convert_io_weight(const struct job *job, const struct cg_limit_row *r
 {
     uint64_t n;
 
-    return parse_number(trimmed(f->text), &n) == -EINVAL ? 0 : convert_weight(job, row, f);
+    return cg_text_number(cg_text_trim(f->text), &n) == -EINVAL ? 0 : convert_weight(job, row, f);
 }
 
 static int convert_limit(const struct job *job, const struct cg_limit_row *row,
                          const struct cg_file *f)
 {
-    struct span t = trimmed(f->text);
+    struct cg_text t = cg_text_trim(f->text);
     bool is_memory = f->ctl == CG_CTL_MEMORY;
     char takes[64];
     uint64_t n;
 
     snprintf(takes, sizeof takes, "a number%s%s, or %s", is_memory ? " of bytes" : "",
              row->property_min > 0 ? " above 0" : "", is_memory && !job->v2 ? "-1" : "max");
-    if (is_unlimited(t, job->v2))
+    if (cg_text_is_unlimited(t, job->v2))
         return add_number(job, property_of(row, job->v2), INFINITE);
-    if ((is_memory ? parse_bytes(t, &n) : parse_number(t, &n)) < 0 || n < row->property_min)
+    if ((is_memory ? cg_text_bytes(t, &n) : cg_text_number(t, &n)) < 0 || n < row->property_min)
         return refuse(job, row, f->file, takes);
     return add_number(job, property_of(row, job->v2), n);
 }
@@ -265,7 +194,7 @@ static int convert_limit(const struct job *job, const struct cg_limit_row *row,
 static int convert_set(const struct job *job, const struct cg_limit_row *row,
                        const struct cg_file *f)
 {
-    struct span t = trimmed(f->text);
+    struct cg_text t = cg_text_trim(f->text);
     struct cg_cpulist set = {0};
     struct cg_property *p;
     uint8_t *bytes;

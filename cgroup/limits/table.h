@@ -10,6 +10,9 @@
 
 #include "cgroup/limits/limits.h"
 
+/* Of CPU bandwidth, where nothing names one. */
+#define CG_DEFAULT_PERIOD_US 100000
+
 /* How a property is made of the text of a file; see properties.c. */
 enum cg_property_form {
     CG_NO_PROPERTY, /* systemd knows none: the file is ours to write */

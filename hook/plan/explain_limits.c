@@ -129,13 +129,17 @@ static const char *left_out_reason(const struct explain_job *job, const struct c
     return "it says what holds without it";
 }
 
-static bool has_unified(const struct plan *p, const char *file)
+/* The text of linux.resources.unified for a file, NULL without. */
+static const char *unified_text(const struct plan *p, const char *file)
 {
+    const char *text = NULL;
+
     for (size_t i = 0; i < p->resources->unified.count; i++) {
-        if (str_eq(JSON_AT(p->resources->unified, struct json_pair, i).key, file))
-            return true;
+        const struct json_pair *u = &JSON_AT(p->resources->unified, struct json_pair, i);
+
+        text = str_eq(u->key, file) ? u->value : text;
     }
-    return false;
+    return text;
 }
 
 /* The files of a limit that has two are set together. */
@@ -150,22 +154,25 @@ static bool is_file_updated(const struct explain_job *job, const struct cg_limit
 static void written(const struct explain_job *job, const struct cg_file *file)
 {
     const struct cg_limit_row *row = cg_limit_row_of(file->file, job->p->mode == CG_MODE_V2);
-    const char *decision = arena_printf(job->a, "limit %s", file->file), *source = NULL;
+    const char *decision = arena_printf(job->a, "limit %s", file->file);
+    const char *unified = unified_text(job->p, file->file), *source = NULL;
+    bool is_unified = unified && str_eq(unified, file->text);
+    bool is_named = row && row->name && !is_unified;
 
     if (is_file_updated(job, row, file->file)) {
         explain_add(job, decision, file->text, "set by `update`", "record");
         return;
     }
-    if (has_unified(job->p, file->file))
+    if (is_unified)
         source = "linux.resources.unified";
-    else if (row && row->name)
+    else if (is_named)
         source = owners(job, row);
     if (!source)
         source = "linux.resources.cpu.period";
     explain_add(job, decision, file->text,
-                written_reason(job, row && row->name && !has_unified(job->p, file->file)
-                                        ? kind_of(row)
-                                        : AGGREGATE_KINDS),
+                arena_printf(job->a, "%s%s",
+                             written_reason(job, is_named ? kind_of(row) : AGGREGATE_KINDS),
+                             unified && !is_unified ? ", which leaves less than unified's" : ""),
                 source);
 }
 

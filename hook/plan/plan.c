@@ -360,6 +360,7 @@ int plan_sum(const struct plan_basis *basis, const struct aggregate_member *memb
     notes->cpuset_only = basis->settings->resources == RESOURCES_KATA;
     if (notes->cpuset_only)
         aggregate_keep_cpuset(ret);
+    ret->unified_beneath = basis->systemd;
     override_apply(basis->updated, basis->facts->mode == CG_MODE_V2, a, ret, notes);
     return 0;
 }

@@ -744,6 +744,53 @@ Test(limits, unified_duplicates)
                   "memory.low=5 ; memory.max=1 l");
 }
 
+/* crun and systemd: what the other members say holds in the scope, `unified` in a cgroup beneath. */
+Test(limits, unified_beneath)
+{
+    static const struct cg_limits pids = {.pids = N(29)}, no_pids = {.pids = N(-1)}, none,
+                                  memory = {.memory_limit = N(1 << 20)},
+                                  swap = {.memory_limit = N(5), .memory_swap = N(15)},
+                                  half = {.cpu_quota_us = N(50000)},
+                                  period = {.cpu_period_us = N(5000)}, set = {.cpuset_cpus = "0-3"},
+                                  shares = {.cpu_shares = N(1024)};
+    static const struct {
+        const struct cg_limits *limits;
+        const char *file, *text, *want;
+    } cases[] = {
+        {&pids, "pids.max", "54", "pids.max=29 l"},
+        {&pids, "pids.max", "max", "pids.max=29 l"},
+        {&pids, "pids.max", " 28\n", "pids.max= 28| l"},
+        {&no_pids, "pids.max", "54", "pids.max=54 l"},
+        {&none, "pids.max", "54", "pids.max=54 l"},
+        {&memory, "memory.max", "2M", "memory.max=1048576 lr"},
+        {&memory, "memory.max", "1023k", "memory.max=1023k lr"},
+        {&swap, "memory.swap.max", "max", "memory.max=5 r ; memory.swap.max=10 lr"},
+        {&half, "cpu.max", "max", "cpu.max=50000 100000 lr"},
+        {&half, "cpu.max", "50001", "cpu.max=50000 100000 lr"},
+        {&half, "cpu.max", "49999", "cpu.max=49999 lr"},
+        {&half, "cpu.max", "30000 50000", "cpu.max=50000 100000 lr"},
+        {&half, "cpu.max", "20000 50000", "cpu.max=20000 50000 lr"},
+        {&period, "cpu.max", "1 1", "cpu.max=1 1 lr"},
+        {&set, "cpuset.cpus", "2-5", "cpuset.cpus=2-3 l"},
+        {&set, "cpuset.cpus", "4", "cpuset.cpus=0-3 l"},
+        /* the kernel says what is wrong with it */
+        {&pids, "pids.max", "1K", "pids.max=1K l"},
+        {&memory, "memory.max", "02m", "memory.max=02m lr"},
+        {&half, "cpu.max", "max 0", "cpu.max=max 0 lr"},
+        {&half, "cpu.max", "x", "cpu.max=x lr"},
+        {&set, "cpuset.cpus", "x", "cpuset.cpus=x l"},
+        /* no limit: the last word counts */
+        {&shares, "cpu.weight", "10000", "cpu.weight=10000 l"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct cg_limits limits = *cases[i].limits;
+
+        limits.unified_beneath = true;
+        check_unified(cases[i].file, cases[i].text, limits, true, cases[i].want);
+    }
+}
+
 /* --- lists of files --- */
 
 Test(limits, files_lookup)

@@ -193,8 +193,9 @@ Test(explain, where)
 
 /* --- limits --- */
 
-#define ALL  RESOURCES(FULL)
-#define IDLE RESOURCES("{'cpu':{'idle':1},'memory':{'swappiness':5}}")
+#define ALL         RESOURCES(FULL)
+#define IN_SLICE(r) "{'linux':{'cgroupsPath':'a.slice:p:n','resources':" r "}}"
+#define IDLE        RESOURCES("{'cpu':{'idle':1},'memory':{'swappiness':5}}")
 
 static const struct row limits[] = {
     {{V1}, {"resources", "aggregate", "nobody", "default"}},
@@ -216,6 +217,13 @@ static const struct row limits[] = {
     {{V2, .config = RESOURCES("{'unified':{'memory.high':'4096'}}")},
      {"limit memory.high", "4096", "container's own", "linux.resources.unified"}},
     {{V2, .config = RESOURCES("{'unified':{'pids.max':'4'}}")},
+     {"limit pids.max", "4", "container's own", "linux.resources.unified"}},
+    {{V2, .config = RESOURCES("{'pids':{'limit':3},'unified':{'pids.max':'4'}}")},
+     {"limit pids.max", "4", "container's own", "linux.resources.unified"}},
+    {{V2, .config = IN_SLICE("{'pids':{'limit':3},'unified':{'pids.max':'4'}}")},
+     {"limit pids.max", "3", "container's own, which leaves less than unified's",
+      "linux.resources.pids.limit of c1"}},
+    {{V2, .config = IN_SLICE("{'pids':{'limit':5},'unified':{'pids.max':'4'}}")},
      {"limit pids.max", "4", "container's own", "linux.resources.unified"}},
     {{V2, .config = SLICE, .state = NOTE("org.systemd.property.TasksMax", "uint64 7")},
      {"limit pids.max", "7", "org.systemd.property", "linux.resources.pids.limit of c1"}},
