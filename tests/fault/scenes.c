@@ -145,7 +145,7 @@ static void check_quiet(struct run *run)
     char text[TEXT_SIZE];
 
     if (run->out.hung)
-        problem(run, "it does not end");
+        problem(run, "it does not end: %s", run->out.hung_at);
     held_locks(text);
     if (text[0])
         problem(run, "locked:%s", text);
@@ -168,7 +168,7 @@ static void check_outcome(struct run *run)
     if (!run->first && !is_done(run)) /* else what comes next reads it all */
         check_quiet(run);
     else if (o->hung)
-        problem(run, "it does not end");
+        problem(run, "it does not end: %s", run->out.hung_at);
 }
 
 /* In each hierarchy it is where it was, or in its place and under all of its limits there. */

@@ -260,6 +260,25 @@ static void block_sigchld(bool block)
     sigprocmask(block ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
 }
 
+/* "State:	D (disk sleep), 74 0x5 ..., jbd2_log_wait_commit" */
+static void note_where(pid_t pid, char *ret, size_t size)
+{
+    static const char *const files[] = {"status", "syscall", "wchan"};
+    size_t len = 0;
+
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char path[64], text[4096] = "";
+        const char *at;
+
+        snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, files[i]);
+        (void)read_text(path, text, sizeof text);
+        at = i == 0 ? strstr(text, "State:") : text;
+        len += (size_t)snprintf(ret + len, size - len, "%s%.*s", i ? ", " : "",
+                                at ? (int)strcspn(at, "\n") : 0, at ? at : "");
+        len = len < size ? len : size - 1;
+    }
+}
+
 /* Until it has done its work, or has ended. False: it does not come to an end. */
 static bool follow_work(struct trace *t, const struct work *work)
 {
@@ -281,6 +300,7 @@ static bool follow_work(struct trace *t, const struct work *work)
             waited += pause_ms;
         }
     }
+    note_where(t->pid, t->out->hung_at, sizeof t->out->hung_at);
     let_go(t);
     return false;
 }

@@ -31,6 +31,8 @@ struct outcome {
     int signal;
     bool injected, hung;
     bool at_output; /* the fault was where it writes what it has to say */
+    char hung_at
+        [160]; /* the state, the system call and where the kernel waits, of one that runs on */
     char out[1 << 16], err[1 << 13];
 };
 
