@@ -306,6 +306,9 @@ int cg_members(const struct cg_controller *c, struct arena *a, struct cg_members
 /* Threads, as the hierarchy with the cpu controller sees them (any v1 one if there is none). */
 int cg_threads(const struct cg_controller *c, struct arena *a, struct cg_pids *ret, struct err *e);
 
+/* Where cg_threads() reads: the directory, borrowed, and the file's name. -ENOENT: nowhere. */
+int cg_threads_dir(const struct cg_controller *c, const char **ret_file);
+
 /* Append the threads of cgroups that were made inside of it, there; 256 cgroups at most. @skip: one of them,
  * that is there and not looked into; NULL. What cannot be read is left out. */
 void cg_threads_below(const struct cg_controller *c, const char *skip, struct arena *a,

@@ -164,6 +164,14 @@ int cg_threads(const struct cg_controller *c, struct arena *a, struct cg_pids *r
     return 0;
 }
 
+int cg_threads_dir(const struct cg_controller *c, const char **ret_file)
+{
+    size_t best = thread_hierarchy(c);
+
+    *ret_file = c->ops->thread_file;
+    return best < c->host->count ? c->fds[best] : -ENOENT;
+}
+
 /* @left: so many directories more. What cannot be listed, as a domain that is none, has no threads for us. */
 static void read_below(int dirfd, const char *file, const char *skip, unsigned depth,
                        unsigned *left, struct arena *a, struct cg_pids *ret)

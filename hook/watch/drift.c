@@ -291,7 +291,9 @@ int drift_read(struct drift *d)
     bool written = drain(d);
     int changed = 0;
 
+    d->is_told = d->fd >= 0;
     for (size_t i = 0; i < d->count; i++) {
+        d->is_told = d->is_told && d->items[i].watched;
         if (!written && d->items[i].watched)
             continue;
         if (!t)
@@ -363,6 +365,7 @@ void drift_set(struct drift *d, const struct drift_source *list, size_t count)
     free(d->items);
     d->items = items;
     d->count = count;
+    d->is_told = false;
     for (size_t i = 0; i < count; i++) {
         if (!items[i].id)
             add(d, &list[i], &items[i]);

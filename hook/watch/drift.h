@@ -63,6 +63,8 @@ struct drift {
     int fd;                     /* inotify */
     struct drift_container *items;
     size_t count;
+    bool
+        is_told; /* at the last drift_read(): an event comes for each change, so without one there is none */
     int device_error; /* of drift_say_devices(), the last one */
 };
 

@@ -90,6 +90,13 @@ void orders_set(struct orders *o, const struct record *r)
     o->count = count;
 }
 
+static void close_own(struct orders *o)
+{
+    if (o->own_is_open)
+        close(o->own_fd);
+    o->own_is_open = false;
+}
+
 void orders_free(struct orders *o)
 {
     for (size_t i = 0; i < o->count; i++)
@@ -97,6 +104,7 @@ void orders_free(struct orders *o)
     free(o->items);
     o->items = NULL;
     o->count = 0;
+    close_own(o);
 }
 
 size_t orders_poll(const struct orders *o, struct pollfd *ret)
@@ -330,11 +338,23 @@ static int is_wanted_of(const struct cg_host *host, struct order *o)
     return r == -ENOENT || r == -ENODEV ? 0 : r;
 }
 
+/* What one says that does not live counts for nothing, but where all say the same nobody has to know who lives. */
+static bool is_nothing_new(const struct orders *o)
+{
+    for (size_t i = 0; i < o->count; i++) {
+        if (is_wanted_of(o->host, &o->items[i]) != 0)
+            return false;
+    }
+    return !o->frozen;
+}
+
 /* 1 all containers that live are to be frozen; 0 some are not; -errno that cannot be seen, or none lives. */
 static int is_wanted(const struct orders *o)
 {
     int wanted = -ESRCH;
 
+    if (is_nothing_new(o))
+        return 0;
     for (size_t i = 0; i < o->count; i++) {
         if (!proc_alive(&o->items[i].init))
             continue;
@@ -361,11 +381,25 @@ static bool is_to_die(const struct proc_id *id)
     return false;
 }
 
-static void let_die(const struct orders *o, const struct scan *scan)
+/* As cg_is_frozen(), by a file that stays open. */
+static bool is_frozen(struct orders *o, const struct cg_controller *c)
+{
+    int r;
+
+    if (!o->own_is_open)
+        o->own_fd = cg_freezer_open(o->host, c->path);
+    o->own_is_open = o->own_fd >= 0;
+    r = o->own_is_open ? cg_freezer_read(o->own_fd) : o->own_fd;
+    if (r < 0)
+        close_own(o);
+    return r == 1;
+}
+
+static void let_die(struct orders *o, const struct scan *scan)
 {
     const struct cg_controller *home = &scan->sandbox->home;
 
-    if (o->count == 0 || home->host->mode == CG_MODE_V2 || cg_is_frozen(home) != 1)
+    if (o->count == 0 || home->host->mode == CG_MODE_V2 || !is_frozen(o, home))
         return;
     for (size_t i = 0; i < o->count; i++) {
         if (is_to_die(&o->items[i].init))

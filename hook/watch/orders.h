@@ -45,6 +45,8 @@ struct orders {
     struct order *items;
     size_t count;
     bool frozen; /* what was done last */
+    int own_fd;  /* v1: of the sandbox's cgroup; see cg_freezer_open() */
+    bool own_is_open;
 };
 
 /* The containers of a record that was just read; of those that stay everything is kept. */

@@ -13,9 +13,9 @@
 /* Between scans of a sandbox that has no vCPU, where the configuration names no interval: all of it is under all
  * limits until one is found. */
 #define IDLE_MS 10000
-/* Once settled every fourth pass looks at everything, or fewer if that would cost more than a
- * thousandth of a CPU: threads may be renamed, moved by others, or started by a vCPU thread. What
- * it costs never puts it off for longer than ALL_MAX_US. */
+/* Once settled the fourth pass looks at everything, and then half as often each time, or less often if that would
+ * cost more than a thousandth of a CPU: threads may be renamed, moved by others, or started by a vCPU thread. Neither
+ * puts it off for longer than ALL_MAX_US. */
 #define ALL_EVERY  4
 #define ALL_COST   1000
 #define ALL_MAX_US 10000000
@@ -39,6 +39,7 @@ void pace_restart(struct pace *p, unsigned long long now)
     p->interval_ms = MIN_MS;
     p->changed_us = now;
     p->settled = false;
+    p->alls = 0;
 }
 
 void pace_hurry(struct pace *p, unsigned ms)
@@ -93,11 +94,15 @@ enum pace_verdict pace_step(struct pace *p, bool found, bool vcpus, unsigned lon
 
 void pace_looked(struct pace *p, unsigned long long cost_us, unsigned long long now)
 {
-    unsigned long long usual =
-        p->settled ? (unsigned long long)p->interval_ms * 1000 * ALL_EVERY : EVERY_VM_US;
+    unsigned long long first = (unsigned long long)p->interval_ms * 1000 * ALL_EVERY;
+    unsigned long long pause = p->settled ? first << p->alls : EVERY_VM_US;
 
     cost_us *= p->settled ? ALL_COST : EVERY_VM_COST;
-    if (cost_us > ALL_MAX_US)
-        cost_us = ALL_MAX_US;
-    p->next_all_us = now + (cost_us > usual ? cost_us : usual);
+    if (pause < cost_us)
+        pause = cost_us;
+    if (pause > ALL_MAX_US)
+        pause = p->settled && first > ALL_MAX_US ? first : ALL_MAX_US;
+    if (p->settled && pause < ALL_MAX_US)
+        p->alls++;
+    p->next_all_us = now + pause;
 }

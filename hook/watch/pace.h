@@ -21,6 +21,7 @@ struct pace {
     bool settled;
     unsigned long long changed_us;
     unsigned long long next_all_us; /* the next pass that looks at more than what has changed */
+    unsigned alls;                  /* of those, since it is settled */
 };
 
 void pace_init(struct pace *p, unsigned hotplug_ms, unsigned long long now);

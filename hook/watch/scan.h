@@ -67,6 +67,13 @@ struct scan_named {
     size_t count;
 };
 
+/* A list of threads that is read again and again: hashes of its text, of its cgroup and of how many cgroups there
+ * are inside. 0: none, or it cannot be told. */
+struct scan_file {
+    uint64_t now;   /* since the last pass */
+    uint64_t known; /* before the last pass, if that left everything in its place */
+};
+
 struct scan {
     /* set by the caller, who may change them between passes */
     struct sandbox *sandbox; /* loaded */
@@ -90,6 +97,7 @@ struct scan {
     struct scan_thread *threads; /* sorted by tid */
     size_t count, size;
     uint64_t list;                /* of the overhead's tids at the end of the last pass */
+    struct scan_file files[2];    /* what scan_is_same() reads: of the overhead, and of the vCPUs */
     unsigned long long relook_us; /* from then on young threads are looked at that no event named */
     struct scan_result last;
 };
@@ -102,6 +110,13 @@ struct scan {
  * that could not be read. The next pass tries again.
  */
 int scan_pass(struct scan *scan, enum scan_depth depth, struct scan_result *ret, struct err *e);
+
+/*
+ * Whether the lists of threads are those that the last pass has seen, so that nothing has come, gone or moved since:
+ * four system calls for each, and no memory. To be asked before each pass of a sandbox that is settled. What cannot
+ * be read, is long, or has cgroups of the payload's inside is not the same.
+ */
+bool scan_is_same(struct scan *scan);
 
 /* No thread is a vCPU any more: move everything that is apart to where those were. 0; -errno. */
 int scan_reunite(struct scan *scan, struct err *e);

@@ -6,21 +6,10 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/mem.h"
-#include "cgroup/host.h"
 #include "hook/plan/plan.h"
 #include "hook/sandbox/change.h"
-#include "hook/sandbox/sandbox.h"
-#include "hook/sandbox/state_dir.h"
 #include "hook/vcpu/vcpu.h"
-#include "hook/watch/drift.h"
-#include "hook/watch/events.h"
-#include "hook/watch/oom.h"
-#include "hook/watch/orders.h"
-#include "hook/watch/pace.h"
-#include "hook/watch/placement.h"
-#include "hook/watch/scan.h"
-#include "hook/watch/split.h"
-#include "hook/watch/tend.h"
+#include "hook/watch/watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,153 +24,11 @@
 #define TEAR_DOWN_TRIES 5
 /* From then on what a runtime changes is carried over, whether vCPUs have come or not. */
 #define FOLLOW_AFTER_US 1000000
-/* A record that is known is not read again so many times. */
-#define REUSE_MAX 64
-
-struct watch {
-    const char *state_dir;
-    const char *sandbox_id;
-    const struct settings *settings;
-    struct cg_host host;
-    struct state_dir state;
-    struct record record;
-    struct sandbox sandbox;
-    struct scan scan;
-    struct placement placement;
-    struct tend tend;
-    struct drift drift; /* layout sibling */
-    struct orders orders;
-    struct events events; /* opened before we were confined */
-    struct oom oom;
-    struct split split;
-    struct record_mark mark; /* which file it was read from */
-    bool is_current;         /* what we know of the record is what is in there */
-    unsigned reused; /* so often since it was read, and with it the memory of what was changed */
-    struct arena host_arena, record_arena, split_arena;
-    sigset_t unblocked; /* the signal mask while sleeping */
-    int init_pidfd;     /* of a container that lives, to wake up when it does not any more */
-    int own_fd;         /* cgroup.procs of where we are, for cg_keep_warm() */
-    struct pace pace;
-    unsigned long long started_us, empty_since_us;
-    uint64_t print;
-    bool timed_out, skipped;
-    bool awaits;    /* vCPUs: else there is one cgroup for all, and no CPUs to keep threads on */
-    bool tend_due;  /* threads have changed since helpers and CPUs were seen to */
-    bool carry_due; /* limits have changed and are not in the record yet */
-    int last_error, last_limit_error, last_split_error, last_order_error;
-};
-
-static volatile sig_atomic_t terminated;
 
 static void on_term(int signo)
 {
     (void)signo;
-    terminated = 1;
-}
-
-/* Wait for the lock, but not for a teardown that holds it and waits for us. */
-static int lock_or_end(struct watch *w, struct state_lock *lock)
-{
-    const struct timespec pause = {.tv_nsec = 2000000};
-
-    for (;;) {
-        int r = state_lock(&w->state, w->sandbox_id, false, 0, lock, NULL);
-
-        if (r != -ETIMEDOUT)
-            return r;
-        ppoll(NULL, 0, &pause, &w->unblocked);
-        if (terminated)
-            return -ECANCELED;
-    }
-}
-
-/* Read the record again. 0 and locked; 1 and locked: it is the one that we know, whose cgroups are open; -ENOENT
- * the sandbox is gone or another watcher's; -ECANCELED we are to end; other -errno for now, what we know of it is
- * as it was. */
-static int reload(struct watch *w, struct state_lock *lock)
-{
-    struct arena a = ARENA_INIT;
-    struct record record;
-    enum record_state state;
-    int r = lock_or_end(w, lock);
-    bool known = r == 0 && w->is_current && w->reused < REUSE_MAX &&
-                 record_is_marked(&w->mark, lock->dirfd, RECORD_FILE) == 1;
-
-    w->is_current = false; /* whoever has the lock may do to it what he likes */
-    w->reused = known ? w->reused + 1 : 0;
-    if (r < 0 || known)
-        return r < 0 ? r : 1;
-    r = record_read(lock, &a, &record, &state, NULL);
-    if (r == 0 && (state != RECORD_VALID || record_process_id(record.watcher).pid != getpid()))
-        r = -ENOENT;
-    if (r < 0) {
-        arena_free(&a);
-        state_unlock(lock);
-        return r;
-    }
-    sandbox_close(&w->sandbox);
-    arena_free(&w->record_arena);
-    w->record_arena = a;
-    w->record = record;
-    w->scan.own[1] = record_process_id(record.placeholder).pid;
-    sandbox_init(&w->sandbox, &w->host, &w->state.parents, &w->record);
-    return 0;
-}
-
-/* Whether the sandbox is no more ours to watch. */
-static bool is_over(int r)
-{
-    return r == -ENOENT || r == -ECANCELED;
-}
-
-static void follow_init(struct watch *w)
-{
-    fd_close(&w->init_pidfd);
-    for (size_t i = 0; i < w->record.containers.count && w->init_pidfd < 0; i++) {
-        struct proc_id init =
-            record_process_id(JSON_AT(w->record.containers, struct record_container, i).init);
-
-        w->init_pidfd = proc_open(&init);
-    }
-}
-
-/* The cgroups and processes of a record that was just read. Releases the lock. 0; -errno they are not open. */
-static int adopt(struct watch *w, struct state_lock *lock)
-{
-    int r = sandbox_load(&w->sandbox, NULL);
-
-    record_mark(&w->mark, lock->dirfd);
-    state_unlock(lock);
-    if (r < 0)
-        return r;
-    follow_init(w);
-    drift_follow(&w->drift, &w->record);
-    orders_set(&w->orders, &w->record);
-    return 0;
-}
-
-static int load(struct watch *w)
-{
-    struct state_lock lock;
-    int r = reload(w, &lock);
-
-    if (r >= 0)
-        w->is_current = adopt(w, &lock) == 0;
-    return r;
-}
-
-/* A stage has written the record again: containers came or went. Or it has removed it, as one does that could not
- * read who is to be told to end. Returns true when the watcher is to leave. */
-static bool notice_record(struct watch *w)
-{
-    char name[NAME_MAX + sizeof RECORD_FILE + 2];
-    int r;
-
-    snprintf(name, sizeof name, "%s/" RECORD_FILE, w->sandbox_id);
-    r = record_is_marked(&w->mark, w->state.sandboxes, name);
-    if (r == 1 || (r < 0 && r != -ENOENT))
-        return false;
-    return is_over(load(w));
+    watch_terminated = 1;
 }
 
 /* The record names the files before they are written, and afterwards only what is in force. */
@@ -216,7 +63,7 @@ static void carry_over(struct watch *w)
     struct state_lock lock;
 
     w->carry_due = drift_read(&w->drift) != 0 || w->carry_due;
-    if (!w->carry_due || reload(w, &lock) < 0)
+    if (!w->carry_due || watch_reload(w, &lock) < 0)
         return;
     /* What was said before an `update` that had the lock meanwhile, to the last word. */
     (void)drift_read(&w->drift);
@@ -230,7 +77,7 @@ static void carry_over(struct watch *w)
     }
     drift_say_devices(&w->drift, &w->record);
     log_once(&w->last_limit_error, change_limits(w, &lock, &e), &e);
-    adopt(w, &lock);
+    watch_adopt(w, &lock);
     w->tend_due = true; /* the kernel forgets affinities when a cpuset changes */
 }
 
@@ -240,13 +87,13 @@ static int try_tear_down(struct watch *w)
     struct settings settings = *w->settings;
     struct err e = ERR_INIT;
     struct state_lock lock;
-    int r = reload(w, &lock);
+    int r = watch_reload(w, &lock);
 
     if (r < 0)
-        return is_over(r);
+        return watch_is_over(r);
     /* A container that was added meanwhile. */
     if (record_is_alive(&w->record) != 0) { /* or nobody knows */
-        adopt(w, &lock);
+        watch_adopt(w, &lock);
         return 0;
     }
     /* Only the watcher itself is in there, and killing that would end the work in the middle. */
@@ -262,7 +109,7 @@ static bool tear_down(struct watch *w)
 {
     int r = try_tear_down(w);
 
-    for (unsigned tries = 1; r < 0 && tries < TEAR_DOWN_TRIES && !terminated; tries++) {
+    for (unsigned tries = 1; r < 0 && tries < TEAR_DOWN_TRIES && !watch_terminated; tries++) {
         io_sleep_ms(300);
         r = try_tear_down(w);
     }
@@ -289,10 +136,10 @@ static void check_timeout(struct watch *w, const struct scan_result *pass, unsig
 static bool leave(struct watch *w)
 {
     struct state_lock lock;
-    int r = reload(w, &lock);
+    int r = watch_reload(w, &lock);
 
     if (r < 0)
-        return is_over(r);
+        return watch_is_over(r);
     if (record_is_marked(&w->mark, lock.dirfd, RECORD_FILE) == 1) {
         w->record.watcher = NULL;
         r = record_write(&lock, &w->record_arena, &w->record, NULL);
@@ -301,7 +148,7 @@ static bool leave(struct watch *w)
             return true;
         }
     }
-    adopt(w, &lock);
+    watch_adopt(w, &lock);
     pace_restart(&w->pace, io_now_us());
     return false;
 }
@@ -357,7 +204,7 @@ static void sleep_until_next(struct watch *w)
         {.fd = w->drift.fd, .events = POLLIN},
     };
 
-    if (pace_is_slow(&w->pace))
+    if (pace_is_slow(&w->pace) && !w->was_same)
         mem_give_back();
     if (events_poll(&w->events, pfds, 3 + orders_poll(&w->orders, &pfds[3]), w->pace.interval_ms,
                     &w->unblocked) < 0)
@@ -370,7 +217,7 @@ static void sleep_until_next(struct watch *w)
     }
     w->split.woken = w->split.woken || pfds[1].revents;
     /* Without inotify, or of a cgroup that is not there yet, the files themselves tell. */
-    if (!w->sandbox.is_nested && (pfds[2].revents || w->pace.settled))
+    if (!w->sandbox.is_nested && (pfds[2].revents || (w->pace.settled && !w->drift.is_told)))
         carry_over(w);
 }
 
@@ -381,13 +228,13 @@ static void follow_orders(struct watch *w)
     struct state_lock lock;
     int r = orders_freeze(&w->orders, &w->scan, &e);
 
-    if (orders_kill_is_due(&w->orders) && reload(w, &lock) >= 0) {
+    if (orders_kill_is_due(&w->orders) && watch_reload(w, &lock) >= 0) {
         err_reset(&e);
         orders_set(&w->orders, &w->record);
         r = sandbox_load(&w->sandbox, &e);
         if (r == 0)
             r = orders_kill(&w->orders, &w->scan, &e);
-        (void)adopt(w, &lock);
+        (void)watch_adopt(w, &lock);
         pace_hurry(&w->pace, 100);
     }
     log_once(&w->last_order_error, r == -ENOENT ? 0 : r, &e);
@@ -403,7 +250,7 @@ static void keep_split(struct watch *w, struct scan_result *pass, bool thorough)
 
     if (!split_is_due(&w->split, pass, thorough))
         return;
-    r = reload(w, &lock);
+    r = watch_reload(w, &lock);
     if (r < 0)
         return;
     /* This pass has just read both lists there, and nobody waits longer than needed. */
@@ -420,30 +267,48 @@ static void keep_split(struct watch *w, struct scan_result *pass, bool thorough)
         state_unlock(&lock);
         w->is_current = true;
     } else {
-        w->is_current = adopt(w, &lock) == 0 && r == 0;
+        w->is_current = watch_adopt(w, &lock) == 0 && r == 0;
     }
     w->tend_due = true;
+}
+
+/* Whether a pass would find what the last one has found, with nothing of that left to do: of a sandbox that is
+ * settled most would. */
+static bool is_as_before(struct watch *w, enum scan_depth depth)
+{
+    bool same = w->pace.settled && scan_is_same(&w->scan);
+    bool failed = w->last_error < 0 || w->last_limit_error < 0 || w->last_split_error < 0;
+    bool awaits = w->awaits && !w->timed_out && w->scan.last.vcpus == 0;
+
+    return same && depth == SCAN_QUICK && w->scan.last.threads > 0 && !failed && !awaits &&
+           w->empty_since_us == 0 && !w->tend_due && !w->carry_due && w->events.fd < 0 &&
+           split_is_calm(&w->split) && (w->sandbox.is_nested || w->drift.fd >= 0) &&
+           !tend_is_due(&w->tend, &w->scan, &w->record);
 }
 
 /* One pass and what follows from it. Returns false when the watcher is to leave. */
 static bool look_around(struct watch *w)
 {
-    unsigned long long cost = io_cpu_us(), now = io_now_us();
+    unsigned long long now = io_now_us(), cost;
     enum scan_depth depth = w->events.lost ? SCAN_ALL : pace_depth(&w->pace, now);
     struct err e = ERR_INIT;
     struct scan_result pass;
     int r;
 
+    oom_look(&w->oom, &w->sandbox, &w->record, now, false);
+    w->was_same = is_as_before(w, depth);
+    if (w->was_same)
+        return !watch_notice_record(w);
+    cost = io_cpu_us();
     if (pace_is_eager(&w->pace))
         cg_keep_warm(w->own_fd);
-    oom_look(&w->oom, &w->sandbox, &w->record, now, false);
     w->scan.every_vm = pace_every_vm(&w->pace, placement_is_complete(&w->placement), now);
     r = scan_pass(&w->scan, depth, &pass, &e);
     log_once(&w->last_error, r, &e);
     if (r == -ENOENT || r == -ENODEV)
         split_again(&w->split, &w->scan);
     if (r < 0 && !pass.whole)
-        return !notice_record(w);
+        return !watch_notice_record(w);
     keep_split(w, &pass, depth == SCAN_ALL);
     w->placement.held = w->split.why[0] ? w->split.why : NULL;
     placement_warn_skipped(w->sandbox_id, &w->skipped, &pass);
@@ -463,7 +328,7 @@ static bool look_around(struct watch *w)
         return false;
     if (depth == SCAN_ALL || w->scan.every_vm)
         pace_looked(&w->pace, io_cpu_us() - cost, io_now_us());
-    return !notice_record(w);
+    return !watch_notice_record(w);
 }
 
 /* Setup relies on us: what fails is tried until it does not. False: there is nothing to watch. */
@@ -480,10 +345,10 @@ static bool begin(struct watch *w)
         w->drift = (struct drift){.host = &w->host, .fd = FD_NONE};
         w->orders = (struct orders){.host = &w->host};
         if (r == 0)
-            r = load(w);
+            r = watch_load(w);
         if (r == 0)
             r = sandbox_check_cover(&w->sandbox, &w->record, &e);
-        if (r == 0 || is_over(r) || terminated)
+        if (r == 0 || watch_is_over(r) || watch_terminated)
             return r == 0;
         log_once(&w->last_error, r, &e);
         drift_set(&w->drift, NULL, 0);
@@ -494,7 +359,7 @@ static bool begin(struct watch *w)
         cg_host_close(&w->host);
         arena_free(&w->host_arena);
         ppoll(NULL, 0, &pause, &w->unblocked);
-        if (terminated)
+        if (watch_terminated)
             return false;
         if (pause.tv_nsec < 500000000)
             pause.tv_nsec *= 2;
@@ -527,12 +392,12 @@ static void run(struct watch *w)
                                       .sandbox_id = w->sandbox_id,
                                       .mark = &w->mark,
                                       .changed_us = w->started_us};
-    while (look_around(w) && !terminated) {
+    while (look_around(w) && !watch_terminated) {
         sleep_until_next(w);
-        if (terminated)
+        if (watch_terminated)
             break;
         follow_orders(w);
-        if (w->scan.kvm_dirfd < 0 && w->pace.interval_ms >= PACE_AWAIT_MS)
+        if (w->scan.kvm_dirfd < 0 && w->pace.interval_ms >= PACE_AWAIT_MS && !w->was_same)
             w->scan.kvm_dirfd = vcpu_kvm_find(&w->scan.kvm_search); /* KVM may come later */
     }
     oom_look(&w->oom, &w->sandbox, &w->record, io_now_us(), true);

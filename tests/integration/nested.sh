@@ -57,7 +57,12 @@ reads_threaded() {
 
 # documented KEY - whether exactly that is seen which is known of such runtimes on v2
 documented() {
-	[[ $MODE == v2 && $HOOK == split ]] && ! reads_threaded || return 1
+	[[ $MODE == v2 && $HOOK == split ]] || return 1
+	if reads_threaded; then
+		# Of a threaded cgroup it reads threads.
+		[[ $1 == ps && ${SEEN[split:ps]} == "0: CPU 0/KVM ${SEEN[bare:ps]#0: }" ]]
+		return
+	fi
 	case $1 in
 	ps) [[ ${SEEN[split:ps]} =~ ^[1-9][0-9]*:.*cgroup.procs.*upported ]] ;;
 	"kill --all USR2") [[ ${SEEN[split:$1]} =~ ^[1-9][0-9]*:\ nobody$ ]] ;;

@@ -120,15 +120,12 @@ Test(pace, all_of_a_settled_sandbox)
         unsigned hotplug_ms;
         unsigned long long cost_us, want;
     } rows[] = {
-        {1000, 0, 4 * SECOND},
-        {1000, 4000, 4 * SECOND}, /* a thousandth of a CPU */
-        {1000, 5000, 5 * SECOND},
-        {1000, 10000, 10 * SECOND},
+        {1000, 0, 10 * SECOND},
         {1000, 10001, 10 * SECOND},
         {1000, 3600 * SECOND, 10 * SECOND},
-        {500, 0, 2 * SECOND},
+        {500, 0, 10 * SECOND},
         {500, 3600 * SECOND, 10 * SECOND},
-        {1, 100, 100 * MS},
+        {1, 100, 10 * SECOND},
         {1, 3600 * SECOND, 10 * SECOND},
         {2500, 3600 * SECOND, 10 * SECOND},
         /* The administrator wants it less often. */
@@ -140,6 +137,40 @@ Test(pace, all_of_a_settled_sandbox)
 
         cr_expect_eq(got, rows[i].want, "interval %u ms, cost %llu us: expected %llu us, got %llu",
                      rows[i].hotplug_ms, rows[i].cost_us, rows[i].want, got);
+    }
+}
+
+/* The first time after four intervals, then after the double of what it was. */
+Test(pace, all_of_it_ever_less_often)
+{
+    static const struct {
+        unsigned hotplug_ms;
+        unsigned long long cost_us, want[4];
+    } rows[] = {
+        {1000, 0, {4 * SECOND, 8 * SECOND, 10 * SECOND, 10 * SECOND}},
+        {1000, 4000, {4 * SECOND, 8 * SECOND, 10 * SECOND, 10 * SECOND}},
+        {1000, 5000, {5 * SECOND, 8 * SECOND, 10 * SECOND, 10 * SECOND}}, /* a thousandth */
+        {1000, 9000, {9 * SECOND, 9 * SECOND, 10 * SECOND, 10 * SECOND}},
+        {1000, 3600 * SECOND, {10 * SECOND, 10 * SECOND, 10 * SECOND, 10 * SECOND}},
+        {50, 0, {200 * MS, 400 * MS, 800 * MS, 1600 * MS}},
+        {5000, 0, {20 * SECOND, 20 * SECOND, 20 * SECOND, 20 * SECOND}},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct pace p = {.hotplug_ms = rows[i].hotplug_ms, .changed_us = START - 2 * SECOND};
+        unsigned long long now = START;
+
+        for (unsigned again = 0; again < 2; again++) {
+            cr_assert_eq(pace_step(&p, true, true, now), PACE_SETTLED);
+            for (unsigned k = 0; k < 4; k++) {
+                pace_looked(&p, rows[i].cost_us, now);
+                cr_expect_eq(p.next_all_us - now, rows[i].want[k], "row %zu, %u: %llu us", i, k,
+                             p.next_all_us - now);
+                now = p.next_all_us;
+            }
+            pace_restart(&p, now); /* then from the beginning */
+            now += 2 * SECOND;
+        }
     }
 }
 

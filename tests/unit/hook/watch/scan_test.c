@@ -663,6 +663,82 @@ Test(scan, quick_before_the_split)
     cr_expect(!got.quick && got.vcpus == 1, "quick %d, %zu vCPUs", got.quick, got.vcpus);
 }
 
+/* A settled sandbox is asked before each pass. At once: v1 keeps a list of a second ago. */
+static void expect_same(bool want, const char *when)
+{
+    cr_expect_eq(scan_is_same(&f.scan), want, "%s: expected %d", when, want);
+}
+
+static void look_again(void)
+{
+    (void)scan_is_same(&f.scan);
+    pass_of(SCAN_QUICK);
+}
+
+Test(scan, same)
+{
+    start("vmm");
+    kit_add_thread(0, 1, "CPU 0/TCG");
+    expect_same(false, "nobody has looked");
+    pass();
+    expect_same(false, "the vCPU has gone from the list");
+    pass_of(SCAN_QUICK);
+    for (int i = 0; i < 3; i++)
+        expect_same(true, "nothing happens");
+    kit_add_thread(0, 2, "worker");
+    expect_same(false, "a thread has come");
+    expect_same(false, "it is there still");
+    look_again();
+    expect_same(true, "it was seen");
+    kit_add_thread(0, 3, "CPU 1/TCG");
+    look_again();
+    expect_same(false, "a vCPU was moved");
+    pass_of(SCAN_ALL);
+    expect_same(true, "all of it was looked at");
+    kit_end_thread(2);
+    expect_same(false, "a thread has gone");
+    look_again();
+    expect_same(true, "that was seen");
+    pass_of(SCAN_QUICK);
+    pass_of(SCAN_QUICK);
+    expect_same(false, "it was not asked before the last pass");
+    pass_of(SCAN_LOOK);
+    expect_same(false, "nothing was put in its place");
+}
+
+Test(scan, same_before_the_split)
+{
+    start_together();
+    look_again();
+    expect_same(true, "nothing happens");
+    kit_add_thread(0, 1, "CPU 0/TCG");
+    expect_same(false, "a vCPU has come");
+    look_again();
+    expect_same(true, "it was seen");
+}
+
+Test(scan, same_with_cgroups_inside)
+{
+    struct cg_controller inside;
+    struct err e = ERR_INIT;
+
+    start("vmm");
+    look_again();
+    expect_same(true, "nothing happens");
+    cg_init(&inside, f.sandbox.overhead.host, NULL,
+            kit_sub(kit_host.mode == CG_MODE_V2 ? "sandbox/inside" : "overhead/inside"), NULL);
+    cr_assert_eq(kit_put_new(&inside, &kit_no_limits, NULL, &e), 0, "%s", e.text);
+    expect_same(false, "there is one more");
+    look_again();
+    expect_same(true, "nobody is in it");
+    if (kit_host.mode != CG_MODE_V2) {
+        cr_assert_eq(cg_add_process(&inside, kit_who(f.vmm), &e), 0, "%s", e.text);
+        look_again();
+        expect_same(false, "somebody is, and what comes there is not in the list");
+    }
+    cg_close(&inside);
+}
+
 /* VMMs are in the sandbox, whatever is apart. */
 Test(scan, vmms)
 {
