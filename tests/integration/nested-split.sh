@@ -462,7 +462,9 @@ ends_slowly() {
 	check_split "a slow end: split" "$VMM" 2 $QUOTA
 	capture oci update --cpu-period $period --cpu-quota 1000 "$TAG-$name"
 	check_exit "a slow end: update" 0
-	check_split "a slow end: they have $has of each second" "$VMM" 2 $hundredth
+	# systemd writes whole per cents behind the runtime's back, and who is last has the word.
+	has_little() { is_split "$VMM" 2 "$hundredth" || { [[ $MANAGER == systemd ]] && is_split "$VMM" 2 1000; }; }
+	check_wait "a slow end: they have $has of each second" 30 has_little
 	check "a slow end: kill and delete" stop_container $name
 	check_nothing_left "a slow end" "$before"
 }
