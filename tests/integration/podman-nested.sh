@@ -102,19 +102,25 @@ cpus_allowed() {
 	sed -n 's/^Cpus_allowed_list:\t//p' "/proc/$PID/task"/*/status | sort -u | xargs
 }
 
+# see_then KEY EXPECTED COMMAND... - after an update; nothing is waited for that podman has refused, as 5.8.6 does
+# with each update, whose healthcheck-timeout is none
+see_then() {
+	see_when "$1" "$([[ $RC == 0 ]] && echo 20 || echo 2)" "${@:2}"
+}
+
 # see_update - of podman's, and what holds then
 see_update() {
 	see_engine "update --cpus" pod update --cpus 0.2 "$ID"
-	see_when "update --cpus: the vCPUs' quota" 20 20000 vcpu_quota "$PID"
-	apart "$P: after update --cpus" 20000
+	see_then "update --cpus: the vCPUs' quota" 20000 vcpu_quota "$PID"
+	apart "$P: after update --cpus" "$(quota_now)"
 	see_engine "update --memory" pod update --memory 200m "$ID"
-	see_when "update --memory: the limit" 20 $((200 << 20)) c_file memory.max
-	see_when "update --memory: the vCPUs' quota" 20 20000 vcpu_quota "$PID"
+	see_then "update --memory: the limit" $((200 << 20)) c_file memory.max
+	see_then "update --memory: the vCPUs' quota" 20000 vcpu_quota "$PID"
 	apart "$P: after update --memory" "$(quota_now)"
 	see_engine "update --cpuset-cpus" pod update --cpuset-cpus 0 "$ID"
-	see_when "update --cpuset-cpus: the VMM's CPUs" 20 0 cpus_allowed
+	see_then "update --cpuset-cpus: the VMM's CPUs" 0 cpus_allowed
 	see_engine "update --cpus, up" pod update --cpus 0.4 "$ID"
-	see_when "update --cpus, up: the vCPUs' quota" 20 40000 vcpu_quota "$PID"
+	see_then "update --cpus, up: the vCPUs' quota" 40000 vcpu_quota "$PID"
 	apart "$P: after update --cpus, up" "$(quota_now)"
 }
 
