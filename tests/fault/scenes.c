@@ -555,10 +555,10 @@ static void check_idle(struct run *run)
 
 /*
  * And when all vCPUs are in their place and nothing has changed for two seconds: then it looks at the hot-plug
- * interval, and every fourth time at everything, which is helpers and limits, too.
+ * interval, and after 4, 8 and 16 times at everything, which is helpers and limits, too.
  */
 #define SETTLED_SETTINGS "\"hotplug_interval_ms\":50"
-enum { SETTLE_MS = 2300, SETTLED_SLEEPS = 6, SETTLED_MS = 300 };
+enum { SETTLE_MS = 2300, SETTLED_SLEEPS = 16, SETTLED_MS = 800 };
 static char before_more[TEXT_SIZE];
 static int settled_sleeps;
 
