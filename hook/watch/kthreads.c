@@ -410,8 +410,16 @@ static int place(const struct kthreads *k, struct kthread *h, struct cg_controll
         err_reset(e);
         return 0;
     }
-    h->refused = r < 0;
-    return r < 0 ? r : 1;
+    if (r == 0)
+        return 1;
+    /* A kthread that waits for its first time slice cannot be moved (no_cgroup_migration in kernel/kthread.c). */
+    if (h->refused_us == 0)
+        h->refused_us = io_now_us();
+    h->refused = io_now_us() - h->refused_us >= KTHREADS_REFUSED_US;
+    if (h->refused)
+        return r;
+    err_reset(e);
+    return 0;
 }
 
 int kthreads_place(struct kthreads *k, struct cg_controller *home,

@@ -58,7 +58,8 @@ struct kthread {
     pid_t owner;         /* one of the caller's VMMs, 0: none of them */
     bool judged;         /* owner is what it is; not for timers */
     bool unsure;         /* owner has its number, and so have VMMs that are not the caller's */
-    bool refused;        /* it was tried to move it */
+    unsigned long long refused_us; /* when the kernel has refused to move it first; 0: it has not */
+    bool refused;                  /* and did so until it was given up */
 };
 
 /* What was seen last: 4 bytes for each kernel thread of the host, 32 for each helper. */
@@ -93,11 +94,14 @@ struct kthreads {
 int kthreads_find(struct kthreads *k, const pid_t *vmms, size_t count, struct arena *a,
                   struct cg_pids *ret, struct cg_pids *ret_unsure, struct err *e);
 
+#define KTHREADS_REFUSED_US 5000000
+
 /*
  * Put them into the cgroup @home, where they are neither there nor in @overhead. Idempotent.
  * The number of threads moved; -errno of the first that the kernel refused (EINVAL: a thread that
- * is bound to its CPUs). A thread is tried once, so an error is returned once; callers log it and
- * go on.
+ * is bound to its CPUs). Until it has run for the first time the kernel moves none, so a thread is
+ * tried again and again for KTHREADS_REFUSED_US, and an error is returned once, after that; callers
+ * log it and go on.
  */
 int kthreads_place(struct kthreads *k, struct cg_controller *home,
                    const struct cg_controller *overhead, const pid_t *vmms, size_t count,

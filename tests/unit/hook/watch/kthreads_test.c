@@ -578,24 +578,50 @@ Test(kthreads_fake, leaves_one_in_the_overhead)
     end_place(&p);
 }
 
-/* A thread that the kernel does not let go is an error once, and no hindrance for the others. */
+/* A directory without cgroup.procs. */
+static void refuse(struct place *p)
+{
+    for (size_t i = 0; i < kit_host.count; i++) {
+        fd_close(&p->home.fds[i]);
+        p->home.fds[i] = open(fake.top, O_PATH | O_CLOEXEC);
+    }
+}
+
+/* A thread that the kernel does not let go for long is an error once, and no hindrance for the others. */
 Test(kthreads_fake, refused)
 {
     struct err e = ERR_INIT;
     struct place p;
 
     begin_place(&p);
-    cg_close(&p.home);
-    cr_assert_eq(cg_load(&p.home, NULL), 0);
-    for (size_t i = 0; i < kit_host.count; i++) { /* a directory without cgroup.procs */
-        fd_close(&p.home.fds[i]);
-        p.home.fds[i] = open(fake.top, O_PATH | O_CLOEXEC);
+    refuse(&p);
+    for (int i = 0; i < 3; i++) {
+        cr_expect_eq(place(&p, 500, &e), 0);
+        cr_expect_eq(e.code, 0, "%s", e.text);
     }
+    cr_assert(fake.k.helper_count == 1 && fake.k.helpers[0].refused_us > 0);
+    fake.k.helpers[0].refused_us -= KTHREADS_REFUSED_US;
     cr_expect_lt(place(&p, 500, &e), 0);
     cr_expect_neq(e.code, 0);
     err_reset(&e);
     cr_expect_eq(place(&p, 500, &e), 0);
     cr_expect_eq(e.code, 0);
+    end_place(&p);
+}
+
+/* One that was just made is let go when it has run. */
+Test(kthreads_fake, refused_at_first)
+{
+    struct err e = ERR_INIT;
+    struct place p;
+
+    begin_place(&p);
+    refuse(&p);
+    cr_expect_eq(place(&p, 500, &e), 0);
+    cg_close(&p.home);
+    cr_assert_eq(cg_load(&p.home, NULL), 0);
+    cr_expect_eq(place(&p, 500, &e), 1, "%s", e.text);
+    cr_expect_eq(cg_holds(&p.home, p.pid), 1);
     end_place(&p);
 }
 
