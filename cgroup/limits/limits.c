@@ -7,6 +7,8 @@
 #include "cgroup/limits/emit.h"
 #include "cgroup/limits/text.h"
 
+#include <inttypes.h>
+
 bool cg_limit_is_set(const struct cg_limit_row *row, const struct cg_limits *l)
 {
     if (!row->name)
@@ -14,9 +16,9 @@ bool cg_limit_is_set(const struct cg_limit_row *row, const struct cg_limits *l)
     return row->is_set ? row->is_set(l) : cg_limit_value(l, row->offset)->set;
 }
 
-/* What the runtimes write last is what counts: it takes the place of another member's text. */
-static void set_unified(const struct cg_limits *l, struct arena *a, struct cg_files *out,
-                        enum cg_ctl ctl, const struct cg_unified *u)
+/* What the runtimes write last is what counts: it takes the place of another member's text. Returns what is written. */
+static const char *set_unified(const struct cg_limits *l, struct arena *a, struct cg_files *out,
+                               enum cg_ctl ctl, const struct cg_unified *u)
 {
     const struct cg_limit_row *row = cg_limit_row_of(u->file, true);
     struct cg_file *f = NULL;
@@ -32,6 +34,23 @@ static void set_unified(const struct cg_limits *l, struct arena *a, struct cg_fi
     f->text =
         f->text && row && l->unified_beneath ? cg_text_least(row, f->text, u->text, a) : u->text;
     f->flags = (f->flags & ~(unsigned)CG_FILE_OPTIONAL) | CG_FILE_LINES;
+    return f->text;
+}
+
+/* The kernel refuses a burst above the quota (cgroup-v2.rst, cpu.max.burst), which was less than unified's. */
+static void fit_burst(struct arena *a, struct cg_files *files)
+{
+    struct cg_text quota = cg_text_trim(cg_files_get(files, "cpu.max"));
+    uint64_t most, burst;
+
+    quota = cg_text_field(&quota);
+    for (size_t i = 0; i < files->count && cg_text_number(quota, &most) == 0; i++) {
+        struct cg_file *f = &files->items[i];
+
+        if (str_eq(f->file, "cpu.max.burst") &&
+            cg_text_number(cg_text_trim(f->text), &burst) == 0 && burst > most)
+            f->text = arena_printf(a, "%" PRIu64, most);
+    }
 }
 
 /* Each is compared with each, and no kernel has so many of these files. */
@@ -44,6 +63,8 @@ static void set_unified(const struct cg_limits *l, struct arena *a, struct cg_fi
 static int add_unified(const struct cg_limits *l, struct arena *a, struct cg_files *out,
                        struct err *e)
 {
+    bool is_less = false;
+
     if (l->unified_count > UNIFIED_MAX)
         return err_input(e, "linux.resources.unified: %zu files, expected at most %d",
                          l->unified_count, UNIFIED_MAX);
@@ -58,8 +79,11 @@ static int add_unified(const struct cg_limits *l, struct arena *a, struct cg_fil
                              "linux.resources.unified: \"%s\" is not a file of a cgroup v2 "
                              "controller",
                              shown);
-        set_unified(l, a, out, ctl, u);
+        if (set_unified(l, a, out, ctl, u) != u->text && str_eq(u->file, "cpu.max"))
+            is_less = true;
     }
+    if (is_less)
+        fit_burst(a, out);
     return 0;
 }
 

@@ -105,16 +105,25 @@ static int read_limit(const struct cg_limit_row *row, const char *text, double *
     return r;
 }
 
+static int read_set(const char *text, struct arena *a, struct cg_cpulist *ret)
+{
+    struct cg_text t = cg_text_trim(text);
+
+    return cg_cpulist_parse(arena_strndup(a, t.s, t.len), ret);
+}
+
 static const char *common(const char *above, const char *beneath, struct arena *a)
 {
     autosbuf text = SBUF_INIT;
     struct cg_cpulist set = {0}, other = {0};
 
-    if (cg_cpulist_parse(above, &set) < 0 || cg_cpulist_parse(beneath, &other) < 0)
+    if (read_set(above, a, &set) < 0 || read_set(beneath, a, &other) < 0)
         return beneath;
+    if (cg_cpulist_count(&other) == 0)
+        return above;
     cg_cpulist_intersect(&set, &other);
     if (cg_cpulist_count(&set) == 0)
-        return above;
+        return beneath;
     cg_cpulist_format(&set, &text);
     return arena_strdup(a, sbuf_text(&text));
 }
@@ -127,6 +136,7 @@ const char *cg_text_least(const struct cg_limit_row *row, const char *above, con
     switch (row->property_form) {
     case CG_AS_SET:
         return common(above, beneath, a);
+    case CG_AS_CPU_WEIGHT:
     case CG_AS_LIMIT:
     case CG_AS_BANDWIDTH:
         if (read_limit(row, above, &high) < 0 || read_limit(row, beneath, &low) < 0)

@@ -31,10 +31,9 @@ int cg_text_bytes(struct cg_text t, uint64_t *ret);
 
 /*
  * What holds on v2 for a process below two cgroups of which one says @above and the other @beneath
- * in a file of @row: the smaller limit; of sets what is in both, and @above where nothing is, as
- * the kernel then takes what the parent has (cgroup-v2.rst, "Cpuset Interface Files").
- * @beneath, too, where a text is none that the kernel is known to read, or where nothing tells
- * which is the smaller one (weights, lines for devices). The result is one of both or in @a.
+ * in a file of @row: the smaller limit, or weight of CPU time; of sets what is in both.
+ * @beneath where nothing is in both, where a text is none that the kernel is known to read, or where
+ * nothing tells which is the smaller one (lines for devices). The result is one of both or in @a.
  */
 const char *cg_text_least(const struct cg_limit_row *row, const char *above, const char *beneath,
                           struct arena *a);

@@ -158,6 +158,8 @@ static void written(const struct explain_job *job, const struct cg_file *file)
     const char *unified = unified_text(job->p, file->file), *source = NULL;
     bool is_unified = unified && str_eq(unified, file->text);
     bool is_named = row && row->name && !is_unified;
+    bool is_less =
+        unified && !is_unified && job->p->limits.notes.alone && !job->p->limits.notes.cpuset_only;
 
     if (is_file_updated(job, row, file->file)) {
         explain_add(job, decision, file->text, "set by `update`", "record");
@@ -172,7 +174,7 @@ static void written(const struct explain_job *job, const struct cg_file *file)
     explain_add(job, decision, file->text,
                 arena_printf(job->a, "%s%s",
                              written_reason(job, is_named ? kind_of(row) : AGGREGATE_KINDS),
-                             unified && !is_unified ? ", which leaves less than unified's" : ""),
+                             is_less ? ", which leaves less than unified's" : ""),
                 source);
 }
 

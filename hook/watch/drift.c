@@ -291,9 +291,7 @@ int drift_read(struct drift *d)
     bool written = drain(d);
     int changed = 0;
 
-    d->is_told = d->fd >= 0;
     for (size_t i = 0; i < d->count; i++) {
-        d->is_told = d->is_told && d->items[i].watched;
         if (!written && d->items[i].watched)
             continue;
         if (!t)
@@ -301,6 +299,9 @@ int drift_read(struct drift *d)
         if (refresh(d, &d->items[i], t))
             changed = 1;
     }
+    d->is_told = d->fd >= 0;
+    for (size_t i = 0; i < d->count; i++)
+        d->is_told = d->is_told && d->items[i].watched;
     return changed;
 }
 

@@ -34,8 +34,23 @@ void pace_init(struct pace *p, unsigned hotplug_ms, unsigned long long now)
     pace_restart(p, now);
 }
 
+static unsigned settled_ms(const struct pace *p)
+{
+    return p->hotplug_ms ? p->hotplug_ms : IDLE_MS;
+}
+
+static unsigned long long first_all_us(const struct pace *p)
+{
+    return (unsigned long long)settled_ms(p) * 1000 * ALL_EVERY;
+}
+
 void pace_restart(struct pace *p, unsigned long long now)
 {
+    unsigned long long soonest = now + first_all_us(p);
+
+    /* What was put off because nothing happened is not put off any more. */
+    if (p->settled && p->next_all_us > soonest)
+        p->next_all_us = soonest;
     p->interval_ms = MIN_MS;
     p->changed_us = now;
     p->settled = false;
@@ -51,6 +66,11 @@ void pace_hurry(struct pace *p, unsigned ms)
 bool pace_is_eager(const struct pace *p)
 {
     return !p->settled && p->interval_ms <= PACE_AWAIT_MS;
+}
+
+bool pace_is_hurried(const struct pace *p)
+{
+    return p->settled && p->interval_ms < settled_ms(p);
 }
 
 bool pace_is_slow(const struct pace *p)
@@ -83,7 +103,7 @@ enum pace_verdict pace_step(struct pace *p, bool found, bool vcpus, unsigned lon
     if (quiet_ms >= (found ? SETTLE_MS : GIVE_UP_MS)) {
         if (p->hotplug_ms == 0 && vcpus)
             return PACE_DONE;
-        p->interval_ms = p->hotplug_ms ? p->hotplug_ms : IDLE_MS;
+        p->interval_ms = settled_ms(p);
         p->settled = true;
         return PACE_SETTLED;
     }
@@ -94,7 +114,7 @@ enum pace_verdict pace_step(struct pace *p, bool found, bool vcpus, unsigned lon
 
 void pace_looked(struct pace *p, unsigned long long cost_us, unsigned long long now)
 {
-    unsigned long long first = (unsigned long long)p->interval_ms * 1000 * ALL_EVERY;
+    unsigned long long first = first_all_us(p);
     unsigned long long pause = p->settled ? first << p->alls : EVERY_VM_US;
 
     cost_us *= p->settled ? ALL_COST : EVERY_VM_COST;

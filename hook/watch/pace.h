@@ -32,6 +32,9 @@ void pace_restart(struct pace *p, unsigned long long now);
 /* The next pass comes in @ms at the latest. */
 void pace_hurry(struct pace *p, unsigned ms);
 
+/* Whether the next pass is sooner than the sandbox, which is settled, has it. */
+bool pace_is_hurried(const struct pace *p);
+
 /* Whether a vCPU may appear at any moment, and has to be moved at once. */
 bool pace_is_eager(const struct pace *p);
 

@@ -238,6 +238,7 @@ static void ask(struct placement *p, struct scan *scan, const struct cg_pids *pi
     p->told_arena = a;
     p->told = told;
     scan->told = &p->told;
+    scan_look_again(scan);
 }
 
 static bool is_missing_some(const struct placement *p)
@@ -320,9 +321,11 @@ static void write_report(struct placement *p, const struct scan *scan)
     w = json_writer_new(false);
     json_write_table(w, NULL, &report_table, &report);
     text = json_writer_text(w, &len);
-    if ((!p->written || !str_eq(text, p->written)) && publish(p, text, len) == 0) {
+    p->is_stale = !p->written || !str_eq(text, p->written);
+    if (p->is_stale && publish(p, text, len) == 0) {
         free(p->written);
         p->written = strdup(text);
+        p->is_stale = false;
     }
     p->unwritten_us = 0;
     json_writer_free(w);
@@ -368,6 +371,12 @@ void placement_update(struct placement *p, struct scan *scan, bool timed_out, bo
     }
     if (report_is_due(p, now))
         write_report(p, scan);
+}
+
+bool placement_is_calm(const struct placement *p)
+{
+    return p->counted && p->unwritten_us == 0 && !p->is_stale &&
+           p->facts.found + p->facts.parked >= p->facts.expected;
 }
 
 void placement_warn_timeout(const char *sandbox_id, unsigned timeout_ms, bool is_nested,

@@ -96,6 +96,7 @@ struct placement {
     struct arena told_arena;
     struct vcpu_kvm told; /* what scan->told points to once a VMM was asked */
     char *written;        /* the report as it was last written */
+    bool is_stale;        /* what it says by now could not be written */
     const char *held;     /* for the facts; the caller's */
     bool announced;       /* that it was complete */
 };
@@ -115,6 +116,9 @@ void placement_warn_skipped(const char *sandbox_id, bool *told, const struct sca
 
 /* Whether it matters which threads of a sandbox are vCPUs. */
 bool placement_matters(const struct record *r, const struct settings *settings);
+
+/* Whether the next look at the same threads would have nothing to count, to find or to write. */
+bool placement_is_calm(const struct placement *p);
 
 /* Whether the last judgement was "complete", of what is there now. */
 bool placement_is_complete(const struct placement *p);

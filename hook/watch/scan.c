@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* A thread that was moved while it was being moved by somebody else: this often. */
@@ -460,73 +459,9 @@ static void keep(struct pass *p)
     scan->count = p->count;
 }
 
-/* On v1 processes appear where the vCPUs are: all before the split, and what a runtime starts. */
-static bool appears_inside(const struct scan *scan)
+bool scan_appears_inside(const struct scan *scan)
 {
     return !scan->sandbox->vcpu.leaf && (scan->sandbox->is_nested || scan->hold);
-}
-
-/* Longer lists than that are read by a pass. */
-#define SAME_MAX 2048
-/* A line of a list, at most. */
-#define LINE_SIZE 12
-
-/* What is open nowhere has no list, as for cg_threads(). */
-#define NO_LIST 1
-
-/*
- * Of a text that ends before there is no room for another line. 0: it cannot be told. The file is opened each time:
- * of one that stays open a kernel's v1 gives the list of a second ago again (kernel/cgroup/cgroup-v1.c,
- * cgroup_pidlist_start()).
- */
-static uint64_t print_of_file(const struct cg_controller *c)
-{
-    uint64_t print = PRINT_INIT;
-    char text[SAME_MAX];
-    const char *name;
-    struct stat dir;
-    ssize_t len;
-    int dirfd = cg_threads_dir(c, &name);
-    autofd fd = dirfd < 0 ? FD_NONE : openat(dirfd, name, O_RDONLY | O_CLOEXEC);
-
-    if (dirfd == -ENOENT)
-        return NO_LIST;
-    if (fd < 0 || fstat(dirfd, &dir) < 0)
-        return 0;
-    len = pread(fd, text, sizeof text, 0);
-    if (len < 0 || len > SAME_MAX - LINE_SIZE)
-        return 0;
-    mix(&print, text, (size_t)len);
-    mix(&print, &dir.st_ino, sizeof dir.st_ino);
-    mix(&print, &dir.st_nlink, sizeof dir.st_nlink);
-    return print > NO_LIST ? print : NO_LIST + 1;
-}
-
-bool scan_is_same(struct scan *scan)
-{
-    const struct sandbox *s = scan->sandbox;
-    const struct cg_controller *lists[] = {s->has_overhead ? &s->overhead : NULL,
-                                           appears_inside(scan) ? &s->vcpu : NULL};
-    bool same = scan->last.below == 0;
-
-    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
-        struct scan_file *f = &scan->files[i];
-
-        if (!lists[i])
-            continue;
-        f->now = print_of_file(lists[i]);
-        same = same && f->now != 0 && f->now == f->known;
-    }
-    return same;
-}
-
-/* What was read before a pass is what that pass has seen, or the next text is another one. */
-static void note_files(struct scan *scan, bool in_place)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(scan->files); i++) {
-        scan->files[i].known = in_place ? scan->files[i].now : 0;
-        scan->files[i].now = 0;
-    }
 }
 
 /* The threads of the overhead, and of cgroups inside of it that are not ours. What the payload has put into one
@@ -552,9 +487,8 @@ static int run(struct pass *p, struct scan_result *ret, struct err *e)
 
     if (r < 0)
         return r;
-    if (p->depth == SCAN_QUICK && !appears_inside(scan) &&
+    if (p->depth == SCAN_QUICK && !scan_appears_inside(scan) &&
         print_of(scan, &p->overhead) == scan->list) {
-        scan->last.below = p->below;
         *ret = scan->last;
         ret->quick = true;
         return 0;
@@ -588,6 +522,8 @@ static int run(struct pass *p, struct scan_result *ret, struct err *e)
         return r < 0 ? r : err_sys(e, p->unseen, "cannot read the stat file of a thread");
     ret->whole = true;
     keep(p);
+    if (r < 0) /* it is tried again with the next pass */
+        scan_look_again(scan);
     scan->last = *ret;
     scan->last.overhead_threads = 0;
     for (size_t i = 0; i < p->count; i++)
@@ -602,7 +538,7 @@ int scan_pass(struct scan *scan, enum scan_depth depth, struct scan_result *ret,
 
     *ret = (struct scan_result){0};
     r = run(&p, ret, e);
-    note_files(scan, r == 0 && depth != SCAN_LOOK);
+    scan_note_same(scan, r == 0 && depth != SCAN_LOOK);
     arena_free(&p.a);
     return r;
 }

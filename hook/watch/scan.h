@@ -67,8 +67,7 @@ struct scan_named {
     size_t count;
 };
 
-/* A list of threads that is read again and again: hashes of its text, of its cgroup and of how many cgroups there
- * are inside. 0: none, or it cannot be told. */
+/* A list of threads that is read again and again: hashes of its text and its cgroup. 0: none, or it cannot be told. */
 struct scan_file {
     uint64_t now;   /* since the last pass */
     uint64_t known; /* before the last pass, if that left everything in its place */
@@ -117,6 +116,16 @@ int scan_pass(struct scan *scan, enum scan_depth depth, struct scan_result *ret,
  * be read, is long, or has cgroups of the payload's inside is not the same.
  */
 bool scan_is_same(struct scan *scan);
+
+/* After each pass: what was read before it is what it has seen, or the next text is another one. @in_place: it has
+ * left all threads where they belong. For scan.c. */
+void scan_note_same(struct scan *scan, bool in_place);
+
+/* Whether processes appear where the vCPUs are: on v1 all do before the split, and what a runtime starts. */
+bool scan_appears_inside(const struct scan *scan);
+
+/* Something is known of threads by now that the last pass did not know: the next one is not quick. */
+void scan_look_again(struct scan *scan);
 
 /* No thread is a vCPU any more: move everything that is apart to where those were. 0; -errno. */
 int scan_reunite(struct scan *scan, struct err *e);

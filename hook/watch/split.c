@@ -60,9 +60,10 @@ bool split_is_due(struct split *s, const struct scan_result *pass, bool thorough
     return look.is_new || look.is_bound;
 }
 
-bool split_is_calm(const struct split *s)
+bool split_is_calm(const struct split *s, size_t vcpus)
 {
-    return s->is_whole || !s->is_v2 || (!s->woken && fence_is_watched(&s->fence));
+    return s->is_whole || !s->is_v2 || (vcpus == 0 && !s->on) ||
+           (!s->woken && fence_is_watched(&s->fence));
 }
 
 /* There can be no split, for now. */

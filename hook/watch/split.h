@@ -45,7 +45,7 @@ int split_init(struct split *s, const struct cg_host *host, const struct setting
 bool split_is_due(struct split *s, const struct scan_result *pass, bool thorough);
 
 /* Whether, with threads that are where they were, nothing can be due: what else counts tells by events. */
-bool split_is_calm(const struct split *s);
+bool split_is_calm(const struct split *s, size_t vcpus);
 
 /*
  * Do it, with the sandbox locked, its record just read and its cgroups loaded. The record is written

@@ -55,6 +55,7 @@ struct watch {
         was_same; /* the last pass found nothing new, and so without memory that could be given back */
     bool awaits;    /* vCPUs: else there is one cgroup for all, and no CPUs to keep threads on */
     bool tend_due;  /* threads have changed since helpers and CPUs were seen to */
+    bool split_due; /* what split_do() does could not be begun */
     bool carry_due; /* limits have changed and are not in the record yet */
     int last_error, last_limit_error, last_split_error, last_order_error;
 };

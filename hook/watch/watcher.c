@@ -217,7 +217,8 @@ static void sleep_until_next(struct watch *w)
     }
     w->split.woken = w->split.woken || pfds[1].revents;
     /* Without inotify, or of a cgroup that is not there yet, the files themselves tell. */
-    if (!w->sandbox.is_nested && (pfds[2].revents || (w->pace.settled && !w->drift.is_told)))
+    if (!w->sandbox.is_nested &&
+        (pfds[2].revents || w->carry_due || (w->pace.settled && !w->drift.is_told)))
         carry_over(w);
 }
 
@@ -248,11 +249,11 @@ static void keep_split(struct watch *w, struct scan_result *pass, bool thorough)
     bool known;
     int r;
 
-    if (!split_is_due(&w->split, pass, thorough))
-        return;
-    r = watch_reload(w, &lock);
+    w->split_due = split_is_due(&w->split, pass, thorough);
+    r = w->split_due ? watch_reload(w, &lock) : -ENOENT;
     if (r < 0)
         return;
+    w->split_due = false;
     /* This pass has just read both lists there, and nobody waits longer than needed. */
     known = r == 1 && !pass->quick;
     r = known ? 0 : sandbox_load(&w->sandbox, &e);
@@ -276,13 +277,17 @@ static void keep_split(struct watch *w, struct scan_result *pass, bool thorough)
  * settled most would. */
 static bool is_as_before(struct watch *w, enum scan_depth depth)
 {
+    const struct scan_result *last = &w->scan.last;
     bool same = w->pace.settled && scan_is_same(&w->scan);
     bool failed = w->last_error < 0 || w->last_limit_error < 0 || w->last_split_error < 0;
-    bool awaits = w->awaits && !w->timed_out && w->scan.last.vcpus == 0;
+    bool due = w->tend_due || w->carry_due || w->split_due || w->empty_since_us > 0 ||
+               (w->awaits && !w->timed_out && last->vcpus == 0);
 
-    return same && depth == SCAN_QUICK && w->scan.last.threads > 0 && !failed && !awaits &&
-           w->empty_since_us == 0 && !w->tend_due && !w->carry_due && w->events.fd < 0 &&
-           split_is_calm(&w->split) && (w->sandbox.is_nested || w->drift.fd >= 0) &&
+    return same && depth == SCAN_QUICK && last->threads > 0 && !failed && !due &&
+           !pace_is_hurried(&w->pace) && w->events.fd < 0 &&
+           split_is_calm(&w->split, last->vcpus) &&
+           (!w->awaits || placement_is_calm(&w->placement)) &&
+           (w->sandbox.is_nested || w->drift.fd >= 0) &&
            !tend_is_due(&w->tend, &w->scan, &w->record);
 }
 

@@ -752,6 +752,7 @@ Test(limits, unified_beneath)
                                   swap = {.memory_limit = N(5), .memory_swap = N(15)},
                                   half = {.cpu_quota_us = N(50000)},
                                   period = {.cpu_period_us = N(5000)}, set = {.cpuset_cpus = "0-3"},
+                                  burst = {.cpu_quota_us = N(50000), .cpu_burst_us = N(80000)},
                                   shares = {.cpu_shares = N(1024)};
     static const struct {
         const struct cg_limits *limits;
@@ -772,15 +773,22 @@ Test(limits, unified_beneath)
         {&half, "cpu.max", "20000 50000", "cpu.max=20000 50000 lr"},
         {&period, "cpu.max", "1 1", "cpu.max=1 1 lr"},
         {&set, "cpuset.cpus", "2-5", "cpuset.cpus=2-3 l"},
-        {&set, "cpuset.cpus", "4", "cpuset.cpus=0-3 l"},
+        {&set, "cpuset.cpus", " 3-7\n", "cpuset.cpus=3 l"},
+        {&set, "cpuset.cpus", "\n", "cpuset.cpus=0-3 l"},
+        {&shares, "cpu.weight", "99", "cpu.weight=99 l"},
+        {&shares, "cpu.weight", "10000", "cpu.weight=100 l"},
+        /* a burst is no more than the quota that holds */
+        {&burst, "cpu.max", "100000 100000", "cpu.max=50000 100000 lr ; cpu.max.burst=50000 r"},
+        {&burst, "cpu.max", "40000 100000", "cpu.max=40000 100000 lr ; cpu.max.burst=80000 r"},
+        /* in neither */
+        {&set, "cpuset.cpus", "4", "cpuset.cpus=4 l"},
         /* the kernel says what is wrong with it */
         {&pids, "pids.max", "1K", "pids.max=1K l"},
         {&memory, "memory.max", "02m", "memory.max=02m lr"},
         {&half, "cpu.max", "max 0", "cpu.max=max 0 lr"},
         {&half, "cpu.max", "x", "cpu.max=x lr"},
         {&set, "cpuset.cpus", "x", "cpuset.cpus=x l"},
-        /* no limit: the last word counts */
-        {&shares, "cpu.weight", "10000", "cpu.weight=10000 l"},
+        {&shares, "cpu.weight", "x", "cpu.weight=x l"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

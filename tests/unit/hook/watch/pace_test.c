@@ -83,6 +83,34 @@ Test(pace, hurry)
     cr_expect_eq(p.interval_ms, 50);
     pace_hurry(&p, 1);
     cr_expect_eq(p.interval_ms, 1);
+    cr_expect_not(pace_is_hurried(&p), "it is not settled");
+}
+
+/* One look is sooner, and the next one is not. */
+Test(pace, hurries_when_settled)
+{
+    struct pace p = {.hotplug_ms = 1000, .changed_us = START - 2 * SECOND};
+
+    cr_assert_eq(pace_step(&p, true, true, START), PACE_SETTLED);
+    cr_expect_not(pace_is_hurried(&p));
+    pace_hurry(&p, 100);
+    cr_expect(pace_is_hurried(&p));
+    cr_assert_eq(pace_step(&p, true, true, START), PACE_SETTLED);
+    cr_expect_not(pace_is_hurried(&p));
+}
+
+/* What was put off for a sandbox that was settled is not, once something has changed. */
+Test(pace, changes_after_a_long_rest)
+{
+    struct pace p = {.hotplug_ms = 1000, .changed_us = START - 2 * SECOND};
+
+    cr_assert_eq(pace_step(&p, true, true, START), PACE_SETTLED);
+    pace_looked(&p, 3600 * SECOND, START);
+    cr_expect_eq(p.next_all_us, START + 10 * SECOND);
+    pace_restart(&p, START + SECOND);
+    cr_expect_eq(p.next_all_us, START + 5 * SECOND);
+    pace_restart(&p, START + 4 * SECOND);
+    cr_expect_eq(p.next_all_us, START + 5 * SECOND, "only of one that was settled");
 }
 
 Test(pace, quiet)
