@@ -63,8 +63,7 @@ struct drift {
     int fd;                     /* inotify */
     struct drift_container *items;
     size_t count;
-    bool
-        is_told; /* at the last drift_read(): an event comes for each change, so without one there is none */
+    bool is_told;     /* at the last drift_read(): there is no change of which no event comes */
     int device_error; /* of drift_say_devices(), the last one */
 };
 
