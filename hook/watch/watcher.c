@@ -218,7 +218,7 @@ static void sleep_until_next(struct watch *w)
     w->split.woken = w->split.woken || pfds[1].revents;
     /* Without inotify, or of a cgroup that is not there yet, the files themselves tell. */
     if (!w->sandbox.is_nested &&
-        (pfds[2].revents || w->carry_due || (w->pace.settled && !w->drift.is_told)))
+        (pfds[2].revents || (w->pace.settled && (w->carry_due || !w->drift.is_told))))
         carry_over(w);
 }
 
