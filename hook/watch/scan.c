@@ -130,7 +130,7 @@ static bool needs_look(const struct pass *p, const struct scan_thread *before)
 {
     int index;
 
-    if (!before || p->depth == SCAN_ALL || p->depth == SCAN_LOOK || is_named(p->scan, before->tid))
+    if (p->depth == SCAN_ALL || p->depth == SCAN_LOOK || is_named(p->scan, before->tid))
         return true;
     if (before->source == VCPU_NONE)
         return (p->relook && is_young(p, before)) || is_told(p->scan, before->tid, &index);
@@ -171,7 +171,7 @@ static void look_at(struct pass *p, pid_t tid, const struct scan_thread *before,
     struct scan_thread t = {.tid = tid};
     struct proc_stat st;
 
-    if (!needs_look(p, before)) {
+    if (before && !needs_look(p, before)) {
         t = *before;
     } else {
         int r = proc_stat_read(tid, &st);
