@@ -148,9 +148,10 @@ exec_in_c() {
 	echo "$count"
 }
 
+# see_top - which number a later process has depends on how many threads the VMM has started
 see_top() {
 	capture pod top "$ID" pid comm
-	see "top" "$RC $(awk '{ $1 = $1; print }' <<<"$OUT" | sort | xargs) $ERR"
+	see "top" "$RC $(awk '{ $1 = $1 ~ /^[0-9]+$/ && $1 > 1 ? "N" : $1; print }' <<<"$OUT" | sort | xargs) $ERR"
 }
 
 # ended NAME EXIT_STATUS - the VMM, and its watcher; podman says "stopped" until it has cleaned up
