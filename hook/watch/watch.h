@@ -51,8 +51,7 @@ struct watch {
     unsigned long long started_us, empty_since_us;
     uint64_t print;
     bool timed_out, skipped;
-    bool
-        was_same; /* the last pass found nothing new, and so without memory that could be given back */
+    bool was_same;  /* the last look was no pass, and there is no memory to be given back */
     bool awaits;    /* vCPUs: else there is one cgroup for all, and no CPUs to keep threads on */
     bool tend_due;  /* threads have changed since helpers and CPUs were seen to */
     bool split_due; /* what split_do() does could not be begun */

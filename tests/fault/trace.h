@@ -30,9 +30,8 @@ struct outcome {
     int status; /* of exit; -1: a signal has ended it */
     int signal;
     bool injected, hung;
-    bool at_output; /* the fault was where it writes what it has to say */
-    char hung_at
-        [160]; /* the state, the system call and where the kernel waits, of one that runs on */
+    bool at_output;    /* the fault was where it writes what it has to say */
+    char hung_at[160]; /* of one that runs on: its state, system call and wait channel */
     char out[1 << 16], err[1 << 13];
 };
 
