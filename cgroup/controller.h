@@ -240,8 +240,9 @@ int cg_is_frozen(const struct cg_controller *c);
 int cg_is_still(const struct cg_controller *c);
 
 /*
- * cg_freeze(), and wait until it stands still. What cannot be had in that time is not asked for any more, if
- * it was not before. 0; -ENOENT there is no freezer; -ETIMEDOUT; other -errno.
+ * cg_freeze(), and wait until it stands still; on v1 it goes on for a moment now and then meanwhile, unless it
+ * was frozen before. What cannot be had in that time is not asked for any more, if it was not before. 0;
+ * -ENOENT there is no freezer; -ETIMEDOUT; other -errno.
  * And the way back, with @inside of the cgroups inside of it, too. 0; -EBUSY one above it is frozen; other
  * -errno.
  */

@@ -136,9 +136,24 @@ static void ask(const struct cg_controller *c, bool want)
                           h->v2 ? "cgroup.freeze" : "freezer.state", h->v2 ? "0" : "THAWED");
 }
 
-/* 0; -ETIMEDOUT; other -errno. */
-static int wait_still(const struct cg_controller *c, bool want, int timeout_ms)
+/* Where exec(2) of a process with threads was caught on v1, its caller waits for threads to end that stand still
+ * already, and nobody ever stands still but after going on for this long. Nothing else helps, and nothing else
+ * that is waited for takes harm. */
+#define MOMENT_MS 10
+
+static void let_on(const struct cg_controller *c)
 {
+    ask(c, false);
+    io_sleep_ms(MOMENT_MS);
+    ask(c, true);
+}
+
+/* With @ours nobody but us has asked for it. 0; -ETIMEDOUT; other -errno. */
+static int wait_still(const struct cg_controller *c, bool want, bool ours, int timeout_ms)
+{
+    const struct cg_hierarchy *h = freezer_of(c->host);
+    bool may_go_on = want && ours && h && !h->v2;
+
     unsigned long long end = io_now_us() + (unsigned long long)timeout_ms * 1000;
 
     for (unsigned round = 0;; round++) {
@@ -150,7 +165,9 @@ static int wait_still(const struct cg_controller *c, bool want, int timeout_ms)
             return -ETIMEDOUT;
         /* A v1 cgroup may stay half frozen until it is told again; and what was asked for may not have come
          * to be heard. */
-        if (round % 8 == 7 && (want || cg_is_frozen(c) == 1))
+        if (round % 16 == 15 && may_go_on)
+            let_on(c);
+        else if (round % 8 == 7 && (want || cg_is_frozen(c) == 1))
             ask(c, want);
         io_sleep_ms(round < 8 ? 1 : 20);
     }
@@ -162,7 +179,7 @@ int cg_freeze_wait(const struct cg_controller *c, int timeout_ms, struct err *e)
 
     if (r < 0)
         return r;
-    r = wait_still(c, true, timeout_ms);
+    r = wait_still(c, true, before == 0, timeout_ms);
     if (r == 0)
         return 0;
     if (before != 1)
@@ -183,7 +200,7 @@ int cg_thaw_wait(const struct cg_controller *c, bool inside, int timeout_ms, str
         cg_thaw(c);
     else
         ask(c, false);
-    r = wait_still(c, false, timeout_ms);
+    r = wait_still(c, false, false, timeout_ms);
     if (r == -ETIMEDOUT && cg_is_frozen(c) == 0)
         return err_set(e, -EBUSY,
                        "%s is not to be frozen any more, but a cgroup above it is, and so are its "
