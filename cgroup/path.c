@@ -80,6 +80,18 @@ const char *cg_path_base(const char *path)
     return strrchr(path, '/') + 1;
 }
 
+#define SCOPE ".scope"
+
+const char *cg_path_scope(struct arena *a, const char *path)
+{
+    while (!str_ends(path, SCOPE)) {
+        if (str_eq(path, "/"))
+            return NULL;
+        path = cg_path_parent(a, path);
+    }
+    return path;
+}
+
 bool cg_path_is_below(const char *path, const char *dir)
 {
     size_t len = strlen(dir);
@@ -180,21 +192,18 @@ static int parse_systemd(const char *text, struct arena *a, struct cg_cgroups_pa
 static bool take_scope(const char *process_path, const char *container_id, struct arena *a,
                        struct cg_cgroups_path *ret)
 {
-    static const char suffix[] = ".scope";
-    char *scope = arena_strdup(a, process_path), *name, *dash, *slice;
+    const char *scope = cg_path_scope(a, process_path);
+    char *name, *dash, *slice;
     struct cg_cgroups_path found = {.systemd = true};
 
-    while (!str_ends(scope, suffix)) {
-        if (str_eq(scope, "/"))
-            return false;
-        scope = cg_path_parent(a, scope);
-    }
+    if (!scope)
+        return false;
     found.parent = cg_path_parent(a, scope);
     found.slice = str_eq(found.parent, "/") ? arena_strdup(a, "-.slice")
                                             : arena_strdup(a, cg_path_base(found.parent));
     if (cg_slice_expand(found.slice, a, &slice, NULL) < 0 || !str_eq(slice, found.parent))
         return false;
-    name = arena_strndup(a, cg_path_base(scope), strlen(cg_path_base(scope)) - strlen(suffix));
+    name = arena_strndup(a, cg_path_base(scope), strlen(cg_path_base(scope)) - strlen(SCOPE));
     dash = str_ends(name, container_id) ? name + strlen(name) - strlen(container_id) : name;
     found.prefix = arena_strndup(a, name, dash > name + 1 ? (size_t)(dash - name) - 1 : 0);
     found.name = dash > name + 1 && dash[-1] == '-' ? arena_strdup(a, dash) : name;

@@ -33,6 +33,9 @@ char *cg_path_join(struct arena *a, const char *dir, const char *name);
 char *cg_path_parent(struct arena *a, const char *path);
 const char *cg_path_base(const char *path);
 
+/* The nearest scope that a clean path is, or is in: "/a.slice/b.scope" of "/a.slice/b.scope/c"; NULL if none. */
+const char *cg_path_scope(struct arena *a, const char *path);
+
 /* Whether a clean path is inside of another: "/a/b" is in "/a" and "/", not in "/a/b". */
 bool cg_path_is_below(const char *path, const char *dir);
 

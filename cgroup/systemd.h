@@ -63,6 +63,18 @@ int cg_unit_is_ours(const struct cg_unit *u, struct err *e);
  * 0, also when there is none; other -errno as cg_unit_is_ours(). */
 int cg_unit_stop(const struct cg_unit *u, struct err *e);
 
+/* Whether the system's systemd knows a transient unit of this name, which runs or has run: until it forgets one it
+ * has a file of it. (In unit.c, which needs no libsystemd.) */
+bool cg_unit_is_known(const char *name);
+
+/*
+ * Have systemd look again whether it needs a unit still that has ended, and forget it if not: it does so only when
+ * something happens to the unit, and may have missed the last that did. A unit that is needed, or runs, stays as it
+ * is; so twice is as good as once. 0, also when there is none; other -errno of the bus.
+ * Unit.Ref() and Unref() of org.freedesktop.systemd1(5): who lets go of one puts it up for collection.
+ */
+int cg_unit_collect(const char *name, struct err *e);
+
 /* What answers: "252.39-1~deb12u2" in @version. 0; -errno with the reason. */
 int cg_systemd_probe(char *version, size_t size, struct err *e);
 

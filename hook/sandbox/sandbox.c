@@ -5,6 +5,8 @@
 #include "base/err.h"
 #include "base/program.h"
 #include "base/str.h"
+#include "cgroup/path.h"
+#include "cgroup/systemd.h"
 #include "hook/plan/plan.h"
 #include "hook/sandbox/child.h"
 #include "hook/sandbox/fence.h"
@@ -292,12 +294,11 @@ static bool have_ended(const struct record *r, int timeout_ms)
 
 /*
  * A runtime's own cgroup that is empty and nobody's any more. Its scope goes by systemd, which hears that it is
- * empty from its cgroup.events: what has gone before these were read stays active to it for ever.
+ * empty from its cgroup.events: what has gone before these were read stays to it what it was, for ever.
  */
-static void remove_runtimes(const struct cg_host *all, const struct record *r, const char *path,
-                            int timeout_ms)
+static void remove_runtimes(const struct cg_host *all, const char *path, int timeout_ms)
 {
-    bool is_scope = record_is_systemds(r) && str_ends(path, ".scope");
+    bool is_scope = cg_unit_is_known(cg_path_base(path));
     struct cg_host host = {.mode = all->mode};
     struct cg_controller own;
 
@@ -327,7 +328,7 @@ static void remove_dead_home(struct sandbox *s, const struct record *r, int time
         if (!is_ending(pids.items[i]))
             return;
     }
-    remove_runtimes(s->home.host, r, s->home.path, timeout_ms);
+    remove_runtimes(s->home.host, s->home.path, timeout_ms);
 }
 
 /* What the split has enabled in the runtime's cgroup; not where that is gone, or where the payload has
@@ -436,7 +437,7 @@ static int remove_all(struct sandbox *s, const struct record *r, const struct se
     return first < 0 ? first : second;
 }
 
-static int remove_if_empty(struct cg_controller *own, const struct record *r, struct err *e)
+static int remove_if_empty(struct cg_controller *own, struct err *e)
 {
     int ret = cg_load(own, e);
 
@@ -445,12 +446,11 @@ static int remove_if_empty(struct cg_controller *own, const struct record *r, st
     if (ret == 0)
         ret = cg_is_empty(own, e);
     if (ret > 0)
-        remove_runtimes(own->host, r, own->path, 0);
+        remove_runtimes(own->host, own->path, 0);
     return ret < 0 && ret != -ENOENT ? ret : 0;
 }
 
-int sandbox_release(const struct cg_host *host, const struct record *r,
-                    const struct record_container *c, struct err *e)
+int sandbox_release(const struct cg_host *host, const struct record_container *c, struct err *e)
 {
     struct proc_id id = record_process_id(c->placeholder);
     struct cg_controller own;
@@ -467,7 +467,7 @@ int sandbox_release(const struct cg_host *host, const struct record *r,
     if (ret == 0)
         ret = is_over(c, e);
     if (ret > 0)
-        ret = remove_if_empty(&own, r, e);
+        ret = remove_if_empty(&own, e);
     cg_close(&own);
     return ret;
 }
@@ -489,7 +489,7 @@ static int stop_children(const struct cg_host *host, const struct record *r, str
     for (size_t i = 0; i < r->containers.count; i++) {
         struct err own = ERR_INIT;
         int released =
-            sandbox_release(host, r, &JSON_AT(r->containers, struct record_container, i), &own);
+            sandbox_release(host, &JSON_AT(r->containers, struct record_container, i), &own);
 
         ret = keep_first(ret, released, &own, e);
     }

@@ -47,12 +47,11 @@ void sandbox_close(struct sandbox *s);
 
 /*
  * The placeholder of a container whose runtime has declared it dead; and the runtime's own cgroup, if it is
- * there and empty; but not a scope on v2, which systemd removes. A runtime removes it when the main thread of
+ * there and empty; but not a scope on v2 that systemd knows, which removes it. A runtime removes it when the main thread of
  * init has ended, and the placeholder is in its way as long as the others have not: which takes until somebody
  * has waited for every process that was started in the container's PID namespace.
  */
-int sandbox_release(const struct cg_host *host, const struct record *r,
-                    const struct record_container *c, struct err *e);
+int sandbox_release(const struct cg_host *host, const struct record_container *c, struct err *e);
 
 /*
  * A container that its runtime has declared dead: kill its init if that lives, also where it is frozen, and

@@ -3,9 +3,11 @@
 /* poststop: a container goes, and with the last one its sandbox. See run.h. */
 
 #include "base/arena.h"
+#include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "cgroup/path.h"
+#include "cgroup/systemd.h"
 #include "hook/log/log.h"
 #include "hook/sandbox/links.h"
 #include "hook/stages/run.h"
@@ -194,8 +196,7 @@ static int shrink(struct run *run, struct err *e)
     struct plan_limits limits;
     int r;
 
-    (void)sandbox_release(&run->host, &run->before, record_find(&run->before, run->input->state.id),
-                          NULL);
+    (void)sandbox_release(&run->host, record_find(&run->before, run->input->state.id), NULL);
     r = plan_rest(run, &basis, &limits, e);
     if (r == 0) {
         change_note(&basis, &limits, run->a, &after);
@@ -226,6 +227,37 @@ static bool is_untouched(const struct record *r)
     for (size_t i = 0; i < r->containers.count; i++)
         untouched = untouched && !JSON_AT(r->containers, struct record_container, i).placeholder;
     return untouched;
+}
+
+/*
+ * The scope of a runtime's cgroup that has gone, while systemd has not forgotten it: a container of the same id
+ * could not be started then. systemd (252, 257, 262) cannot list who is in a threaded cgroup, takes a scope with
+ * one in it for stopped at once, and hears that it is empty later, unless the runtime removes it before. NULL: there
+ * is none.
+ */
+static const char *kept_scope(const struct run *run)
+{
+    const struct record *r = &run->before;
+    bool is_split = record_is_nested(r) && r->cpu_enabled.set;
+    const char *scope = is_split ? cg_path_scope(run->a, r->sandbox_path) : NULL;
+    const char *name = scope ? cg_path_base(scope) : NULL;
+    const struct cg_hierarchy *h = cg_host_find(&run->host, CG_CTL_CPU);
+    autofd fd = FD_NONE;
+
+    if (!name || !h || !h->v2 || !cg_unit_is_known(name))
+        return NULL;
+    fd = cg_hierarchy_open(h, scope);
+    return fd == -ENOENT ? name : NULL;
+}
+
+/* Nothing of ours depends on it. */
+static void collect(const char *scope)
+{
+    struct err e = ERR_INIT;
+
+    if (scope && cg_unit_collect(scope, &e) < 0)
+        log_msg(LEVEL_WARNING, "%s may stay known to systemd (`systemctl daemon-reload`): %s",
+                scope, e.text);
 }
 
 static int find_sandbox(struct run *run, const char **ret, struct err *e)
@@ -281,6 +313,7 @@ int run_tear_down(struct run *run, struct err *e)
 {
     const char *id = run->input->state.id, *sandbox_id;
     const struct record_container *own;
+    const char *scope;
     int r = cg_name_check(id, "state.id", e);
 
     if (r < 0)
@@ -319,6 +352,12 @@ int run_tear_down(struct run *run, struct err *e)
     r = see_what_is_touched(run, e);
     if (r < 0)
         return r;
+    scope = kept_scope(run);
+    if (run_need_systemd(run, scope, e) < 0) {
+        log_msg(LEVEL_WARNING, "%s stays known to systemd: %s", scope, e->text);
+        err_reset(e);
+        scope = NULL;
+    }
     /* With layout nested it stays in the cgroup, and under the limits, of its runtime. */
     if (own && !record_is_nested(&run->before))
         r = sandbox_end_init(&run->host, &run->before, own, run->alive.count == 0, e);
@@ -326,6 +365,9 @@ int run_tear_down(struct run *run, struct err *e)
         return r;
     if (run->alive.count > 0)
         return shrink(run, e);
-    return sandbox_destroy(&run->state, &run->host, &run->before, run->request->settings,
-                           SANDBOX_PATIENCE_MS, &run->lock, e);
+    r = sandbox_destroy(&run->state, &run->host, &run->before, run->request->settings,
+                        SANDBOX_PATIENCE_MS, &run->lock, e);
+    if (r == 0)
+        collect(scope);
+    return r;
 }

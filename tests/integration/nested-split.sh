@@ -450,23 +450,75 @@ overhead_limited() {
 
 # --- an end that takes longer than runtimes wait -------------------------------
 
+# has_little PERIOD QUOTA - systemd writes whole per cents behind the runtime's back, and who is last has the word
+has_little() {
+	is_split "$VMM" 2 $(($2 * 100000 / $1)) || { [[ $MANAGER == systemd ]] && is_split "$VMM" 2 1000; }
+}
+
 # Threads that were killed end when their quota lets them. A runtime sees the main thread's end, and gives up
 # what it cannot remove 0.2 s later. In its own cgroup they end under its quota: with less than this they
 # would owe more than poststop waits for. With Kata's layout they end without one.
 ends_slowly() {
-	local name=busy before period=250000 has="4 ms" hundredth=400
-	[[ $LAYOUT == nested ]] || period=1000000 has="1 ms" hundredth=100
+	local name=busy before period=250000 has="4 ms"
+	[[ $LAYOUT == nested ]] || period=1000000 has="1 ms"
 	use_nested false
 	before=$(snapshot)
 	start $name || return 0
 	check_split "a slow end: split" "$VMM" 2 $QUOTA
 	capture oci update --cpu-period $period --cpu-quota 1000 "$TAG-$name"
 	check_exit "a slow end: update" 0
-	# systemd writes whole per cents behind the runtime's back, and who is last has the word.
-	has_little() { is_split "$VMM" 2 "$hundredth" || { [[ $MANAGER == systemd ]] && is_split "$VMM" 2 1000; }; }
-	check_wait "a slow end: they have $has of each second" 30 has_little
+	check_wait "a slow end: they have $has of each second" 30 has_little "$period" 1000
 	check "a slow end: kill and delete" stop_container $name
 	check_nothing_left "a slow end" "$before"
+}
+
+# scope_is NAME STATE - the runtime's, to systemd
+scope_is() {
+	[[ $(systemctl show -P ActiveState "$TAG-$1.scope") == "$2" ]]
+}
+
+# with_systemd_held COMMAND... - it sees only later what happens meanwhile
+with_systemd_held() {
+	local hold
+	hold=$(cg_file cpu /init.scope cgroup.freeze)
+	echo 1 >"$hold"
+	wait_for 10 grep -qx 'frozen 1' "${hold%.freeze}.events" || echo "systemd is not held"
+	"$@" || echo "it was not done: $*"
+	echo 0 >"$hold"
+}
+
+# removed_by_hand - as a runtime does it, once nobody is in there any more
+removed_by_hand() {
+	local dir=${CG_DIR[$(hierarchy_of cpu)]}
+	wait_for 60 grep -qx 'populated 0' "$dir$C/cgroup.events" && rmdir "$dir$VCPU" "$dir$C"
+}
+
+# A scope with a threaded cgroup in it is stopped to systemd at once, whoever is in there still. Who removes
+# it before systemd has seen that it is empty leaves a unit that nothing makes systemd forget, and a container of
+# the same id gets no scope then.
+forgets_the_scope() {
+	local name=busy before was
+	use_nested false
+	before=$(snapshot)
+	start $name || return 0
+	check_split "a scope that systemd keeps: split" "$VMM" 2 $QUOTA
+	capture oci update --cpu-period 250000 --cpu-quota 1000 "$TAG-$name"
+	check_exit "a scope that systemd keeps: update" 0
+	check_wait "a scope that systemd keeps: a small quota" 30 has_little 250000 1000
+	systemctl stop "$TAG-$name.scope"
+	was=$(cat "$(cg_file cpu "$C" cgroup.events)")
+	with_systemd_held removed_by_hand
+	if [[ $was != *"populated 1"* ]] || ! scope_is $name inactive || [[ ! -e /run/systemd/transient/$TAG-$name.scope ]]; then
+		skip "a scope that systemd keeps" "systemd has waited for its end"
+	else
+		jq -n --arg id "$TAG-$name" --arg bundle "$WORK/$name" \
+			'{ociVersion: "1.0.2", id: $id, status: "stopped", pid: 0, bundle: $bundle}' >"$WORK/stopped"
+		capture osc poststop <"$WORK/stopped"
+		check_exit "a scope that systemd keeps: poststop" 0
+		check_wait "a scope that systemd keeps: it is forgotten" 10 test ! -e "/run/systemd/transient/$TAG-$name.scope"
+	fi
+	capture oci delete --force "$TAG-$name"
+	check_nothing_left "a scope that systemd keeps" "$before"
 }
 
 # --- a real VMM --------------------------------------------------------------
@@ -519,6 +571,9 @@ believes_nothing
 begins_later
 overhead_limited
 ends_slowly
+if [[ $MANAGER == systemd && $MODE == v2 && $LAYOUT == nested ]]; then
+	forgets_the_scope
+fi
 inhabited
 two_parents
 not_ours

@@ -186,6 +186,27 @@ Test(path, is_below)
                      cases[i].path, cases[i].dir);
 }
 
+Test(path, scope)
+{
+    static const struct {
+        const char *path, *want;
+    } cases[] = {
+        {"/a.slice/b.scope", "/a.slice/b.scope"},
+        {"/a.slice/b.scope/container", "/a.slice/b.scope"},
+        {"/a.scope/b.scope/c/d", "/a.scope/b.scope"},
+        {"/a.slice/b.scopes/c", NULL},
+        {"/a", NULL},
+        {"/", NULL},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const char *got = cg_path_scope(&arena, cases[i].path);
+
+        cr_expect(cases[i].want ? got && str_eq(got, cases[i].want) : !got, "%s: got %s",
+                  cases[i].path, got ? got : "none");
+    }
+}
+
 /* Where the runtime decides, it is beside where the runtime has put the process. */
 Test(path, beside_the_process)
 {

@@ -200,3 +200,29 @@ Test(bus, another_start)
     cr_expect(kit_bus_has(SCOPE));
     kit_tree_end();
 }
+
+/* One that has ended goes, however often systemd has to be asked; one that has not stays. */
+Test(bus, collect)
+{
+    static const char *const errors[] = {NO_REPLY, ""};
+
+    for (unsigned i = 0; i < 16; i++) {
+        unsigned n = i / 4;
+        const char *error = errors[i / 2 % 2];
+        struct err e = ERR_INIT;
+        int r;
+
+        kit_tree_begin(CG_MODE_V2);
+        kit_bus_begin();
+        kit_bus_start(SCOPE, "a.slice");
+        r = cg_unit_collect(SCOPE, &e);
+        cr_expect(r == 0 && kit_bus_has(SCOPE), "one that runs: %d %s", r, e.text);
+        kit_bus_end(SCOPE);
+        kit_bus_fail(n, n > 0, error, i & 1);
+        r = cg_unit_collect(SCOPE, &e);
+        cr_expect(r == 0 && !kit_bus_has(SCOPE), "call %u, \"%s\": %d %s", n, error, r, e.text);
+        r = cg_unit_collect(SCOPE, &e);
+        cr_expect_eq(r, 0, "there is none: %d %s", r, e.text);
+        kit_tree_end();
+    }
+}

@@ -24,6 +24,7 @@
 struct unit {
     char name[128], slice[128];
     unsigned invocation; /* 0: free */
+    bool has_ended;
 };
 
 /* What is passed through the library's opaque pointers. */
@@ -120,15 +121,12 @@ unsigned kit_bus_invocation(const char *name)
     return u ? u->invocation : 0;
 }
 
-void kit_bus_collect(const char *name)
+static void remove_cgroup(const struct unit *u)
 {
     autodir dir = io_opendir_at(AT_FDCWD, kit_tree_dir);
-    struct unit *u = find(name);
     struct dirent *entry;
     char cgroup[280];
 
-    if (!u)
-        return;
     cgroup_of(u, cgroup);
     while ((entry = io_next_entry(dir))) {
         autofd fd = openat(dirfd(dir), entry->d_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -136,7 +134,25 @@ void kit_bus_collect(const char *name)
         if (fd >= 0)
             unlinkat(fd, cgroup + 1, AT_REMOVEDIR);
     }
-    u->invocation = 0;
+}
+
+void kit_bus_end(const char *name)
+{
+    struct unit *u = find(name);
+
+    cr_assert(u);
+    remove_cgroup(u);
+    u->has_ended = true;
+}
+
+void kit_bus_collect(const char *name)
+{
+    struct unit *u = find(name);
+
+    if (!u)
+        return;
+    remove_cgroup(u);
+    *u = (struct unit){0};
 }
 
 void kit_bus_fail(unsigned n, unsigned count, const char *error, bool heard)
@@ -376,6 +392,8 @@ static int carry_out(const struct message *m, struct message *answer, struct err
         return refuse(e, "org.freedesktop.systemd1.NoSuchUnit", -ENOENT);
     if (str_eq(m->method, "SetUnitProperties")) {
         add_text(kit.shared->told, m->properties);
+    } else if (str_eq(m->method, "Unref") && u->has_ended) {
+        kit_bus_collect(name);
     } else if (str_eq(m->method, "StopUnit")) {
         kit_bus_collect(name);
         end_job(answer, name);
@@ -412,6 +430,16 @@ static int bus_call(struct bus *bus, struct message *m, uint64_t us, struct erro
     else
         free(answer);
     return r;
+}
+
+/* --- the files that it has of its units --- */
+
+bool __real_cg_unit_is_known(const char *name);
+bool __wrap_cg_unit_is_known(const char *name);
+
+bool __wrap_cg_unit_is_known(const char *name)
+{
+    return kit.begun ? kit_bus_has(name) : __real_cg_unit_is_known(name);
 }
 
 /* --- how it is opened --- */

@@ -23,6 +23,9 @@ unsigned kit_bus_invocation(const char *unit);
 /* Forget one, as systemd does with a scope that is empty; its cgroup goes. */
 void kit_bus_collect(const char *unit);
 
+/* It has ended, and its cgroup with it, but nothing makes systemd see that it can be forgotten. */
+void kit_bus_end(const char *unit);
+
 /*
  * The @n-th call from now fails, and @count of them: @error is the name of a D-Bus error, "" that the
  * connection is broken for good. Those that are heard all the same are carried out.

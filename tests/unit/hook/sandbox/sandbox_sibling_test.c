@@ -8,6 +8,7 @@
 #include "hook/plan/settings.h"
 #include "hook/sandbox/links.h"
 #include "hook/sandbox/sandbox.h"
+#include "tests/unit/kit/bus_kit.h"
 #include "tests/unit/kit/child_kit.h"
 #include "tests/unit/kit/process_kit.h"
 #include "tests/unit/kit/stage_kit.h"
@@ -408,38 +409,40 @@ Test(sandbox_sibling, releases_the_runtimes)
 {
     static const struct {
         enum cg_mode mode;
-        char manager[12], path[32];
+        bool known; /* to systemd */
+        char path[32];
         const char *hierarchy;
         bool stays;
     } cases[] = {
-        {CG_MODE_V1, "systemd", "/p/runc-c1.scope", "memory", false},
-        {CG_MODE_HYBRID, "systemd", "/p/runc-c1.scope", "memory", false},
-        {CG_MODE_HYBRID, "systemd", "/p/runc-c1.scope", "unified", true},
-        {CG_MODE_V2, "systemd", "/p/runc-c1.scope", "unified", true},
-        {CG_MODE_V2, "systemd", "/p/crun-c1.scope/container", "unified", false},
-        {CG_MODE_V2, "cgroupfs", "/p/runc-c1.scope", "unified", false},
-        {CG_MODE_HYBRID, "cgroupfs", "/p/runc-c1.scope", "unified", false},
-        {CG_MODE_V2, "", "/p/c1", "unified", false},
+        {CG_MODE_V1, true, "/p/runc-c1.scope", "memory", false},
+        {CG_MODE_HYBRID, true, "/p/runc-c1.scope", "memory", false},
+        {CG_MODE_HYBRID, true, "/p/runc-c1.scope", "unified", true},
+        {CG_MODE_V2, true, "/p/runc-c1.scope", "unified", true},
+        {CG_MODE_V2, true, "/p/runc-c1.scope/container", "unified", false},
+        {CG_MODE_V2, false, "/p/runc-c1.scope", "unified", false},
+        {CG_MODE_HYBRID, false, "/p/runc-c1.scope", "unified", false},
+        {CG_MODE_V2, false, "/p/c1", "unified", false},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         pid_t placeholder = kit_start_child();
-        char manager[12], path[32], id[] = "c1";
-        struct record r = {.sandbox_id = id, .manager = *cases[i].manager ? manager : NULL};
+        char path[32], id[] = "c1";
         struct record_container c = {.id = id, .runtime_path = path};
         struct cg_host host;
         STAGE f;
 
-        strcpy(manager, cases[i].manager);
         strcpy(path, cases[i].path);
         kit_begin_stage(&f, cases[i].mode);
+        kit_bus_begin();
         kit_tree_make(cg_path_parent(&f.a, path));
+        if (cases[i].known)
+            kit_bus_start("runc-c1.scope", "p");
         kit_tree_make(path);
         cr_assert(is_there(&f.a, cases[i].hierarchy, path), "case %zu", i);
         c.placeholder = c.init = record_process_new(&f.a, kit_who(placeholder));
         kit_end_child(placeholder);
         cr_assert_eq(cg_host_open(&f.a, &host, &f.e), 0, "%s", f.e.text);
-        cr_expect_eq(sandbox_release(&host, &r, &c, &f.e), 0, "case %zu: %s", i, f.e.text);
+        cr_expect_eq(sandbox_release(&host, &c, &f.e), 0, "case %zu: %s", i, f.e.text);
         cr_expect_eq(is_there(&f.a, cases[i].hierarchy, path), cases[i].stays, "case %zu", i);
         cg_host_close(&host);
     }

@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "tests/unit/kit/bus_kit.h"
 #include "tests/unit/kit/stage_kit.h"
 
 #include <criterion/criterion.h>
@@ -87,12 +88,20 @@ Test(nested_stages, touch_nothing)
     }
 }
 
+static void rewrite(struct kit_stage *f, struct record *r)
+{
+    struct state_lock lock;
+
+    cr_assert_eq(state_lock(&f->state, "c1", false, 0, &lock, NULL), 0);
+    cr_assert_eq(record_write(&lock, &f->a, r, NULL), 0);
+    state_unlock(&lock);
+}
+
 /* What a sandbox may have in hierarchies is looked for: after a split, and as long as a process of ours may be in
  * its runtime's cgroup. */
 Test(nested_stages, look_for_what_is_left)
 {
     for (int split = 0; split < 2; split++) {
-        struct state_lock lock;
         struct record r;
         pid_t pid;
         STAGE f;
@@ -107,13 +116,48 @@ Test(nested_stages, look_for_what_is_left)
         else
             JSON_AT(r.containers, struct record_container, 0).placeholder =
                 record_process_new(&f.a, &(struct proc_id){pid, 1});
-        cr_assert_eq(state_lock(&f.state, "c1", false, 0, &lock, NULL), 0);
-        cr_assert_eq(record_write(&lock, &f.a, &r, NULL), 0);
-        state_unlock(&lock);
+        rewrite(&f, &r);
         kit_tree_fail(0, 0);
         kit_expect_stage(&f, STAGE_POSTSTOP, "c1", 0, NULL, NULL);
         cr_expect_eq(kit_tree_looks(), 1, "split %d: %u", split, kit_tree_looks());
         cr_expect_str_eq(kit_state_names(&f), "");
+    }
+}
+
+/* A scope that is removed while systemd takes it for stopped already is forgotten by systemd when poststop has said
+ * so; one that is there is its own affair, and what was not split is ended in the usual way. */
+Test(nested_stages, have_a_scope_forgotten)
+{
+    static const struct {
+        enum cg_mode mode;
+        bool split, gone, stays;
+    } cases[] = {
+        {CG_MODE_V2, true, true, false},    {CG_MODE_V2, true, false, true},
+        {CG_MODE_V2, false, true, true},    {CG_MODE_V1, true, true, true},
+        {CG_MODE_HYBRID, true, true, true},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct record r;
+        pid_t pid;
+        STAGE f;
+
+        kit_begin_stage(&f, cases[i].mode);
+        kit_bus_begin();
+        kit_bus_start("runc-c1.scope", "p");
+        kit_set_settings(&f, NESTED);
+        pid = kit_start_in("/p/runc-c1.scope", "c1");
+        kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL,
+                         "{'linux':{'cgroupsPath':'p.slice:runc:c1'}}");
+        cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID);
+        r.cpu_enabled = (struct json_bool){cases[i].split, false};
+        rewrite(&f, &r);
+        kit_end_child(pid);
+        if (cases[i].gone)
+            kit_bus_end("runc-c1.scope");
+        kit_expect_stage(&f, STAGE_POSTSTOP, "c1", 0, NULL, NULL);
+        cr_expect_eq(kit_bus_has("runc-c1.scope"), cases[i].stays, "case %zu", i);
+        cr_expect_str_eq(kit_state_names(&f), "", "case %zu: %s", i, kit_state_names(&f));
     }
 }
 
