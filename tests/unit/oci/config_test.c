@@ -417,6 +417,34 @@ Test(oci_config, leaves_other_names)
     }
 }
 
+/* A new one: who joins one that is there has a path. */
+Test(oci_config, pid_namespace)
+{
+    static const struct {
+        const char *text;
+        bool want;
+    } rows[] = {
+        {"{}", false},
+        {"{\"linux\":{\"namespaces\":[]}}", false},
+        {"{\"linux\":{\"namespaces\":[{\"type\":\"mount\"},{}]}}", false},
+        {"{\"linux\":{\"namespaces\":[{},{\"type\":\"pid\"}]}}", true},
+        {"{\"linux\":{\"namespaces\":[{\"type\":\"mount\"},{\"type\":\"pid\",\"path\":\"\"}]}}",
+         true},
+        {"{\"linux\":{\"namespaces\":[{\"type\":\"pid\",\"path\":\"/proc/1/ns/pid\"}]}}", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        autoarena a = ARENA_INIT;
+        struct oci_config config = {0};
+        autobundle b;
+
+        bundle_init(&b);
+        write_file(b.file, rows[i].text);
+        cr_assert_eq(oci_config_read_bundle(b.dir, &a, &config, NULL), 0, "%s", rows[i].text);
+        cr_expect_eq(oci_config_has_pid_namespace(&config), rows[i].want, "%s", rows[i].text);
+    }
+}
+
 Test(oci_config, other_hooks)
 {
     static const struct {
