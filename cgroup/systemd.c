@@ -409,30 +409,27 @@ int cg_unit_stop(const struct cg_unit *u, struct err *e)
     return r == -ENOENT ? 0 : r; /* collected already */
 }
 
-/* One call to the unit itself, without an argument. */
-static int call_unit(const char *path, const char *method, const char *name,
-                     unsigned long long deadline, struct err *e)
+static int verify_once(const char *name, unsigned long long deadline, struct err *e)
 {
     sd_bus_message *m = NULL;
-    int r = bus_new_object_call(&m, path, BUS_UNIT_INTERFACE, method);
+    int r = bus_new_call(&m, "EnqueueUnitJob");
 
-    return bus_call(m, r, deadline, NULL, method, name, e);
+    if (r >= 0)
+        r = bus_lib.sd_bus_message_append(m, "sss", name, "verify-active", "replace");
+    return bus_call(m, r, deadline, NULL, "collect", name, e);
 }
 
 int cg_unit_collect(const char *name, struct err *e)
 {
     unsigned long long deadline = bus_deadline();
-    char path[PATH_MAX];
     int r = bus_open(deadline, e);
 
     if (r < 0)
         return r;
     do {
-        r = find_unit(name, deadline, path, e);
+        r = call_by_name("GetUnit", name, deadline, NULL, "look for", e);
         if (r == 0)
-            r = call_unit(path, "Ref", name, deadline, e);
-        if (r == 0)
-            r = call_unit(path, "Unref", name, deadline, e);
+            r = verify_once(name, deadline, e);
     } while (bus_ask_again(r, deadline, e));
     return r == -ENOENT ? 0 : r; /* collected meanwhile */
 }

@@ -506,7 +506,7 @@ forgets_the_scope() {
 	check_exit "a scope that systemd keeps: update" 0
 	check_wait "a scope that systemd keeps: a small quota" 30 has_little 250000 1000
 	systemctl stop "$TAG-$name.scope"
-	was=$(cat "$(cg_file cpu "$C" cgroup.events)")
+	was=$(cat "${CG_DIR[$(hierarchy_of cpu)]}$C/cgroup.events" 2>/dev/null) || was=gone
 	with_systemd_held removed_by_hand
 	if [[ $was != *"populated 1"* ]] || ! scope_is $name inactive || [[ ! -e /run/systemd/transient/$TAG-$name.scope ]]; then
 		skip "a scope that systemd keeps" "systemd has waited for its end"

@@ -392,7 +392,7 @@ static int carry_out(const struct message *m, struct message *answer, struct err
         return refuse(e, "org.freedesktop.systemd1.NoSuchUnit", -ENOENT);
     if (str_eq(m->method, "SetUnitProperties")) {
         add_text(kit.shared->told, m->properties);
-    } else if (str_eq(m->method, "Unref") && u->has_ended) {
+    } else if (str_eq(m->method, "EnqueueUnitJob") && u->has_ended) {
         kit_bus_collect(name);
     } else if (str_eq(m->method, "StopUnit")) {
         kit_bus_collect(name);
