@@ -26,11 +26,12 @@
 
 struct bus_lib bus_lib;
 
-/* The connection of this run. It is opened once, and ends with the process. */
+/* The connection of this run. */
 static struct {
     sd_bus *bus;
     pid_t owner; /* a child of the process that opened it needs one of its own */
     bool loaded;
+    bool deaf; /* it has not subscribed */
     bool late; /* it was too slow once */
     bool lost; /* the last failure came before the time was up */
     char job[128];
@@ -147,7 +148,7 @@ static int connect_bus(unsigned long long deadline, bool *ret_connected)
     while (r >= 0 && (r = bus_lib.sd_bus_is_ready(conn.bus)) == 0)
         r = turn(deadline);
     *ret_connected = r >= 0;
-    return r < 0 ? r : subscribe(deadline);
+    return r < 0 || conn.deaf ? r : subscribe(deadline);
 }
 
 int bus_open(unsigned long long deadline, struct err *e)
@@ -175,6 +176,20 @@ int bus_open(unsigned long long deadline, struct err *e)
     }
     conn.lost = false;
     return 0;
+}
+
+int bus_open_deaf(unsigned long long deadline, struct err *e)
+{
+    bus_leave();
+    conn.deaf = true;
+    return bus_open(deadline, e);
+}
+
+void bus_leave(void)
+{
+    if (conn.bus && conn.owner == getpid())
+        conn.bus = bus_lib.sd_bus_unref(conn.bus);
+    conn.deaf = false;
 }
 
 bool bus_ask_again(int r, unsigned long long deadline, struct err *e)

@@ -59,6 +59,11 @@ uint64_t bus_left_us(unsigned long long deadline);
 
 /* Nothing happens when it is open. 0; -errno with what to do. */
 int bus_open(unsigned long long deadline, struct err *e);
+/* The same, without hearing of jobs: systemd does not forget a unit of which it has to tell somebody first
+ * (unit_may_gc() in its src/core/unit.c). */
+int bus_open_deaf(unsigned long long deadline, struct err *e);
+/* The next one who asks connects anew. */
+void bus_leave(void);
 
 /* A call of a method of the manager; of an object. Errors go to bus_call(). */
 int bus_new_call(sd_bus_message **ret, const char *method);

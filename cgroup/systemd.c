@@ -409,29 +409,41 @@ int cg_unit_stop(const struct cg_unit *u, struct err *e)
     return r == -ENOENT ? 0 : r; /* collected already */
 }
 
-static int verify_once(const char *name, unsigned long long deadline, struct err *e)
-{
-    sd_bus_message *m = NULL;
-    int r = bus_new_call(&m, "EnqueueUnitJob");
+#define COLLECT_TRIES    7
+#define COLLECT_PAUSE_MS 10u /* then twice as much; 1.3 s in all */
 
-    if (r >= 0)
-        r = bus_lib.sd_bus_message_append(m, "sss", name, "verify-active", "replace");
-    return bus_call(m, r, deadline, NULL, "collect", name, e);
+static int ref_once(const char *name, unsigned long long deadline, struct err *e)
+{
+    char path[PATH_MAX];
+    sd_bus_message *m = NULL;
+    int r = find_unit(name, deadline, path, e);
+
+    if (r == 0)
+        r = bus_new_object_call(&m, path, BUS_UNIT_INTERFACE, "Ref");
+    return r < 0 ? r : bus_call(m, r, deadline, NULL, "take hold of", name, e);
 }
 
+/* What systemd has to say of the unit itself, or to hear of its cgroup, may be in the way of one look. */
 int cg_unit_collect(const char *name, struct err *e)
 {
     unsigned long long deadline = bus_deadline();
-    int r = bus_open(deadline, e);
 
-    if (r < 0)
-        return r;
-    do {
-        r = call_by_name("GetUnit", name, deadline, NULL, "look for", e);
-        if (r == 0)
-            r = verify_once(name, deadline, e);
-    } while (bus_ask_again(r, deadline, e));
-    return r == -ENOENT ? 0 : r; /* collected meanwhile */
+    for (unsigned i = 0; i < COLLECT_TRIES; i++) {
+        int r = bus_open_deaf(deadline, e);
+
+        if (r < 0)
+            return r;
+        do {
+            r = ref_once(name, deadline, e);
+        } while (bus_ask_again(r, deadline, e));
+        bus_leave();
+        if (r < 0)
+            return r == -ENOENT ? 0 : r; /* collected */
+        io_sleep_ms(COLLECT_PAUSE_MS << i);
+        if (!cg_unit_is_known(name))
+            return 0;
+    }
+    return err_set(e, -EBUSY, "systemd keeps %s", name);
 }
 
 int cg_systemd_probe(char *version, size_t size, struct err *e)

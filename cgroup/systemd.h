@@ -70,9 +70,9 @@ bool cg_unit_is_known(const char *name);
 /*
  * Have systemd look again whether it needs a unit still that has ended, and forget it if not: it does so only when
  * something happens to the unit, and may have missed the last that did. A unit that is needed, or runs, stays as it
- * is; so twice is as good as once. 0, also when there is none; other -errno of the bus.
- * Manager.EnqueueUnitJob() of org.freedesktop.systemd1(5): a job that only looks whether it is active; who has none
- * any more is up for collection. (Unit.Unref() does for 252, not for 262.)
+ * is; so twice is as good as once. 0, also when there is none; -EBUSY it has not forgotten it within a second; other
+ * -errno of the bus.
+ * Unit.Ref() of org.freedesktop.systemd1(5): when who holds a unit has left the bus, systemd sees whether it goes.
  */
 int cg_unit_collect(const char *name, struct err *e);
 

@@ -65,6 +65,41 @@ static int remove_empty(struct run *run, struct err *e)
 }
 
 /*
+ * The scope that a runtime's cgroup was or was in, which has gone, while systemd has not forgotten it: a container of
+ * the same id could not be started then. systemd (252, 257, 262) cannot list who is in a threaded cgroup, takes a
+ * scope with one in it for stopped at once, and hears that it is empty later, unless the runtime removes it before.
+ * NULL: there is none, or nobody here can tell systemd.
+ */
+static const char *kept_scope(const struct run *run, const char *path)
+{
+    const char *scope = cg_path_scope(run->a, path);
+    const char *name = scope ? cg_path_base(scope) : NULL;
+    const struct cg_hierarchy *h = cg_host_find(&run->host, CG_CTL_CPU);
+    struct err e = ERR_INIT;
+    autofd fd = FD_NONE;
+
+    if (!name || !h || !h->v2 || !cg_unit_is_known(name))
+        return NULL;
+    fd = cg_hierarchy_open(h, scope);
+    if (fd != -ENOENT)
+        return NULL;
+    if (run_need_systemd(run, name, &e) == 0)
+        return name;
+    log_msg(LEVEL_WARNING, "%s stays known to systemd: %s", name, e.text);
+    return NULL;
+}
+
+/* Nothing of ours depends on it. */
+static void collect(const char *scope)
+{
+    struct err e = ERR_INIT;
+
+    if (scope && cg_unit_collect(scope, &e) < 0)
+        log_msg(LEVEL_WARNING, "%s may stay known to systemd (`systemctl daemon-reload`): %s",
+                scope, e.text);
+}
+
+/*
  * No record: nothing was set up, or it was removed. What the plan would have named goes if it is
  * empty, and neither another sandbox's nor that of this one, which another container of its pod may
  * have begun anew meanwhile: an empty sandbox cgroup is not an unused one.
@@ -72,7 +107,7 @@ static int remove_empty(struct run *run, struct err *e)
 static int remove_planned(struct run *run, struct err *e)
 {
     struct record planned;
-    const char *id;
+    const char *id, *scope;
     int r;
 
     state_unlock(&run->lock);
@@ -84,6 +119,7 @@ static int remove_planned(struct run *run, struct err *e)
     if (run_place(run, NULL) < 0)
         return 0;
     id = run->plan.sandbox_id;
+    scope = run->plan.layout == LAYOUT_NESTED ? kept_scope(run, run->plan.sandbox_path) : NULL;
     r = run->state.sandboxes < 0 ? state_dir_open(run->state_dir, true, &run->state, e) : 0;
     if (r == 0)
         r = run_lock(run, id, true, e);
@@ -97,7 +133,10 @@ static int remove_planned(struct run *run, struct err *e)
         (void)state_remove(&run->state, id, &planned, &run->lock, NULL);
         return r;
     }
-    return state_remove(&run->state, id, &planned, &run->lock, e);
+    r = state_remove(&run->state, id, &planned, &run->lock, e);
+    if (r == 0)
+        collect(scope);
+    return r;
 }
 
 /* Where config.json leaves the place to the runtime, the plan does not know it any more. */
@@ -219,45 +258,19 @@ static int shrink(struct run *run, struct err *e)
     return 0;
 }
 
+static bool is_split(const struct record *r)
+{
+    return record_is_nested(r) && r->cpu_enabled.set;
+}
+
 /* Of a nested sandbox nothing was made or moved before there were vCPUs: then nobody asks where hierarchies are. */
 static bool is_untouched(const struct record *r)
 {
-    bool untouched = record_is_nested(r) && !r->cpu_enabled.set;
+    bool untouched = record_is_nested(r) && !is_split(r);
 
     for (size_t i = 0; i < r->containers.count; i++)
         untouched = untouched && !JSON_AT(r->containers, struct record_container, i).placeholder;
     return untouched;
-}
-
-/*
- * The scope of a runtime's cgroup that has gone, while systemd has not forgotten it: a container of the same id
- * could not be started then. systemd (252, 257, 262) cannot list who is in a threaded cgroup, takes a scope with
- * one in it for stopped at once, and hears that it is empty later, unless the runtime removes it before. NULL: there
- * is none.
- */
-static const char *kept_scope(const struct run *run)
-{
-    const struct record *r = &run->before;
-    bool is_split = record_is_nested(r) && r->cpu_enabled.set;
-    const char *scope = is_split ? cg_path_scope(run->a, r->sandbox_path) : NULL;
-    const char *name = scope ? cg_path_base(scope) : NULL;
-    const struct cg_hierarchy *h = cg_host_find(&run->host, CG_CTL_CPU);
-    autofd fd = FD_NONE;
-
-    if (!name || !h || !h->v2 || !cg_unit_is_known(name))
-        return NULL;
-    fd = cg_hierarchy_open(h, scope);
-    return fd == -ENOENT ? name : NULL;
-}
-
-/* Nothing of ours depends on it. */
-static void collect(const char *scope)
-{
-    struct err e = ERR_INIT;
-
-    if (scope && cg_unit_collect(scope, &e) < 0)
-        log_msg(LEVEL_WARNING, "%s may stay known to systemd (`systemctl daemon-reload`): %s",
-                scope, e.text);
 }
 
 static int find_sandbox(struct run *run, const char **ret, struct err *e)
@@ -352,12 +365,7 @@ int run_tear_down(struct run *run, struct err *e)
     r = see_what_is_touched(run, e);
     if (r < 0)
         return r;
-    scope = kept_scope(run);
-    if (run_need_systemd(run, scope, e) < 0) {
-        log_msg(LEVEL_WARNING, "%s stays known to systemd: %s", scope, e->text);
-        err_reset(e);
-        scope = NULL;
-    }
+    scope = is_split(&run->before) ? kept_scope(run, run->before.sandbox_path) : NULL;
     /* With layout nested it stays in the cgroup, and under the limits, of its runtime. */
     if (own && !record_is_nested(&run->before))
         r = sandbox_end_init(&run->host, &run->before, own, run->alive.count == 0, e);

@@ -24,7 +24,7 @@
 struct unit {
     char name[128], slice[128];
     unsigned invocation; /* 0: free */
-    bool has_ended;
+    bool has_ended, held;
 };
 
 /* What is passed through the library's opaque pointers. */
@@ -252,8 +252,14 @@ static int bus_match(struct bus *bus, void **slot, const char *match, handler_fn
     return 0;
 }
 
+/* Who was held by somebody who has left is looked at. */
 static struct bus *bus_unref(struct bus *bus)
 {
+    for (struct unit *u = kit.shared->units; bus && u < kit.shared->units + UNITS; u++) {
+        if (u->invocation && u->held && u->has_ended)
+            kit_bus_collect(u->name);
+        u->held = false;
+    }
     free(bus);
     return NULL;
 }
@@ -392,8 +398,8 @@ static int carry_out(const struct message *m, struct message *answer, struct err
         return refuse(e, "org.freedesktop.systemd1.NoSuchUnit", -ENOENT);
     if (str_eq(m->method, "SetUnitProperties")) {
         add_text(kit.shared->told, m->properties);
-    } else if (str_eq(m->method, "EnqueueUnitJob") && u->has_ended) {
-        kit_bus_collect(name);
+    } else if (str_eq(m->method, "Ref")) {
+        u->held = true;
     } else if (str_eq(m->method, "StopUnit")) {
         kit_bus_collect(name);
         end_job(answer, name);

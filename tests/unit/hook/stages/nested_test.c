@@ -124,6 +124,8 @@ Test(nested_stages, look_for_what_is_left)
     }
 }
 
+#define IN_A_SCOPE "{'linux':{'cgroupsPath':'p.slice:runc:c1'}}"
+
 /* A scope that is removed while systemd takes it for stopped already is forgotten by systemd when poststop has said
  * so; one that is there is its own affair, and what was not split is ended in the usual way. */
 Test(nested_stages, have_a_scope_forgotten)
@@ -147,8 +149,7 @@ Test(nested_stages, have_a_scope_forgotten)
         kit_bus_start("runc-c1.scope", "p");
         kit_set_settings(&f, NESTED);
         pid = kit_start_in("/p/runc-c1.scope", "c1");
-        kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL,
-                         "{'linux':{'cgroupsPath':'p.slice:runc:c1'}}");
+        kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, IN_A_SCOPE);
         cr_assert_eq(kit_record(&f, "c1", &r), RECORD_VALID);
         r.cpu_enabled = (struct json_bool){cases[i].split, false};
         rewrite(&f, &r);
@@ -159,6 +160,27 @@ Test(nested_stages, have_a_scope_forgotten)
         cr_expect_eq(kit_bus_has("runc-c1.scope"), cases[i].stays, "case %zu", i);
         cr_expect_str_eq(kit_state_names(&f), "", "case %zu: %s", i, kit_state_names(&f));
     }
+}
+
+/* A watcher that has seen the end has left no record. */
+Test(nested_stages, have_a_scope_forgotten_without_a_record)
+{
+    pid_t pid;
+    STAGE f;
+
+    kit_begin_stage(&f, CG_MODE_V2);
+    kit_bus_begin();
+    kit_bus_start("runc-c1.scope", "p.slice");
+    kit_set_settings(&f, NESTED);
+    pid = kit_start_in("/p.slice/runc-c1.scope", "c1");
+    kit_expect_stage(&f, STAGE_CREATE_RUNTIME, "c1", pid, NULL, IN_A_SCOPE);
+    kit_end_child(pid);
+    kit_expect_stage(&f, STAGE_POSTSTOP, "c1", 0, NULL, NULL);
+    cr_assert(kit_bus_has("runc-c1.scope") && !*kit_state_names(&f), "%s", kit_state_names(&f));
+    kit_bus_end("runc-c1.scope");
+    kit_expect_stage(&f, STAGE_POSTSTOP, "c1", 0, NULL, IN_A_SCOPE);
+    cr_expect_not(kit_bus_has("runc-c1.scope"));
+    cr_expect_str_eq(kit_state_names(&f), "");
 }
 
 /* Once there is a watcher there is no second one. */
