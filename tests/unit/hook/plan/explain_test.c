@@ -433,6 +433,25 @@ Test(explain, user_namespaces)
     }
 }
 
+/* A row for each rule, and none besides. */
+Test(explain, every_device_once)
+{
+    const struct kit_given given = {V1, .config = DEVICES(RANDOM)};
+    struct explain all;
+    size_t rows = 0;
+    MADE m;
+
+    kit_prepare(&m, &given);
+    m.r = kit_plan(&m, &m.plan);
+    cr_assert_eq(m.r, 0, "%s", m.e.text);
+    explain_plan(&m.in, &m.plan, &m.arena, &all);
+    for (size_t i = 0; i < all.count; i++)
+        rows += str_starts(all.rows[i].decision, "device ") &&
+                !str_eq(all.rows[i].decision, "device list");
+    cr_expect_gt(rows, 1);
+    cr_expect_eq(rows, m.plan.devices.count, "%zu rows of %zu rules", rows, m.plan.devices.count);
+}
+
 Test(explain, what_another_hook_allows)
 {
     struct cg_dev_entry entry = {.type = 'c', .major = 9, .minor = 9, .access = CG_DEV_R};
