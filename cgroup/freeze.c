@@ -153,7 +153,6 @@ static int wait_still(const struct cg_controller *c, bool want, bool ours, int t
 {
     const struct cg_hierarchy *h = freezer_of(c->host);
     bool may_go_on = want && ours && h && !h->v2;
-
     unsigned long long end = io_now_us() + (unsigned long long)timeout_ms * 1000;
 
     for (unsigned round = 0;; round++) {

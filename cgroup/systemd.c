@@ -427,6 +427,7 @@ static int ref_once(const char *name, unsigned long long deadline, struct err *e
 int cg_unit_collect(const char *name, struct err *e)
 {
     unsigned long long deadline = bus_deadline();
+    char state[32];
 
     for (unsigned i = 0; i < COLLECT_TRIES; i++) {
         int r = bus_open_deaf(deadline, e);
@@ -434,13 +435,15 @@ int cg_unit_collect(const char *name, struct err *e)
         if (r < 0)
             return r;
         do {
-            r = ref_once(name, deadline, e);
+            r = read_state(name, deadline, state, sizeof state, e);
+            if (r == 0 && str_eq(state, "inactive"))
+                r = ref_once(name, deadline, e);
         } while (bus_ask_again(r, deadline, e));
         bus_leave();
-        if (r < 0)
-            return r == -ENOENT ? 0 : r; /* collected */
+        if (r < 0 || !str_eq(state, "inactive"))
+            return r == -ENOENT ? 0 : r;
         io_sleep_ms(COLLECT_PAUSE_MS << i);
-        if (!cg_unit_is_known(name))
+        if (cg_unit_is_known(name) == 0)
             return 0;
     }
     return err_set(e, -EBUSY, "systemd keeps %s", name);

@@ -64,12 +64,12 @@ int cg_unit_is_ours(const struct cg_unit *u, struct err *e);
 int cg_unit_stop(const struct cg_unit *u, struct err *e);
 
 /* Whether the system's systemd knows a transient unit of this name, which runs or has run: until it forgets one it
- * has a file of it. (In unit.c, which needs no libsystemd.) */
-bool cg_unit_is_known(const char *name);
+ * has a file of it. 1; 0; -errno: it is not known. (In unit.c, which needs no libsystemd.) */
+int cg_unit_is_known(const char *name);
 
 /*
  * Have systemd look again whether it needs a unit still that has ended, and forget it if not: it does so only when
- * something happens to the unit, and may have missed the last that did. A unit that is needed, or runs, stays as it
+ * something happens to the unit, and may have missed the last that did. One that runs, or has failed, stays as it
  * is; so twice is as good as once. 0, also when there is none; -EBUSY it has not forgotten it within a second; other
  * -errno of the bus.
  * Unit.Ref() of org.freedesktop.systemd1(5): when who holds a unit has left the bus, systemd sees whether it goes.

@@ -4,6 +4,7 @@
 
 #include "cgroup/systemd.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -11,10 +12,13 @@
 /* src/basic/path-lookup.c in systemd: where it writes what it is told of a unit when it starts it. */
 #define TRANSIENT "/run/systemd/transient/"
 
-bool cg_unit_is_known(const char *name)
+int cg_unit_is_known(const char *name)
 {
     char path[sizeof TRANSIENT + NAME_MAX];
 
-    return snprintf(path, sizeof path, TRANSIENT "%s", name) < (int)sizeof path &&
-           access(path, F_OK) == 0;
+    if (snprintf(path, sizeof path, TRANSIENT "%s", name) >= (int)sizeof path)
+        return 0; /* no file has such a name */
+    if (access(path, F_OK) == 0)
+        return 1;
+    return errno == ENOENT ? 0 : -errno;
 }

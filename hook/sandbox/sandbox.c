@@ -298,12 +298,12 @@ static bool have_ended(const struct record *r, int timeout_ms)
  */
 static void remove_runtimes(const struct cg_host *all, const char *path, int timeout_ms)
 {
-    bool is_scope = cg_unit_is_known(cg_path_base(path));
+    bool may_be_scope = cg_unit_is_known(cg_path_base(path)) != 0;
     struct cg_host host = {.mode = all->mode};
     struct cg_controller own;
 
     for (size_t i = 0; i < all->count; i++) {
-        if (!is_scope || !all->hierarchies[i].v2)
+        if (!may_be_scope || !all->hierarchies[i].v2)
             host.hierarchies[host.count++] = all->hierarchies[i];
     }
     cg_init(&own, &host, NULL, path, NULL);

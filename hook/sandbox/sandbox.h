@@ -47,9 +47,9 @@ void sandbox_close(struct sandbox *s);
 
 /*
  * The placeholder of a container whose runtime has declared it dead; and the runtime's own cgroup, if it is
- * there and empty; but not a scope on v2 that systemd knows, which removes it. A runtime removes it when the main thread of
- * init has ended, and the placeholder is in its way as long as the others have not: which takes until somebody
- * has waited for every process that was started in the container's PID namespace.
+ * there and empty; but not a scope on v2 that systemd knows: that one goes by systemd. A runtime removes it when
+ * the main thread of init has ended, and the placeholder is in its way as long as the others have not: which takes
+ * until somebody has waited for every process that was started in the container's PID namespace.
  */
 int sandbox_release(const struct cg_host *host, const struct record_container *c, struct err *e);
 

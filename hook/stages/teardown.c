@@ -66,7 +66,7 @@ static int remove_empty(struct run *run, struct err *e)
 
 /*
  * The scope that a runtime's cgroup was or was in, which has gone, while systemd has not forgotten it: a container of
- * the same id could not be started then. systemd (252, 257, 262) cannot list who is in a threaded cgroup, takes a
+ * the same id could not be started then. systemd (252 and 262) cannot list who is in a threaded cgroup, takes a
  * scope with one in it for stopped at once, and hears that it is empty later, unless the runtime removes it before.
  * NULL: there is none, or nobody here can tell systemd.
  */
@@ -78,7 +78,7 @@ static const char *kept_scope(const struct run *run, const char *path)
     struct err e = ERR_INIT;
     autofd fd = FD_NONE;
 
-    if (!name || !h || !h->v2 || !cg_unit_is_known(name))
+    if (!name || !h || !h->v2 || cg_unit_is_known(name) <= 0)
         return NULL;
     fd = cg_hierarchy_open(h, scope);
     if (fd != -ENOENT)

@@ -406,7 +406,7 @@ static int carry_out(const struct message *m, struct message *answer, struct err
     } else if (str_eq(m->method, "GetUnit") || str_eq(m->method, "GetUnitByPID")) {
         snprintf(answer->path, sizeof answer->path, "/unit/%s", name);
     } else if (str_eq(m->method, "Get")) {
-        snprintf(answer->text, sizeof answer->text, "active");
+        snprintf(answer->text, sizeof answer->text, u->has_ended ? "inactive" : "active");
         answer->bytes[15] = (unsigned char)u->invocation;
     }
     return 0;
@@ -440,10 +440,10 @@ static int bus_call(struct bus *bus, struct message *m, uint64_t us, struct erro
 
 /* --- the files that it has of its units --- */
 
-bool __real_cg_unit_is_known(const char *name);
-bool __wrap_cg_unit_is_known(const char *name);
+int __real_cg_unit_is_known(const char *name);
+int __wrap_cg_unit_is_known(const char *name);
 
-bool __wrap_cg_unit_is_known(const char *name)
+int __wrap_cg_unit_is_known(const char *name)
 {
     return kit.begun ? kit_bus_has(name) : __real_cg_unit_is_known(name);
 }
