@@ -412,22 +412,27 @@ int cg_unit_stop(const struct cg_unit *u, struct err *e)
 #define COLLECT_TRIES    7
 #define COLLECT_PAUSE_MS 10u /* then twice as much; 1.3 s in all */
 
-static int ref_once(const char *name, unsigned long long deadline, struct err *e)
+/* Hold it, if it has ended. 1; 0: it has not, or has failed; -ENOENT, without a text; other -errno. */
+static int hold(const char *name, unsigned long long deadline, struct err *e)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], state[32] = "";
     sd_bus_message *m = NULL;
     int r = find_unit(name, deadline, path, e);
 
     if (r == 0)
-        r = bus_new_object_call(&m, path, BUS_UNIT_INTERFACE, "Ref");
-    return r < 0 ? r : bus_call(m, r, deadline, NULL, "take hold of", name, e);
+        r = get_text(path, BUS_UNIT_INTERFACE, "ActiveState", deadline, state, sizeof state, name,
+                     e);
+    if (r < 0 || !str_eq(state, "inactive"))
+        return r;
+    r = bus_new_object_call(&m, path, BUS_UNIT_INTERFACE, "Ref");
+    r = bus_call(m, r, deadline, NULL, "take hold of", name, e);
+    return r < 0 ? r : 1;
 }
 
 /* What systemd has to say of the unit itself, or to hear of its cgroup, may be in the way of one look. */
 int cg_unit_collect(const char *name, struct err *e)
 {
     unsigned long long deadline = bus_deadline();
-    char state[32];
 
     for (unsigned i = 0; i < COLLECT_TRIES; i++) {
         int r = bus_open_deaf(deadline, e);
@@ -435,12 +440,10 @@ int cg_unit_collect(const char *name, struct err *e)
         if (r < 0)
             return r;
         do {
-            r = read_state(name, deadline, state, sizeof state, e);
-            if (r == 0 && str_eq(state, "inactive"))
-                r = ref_once(name, deadline, e);
+            r = hold(name, deadline, e);
         } while (bus_ask_again(r, deadline, e));
         bus_leave();
-        if (r < 0 || !str_eq(state, "inactive"))
+        if (r <= 0)
             return r == -ENOENT ? 0 : r;
         io_sleep_ms(COLLECT_PAUSE_MS << i);
         if (cg_unit_is_known(name) == 0)

@@ -68,7 +68,7 @@ static int remove_empty(struct run *run, struct err *e)
  * The scope that a runtime's cgroup was or was in, which has gone, while systemd has not forgotten it: a container of
  * the same id could not be started then. systemd (252 and 262) cannot list who is in a threaded cgroup, takes a
  * scope with one in it for stopped at once, and hears that it is empty later, unless the runtime removes it before.
- * NULL: there is none, or nobody here can tell systemd.
+ * NULL: there is none, or nobody here can tell systemd. Where the other program can, that one goes on from the start.
  */
 static const char *kept_scope(const struct run *run, const char *path)
 {

@@ -480,51 +480,61 @@ ends_slowly() {
 	check_nothing_left "a slow end" "$before"
 }
 
-# scope_is NAME STATE - the runtime's, to systemd
-scope_is() {
-	[[ $(systemctl show -P ActiveState "$TAG-$1.scope") == "$2" ]]
-}
-
 # with_systemd_held COMMAND... - it sees only later what happens meanwhile
 with_systemd_held() {
-	local hold
+	local hold status=0
 	hold=$(cg_file cpu /init.scope cgroup.freeze)
 	echo 1 >"$hold"
-	wait_for 10 grep -qx 'frozen 1' "${hold%.freeze}.events" || echo "systemd is not held"
-	"$@" || echo "it was not done: $*"
+	wait_for 10 grep -qx 'frozen 1' "${hold%.freeze}.events" && "$@" || status=1
 	echo 0 >"$hold"
+	return $status
 }
 
 # removed_by_hand - as a runtime does it, once nobody is in there any more
 removed_by_hand() {
 	local dir=${CG_DIR[$(hierarchy_of cpu)]}
-	[[ ! -d $dir$C ]] || { wait_for 60 grep -qx 'populated 0' "$dir$C/cgroup.events" && rmdir "$dir$VCPU" "$dir$C"; }
+	[[ -d $dir$C ]] && wait_for 60 grep -qx 'populated 0' "$dir$C/cgroup.events" && rmdir "$dir$VCPU" "$dir$C"
+}
+
+# keeps_the_scope NAME - whether systemd does so of one that is stopped; what it leaves of the container is not in the
+# way of another try
+keeps_the_scope() {
+	check_split "a scope that systemd keeps: split" "$VMM" 2 $QUOTA
+	capture oci update --cpu-period 250000 --cpu-quota 1000 "$TAG-$1"
+	check_exit "a scope that systemd keeps: update" 0
+	check_wait "a scope that systemd keeps: a small quota" 30 has_little 250000 1000
+	systemctl stop "$TAG-$1.scope"
+	with_systemd_held removed_by_hand && [[ $(systemctl show -P ActiveState "$TAG-$1.scope") == inactive &&
+		-e /run/systemd/transient/$TAG-$1.scope ]]
 }
 
 # A scope with a threaded cgroup in it is stopped to systemd at once, whoever is in there still. Who removes
 # it before systemd has seen that it is empty leaves a unit that nothing makes systemd forget, and a container of
 # the same id gets no scope then.
 forgets_the_scope() {
-	local name=busy before was
+	local name=busy before try kept=''
+	if ! grep -q '/osc-vm[.]service$' /proc/self/cgroup; then
+		skip "a scope that systemd keeps" "process 1 is frozen for it, which is done in guests alone"
+		return
+	fi
 	use_nested false
 	before=$(snapshot)
-	start $name || return 0
-	check_split "a scope that systemd keeps: split" "$VMM" 2 $QUOTA
-	capture oci update --cpu-period 250000 --cpu-quota 1000 "$TAG-$name"
-	check_exit "a scope that systemd keeps: update" 0
-	check_wait "a scope that systemd keeps: a small quota" 30 has_little 250000 1000
-	systemctl stop "$TAG-$name.scope"
-	was=$(cat "${CG_DIR[$(hierarchy_of cpu)]}$C/cgroup.events" 2>/dev/null) || was=gone
-	with_systemd_held removed_by_hand
-	if [[ $was != *"populated 1"* ]] || ! scope_is $name inactive || [[ ! -e /run/systemd/transient/$TAG-$name.scope ]]; then
-		skip "a scope that systemd keeps" "systemd has waited for its end"
-	else
-		jq -n --arg id "$TAG-$name" --arg bundle "$WORK/$name" \
-			'{ociVersion: "1.0.2", id: $id, status: "stopped", pid: 0, bundle: $bundle}' >"$WORK/stopped"
-		capture osc poststop <"$WORK/stopped"
-		check_exit "a scope that systemd keeps: poststop" 0
-		check_wait "a scope that systemd keeps: it is forgotten" 10 test ! -e "/run/systemd/transient/$TAG-$name.scope"
+	for try in 1 2 3; do
+		start $name || return 0
+		! keeps_the_scope $name || kept=$try
+		[[ -z $kept ]] || break
+		capture oci delete --force "$TAG-$name"
+		check_nothing_left "a scope that systemd keeps: try $try" "$before"
+	done
+	if [[ -z $kept ]]; then
+		skip "a scope that systemd keeps" "systemd has waited for its end, or seen it, three times"
+		return
 	fi
+	jq -n --arg id "$TAG-$name" --arg bundle "$WORK/$name" \
+		'{ociVersion: "1.0.2", id: $id, status: "stopped", pid: 0, bundle: $bundle}' >"$WORK/stopped"
+	capture osc poststop <"$WORK/stopped"
+	check_exit "a scope that systemd keeps: poststop" 0
+	check_wait "a scope that systemd keeps: it is forgotten" 10 test ! -e "/run/systemd/transient/$TAG-$name.scope"
 	capture oci delete --force "$TAG-$name"
 	check_nothing_left "a scope that systemd keeps" "$before"
 }

@@ -58,6 +58,7 @@ static struct {
     struct shared *shared;
     struct unit *latest; /* which the process of any start is in */
     unsigned started, jobs;
+    int hidden; /* an errno */
     handler_fn handler;
     struct message done; /* the signal of a job that has ended */
     bool is_done;
@@ -153,6 +154,11 @@ void kit_bus_collect(const char *name)
         return;
     remove_cgroup(u);
     *u = (struct unit){0};
+}
+
+void kit_bus_hide(int error)
+{
+    kit.hidden = error;
 }
 
 void kit_bus_fail(unsigned n, unsigned count, const char *error, bool heard)
@@ -445,7 +451,9 @@ int __wrap_cg_unit_is_known(const char *name);
 
 int __wrap_cg_unit_is_known(const char *name)
 {
-    return kit.begun ? kit_bus_has(name) : __real_cg_unit_is_known(name);
+    return !kit.begun   ? __real_cg_unit_is_known(name)
+           : kit.hidden ? -kit.hidden
+                        : kit_bus_has(name);
 }
 
 /* --- how it is opened --- */

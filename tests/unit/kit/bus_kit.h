@@ -26,6 +26,9 @@ void kit_bus_collect(const char *unit);
 /* It has ended, and its cgroup with it, but nothing makes systemd see that it can be forgotten. */
 void kit_bus_end(const char *unit);
 
+/* Whether systemd knows any unit cannot be seen: this error; 0: it can again. */
+void kit_bus_hide(int error);
+
 /*
  * The @n-th call from now fails, and @count of them: @error is the name of a D-Bus error, "" that the
  * connection is broken for good. Those that are heard all the same are carried out.

@@ -417,6 +417,17 @@ Test(oci_config, leaves_other_names)
     }
 }
 
+static struct oci_config read_text(struct arena *a, const char *text)
+{
+    struct oci_config config = {0};
+    autobundle b;
+
+    bundle_init(&b);
+    write_file(b.file, text);
+    cr_assert_eq(oci_config_read_bundle(b.dir, a, &config, NULL), 0, "%s", text);
+    return config;
+}
+
 /* A new one: who joins one that is there has a path. */
 Test(oci_config, pid_namespace)
 {
@@ -435,12 +446,8 @@ Test(oci_config, pid_namespace)
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         autoarena a = ARENA_INIT;
-        struct oci_config config = {0};
-        autobundle b;
+        const struct oci_config config = read_text(&a, rows[i].text);
 
-        bundle_init(&b);
-        write_file(b.file, rows[i].text);
-        cr_assert_eq(oci_config_read_bundle(b.dir, &a, &config, NULL), 0, "%s", rows[i].text);
         cr_expect_eq(oci_config_has_pid_namespace(&config), rows[i].want, "%s", rows[i].text);
     }
 }
@@ -461,12 +468,8 @@ Test(oci_config, other_hooks)
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         autoarena a = ARENA_INIT;
-        struct oci_config config = {0};
-        autobundle b;
+        const struct oci_config config = read_text(&a, rows[i].text);
 
-        bundle_init(&b);
-        write_file(b.file, rows[i].text);
-        cr_assert_eq(oci_config_read_bundle(b.dir, &a, &config, NULL), 0, "%s", rows[i].text);
         cr_expect_eq(oci_config_has_other_hooks(&config), rows[i].want, "%s", rows[i].text);
     }
 }
