@@ -206,6 +206,11 @@ static bool comes_again(const struct cg_limits *l, size_t index)
 int cg_emit_hugetlb(const struct cg_limit_row *row, const struct cg_limits *l, bool v2,
                     struct arena *a, struct cg_files *out, struct err *e)
 {
+    if (l->hugetlb_count > CG_HUGETLB_MAX)
+        return err_input(e,
+                         "linux.resources.hugepageLimits: there are more than %d page sizes, which "
+                         "no kernel has; leave out those that this host does not have",
+                         CG_HUGETLB_MAX);
     for (size_t i = 0; i < l->hugetlb_count; i++) {
         const struct cg_hugetlb_limit *h = &l->hugetlb[i];
         const char *text = arena_printf(a, "%" PRId64, h->limit_bytes);

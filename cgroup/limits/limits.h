@@ -26,6 +26,9 @@ struct cg_value {
     int64_t value; /* CG_UNLIMITED where the limit allows it */
 };
 
+/* Each is compared with each, and no kernel has so many sizes of pages. */
+#define CG_HUGETLB_MAX 64
+
 struct cg_hugetlb_limit {
     const char *page_size; /* "2MB" */
     int64_t limit_bytes;

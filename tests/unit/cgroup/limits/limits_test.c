@@ -471,6 +471,18 @@ Test(limits, hugetlb_page_size)
     }
 }
 
+Test(limits, number_of_page_sizes)
+{
+    struct cg_hugetlb_limit sizes[CG_HUGETLB_MAX + 1];
+    struct cg_limits limits = {.hugetlb = sizes, .hugetlb_count = CG_HUGETLB_MAX};
+
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+        sizes[i] = (struct cg_hugetlb_limit){arena_printf(&arena, "%zuKB", i + 1), 1};
+    cr_expect(strstr(outcome(&limits, true), "hugetlb.64KB.max"));
+    limits.hugetlb_count++;
+    cr_expect(strstr(outcome(&limits, true), "hugepageLimits: there are more than 64 page sizes"));
+}
+
 static struct cg_blkio_weight weights[] = {
     {8, 0, N(10), {0}},
     {8, 16, N(1000), N(300)},

@@ -456,6 +456,22 @@ Test(aggregate, unlimited_page_size_once)
     expect_sum(0, containers, "hugetlb:2MB=" I64_MAX_TEXT " ");
 }
 
+/* Of more page sizes than any kernel has no more are summed up than tell that it is so. */
+Test(aggregate, too_many_page_sizes)
+{
+    enum { SIZES = 3 * CG_HUGETLB_MAX };
+    struct oci_hugepage_limit sizes[SIZES] = {{0}};
+    struct oci_resources resources = {.hugepages = {sizes, SIZES}};
+    struct aggregate_member members[2] = {{.resources = &resources}, {.resources = &resources}};
+    autoarena a = ARENA_INIT;
+    struct cg_limits limits;
+
+    for (size_t i = 0; i < SIZES; i++)
+        sizes[i].page_size = arena_printf(&a, "%zuKB", i);
+    cr_expect_eq(aggregate_limits(members, ARRAY_SIZE(members), 0, &a, &limits, NULL, NULL), 0);
+    cr_expect_eq(limits.hugetlb_count, CG_HUGETLB_MAX + 1);
+}
+
 /* More CPU time per period than can be said is no limit, and not a small one. */
 Test(aggregate, bandwidth_beyond)
 {
