@@ -10,9 +10,21 @@
 
 /* ---- where ---- */
 
-/* C, and each cgroup from there up to the one that config.json names. */
-static void place_lifted(const char *home, const char *named, struct arena *a, struct plan *p)
+/* The cgroup that config.json names; with a user's systemd, whose slices are below others, the container's scope. */
+static const char *named_cgroup(const char *home, const struct plan *p, struct arena *a)
 {
+    const char *scope = cg_path_scope(a, home);
+
+    if (!cg_path_is_below(home, p->runtime_path) && scope &&
+        strstr(cg_path_base(scope), p->container_id))
+        return scope;
+    return p->runtime_path;
+}
+
+/* C, and each cgroup from there up to the one that is named: all that the runtime writes a quota to. */
+static void place_lifted(const char *home, struct arena *a, struct plan *p)
+{
+    const char *named = named_cgroup(home, p, a);
     const char **paths = NULL;
 
     ARENA_APPEND(a, paths, p->lifted_count) = home;
@@ -53,7 +65,7 @@ int nested_place(const struct plan_input *in, struct arena *a, struct plan *p, s
         p->sandbox_path = p->vcpu_path =
             cg_path_join(a, home, arena_printf(a, "%s" PLAN_VCPU_CHILD, prefix));
         p->overhead_path = home;
-        place_lifted(home, p->runtime_path, a, p);
+        place_lifted(home, a, p);
     } else if (!p->sandbox_cgroup_only) {
         p->overhead_path =
             cg_path_join(a, p->parent_path, arena_printf(a, "%s%s", prefix, cg_path_base(home)));

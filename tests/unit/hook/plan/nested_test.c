@@ -81,6 +81,27 @@ Test(nested, places)
          "runtime " SCOPE "/container, parent " SCOPE ", sandbox " SCOPE "/container/kata_vcpu, "
          "vCPUs " SCOPE "/container/kata_vcpu, overhead " SCOPE "/container, lifted " SCOPE
          "/container, lifted " SCOPE},
+        /* the same with a user's systemd, whose slices are below others */
+        {CG_MODE_V2,
+         {0},
+         CGROUPS_PATH("user.slice:libpod:c1"),
+         "/user.slice/user@1.service/user.slice/libpod-c1.scope/container",
+         "runtime /user.slice/user@1.service/user.slice/libpod-c1.scope/container, "
+         "parent /user.slice/user@1.service/user.slice/libpod-c1.scope, "
+         "sandbox /user.slice/user@1.service/user.slice/libpod-c1.scope/container/kata_vcpu, "
+         "vCPUs /user.slice/user@1.service/user.slice/libpod-c1.scope/container/kata_vcpu, "
+         "overhead /user.slice/user@1.service/user.slice/libpod-c1.scope/container, "
+         "lifted /user.slice/user@1.service/user.slice/libpod-c1.scope/container, "
+         "lifted /user.slice/user@1.service/user.slice/libpod-c1.scope"},
+        /* a scope that the container is in with others is not its own */
+        {CG_MODE_V2,
+         {0},
+         CGROUPS_PATH("user.slice:libpod:c1"),
+         "/user.slice/other.scope/c1",
+         "runtime /user.slice/other.scope/c1, parent /user.slice/other.scope, "
+         "sandbox /user.slice/other.scope/c1/kata_vcpu, vCPUs "
+         "/user.slice/other.scope/c1/kata_vcpu, overhead /user.slice/other.scope/c1, "
+         "lifted /user.slice/other.scope/c1"},
         {CG_MODE_V2,
          {0},
          SYSTEMD_PATH,
