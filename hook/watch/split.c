@@ -12,10 +12,13 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/inotify.h>
 
 /* A runtime that writes again and again is let go first. */
 #define CARRY_ROUNDS 8
+
+#define SHARES "cpu.shares"
 
 int split_init(struct split *s, const struct cg_host *host, const struct settings *settings,
                const struct record *r, struct scan *scan, struct arena *a, struct err *e)
@@ -37,8 +40,20 @@ int split_init(struct split *s, const struct cg_host *host, const struct setting
     return fence_open(&s->fence, host, &r->fence, s->events, e);
 }
 
-bool split_is_due(struct split *s, const struct scan_result *pass, bool thorough)
+/* v1: whether the overhead is to have other shares than were given to it, those of the vCPUs' cgroup. What cannot be
+ * read is not new. */
+static bool has_new_shares(const struct split *s, const struct sandbox *sandbox,
+                           char now[static SPLIT_SHARES_SIZE])
 {
+    return !cg_files_get(&s->overhead, SHARES) &&
+           io_read_at(sandbox->vcpu.fds[0], SHARES, now, SPLIT_SHARES_SIZE) > 0 &&
+           !str_eq(now, s->shares);
+}
+
+bool split_is_due(struct split *s, const struct scan *scan, const struct scan_result *pass,
+                  bool thorough)
+{
+    char shares[SPLIT_SHARES_SIZE];
     struct fence_look look;
 
     if (s->is_whole)
@@ -48,8 +63,10 @@ bool split_is_due(struct split *s, const struct scan_result *pass, bool thorough
         return s->on;
     if (!s->on)
         return s->woken;
+    if (!s->is_v2)
+        return thorough && has_new_shares(s, scan->sandbox, shares);
     /* A vCPU that could not be moved would have no quota. */
-    if (!s->is_v2 || pass->placed < pass->vcpus)
+    if (pass->placed < pass->vcpus)
         return false;
     if (pass->vcpus != s->weighed)
         return true;
@@ -213,17 +230,20 @@ static int begin_v2(struct split *s, struct scan *scan, struct scan_result *pass
 /* ---- v1 ---- */
 
 /* The overhead competes for CPU time as the whole did, if it is not told otherwise. */
-static struct cg_files overhead_files_v1(const struct split *s, const struct sandbox *sandbox,
-                                         struct arena *a)
+static int follow_shares(struct split *s, struct sandbox *sandbox, struct err *e)
 {
-    struct cg_files files = {0};
-    char shares[32];
+    char shares[SPLIT_SHARES_SIZE];
+    autoarena a = ARENA_INIT;
+    struct cg_change change = {0};
+    int r;
 
-    if (!cg_files_get(&s->overhead, "cpu.shares") &&
-        io_read_at(sandbox->vcpu.fds[0], "cpu.shares", shares, sizeof shares) > 0)
-        cg_files_add(a, &files, "cpu.shares", arena_strdup(a, shares), false);
-    cg_files_append(a, &files, &s->overhead);
-    return files;
+    if (!has_new_shares(s, sandbox, shares))
+        return 0;
+    cg_files_add(&a, &change.files, SHARES, shares, false);
+    r = cg_update(&sandbox->overhead, &change, e);
+    if (r == 0)
+        memcpy(s->shares, shares, sizeof shares);
+    return r;
 }
 
 static int begin_v1(struct split *s, struct scan *scan, struct scan_result *pass,
@@ -232,7 +252,7 @@ static int begin_v1(struct split *s, struct scan *scan, struct scan_result *pass
 {
     struct cg_controller *overhead = &scan->sandbox->overhead;
     autoarena a = ARENA_INIT;
-    struct cg_change change = {.files = overhead_files_v1(s, scan->sandbox, &a)};
+    struct cg_change change = {.files = s->overhead};
     bool exists;
     int ret;
 
@@ -246,6 +266,9 @@ static int begin_v1(struct split *s, struct scan *scan, struct scan_result *pass
     if (ret == 0)
         ret = exists && overhead->unit ? cg_update(overhead, &change, e)
                                        : cg_create(overhead, &change, e);
+    s->shares[0] = '\0';
+    if (ret == 0)
+        ret = follow_shares(s, scan->sandbox, e);
     if (ret < 0)
         return ret;
     scan->hold = false;
@@ -273,6 +296,8 @@ int split_do(struct split *s, struct scan *scan, struct scan_result *pass,
 
     if (pass->vcpus == 0)
         return end(s, scan, e);
+    if (s->on && !s->is_v2)
+        return follow_shares(s, scan->sandbox, e);
     if (s->on)
         return carry(s, scan, pass->vcpus, lock, r, record_arena, e);
     s->why[0] = '\0';

@@ -18,17 +18,20 @@
 struct record;
 struct state_lock;
 
-#define SPLIT_WHY_SIZE 200
+#define SPLIT_WHY_SIZE    200
+#define SPLIT_SHARES_SIZE 32
 
 struct split {
     struct fence fence; /* v2 */
     int events;         /* inotify, of the fence; below zero: none */
     bool is_v2;
     bool has_fence;
-    bool is_whole;            /* sandbox_cgroup_only: never split */
-    bool on;                  /* vCPUs are apart */
-    bool woken;               /* the fence was written, or has to be looked at */
-    size_t weighed;           /* vCPUs that their cgroup's weight is for */
+    bool is_whole;  /* sandbox_cgroup_only: never split */
+    bool on;        /* vCPUs are apart */
+    bool woken;     /* the fence was written, or has to be looked at */
+    size_t weighed; /* vCPUs that their cgroup's weight is for */
+    char shares
+        [SPLIT_SHARES_SIZE]; /* v1: those of the vCPUs' cgroup that the overhead has; "": its own */
     char why[SPLIT_WHY_SIZE]; /* why there is no split although there are vCPUs; "" */
     struct cg_files overhead; /* overhead_files(); in `a` */
     struct arena *a;
@@ -42,7 +45,8 @@ int split_init(struct split *s, const struct cg_host *host, const struct setting
                const struct record *r, struct scan *scan, struct arena *a, struct err *e);
 
 /* After a pass: whether there is something to do. @thorough: look also where no event came. */
-bool split_is_due(struct split *s, const struct scan_result *pass, bool thorough);
+bool split_is_due(struct split *s, const struct scan *scan, const struct scan_result *pass,
+                  bool thorough);
 
 /* Whether, with threads that are where they were, nothing can be due: what else counts tells by events. */
 bool split_is_calm(const struct split *s, size_t vcpus);

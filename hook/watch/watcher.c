@@ -249,7 +249,7 @@ static void keep_split(struct watch *w, struct scan_result *pass, bool thorough)
     bool known;
     int r;
 
-    w->split_due = split_is_due(&w->split, pass, thorough);
+    w->split_due = split_is_due(&w->split, &w->scan, pass, thorough);
     r = w->split_due ? watch_reload(w, &lock) : -ENOENT;
     if (r < 0)
         return;

@@ -107,6 +107,11 @@ in_runtimes() {
 	[[ $LAYOUT == nested ]] && available "$1"
 }
 
+# overhead_has_shares N - on v1
+overhead_has_shares() {
+	[[ $(cg_text cpu "$OVERHEAD" cpu.shares) == "$1" ]]
+}
+
 # Whatever the runtime or systemd writes, the vCPUs are under its newest word, and nobody else is.
 follows() {
 	local name=busy unit before up=9000
@@ -129,6 +134,12 @@ follows() {
 		# crun takes -1 for nothing to do.
 		check_carried "update, no quota" max oci update --cpu-quota -1 "$TAG-$name"
 		check_carried "update, a quota again" $QUOTA oci update --cpu-quota $QUOTA "$TAG-$name"
+	fi
+	if [[ $MODE != v2 ]]; then
+		# The overhead has as many shares as the whole, which are more where the runtime says so.
+		capture oci update --cpu-share 333 "$TAG-$name"
+		check_exit "update of shares" 0
+		check_wait "update of shares: the overhead's follow" 30 overhead_has_shares 333
 	fi
 	if [[ $MANAGER == systemd && $LAYOUT == nested ]]; then
 		unit=$TAG-$name.scope

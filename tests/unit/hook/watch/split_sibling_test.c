@@ -102,7 +102,7 @@ static void tend(bool thorough)
 {
     err_reset(&f.e);
     cr_assert_eq(scan_pass(&f.scan, SCAN_ALL, &f.pass, &f.e), 0, "%s", f.e.text);
-    if (!split_is_due(&f.split, &f.pass, thorough))
+    if (!split_is_due(&f.split, &f.scan, &f.pass, thorough))
         return;
     cr_assert_eq(sandbox_load(&f.sandbox, &f.e), 0, "%s", f.e.text);
     cr_expect_eq(split_do(&f.split, &f.scan, &f.pass, &f.lock, &f.record, &f.stage.a, &f.e), 0,
@@ -181,13 +181,13 @@ Test(split_sibling, v2_lifts_nothing_above_a_vcpu_that_does_not_move)
     add_vcpu(1);
     kit_tree_hold(kit_tid_of(1));
     cr_assert_eq(scan_pass(&f.scan, SCAN_ALL, &f.pass, &f.e), 0);
-    cr_assert(split_is_due(&f.split, &f.pass, true));
+    cr_assert(split_is_due(&f.split, &f.scan, &f.pass, true));
     cr_expect_eq(split_do(&f.split, &f.scan, &f.pass, &f.lock, &f.record, &f.stage.a, &f.e),
                  -EINVAL);
     cr_expect_str_eq(v2_value(K, "cgroup.threads"), tid(2));
     err_reset(&f.e);
     cr_expect_eq(scan_pass(&f.scan, SCAN_ALL, &f.pass, &f.e), -EINVAL);
-    cr_expect_not(split_is_due(&f.split, &f.pass, true));
+    cr_expect_not(split_is_due(&f.split, &f.scan, &f.pass, true));
     cr_expect_str_eq(v2_value(F, "cpu.max"), QUOTA);
     unlink(arena_printf(&f.stage.a, "%s/held-%d", kit_tree_dir, (int)kit_tid_of(1)));
     tend(true);

@@ -122,14 +122,14 @@ static int split(void)
 static void tend(bool thorough)
 {
     look();
-    if (split_is_due(&f.split, &f.pass, thorough))
+    if (split_is_due(&f.split, &f.scan, &f.pass, thorough))
         cr_expect_eq(split(), 0, "%s", f.e.text);
 }
 
 static void expect_not_due(bool thorough)
 {
     look();
-    cr_expect_not(split_is_due(&f.split, &f.pass, thorough));
+    cr_expect_not(split_is_due(&f.split, &f.scan, &f.pass, thorough));
 }
 
 static void add_vcpu(int number)
@@ -163,7 +163,7 @@ static void expect_refused(const char *why)
     cr_expect(strstr(f.split.why, why), "expected \"%s\", got \"%s\"", why, f.split.why);
     cr_expect(f.scan.hold && !f.split.on);
     expect_not_due(false);
-    cr_expect(split_is_due(&f.split, &f.pass, true), "it may be otherwise later");
+    cr_expect(split_is_due(&f.split, &f.scan, &f.pass, true), "it may be otherwise later");
 }
 
 /* The record as it is on the disk. */
@@ -201,7 +201,7 @@ Test(split, begins)
     look();
     cr_expect(f.pass.vcpus == 2 && f.pass.placed == 0);
     expect_changes("", "looked at only");
-    cr_expect(split_is_due(&f.split, &f.pass, false));
+    cr_expect(split_is_due(&f.split, &f.scan, &f.pass, false));
     cr_expect_eq(split(), 0, "%s", f.e.text);
     cr_expect(f.split.on && !f.scan.hold && !*f.split.why && f.pass.placed == 2);
     expect_changes(SPLIT_C SPLIT_K "; cpu.weight=200\n", "split");
@@ -456,7 +456,7 @@ Test(split, without_record)
     cr_expect_lt(split(), 0);
     expect_changes("", "nothing is made");
     cr_expect(f.scan.hold && !f.split.on);
-    cr_expect(split_is_due(&f.split, &f.pass, false), "with the next pass");
+    cr_expect(split_is_due(&f.split, &f.scan, &f.pass, false), "with the next pass");
     finish();
 }
 
@@ -778,7 +778,7 @@ Test(split, begins_on_v1)
         add_vcpu(0);
         look();
         expect_changes("", "looked at only");
-        cr_expect(split_is_due(&f.split, &f.pass, false));
+        cr_expect(split_is_due(&f.split, &f.scan, &f.pass, false));
         cr_expect_eq(split(), 0, "%s", f.e.text);
         cr_expect(f.split.on && !f.scan.hold && !*f.split.why && f.pass.placed == 1);
         cr_expect_str_eq(v1_tasks(C), IDS(1));
@@ -796,12 +796,34 @@ Test(split, begins_on_v1)
 Test(split, begins_on_v1_with_a_limit_of_the_overhead)
 {
     begin(CG_MODE_V1);
-    kit_set_settings(&f.stage, "'overhead_limits':{'cpu':{'quota':30000,'period':100000}}");
+    kit_set_settings(&f.stage,
+                     "'overhead_limits':{'cpu':{'quota':30000,'period':100000,'shares':77}}");
     start_split();
     add_vcpu(0);
     tend(false);
+    tend(true);
+    cr_expect_str_eq(kit_tree_read("cpu,cpuacct", OVERHEAD, "cpu.shares"), "77");
     cr_expect_str_eq(kit_tree_read("cpu,cpuacct", OVERHEAD, "cpu.cfs_quota_us"), "30000");
     cr_expect_str_eq(kit_tree_read("cpu,cpuacct", C, "cpu.cfs_quota_us"), "-1");
+    finish();
+}
+
+/* `update` of shares: the overhead competes as the whole does, unless it has shares of its own. */
+Test(split, follows_the_shares_on_v1)
+{
+    begin(CG_MODE_V1);
+    add_vcpu(0);
+    tend(false);
+    kit_tree_put("cpu,cpuacct", C, "cpu.shares", "256");
+    expect_not_due(false);
+    look();
+    cr_expect(split_is_due(&f.split, &f.scan, &f.pass, true));
+    kit_tree_fail(1, EIO);
+    cr_expect_eq(split(), -EIO);
+    kit_tree_fail(0, 0);
+    tend(true);
+    cr_expect_str_eq(kit_tree_read("cpu,cpuacct", OVERHEAD, "cpu.shares"), "256");
+    expect_not_due(true);
     finish();
 }
 
@@ -819,7 +841,7 @@ Test(split, begins_with_a_fresh_look)
         cr_expect_eq(f.pass.vcpus, 1);
         f.scan.relook_us = io_now_us() + 60000000;
         kit_rename_thread(2, "CPU 1/KVM");
-        cr_expect(split_is_due(&f.split, &f.pass, false));
+        cr_expect(split_is_due(&f.split, &f.scan, &f.pass, false));
         cr_expect_eq(split(), 0, "%s", f.e.text);
         cr_expect_eq(f.pass.placed, 2, "mode %zu", i);
         if (modes[i] == CG_MODE_V2)
