@@ -49,6 +49,14 @@ static bool is_absent(const struct register_result *result)
     return true;
 }
 
+/* null is the same as absent, and does not come back. Only what is in `hooks` is touched, whose name may be escaped. */
+static bool may_lose_null(const char *text)
+{
+    const char *hooks = strchr(text, '\\') ? text : strstr(text, "hooks");
+
+    return hooks && strstr(hooks, "null");
+}
+
 static void expect_both(const char *text, size_t len, const struct register_result *in,
                         struct arena *a)
 {
@@ -61,8 +69,7 @@ static void expect_both(const char *text, size_t len, const struct register_resu
     expect_settled(&out, false, len, a);
     FUZZ_CHECK(!strstr(out.text, "\"/usr/libexec/" REGISTER_PROGRAM "\"") || strstr(text, "usr"),
                "an entry is left: %s", out.text);
-    /* null is the same as absent, and does not come back. */
-    if (is_absent(&bare) && !strstr(text, "null"))
+    if (is_absent(&bare) && !may_lose_null(text))
         FUZZ_CHECK(out.len == len && memcmp(out.text, text, len) == 0,
                    "put in and taken out: %s, before: %s", out.text, text);
 }
