@@ -174,14 +174,15 @@ static int check_place(const struct target *t, pid_t pid, const struct cg_origin
         home->path);
 }
 
-/* Where a setup puts it; or it stays where it was. */
+/* Where a setup puts it; or it stays where it was, also where a hierarchy has it that it has ended, and lives. */
 static int join(struct target *t, const struct proc_id *id, const struct cg_origin *origin,
                 struct err *e)
 {
     int r = cg_add_process(&t->s.home, id, e);
+    struct err own = ERR_INIT;
 
-    if (r < 0 && r != -ESRCH)
-        (void)cg_origin_enter(&t->v.host, id, origin, NULL);
+    if (r < 0 && cg_origin_enter(&t->v.host, id, origin, &own) < 0 && proc_alive(id) != 0)
+        err_hint(e, "; and it is not everywhere where it was: %s", own.text);
     return r;
 }
 
@@ -286,20 +287,33 @@ static int check_thread(const struct target *t, const struct scan *scan, pid_t t
                        "once; see vcpu_thread_patterns and vcpu_evidence",
                        (int)tid, str_escape(st.comm, shown, sizeof shown),
                        scan->kernel_evidence ? " by what the kernel shows" : "");
-    return !(*ret)->inside;
+    /* With cpu and cpuacct apart it may be there in one of them alone. */
+    r = (*ret)->inside ? cg_holds(&t->s.vcpu, tid) : 0;
+    return r < 0 ? err_sys(e, r, "cannot look where thread %d is", (int)tid) : !r;
 }
 
+/* What cannot be seen of it behind the move does not undo that, as the watcher would do the same: it is said. */
 static int place(struct target *t, const struct scan_thread *thread, struct err *e)
 {
     const struct proc_id id = {thread->tid, thread->start_time};
+    const char *path = t->v.record.vcpu_path;
     int r = cg_add_thread(&t->s.vcpu, &id, e);
+    int held = cg_holds(&t->s.vcpu, thread->tid);
 
-    if (r == 0)
-        r = cg_holds(&t->s.vcpu, thread->tid);
-    if (r == 0)
-        return err_set(e, -EAGAIN, "thread %d does not stay in %s", (int)thread->tid,
-                       t->v.record.vcpu_path);
-    return r < 0 ? r : 0;
+    if (r < 0 && proc_alive(&id) != 0) {
+        if (held > 0)
+            err_hint(e, "; it was moved to %s", path);
+        else if (cg_has_thread(&t->s.vcpu, thread->tid) > 0)
+            err_hint(e, "; a part of it was moved to %s, and the same again moves the rest", path);
+    }
+    if (r < 0)
+        return r;
+    if (held < 0)
+        return err_sys(e, held, "thread %d was moved to %s, but cannot look whether it stays there",
+                       (int)thread->tid, path);
+    if (held == 0)
+        return err_set(e, -EAGAIN, "thread %d does not stay in %s", (int)thread->tid, path);
+    return 0;
 }
 
 int verb_add_thread(const struct options *o, const struct settings *settings, struct arena *a,

@@ -156,15 +156,6 @@ static void begin(struct run *run, const char *recorded, void (*once_more)(struc
         problem(run, "the record has it before");
 }
 
-static void run_words(struct run *run, const char *const words[])
-{
-    static struct outcome out;
-
-    world_run(words, NULL, NULL, NULL, 0, NULL, &out);
-    if (out.status != 0)
-        problem(run, "then %s: exit status %d: %s", words[0], out.status, out.err);
-}
-
 static void set_cpus(struct run *run)
 {
     run_words(run, (const char *[]){"update", "one", "--cpus", "0", NULL});

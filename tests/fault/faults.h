@@ -9,11 +9,14 @@
 #define FAULTS_MAX 8
 
 /* The faults of a call, as of its manual page. Returns how many, never more than FAULTS_MAX; 0: of this one
- * nothing is tried, as it cannot fail. */
+ * nothing is tried. */
 size_t faults_of(const struct call *call, int ret[FAULTS_MAX]);
 
 /* "openat", or NULL for one of which nothing is tried. */
 const char *call_name(long nr);
+
+/* Whether it has a row, or a reason why nothing is tried of it. */
+bool is_listed(long nr);
 
 /* -1: there is none of this name. */
 long call_number(const char *name);

@@ -10,12 +10,14 @@
 #include "tests/fault/scenes.h"
 
 #include <getopt.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,7 +30,14 @@ struct row {
     bool fails; /* without a fault */
 };
 
-enum { ROWS_MAX = 96, JOBS_MAX = 64, CASES_MAX = 16384, WAITERS = 4, LIST_WAIT_MS = 300000 };
+enum {
+    ROWS_MAX = 96,
+    JOBS_MAX = 64,
+    CASES_MAX = 16384,
+    WAITERS = 4,
+    LIST_WAIT_MS = 300000,
+    AGAIN_MAX = 10,
+};
 
 struct one_case {
     int what;
@@ -60,6 +69,10 @@ static struct job *job;    /* this one */
 static size_t number;      /* of it */
 static struct list *lists; /* shared by all */
 static const char *self;
+
+/* By this signal: the run that goes on is the last one. */
+static volatile sig_atomic_t stopped;
+static pid_t pids[JOBS_MAX * (1 + WAITERS)]; /* of the jobs */
 
 /* Those of a scene that waits, most of its time, are many, and do nothing else. */
 static size_t first_job(const struct scene *scene)
@@ -109,7 +122,7 @@ static void show(const struct row *row, const struct one_case *c, const struct r
                run->out.signal, run->out.err[0] ? run->out.err : "-");
     for (const char *line = run->problems; *line; line += strcspn(line, "\n") + 1)
         append(text, sizeof text, "      %.*s\n", (int)strcspn(line, "\n"), line);
-    if (write(STDOUT_FILENO, text, strlen(text)) < 0)
+    if (write(STDOUT_FILENO, text, strlen(text)) < 0 && !stopped)
         exit(1);
 }
 
@@ -123,7 +136,7 @@ static void look(struct row *row, struct list *list)
     row->calls = (unsigned)calls.count;
     if (calls.count == 0)
         problem(&run, "no system call was seen: where main() begins is not known, see trace.c");
-    row->fails = run.problems[0];
+    row->fails = run.problems[0] && !stopped;
     if (row->fails)
         show(row, NULL, &run);
     for (size_t i = 0; !row->fails && i < calls.count; i++) {
@@ -171,6 +184,8 @@ static void try_case(struct row *row, const struct one_case *c)
 
     run.variant = (c->call.nth + (unsigned)abs(c->what)) % 3;
     scene_run(row->scene, &c->call, c->what, NULL, &run);
+    if (stopped) /* a signal of the terminal's was for the program, too */
+        return;
     row->tried++;
     row->reached += run.out.injected;
     if (run.problems[0])
@@ -197,7 +212,7 @@ static const struct list *list_of(struct row *row, struct list *list, size_t sha
         choose(row, list, share);
     if (is_first)
         list->is_ready = true;
-    for (int tries = 0; !list->is_ready; tries++) {
+    for (int tries = 0; !list->is_ready && !stopped; tries++) {
         if (tries == LIST_WAIT_MS)
             die("the first job");
         usleep(1000);
@@ -213,8 +228,11 @@ static void try_row(struct row *row, struct list *shared, size_t share)
     if (number < first || number >= first + jobs)
         return;
     list = list_of(row, shared, share);
-    for (size_t k = number - first; !row->fails && k < list->count; k += jobs)
+    for (size_t k = number - first; !row->fails && !stopped && k < list->count; k += jobs)
         try_case(row, &list->cases[k]);
+    /* Which calls there are depends on the moment, too. A few that were not there are no sign. */
+    for (size_t k = 0; row->tried && !row->reached && !stopped && k < AGAIN_MAX; k++)
+        try_case(row, &list->cases[(number - first + k * jobs) % list->count]);
 }
 
 /* All of one layout, stage after stage, as what is expected of a run is known since its first one. Each
@@ -225,7 +243,7 @@ static void try_layout(enum layout layout, size_t share)
     for (size_t i = 0; i < scene_count; i++) {
         struct row *row = &job->rows[job->row_count];
 
-        if (!is_asked(&scenes[i], layout))
+        if (stopped || !is_asked(&scenes[i], layout))
             continue;
         *row = (struct row){.scene = &scenes[i], .layout = layout};
         try_row(row, &lists[job->row_count++], share);
@@ -274,6 +292,12 @@ static void print_row(const char *stage, const char *layout, const struct row *r
            r->reached, r->survived);
 }
 
+/* Something was tried, but no call was where the fault should have been. */
+static bool is_missed(const struct row *r)
+{
+    return r->tried > 0 && r->reached == 0;
+}
+
 static int report(const struct job *jobs, bool done)
 {
     struct row all = {0};
@@ -288,15 +312,23 @@ static int report(const struct job *jobs, bool done)
         print_row(r.scene->name, layout_word(r.layout), &r);
         all.calls += r.calls, all.faults += r.faults, all.tried += r.tried;
         all.reached += r.reached, all.survived += r.survived;
-        failed += r.fails || r.survived < r.tried;
+        failed += r.fails || r.survived < r.tried || is_missed(&r);
     }
     print_row("all", "", &all);
-    if (all.reached == 0) {
+    for (size_t i = 0; i < count; i++) {
+        const struct row r = sum_up(jobs, i);
+
+        if (is_missed(&r))
+            printf("FAIL  %s %s: expected faults to be injected, but none was\n", r.scene->name,
+                   layout_word(r.layout));
+    }
+    if (all.tried == 0) {
         printf("FAIL  expected faults to be injected, but none was\n");
         count++, failed++;
     }
     if (!done) {
-        printf("FAIL  a job has ended before it had done its part\n");
+        printf("FAIL  %s\n",
+               stopped ? "it was interrupted" : "a job has ended before it had done its part");
         count++, failed++;
     }
     printf("\n%zu passed, %u failed, 0 skipped\n", count - failed, failed);
@@ -355,8 +387,35 @@ static void take_options(int argc, char **argv)
         options.jobs = 1;
 }
 
-static void work(void)
+static void on_stop(int sig)
 {
+    stopped = sig;
+    for (size_t i = 0; i < sizeof pids / sizeof *pids; i++) {
+        if (pids[i] > 0)
+            kill(pids[i], SIGTERM);
+    }
+}
+
+/* But those that nohup, or a shell in the background, has told us to ignore. */
+static void catch_signals(void)
+{
+    static const int signals[] = {SIGHUP, SIGINT, SIGPIPE, SIGTERM};
+    const struct sigaction action = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
+    struct sigaction before;
+
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(signals[i], &action, NULL);
+    }
+}
+
+/* One that is told to stop, or has lost who reports, removes what it has made. */
+static void work(pid_t parent)
+{
+    memset(pids, 0, sizeof pids);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (stopped || getppid() != parent)
+        exit(1);
     world_open(options.program);
     for (enum layout layout = 0; layout < LAYOUTS; layout++) {
         if (is_asked_for(options.layout, layout_word(layout)))
@@ -368,24 +427,32 @@ static void work(void)
 /* Most of the time a run waits for the kernel, so several go on at once. */
 static bool start_jobs(struct job *jobs)
 {
+    const pid_t self_pid = getpid();
     bool done = true;
     int status;
 
     fflush(stdout);
-    for (number = 0; number < all_jobs(); number++) {
+    for (number = 0; number < all_jobs() && !stopped; number++) {
         pid_t pid = fork();
 
         if (pid < 0)
             die("fork");
-        if (pid > 0)
+        if (pid > 0) {
+            pids[number] = pid;
             continue;
+        }
         job = &jobs[number];
-        work();
-        exit(0);
+        work(self_pid);
+        exit(stopped ? 1 : 0);
     }
-    while (wait(&status) > 0)
+    if (stopped) /* that of the last one may have come before its number was known */
+        on_stop(stopped);
+    for (pid_t pid; (pid = wait(&status)) > 0;) {
+        for (size_t i = 0; i < number; i++)
+            pids[i] = pids[i] == pid ? 0 : pids[i];
         done = done && status == 0;
-    return done;
+    }
+    return done && !stopped;
 }
 
 static void *shared_memory(size_t size)
@@ -419,6 +486,7 @@ int main(int argc, char **argv)
     if (!options.all && !options.call)
         printf("seed %llu: %s --sample %lu --seed %llu\n", options.seed, self, options.sample,
                options.seed);
+    catch_signals();
     done = start_jobs(jobs);
     return report(jobs, done);
 }

@@ -23,11 +23,12 @@ struct scene {
     const char *resources;           /* of one; NULL: those that all have */
     const char *settings;            /* more members of the configuration; NULL: none */
     void (*prepare)(struct run *run);
-    const char *words[5];
+    const char *words[6];
     struct container *subject; /* whose state is the input; NULL: none */
     const char *status;
     void (*check)(struct run *run); /* and bring it to its end */
     bool waits;                     /* most of a run is waiting */
+    bool goes_on;                   /* it says what it cannot read, and goes on */
     const struct work *work;        /* not the words, but the watcher */
 };
 extern const struct scene scenes[];

@@ -3,11 +3,14 @@
 
 #include "tests/fault/kit.h"
 
+#include <dirent.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct container one, two, other;
 struct state before_one;
@@ -52,6 +55,15 @@ void works(struct run *run, const char *word, const char *arg, const struct cont
     if (out.status != 0)
         problem(run, "then %s%s%s: exit status %d%s: %s", word, c ? " of " : "", c ? c->id : "",
                 out.status, out.hung ? ", does not end" : "", out.err);
+}
+
+void run_words(struct run *run, const char *const words[])
+{
+    static struct outcome out;
+
+    world_run(words, NULL, NULL, NULL, 0, NULL, &out);
+    if (out.status != 0)
+        problem(run, "then %s: exit status %d: %s", words[0], out.status, out.err);
 }
 
 void set_up(struct run *run, struct container *c)
@@ -126,6 +138,94 @@ void one_as_before(struct run *run)
     struct state now = state_of(&one);
 
     same_state(run, "one", &before_one, &now);
+}
+
+/* In each hierarchy it is where it was, or in its place and under all of its limits there. */
+void between(struct run *run, const struct container *c, const struct state *done)
+{
+    char now[WHERE_SIZE];
+
+    where_is(c->pid, now);
+    for (size_t i = 0; i < world.count; i++) {
+        const struct hierarchy *h = &world.hierarchies[i];
+        char at[PATH_MAX], was[PATH_MAX], target[PATH_MAX], limits[TEXT_SIZE], expected[TEXT_SIZE];
+
+        if (!where_in(now, h->names, at) || !where_in(c->was, h->names, was) ||
+            !where_in(done->where, h->names, target)) {
+            problem(run, "%s: it has ended", c->id);
+            return;
+        }
+        if (strcmp(at, was) == 0)
+            continue;
+        limits_of(now, h, limits);
+        expected[0] = '\0';
+        for (const char *line = limits; *line; line += strcspn(line, "\n") + 1) {
+            if (!memmem(done->limits, strlen(done->limits), line, strcspn(line, "\n")))
+                append(expected, sizeof expected, "%.*s ", (int)strcspn(line, "\n"), line);
+            if (!line[strcspn(line, "\n")])
+                break;
+        }
+        if (strcmp(at, target) != 0)
+            problem(run, "%s: in %s it is in %s", c->id, h->names, at);
+        else if (expected[0])
+            problem(run, "%s: in %s it is not under its limits: %s", c->id, h->names, expected);
+    }
+}
+
+/* --- threads -------------------------------------------------------------------- */
+
+/* Where each thread of the further process is. */
+void where_more(char ret[TEXT_SIZE])
+{
+    char path[sizeof "/proc//task//cgroup" + 32 + NAME_MAX], where[WHERE_SIZE];
+    struct dirent *entry;
+    DIR *dir;
+
+    ret[0] = '\0';
+    snprintf(path, sizeof path, "/proc/%d/task", (int)one.more);
+    dir = one.more ? opendir(path) : NULL;
+    while (dir && (entry = readdir(dir))) {
+        snprintf(path, sizeof path, "/proc/%d/task/%s/cgroup", (int)one.more, entry->d_name);
+        if (read_text(path, where, sizeof where))
+            append(ret, TEXT_SIZE, "%s;", where);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+/* When not all threads are in the same cgroups. */
+bool is_apart(void)
+{
+    char now[TEXT_SIZE];
+    size_t first;
+
+    where_more(now);
+    first = strcspn(now, ";") + 1;
+    for (const char *p = now; *p; p += first) {
+        if (strncmp(p, now, first) != 0)
+            return true;
+    }
+    return false;
+}
+
+void wait_apart(struct run *run, const char *what)
+{
+    for (int tries = 0; tries < 10000 && !is_apart(); tries++)
+        usleep(1000);
+    if (!is_apart())
+        problem(run, "%s does not set the vCPUs apart", what);
+}
+
+/* A stage sets the quota of all, and the watcher that it starts lifts it again. */
+void wait_lifted(void)
+{
+    struct state now = state_of(&one);
+
+    for (unsigned ms = 0; ms < patience_ms() && strcmp(now.limits, before_one.limits) != 0;
+         ms += 10) {
+        usleep(10000);
+        now = state_of(&one);
+    }
 }
 
 /* --- the end --------------------------------------------------------------------- */

@@ -25,6 +25,7 @@ unsigned patience_ms(void);
 /* A verb or a stage without a fault, and it has to work. @arg, @c  NULL: none. */
 void works(struct run *run, const char *word, const char *arg, const struct container *c,
            const char *status);
+void run_words(struct run *run, const char *const words[]);
 void set_up(struct run *run, struct container *c);
 void tear_down(struct run *run, struct container *c);
 
@@ -42,6 +43,17 @@ struct state state_of(const struct container *c);
 void same_state(struct run *run, const char *whose, const struct state *expected,
                 const struct state *now);
 void one_as_before(struct run *run);
+
+/* In each hierarchy it is where it was, or in its place and under all of its limits there. */
+void between(struct run *run, const struct container *c, const struct state *done);
+
+/* Where each thread of the further process of one is; and whether they are not all in the same cgroups. */
+void where_more(char ret[TEXT_SIZE]);
+bool is_apart(void);
+void wait_apart(struct run *run, const char *what);
+
+/* A stage sets the quota of all, and the watcher that it starts lifts it again. */
+void wait_lifted(void);
 
 /* How the run has ended. */
 bool is_killed(const struct run *run);

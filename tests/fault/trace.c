@@ -142,6 +142,8 @@ static bool at_call(struct trace *t)
     call = (struct call){.nr = (long)regs.orig_rax, .nth = ++t->count[regs.orig_rax]};
     if (t->at)
         return t->at->nr == call.nr && t->at->nth == call.nth && inject(t, &regs);
+    if (call.nth == 1 && !is_listed(call.nr))
+        append(t->out->unlisted, sizeof t->out->unlisted, " %ld", call.nr);
     if (!t->seen || !call_name(call.nr))
         return false;
     call.can_be_short = can_be_short(t->pid, &regs);

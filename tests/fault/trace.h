@@ -30,8 +30,9 @@ struct outcome {
     int status; /* of exit; -1: a signal has ended it */
     int signal;
     bool injected, hung;
-    bool at_output;    /* the fault was where it writes what it has to say */
-    char hung_at[160]; /* of one that runs on: its state, system call and wait channel */
+    bool at_output;     /* the fault was where it writes what it has to say */
+    char hung_at[160];  /* of one that runs on: its state, system call and wait channel */
+    char unlisted[160]; /* the numbers of calls that faults.c does not know */
     char out[1 << 16], err[1 << 13];
 };
 

@@ -374,6 +374,9 @@ static pid_t start_sleeper(bool vmm)
     if (pid > 0)
         return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGHUP, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
     prctl(PR_SET_NAME, "sleeper");
     if (vmm && (pthread_create(&thread, NULL, be_thread, vcpu_name) != 0 ||
                 pthread_create(&thread, NULL, be_thread, worker_name) != 0))
