@@ -35,6 +35,8 @@ struct record_container {
     struct record_process *placeholder; /* in the runtime's own cgroup, which init has left */
     char *runtime_path;                 /* the runtime's own cgroup */
     struct oci_resources *resources;    /* device nodes folded into its device rules */
+    /* Set and true: it has no PID namespace of its own; versions before do not tell. */
+    struct json_bool shares_pids;
     /* drift_print() of runtime_path when `update` set limits for the last time: what is in there was said before. */
     struct json_u64 runtime_print;
 };

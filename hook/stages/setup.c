@@ -80,6 +80,11 @@ static bool is_nested(const struct run *run)
     return run->plan.layout == LAYOUT_NESTED;
 }
 
+static bool shares_pids(const struct run *run)
+{
+    return !oci_config_has_pid_namespace(&run->input->config);
+}
+
 static void build_record(const struct run *run, struct setup *s)
 {
     const struct plan *p = &run->plan;
@@ -97,6 +102,7 @@ static void build_record(const struct run *run, struct setup *s)
                         : p->runtime_path ? arena_strdup(run->a, p->runtime_path)
                                           : NULL,
         .resources = p->resources,
+        .shares_pids = {shares_pids(run), true},
     };
 
     /* The sandbox was placed by its first container; its cgroup stays where it is. */
@@ -152,8 +158,8 @@ static int ensure_placeholder(struct run *run, const struct proc_id *follow, str
 static bool needs_placeholder(const struct run *run, const struct setup *s)
 {
     /* Who has started us is looked at last: that is a look at each process above us. */
-    return !s->placed && (run->plan.systemd || !oci_config_has_pid_namespace(&run->input->config) ||
-                          runtime_engine(getpid()) != ENGINE_OTHER);
+    return !s->placed &&
+           (run->plan.systemd || shares_pids(run) || runtime_engine(getpid()) != ENGINE_OTHER);
 }
 
 /* Processes of ours, all forked before the record is written, so that it names them. */

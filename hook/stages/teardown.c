@@ -322,6 +322,28 @@ static int see_what_is_touched(struct run *run, struct err *e)
     return r < 0 ? r : cg_host_open_rest(&run->host, e);
 }
 
+/* What is left of a container without a PID namespace of its own its runtime kills, when it deletes the container: all
+ * that is in the container's cgroup. Of what is in ours it knows nothing. */
+static bool dies_with_runtime(const struct record *r)
+{
+    for (size_t i = 0; !record_is_nested(r) && i < r->containers.count; i++) {
+        if (JSON_AT(r->containers, struct record_container, i).shares_pids.value)
+            return true;
+    }
+    return false;
+}
+
+/* The last container has gone. */
+static int destroy(struct run *run, struct err *e)
+{
+    struct settings settings = *run->request->settings;
+
+    if (dies_with_runtime(&run->before))
+        settings.leftovers = LEFTOVERS_KILL;
+    return sandbox_destroy(&run->state, &run->host, &run->before, &settings, SANDBOX_PATIENCE_MS,
+                           &run->lock, e);
+}
+
 int run_tear_down(struct run *run, struct err *e)
 {
     const char *id = run->input->state.id, *sandbox_id;
@@ -373,8 +395,7 @@ int run_tear_down(struct run *run, struct err *e)
         return r;
     if (run->alive.count > 0)
         return shrink(run, e);
-    r = sandbox_destroy(&run->state, &run->host, &run->before, run->request->settings,
-                        SANDBOX_PATIENCE_MS, &run->lock, e);
+    r = destroy(run, e);
     if (r == 0)
         collect(scope);
     return r;

@@ -256,7 +256,6 @@ deleted() {
 shared_pids() {
 	local name p="host's PID namespace" before helper
 	use small false '.linux.namespaces |= map(select(.type != "pid"))'
-	configure '.leftovers = "kill"'
 	before=$(snapshot)
 	if ! run_container "$name"; then
 		fail "kill, $p: the runtime starts the container" "$(cat "$WORK/$name/log")"
@@ -274,7 +273,7 @@ shared_pids() {
 	fi
 	capture oci delete "$TAG-$name"
 	check_exit "kill, $p: delete" 0
-	check_wait "kill, $p: leftovers=kill ends the process" 10 is_dead "$helper"
+	check_wait "kill, $p: delete ends the process, as without the hook" 10 is_dead "$helper"
 	check_clean "kill, $p" "$before"
 }
 

@@ -136,6 +136,33 @@ Test(teardown, removes)
     }
 }
 
+static char *record_path(struct kit_stage *f)
+{
+    return arena_printf(&f->a, "%s/sandboxes/s1/" RECORD_FILE, f->state_dir);
+}
+
+/* Replace what is between two texts of the record, without them. */
+static void edit(struct kit_stage *f, const char *from, const char *to, const char *with)
+{
+    autofree char *text = NULL;
+    char *begin, *end;
+
+    cr_assert_geq(io_read_all_at(AT_FDCWD, record_path(f), 1 << 20, &text), 0);
+    begin = strstr(text, from);
+    cr_assert(begin, "%s is not in %s", from, text);
+    begin += strlen(from);
+    end = strstr(begin, to);
+    cr_assert(end, "%s is not in %s", to, text);
+    kit_write_file(record_path(f),
+                   arena_printf(&f->a, "%.*s%s%s", (int)(begin - text), text, with, end));
+}
+
+/* As if it had a PID namespace of its own, which would have ended what is in there with init. */
+static void own_pids(struct kit_stage *f)
+{
+    edit(f, "\"shares_pids\":", "}", "false");
+}
+
 /* Processes that are no part of a container any more. */
 Test(teardown, moves_leftovers)
 {
@@ -143,6 +170,7 @@ Test(teardown, moves_leftovers)
         STAGE f;
         pid_t pid = begin(&f, i), stray = kit_start_child();
 
+        own_pids(&f);
         kit_tree_enter(stray, SANDBOX_CGROUP, "a stray");
         kit_end_child(pid);
         kit_expect_stage(&f, STAGE_POSTSTOP, "s1", 0, PAUSE, NULL);
@@ -158,6 +186,7 @@ Test(teardown, moves_leftovers_to_the_runtimes_cgroup)
         STAGE f;
         pid_t pid = begin(&f, i), stray = kit_start_child(), other = kit_start_child();
 
+        own_pids(&f);
         kit_tree_enter(stray, SANDBOX_CGROUP, "a stray");
         kit_tree_enter(other, "/pod/s1", "another");
         kit_end_child(pid);
@@ -185,6 +214,24 @@ Test(teardown, kills_init)
         kit_expect_stage(&f, STAGE_POSTSTOP, "s1", 0, PAUSE, NULL);
         cr_expect(kit_was_killed(kit_wait_status(pid), SIGKILL), "%s", cases[i].name);
         cr_expect_str_eq(kit_state_names(&f), "", "%s", cases[i].name);
+    }
+}
+
+/* What is left of a container without a PID namespace of its own the runtime would have killed. */
+Test(teardown, kills_what_the_runtime_would)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        STAGE f;
+        pid_t pid = begin(&f, i), stray = kit_start_child();
+        struct record r;
+
+        cr_assert(kit_record(&f, "s1", &r) == RECORD_VALID &&
+                  record_find(&r, "s1")->shares_pids.value);
+        kit_tree_enter(stray, SANDBOX_CGROUP, "a stray");
+        kit_end_child(pid);
+        kit_expect_stage(&f, STAGE_POSTSTOP, "s1", 0, PAUSE, NULL);
+        expect_gone(&f, "", cases[i].name);
+        cr_expect(kit_was_killed(kit_wait_status(stray), SIGKILL), "%s", cases[i].name);
     }
 }
 
@@ -287,27 +334,6 @@ Test(teardown, keeps_what_others_allow_when_it_fails)
 
 /* --- records that are no help --- */
 
-static char *record_path(struct kit_stage *f)
-{
-    return arena_printf(&f->a, "%s/sandboxes/s1/" RECORD_FILE, f->state_dir);
-}
-
-/* Replace what is between two texts of the record, without them. */
-static void edit(struct kit_stage *f, const char *from, const char *to, const char *with)
-{
-    autofree char *text = NULL;
-    char *begin, *end;
-
-    cr_assert_geq(io_read_all_at(AT_FDCWD, record_path(f), 1 << 20, &text), 0);
-    begin = strstr(text, from);
-    cr_assert(begin, "%s is not in %s", from, text);
-    begin += strlen(from);
-    end = strstr(begin, to);
-    cr_assert(end, "%s is not in %s", to, text);
-    kit_write_file(record_path(f),
-                   arena_printf(&f->a, "%.*s%s%s", (int)(begin - text), text, with, end));
-}
-
 /* A sandbox whose container and watcher have ended. */
 static void end_all(struct kit_stage *f, pid_t pid)
 {
@@ -400,6 +426,7 @@ Test(teardown, of_a_pid_that_came_back)
         STAGE f;
         pid_t pid = begin(&f, i);
 
+        own_pids(&f);
         edit(&f, "\"init\":{", "}", arena_printf(&f.a, "\"pid\":%d,\"start_time\":1", (int)pid));
         kit_expect_stage(&f, STAGE_POSTSTOP, "s1", 0, PAUSE, NULL);
         cr_expect(kit_is_running(pid), "%s", cases[i].name);
