@@ -1,9 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# containerd's CRI plugin and layout nested on v2: what the kubelet does to a container
-# with a VMM that never rests, it does to the same container with the hook. Each call is
-# made without the hook and with it, and what is seen has to be equal.
+# containerd's CRI plugin on v2: what the kubelet does to a container with a VMM that never
+# rests, it does to the same container with the hook in layout nested. And in both layouts:
+# a VMM that is killed for want of memory, and the end of containers that share the PID
+# namespace of the host or of their pod. Each call is made without the hook and with it, and
+# what is seen has to be equal; what is known to differ is skipped, with what was seen.
 
 # shellcheck disable=SC2016 # $name in single quotes is jq's
 # shellcheck disable=SC2034,SC2317 # common.sh uses and calls these
@@ -21,7 +23,10 @@ OSC_LIB_ONLY=yes
 # shellcheck source=../lib/compare.sh
 . "$TESTS/lib/compare.sh"
 
-RESOURCES='{"cpu_quota": 60000, "cpu_period": 100000, "cpu_shares": 512, "memory_limit_in_bytes": 268435456}'
+# resources MIB
+resources() {
+	echo "{\"cpu_quota\": 60000, \"cpu_period\": 100000, \"cpu_shares\": 512, \"memory_limit_in_bytes\": $(($1 << 20))}"
+}
 
 # layout ONLY - each container is a sandbox of its own, and remember_c() says where
 layout() {
@@ -30,8 +35,11 @@ layout() {
 
 # plain TEXT - without the ids
 plain() {
-	local text=${1//"${POD:-none}"/POD}
-	echo "${text//"${ID[vmm]:-none}"/ID}"
+	local text=${1//"${POD:-none}"/POD} id
+	for id in "${ID[@]}"; do
+		text=${text//"$id"/ID}
+	done
+	echo "$text"
 }
 
 # see_cri KEY METHOD JSON
@@ -40,9 +48,9 @@ see_cri() {
 	see "$1" "$RC $(plain "$ERR")"
 }
 
-# container JSON_MEMBERS - a request for the VMM's container
+# container [JSON_MEMBERS [NAME]] - a request for the VMM's container, or another one
 container() {
-	echo "{\"container_id\": \"${ID[vmm]}\"${1:+, $1}}"
+	echo "{\"container_id\": \"${ID[${2-vmm}]}\"${1:+, $1}}"
 }
 
 # update KEY RESOURCES
@@ -101,26 +109,82 @@ see_update() {
 	apart "after update of cpuset" 20000
 }
 
-# see_end - as the kubelet does
+# see_stop NAME PID... - the container ends, within its grace and with these processes
+see_stop() {
+	# On a slow machine containerd would kill at the end of its grace what is just being removed, which fails.
+	local name=$1 begun=$SECONDS pid grace=$((5 * ${OSC_PATIENCE:-1}))
+	shift
+	see_cri "StopContainer $name" StopContainer "$(container "\"timeout\": $grace" "$name")"
+	see "StopContainer $name: in time" "$( ((SECONDS - begun <= 2 * grace)) && echo yes || echo no)"
+	wait_for 5 all_dead "$@" || :
+	see "StopContainer $name: what lives of it" "$(living "$@")"
+	[[ $HOOK != bare ]] || check_eq "$P: StopContainer $name: what lives of it" "" "$(living "$@")"
+	# So that what follows can be compared, too.
+	for pid; do
+		end_process "$pid"
+	done
+	check_wait "$P: $name has ended" 60 has_exited "$name"
+}
+
+all_dead() {
+	[[ -z $(living "$@") ]]
+}
+
+has_exited() {
+	cri ContainerStatus "$(container "" "$1")"
+	[[ $(jq .status.state <<<"$OUT") == 2 ]]
+}
+
+# living PID... - the names of those
+living() {
+	local pid
+	for pid; do
+		! is_alive "$pid" || cat "/proc/$pid/comm"
+	done | xargs
+}
+
+see_remove() {
+	local own
+	own=$(own_of "${ID[$1]}")
+	see_cri "RemoveContainer $1" RemoveContainer "$(container "" "$1")"
+	unset "ID[$1]"
+	see "RemoveContainer $1: the runtime's cgroup" "$(wait_for 20 cg_gone "$own" >/dev/null && echo gone || echo left)"
+}
+
+# own_of ID - the cgroup that the runtime makes for a container
+own_of() {
+	if [[ $MANAGER == systemd ]]; then
+		echo "$(slice_cgroup "$SLICE")/cri-containerd-$1.scope"
+	else
+		echo "$BASE/pod/$1"
+	fi
+}
+
+# see_end - of the pod, and nothing is left
 see_end() {
-	see_cri "StopContainer" StopContainer "$(container '"timeout": 5')"
-	check_wait "$P: the VMM has ended" 20 is_dead "$PID"
-	see_cri "RemoveContainer" RemoveContainer "$(container)"
-	unset "ID[vmm]"
-	see_when "RemoveContainer: C" 20 "" cg_exists "$C"
-	check_wait "$P: no record left" 20 no_record_left
+	[[ $HOOK == bare ]] || check_wait "$P: no record left" 20 no_record_left
 	see_cri "StopPodSandbox" StopPodSandbox "{\"pod_sandbox_id\": \"$POD\"}"
 	see_cri "RemovePodSandbox" RemovePodSandbox "{\"pod_sandbox_id\": \"$POD\"}"
 	POD=
+	check_nothing_left "$P" "$BEFORE"
+}
+
+# start_pod EVIDENCE - for HOOK; sets BEFORE
+start_pod() {
+	local handler=$MANAGER-false leftovers=move
+	[[ $HOOK != bare ]] || handler=plain-$MANAGER
+	[[ $HOOK != *-kill ]] || leftovers='kill'
+	configure ".layout = \"$([[ $HOOK == sibling* ]] && echo sibling || echo nested)\" | .vcpu_evidence = \"$1\"
+		| .leftovers = \"$leftovers\""
+	BEFORE=$(snapshot)
+	run_pod false "$handler"
 }
 
 operations() {
-	local before handler=plain-$MANAGER command
-	before=$(snapshot)
-	[[ $HOOK == bare ]] || handler=$MANAGER-false
-	run_pod false "$handler" || return
+	local command
+	start_pod "$([[ $ACCELERATOR == kvm ]] && echo auto || echo name)" || return
 	command=$(qemu_args "$ACCELERATOR" "$VCPUS" | jq -c '. + ["-bios", "/loop.bin"]')
-	run_container_of_pod vmm 0 "$RESOURCES" "$command" || return
+	run_container_of_pod vmm 0 "$(resources 256)" "$command" || return
 	remember_c "$PID"
 	wait_for 120 has_vcpus
 	see "start: init is in the runtime's own cgroup" "$(plain "$C")"
@@ -134,30 +198,142 @@ operations() {
 	see_cri "ExecSync" ExecSync "$(container '"cmd": ["/busybox", "cat", "/proc/self/cgroup"]')"
 	see "ExecSync prints" "$(jq -r '.stdout | @base64d' <<<"$OUT" | head -n 1)"
 	see_update
+	see_stop vmm "$PID"
+	see_remove vmm
 	see_end
-	check_nothing_left "$P" "$before"
 }
 
-# play - without the hook, with it, and the difference
+# --- a VMM that is played ----------------------------------------------------
+
+PLAYED='/fake_vmm "CPU 0/KVM"'
+
+# run_played MIB SCRIPT - as container vmm, whose first process becomes the VMM or has it for a child
+run_played() {
+	run_container_of_pod vmm 0 "$(resources "$1")" "$(json_list /busybox sh -c "$2")" || return
+	check_wait "$P: the VMM runs" 60 runs_played
+	[[ $HOOK == bare ]] || check_wait "$P: the vCPU is in its place" 60 placement_is complete
+}
+
+runs_played() {
+	local pid
+	for pid in $(family_of "$PID"); do
+		[[ -z $(vcpus_of "$pid") ]] || return 0
+	done
+	return 1
+}
+
+# family_of PID - and its children
+family_of() {
+	echo "$1 $(cat "/proc/$1/task/$1/children" 2>/dev/null)"
+}
+
+placement_is() {
+	local sandbox=${ID[vmm]}
+	[[ $HOOK != sibling* ]] || sandbox=$POD
+	[[ $(osc show "$sandbox" --json | jq -r .placement.state) == "$1" ]]
+}
+
+# status_is STATUS - sets STATUS: the number of a state (2 has ended), the exit code and the reason
+status_is() {
+	cri ContainerStatus "$(container)"
+	STATUS=$(jq -r '.status | "\(.state // 0) \(.exit_code // 0) \(.reason)"' <<<"$OUT" 2>&1)
+	[[ $STATUS == "$1" ]]
+}
+
+# oom - another process of its container takes all memory, and the VMM is killed for it
+oom() {
+	start_pod name || return
+	run_played 32 "$STARVED" || return
+	starve "$PID"
+	wait_for 60 status_is "2 137 OOMKilled" || :
+	see "ContainerStatus" "$STATUS"
+	check_wait "$P: the VMM has ended" 20 is_dead "$PID"
+	see_remove vmm
+	see_end
+}
+
+# --- PID namespaces that are shared ------------------------------------------
+
+# host_pid - the VMM and another one are children of the first process
+host_pid() {
+	local PID_NAMESPACE=2
+	start_pod name || return
+	run_played 256 "/busybox sleep 1000000 & $PLAYED & wait" || return
+	# shellcheck disable=SC2046 # pids
+	see_stop vmm $(family_of "$PID")
+	see_remove vmm
+	see_end
+}
+
+# shared_pid - the VMM is the first process of its container, and another container runs beside it
+shared_pid() {
+	local PID_NAMESPACE=0 side
+	start_pod name || return
+	run_container_of_pod side 0 "$(resources 64)" "$(json_list /busybox sh -c '/busybox sleep 1000000 & wait')" || return
+	side=$PID
+	run_played 256 "/busybox sleep 1000000 & exec $PLAYED" || return
+	# shellcheck disable=SC2046 # pids
+	see_stop vmm $(family_of "$PID")
+	see_remove vmm
+	# shellcheck disable=SC2046 # pids
+	see "the other container" "$(living $(family_of "$side"))"
+	# shellcheck disable=SC2046 # pids
+	see_stop side $(family_of "$side")
+	see_remove side
+	see_end
+}
+
+# known_differences SCENE
+known_differences() {
+	local name
+	if [[ $1 == oom && $MANAGER == systemd ]]; then
+		document sibling "ContainerStatus" '2 137 Error' "containerd does not hear of it where the sandbox's cgroup is a scope"
+	fi
+	[[ $1 == *_pid ]] || return 0
+	# When the first process has ended, and osc-hold with it, the runtime kills what is in the container's cgroup.
+	for name in vmm side; do
+		document sibling "StopContainer $name: what lives of it" 'busybox( fake_vmm)?' \
+			"nobody is in the runtime's cgroup, so what is left is poststop's, which moves it unless leftovers says kill"
+	done
+}
+
+# play SCENE HOOK... - without the hook, with it, and the difference
 play() {
+	local scene=$1
+	shift
 	forget
-	for HOOK in bare nested; do
-		P=$MANAGER-$HOOK
-		operations || {
+	known_differences "$scene"
+	for HOOK in bare "$@"; do
+		P=$MANAGER-${scene%_*}-$HOOK
+		"$scene" || {
 			drop_pod
 			return 0
 		}
 	done
-	check_same "$MANAGER"
+	for HOOK; do
+		check_same "$MANAGER: $scene"
+	done
+}
+
+play_all() {
+	local nested=nested
+	play operations nested
+	play oom nested sibling
+	if ! reads_threaded; then
+		nested=
+		skip "$MANAGER: shared PID namespaces, nested" "$VERSION cannot read a threaded cgroup, so kill --all fails, and \
+StopContainer waits for a VMM that goes on; --layout=auto takes sibling there"
+	fi
+	play host_pid $nested sibling sibling-kill
+	play shared_pid $nested sibling
 }
 
 find_hierarchies
 [[ $MODE == v2 ]] || not_here "it is what layout nested is on v2"
 begin_cri
-configure ".layout = \"nested\" | .vcpu_evidence = \"$([[ $ACCELERATOR == kvm ]] && echo auto || echo name)\""
-play
+play_all
 if use_systemd; then
-	play
+	play_all
 fi
 
 finish

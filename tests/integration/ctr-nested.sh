@@ -3,8 +3,9 @@
 #
 # containerd on v2: what `ctr` does to a container with a VMM that never rests, it does
 # to the same container with the hook in layout nested; and a restart of containerd
-# keeps a running VMM, in each layout. Each is played without the hook and with it, and
-# what is seen has to be equal; what is known to differ is skipped, with what was seen.
+# keeps a running VMM, and it tells of one that is killed for want of memory, in each
+# layout. Each is played without the hook and with it, and what is seen has to be equal;
+# what is known to differ is skipped, with what was seen.
 
 # shellcheck disable=SC2016 # $name in single quotes is jq's
 # shellcheck disable=SC2034,SC2317 # common.sh uses and calls these
@@ -22,18 +23,28 @@ OSC_LIB_ONLY=yes
 
 QUOTA=60000
 
-# run_vmm - for HOOK, of which P is the name; sets ID, PID, C, K and BEFORE
-run_vmm() {
+# set_hook - the layout and configuration for HOOK, of which P is the name
+set_hook() {
 	set_layout "$P" "$TAG-$P"
 	configure ".layout = \"$([[ $HOOK == sibling ]] && echo sibling || echo nested)\""
-	[[ $ACCELERATOR == kvm ]] || edit_configuration '.vcpu_evidence = "name"'
-	vmm_bundle "$P" ".process.args += [\"-bios\", \"/loop.bin\"] | .linux.resources.pids = {limit: 64}
-		| .linux.resources.cpu = {quota: $QUOTA, period: 100000} | .linux.resources.memory = {limit: $((256 << 20))}"
-	busy_firmware "$WORK/$P/rootfs/loop.bin"
+}
+
+# run_bundle - with the hook, or without; sets ID, PID, C, K and BEFORE
+run_bundle() {
 	[[ $HOOK == bare ]] || add_hooks "$P" "prestart poststop"
 	BEFORE=$(snapshot)
 	run_ctr "$P" || return
 	remember_c "$PID"
+}
+
+# run_vmm - one that never rests
+run_vmm() {
+	set_hook
+	[[ $ACCELERATOR == kvm ]] || edit_configuration '.vcpu_evidence = "name"'
+	vmm_bundle "$P" ".process.args += [\"-bios\", \"/loop.bin\"] | .linux.resources.pids = {limit: 64}
+		| .linux.resources.cpu = {quota: $QUOTA, period: 100000} | .linux.resources.memory = {limit: $((256 << 20))}"
+	busy_firmware "$WORK/$P/rootfs/loop.bin"
+	run_bundle || return
 	case $HOOK in
 	bare) wait_for 120 has_vcpus ;;
 	nested)
@@ -113,12 +124,11 @@ see_ps() {
 	see "ps" "$RC $names$(grep -o 'cgroup.procs.*upported' <<<"$ERR" || echo "$ERR")"
 }
 
-# see_end - kill and delete, and what is left
-see_end() {
-	see_task "kill" kill --signal KILL "$ID"
-	see_when "kill: status" 20 STOPPED status_of
+# see_delete - and what is left
+see_delete() {
 	capture ctr_ task delete "$ID"
 	see "delete" "$RC $(plain "$(grep -v 'exit with non-zero exit code' <<<"$ERR" || :)")"
+	see "delete: the exit status" "$(grep -o 'exit code [0-9]*' <<<"$ERR" || :)"
 	see_when "delete: C" 20 "" cg_exists "$C"
 	check "$P: ctr containers delete" ctr_ containers delete "$ID"
 	check_wait "$P: the VMM has ended" 10 is_dead "$PID"
@@ -134,7 +144,52 @@ operations() {
 	see_ps
 	see_metrics
 	see_pause
-	see_end
+	see_task "kill" kill --signal KILL "$ID"
+	see_when "kill: status" 20 STOPPED status_of
+	see_delete
+}
+
+# --- want of memory ----------------------------------------------------------
+
+# start_events - what containerd tells goes to $WORK/events
+start_events() {
+	ctr --address "$WORK/containerd.sock" events >"$WORK/events" 2>&1 </dev/null &
+	EVENTS=$!
+	started "$EVENTS"
+	disown
+	check_wait "$P: ctr events begins" 20 hears
+}
+
+# hears - an event that we cause: the client takes its time
+hears() {
+	ctr_ containers label "$ID" "asked=$SECONDS" >/dev/null 2>&1
+	[[ $(told /containers/update) ]]
+}
+
+# told TOPIC - that of an event about the container, but once
+told() {
+	awk -v topic="$1" -v id="$ID" 'index($0, " " topic " ") && index($0, "\"" id "\"") { print topic; exit }' "$WORK/events"
+}
+
+placement_is() {
+	[[ $(osc show "$ID" --json | jq -r .placement.state) == "$1" ]]
+}
+
+# oom - another process of its container takes all memory, and the VMM, its first process, is killed for it
+oom() {
+	set_hook
+	make_bundle "$P" "$(json_list /busybox sh -c "$STARVED")" \
+		".linux.resources.cpu = {quota: $QUOTA, period: 100000} | .linux.resources.memory = {limit: $((32 << 20))}"
+	edit_config "$P" '.root.path = $path' --arg path "$WORK/$P/rootfs"
+	install -m 0755 "$(helper fake_vmm)" "$WORK/$P/rootfs/fake_vmm"
+	run_bundle || return
+	start_events
+	[[ $HOOK == bare ]] || check_wait "$P: the vCPU is in its place" 60 placement_is complete
+	starve "$PID"
+	see_when "status" 60 STOPPED status_of
+	see_when "event" 20 /tasks/oom told /tasks/oom
+	end_process "$EVENTS"
+	see_delete
 }
 
 # --- a restart of containerd -------------------------------------------------
@@ -194,6 +249,9 @@ lost() {
 
 # known_differences - of layouts, runtimes and containerd
 known_differences() {
+	if [[ $MANAGER == systemd ]]; then
+		document sibling event '()' "containerd does not hear of it where the sandbox's cgroup is a scope"
+	fi
 	if ! reads_threaded; then
 		document nested ps '1 .*cgroup.procs.*upported' "$VERSION cannot read a threaded cgroup"
 		! asks_ps || lost nested "$VERSION cannot read a threaded cgroup"
@@ -233,6 +291,12 @@ freezes() {
 	[[ -n $frozen ]]
 }
 
+play_all() {
+	play operations nested
+	play restart nested sibling
+	play oom nested sibling
+}
+
 find_hierarchies
 [[ $MODE == v2 ]] || not_here "it is what layout nested is on v2"
 begin_ctr
@@ -240,11 +304,9 @@ if [[ $ACCELERATOR == kvm ]] && ! freezes; then
 	skip "KVM guest" "with KVM's kernel thread in it no cgroup can be frozen, and so runc cannot pause what is to be compared"
 	ACCELERATOR=tcg,thread=multi
 fi
-play operations nested
-play restart nested sibling
+play_all
 if use_systemd; then
-	play operations nested
-	play restart nested sibling
+	play_all
 fi
 
 finish

@@ -20,6 +20,8 @@ BASE=/$TAG
 MANAGER=cgroupfs
 # Of the pod: its CRI configuration, its id; and of each container, its id.
 POD_CONFIG='' POD=''
+# Whose PID namespace containers have, in the CRI's numbers: the pod's is 0, one of their own 1, the host's 2.
+PID_NAMESPACE=1
 declare -A ID=()
 
 # not_here REASON - ends the script
@@ -67,6 +69,7 @@ make_image() {
 	local dir=$WORK/image layer config manifest
 	make_bundle rootfs '["none"]'
 	busy_firmware "$WORK/rootfs/rootfs/loop.bin"
+	install -m 0755 "$(helper fake_vmm)" "$WORK/rootfs/rootfs/fake_vmm"
 	mkdir -p "$dir/blobs/sha256"
 	tar -C "$WORK/rootfs/rootfs" -cf "$dir/layer" .
 	layer=$(add_blob layer)
@@ -176,8 +179,9 @@ start_containerd() {
 run_pod() {
 	local parent=$BASE/pod
 	[[ $MANAGER != systemd ]] || parent=$SLICE
-	POD_CONFIG=$(jq -cn --arg parent "$parent" --arg uid "$P-$$" '{metadata: {name: $uid, uid: $uid, namespace: "default"},
-		linux: {cgroup_parent: $parent, security_context: {namespace_options: {network: 2, pid: 1, ipc: 2}}}}')
+	POD_CONFIG=$(jq -cn --arg parent "$parent" --arg uid "$P-$$" --argjson pid "$PID_NAMESPACE" '{
+		metadata: {name: $uid, uid: $uid, namespace: "default"},
+		linux: {cgroup_parent: $parent, security_context: {namespace_options: {network: 2, pid: $pid, ipc: 2}}}}')
 	must RunPodSandbox "{\"config\": $POD_CONFIG, \"runtime_handler\": \"${2-$MANAGER-$1}\"}" || return
 	POD=$(jq -r .pod_sandbox_id <<<"$OUT")
 	layout "$1"
@@ -190,9 +194,10 @@ run_container_of_pod() {
 		| {container_path: .destination, host_path: .source, readonly: true}]' "$WORK/rootfs/config.json")
 	[[ $ACCELERATOR != kvm ]] || devices='[{"container_path": "/dev/kvm", "host_path": "/dev/kvm", "permissions": "rwm"}]'
 	config=$(jq -cn --arg name "$1" --argjson attempt "$2" --argjson resources "$3" --argjson command "$4" --arg image "$IMAGE" \
-		--argjson mounts "$mounts" --argjson devices "$devices" --arg cdi "${5-}" \
+		--argjson mounts "$mounts" --argjson devices "$devices" --arg cdi "${5-}" --argjson pid "$PID_NAMESPACE" \
 		'{metadata: {name: $name, attempt: $attempt}, image: {image: $image}, command: $command, mounts: $mounts,
-		devices: $devices, CDI_devices: [$cdi | select(. != "") | {name: .}], linux: {resources: $resources, security_context: {namespace_options: {network: 2, pid: 1, ipc: 2}}}}')
+		devices: $devices, CDI_devices: [$cdi | select(. != "") | {name: .}],
+		linux: {resources: $resources, security_context: {namespace_options: {network: 2, pid: $pid, ipc: 2}}}}')
 	must CreateContainer "{\"pod_sandbox_id\": \"$POD\", \"config\": $config, \"sandbox_config\": $POD_CONFIG}" || return
 	ID[$1]=$(jq -r .container_id <<<"$OUT")
 	must StartContainer "{\"container_id\": \"${ID[$1]}\"}" || return

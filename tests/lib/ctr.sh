@@ -25,11 +25,6 @@ not_here() {
 	report
 }
 
-# reads_threaded - whether this runtime can, of a cgroup below its own: needs observe.sh
-reads_threaded() {
-	[[ $KIND == runc && ! $VERSION =~ ^runc\ version\ 1\.[01]\. ]]
-}
-
 # asks_ps - whether containerd asks its shims for the container's processes when it starts
 asks_ps() {
 	[[ ! $(containerd --version) =~ \ v?1\.[0-6]\. ]]

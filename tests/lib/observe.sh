@@ -15,6 +15,11 @@ read -r VERSION < <("$RUNTIME" --version)
 KIND=runc
 [[ $VERSION != crun* ]] || KIND=crun
 
+# reads_threaded - whether this runtime can, of a cgroup below its own
+reads_threaded() {
+	[[ $KIND == runc && ! $VERSION =~ ^runc\ version\ 1\.[01]\. ]]
+}
+
 # status NAME - as the runtime says
 status() {
 	oci state "$TAG-$1" 2>&1 | jq -r .status 2>&1
@@ -154,4 +159,17 @@ quota_is() {
 	else
 		[[ $(<"$(cg_file cpu "$1" cpu.cfs_quota_us)") == "$2" ]]
 	fi
+}
+
+# A VMM and a process beside it that takes all memory, once it is told to. For a shell of a container.
+STARVED='{ until [ -e /go ]; do /busybox sleep 0.1; done; exec /busybox tail /dev/zero; } & exec /fake_vmm "CPU 0/KVM"'
+
+# starve PID - of that VMM, which is the one to be killed for it
+starve() {
+	local child
+	echo 1000 >"/proc/$1/oom_score_adj"
+	for child in $(<"/proc/$1/task/$1/children"); do
+		echo -500 >"/proc/$child/oom_score_adj"
+	done
+	touch "/proc/$1/root/go"
 }
