@@ -34,7 +34,7 @@ static const struct json_field container_fields[] = {
     JSON_F_OBJECT("placeholder", struct record_container, placeholder, &process_table),
     JSON_F_STRING("runtime_path", struct record_container, runtime_path),
     JSON_F_OBJECT("resources", struct record_container, resources, &oci_resources_table),
-    JSON_F_BOOL("shares_pids", struct record_container, shares_pids),
+    JSON_F_STRING("mounts", struct record_container, mounts),
     JSON_F_U64("runtime_print", struct record_container, runtime_print, UINT64_MAX),
 };
 static const struct json_table container_table =

@@ -35,8 +35,9 @@ struct record_container {
     struct record_process *placeholder; /* in the runtime's own cgroup, which init has left */
     char *runtime_path;                 /* the runtime's own cgroup */
     struct oci_resources *resources;    /* device nodes folded into its device rules */
-    /* Set and true: it has no PID namespace of its own; versions before do not tell. */
-    struct json_bool shares_pids;
+    /* Of one without a PID namespace of its own: init's mount namespace as /proc/PID/ns/mnt says it, "" if that is not
+     * known. NULL: it has one, or a version before this set it up. */
+    char *mounts;
     /* drift_print() of runtime_path when `update` set limits for the last time: what is in there was said before. */
     struct json_u64 runtime_print;
 };

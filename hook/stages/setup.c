@@ -10,6 +10,7 @@
 #include "hook/sandbox/runtime.h"
 #include "hook/stages/placeholder.h"
 #include "hook/stages/run.h"
+#include "hook/watch/orders.h"
 #include "hook/watch/watcher.h"
 
 #include <errno.h>
@@ -85,6 +86,14 @@ static bool shares_pids(const struct run *run)
     return !oci_config_has_pid_namespace(&run->input->config);
 }
 
+static char *mounts_of(const struct proc_id *init, struct arena *a)
+{
+    char text[ORDERS_MOUNTS_SIZE];
+
+    orders_mounts(init->pid, text);
+    return arena_strdup(a, text);
+}
+
 static void build_record(const struct run *run, struct setup *s)
 {
     const struct plan *p = &run->plan;
@@ -102,7 +111,7 @@ static void build_record(const struct run *run, struct setup *s)
                         : p->runtime_path ? arena_strdup(run->a, p->runtime_path)
                                           : NULL,
         .resources = p->resources,
-        .shares_pids = {shares_pids(run), true},
+        .mounts = shares_pids(run) ? mounts_of(&s->init, run->a) : NULL,
     };
 
     /* The sandbox was placed by its first container; its cgroup stays where it is. */

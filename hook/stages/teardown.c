@@ -11,6 +11,8 @@
 #include "hook/log/log.h"
 #include "hook/sandbox/links.h"
 #include "hook/stages/run.h"
+#include "hook/watch/orders.h"
+#include "hook/watch/scan.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -324,24 +326,26 @@ static int see_what_is_touched(struct run *run, struct err *e)
 
 /* What is left of a container without a PID namespace of its own its runtime kills, when it deletes the container: all
  * that is in the container's cgroup. Of what is in ours it knows nothing. */
-static bool dies_with_runtime(const struct record *r)
+static void end_rest(struct run *run, const struct record_container *own)
 {
-    for (size_t i = 0; !record_is_nested(r) && i < r->containers.count; i++) {
-        if (JSON_AT(r->containers, struct record_container, i).shares_pids.value)
-            return true;
-    }
-    return false;
-}
+    const struct record *r = &run->before;
+    struct orders orders = {.host = &run->host, .own_fd = FD_NONE};
+    struct scan scan = {
+        .own = {record_process_id(r->watcher).pid, record_process_id(r->placeholder).pid}};
+    struct err e = ERR_INIT;
+    struct sandbox s;
+    int ret;
 
-/* The last container has gone. */
-static int destroy(struct run *run, struct err *e)
-{
-    struct settings settings = *run->request->settings;
-
-    if (dies_with_runtime(&run->before))
-        settings.leftovers = LEFTOVERS_KILL;
-    return sandbox_destroy(&run->state, &run->host, &run->before, &settings, SANDBOX_PATIENCE_MS,
-                           &run->lock, e);
+    sandbox_init(&s, &run->host, NULL, r);
+    scan.sandbox = &s;
+    orders_set(&orders, r);
+    ret = sandbox_load(&s, &e);
+    if (ret == 0)
+        ret = orders_end(&orders, own->id, &scan, &e);
+    if (ret < 0 && ret != -ENOENT)
+        log_msg(LEVEL_WARNING, "what is left of container %s may live on: %s", own->id, e.text);
+    orders_free(&orders);
+    sandbox_close(&s);
 }
 
 int run_tear_down(struct run *run, struct err *e)
@@ -393,9 +397,12 @@ int run_tear_down(struct run *run, struct err *e)
         r = sandbox_end_init(&run->host, &run->before, own, run->alive.count == 0, e);
     if (r < 0)
         return r;
+    if (own && own->mounts && !record_is_nested(&run->before))
+        end_rest(run, own);
     if (run->alive.count > 0)
         return shrink(run, e);
-    r = destroy(run, e);
+    r = sandbox_destroy(&run->state, &run->host, &run->before, run->request->settings,
+                        SANDBOX_PATIENCE_MS, &run->lock, e);
     if (r == 0)
         collect(scope);
     return r;

@@ -28,6 +28,7 @@ static void close_order(struct order *o)
 {
     free(o->id);
     free(o->runtime_path);
+    free(o->mounts);
     fd_close(&o->placeholder_fd);
     fd_close(&o->freezer_fd);
     *o = (struct order){.placeholder_fd = FD_NONE, .freezer_fd = FD_NONE};
@@ -38,12 +39,17 @@ static bool is_same(const struct proc_id *a, const struct proc_id *b)
     return a->pid == b->pid && a->start_time == b->start_time;
 }
 
+static char *copy(const char *text)
+{
+    return text ? heap_copy(text, strlen(text) + 1) : NULL;
+}
+
 static struct order open_order(const struct record_container *c)
 {
     struct order ret = {
-        .id = heap_copy(c->id, strlen(c->id) + 1),
-        .runtime_path =
-            c->runtime_path ? heap_copy(c->runtime_path, strlen(c->runtime_path) + 1) : NULL,
+        .id = copy(c->id),
+        .runtime_path = copy(c->runtime_path),
+        .mounts = copy(c->mounts),
         .init = record_process_id(c->init),
         .placeholder = record_process_id(c->placeholder),
         .placeholder_fd = FD_NONE,
@@ -198,13 +204,13 @@ static int find_targets(const struct scan *scan, struct arena *a, struct targets
     return r;
 }
 
-static bool read_namespace(pid_t pid, char buf[static 64])
+bool orders_mounts(pid_t pid, char buf[static ORDERS_MOUNTS_SIZE])
 {
     char path[32];
     ssize_t len;
 
     snprintf(path, sizeof path, "/proc/%d/ns/mnt", (int)pid);
-    len = readlink(path, buf, 63);
+    len = readlink(path, buf, ORDERS_MOUNTS_SIZE - 1);
     buf[len > 0 ? len : 0] = '\0';
     return len > 0;
 }
@@ -225,27 +231,35 @@ static bool has_chosen_parent(const struct targets *t, size_t i)
 /* False: some other container of the sandbox has it, too, or it cannot be seen. */
 static bool is_own_namespace(const struct orders *o, const struct order *item, const char *own)
 {
-    char other[64];
+    char other[ORDERS_MOUNTS_SIZE];
 
     for (size_t i = 0; i < o->count; i++) {
         if (&o->items[i] != item && proc_alive(&o->items[i].init) &&
-            (!read_namespace(o->items[i].init.pid, other) || str_eq(own, other)))
+            (!orders_mounts(o->items[i].init.pid, other) || str_eq(own, other)))
             return false;
     }
     return true;
+}
+
+static bool namespace_of(const struct order *item, bool alive, char ret[static ORDERS_MOUNTS_SIZE])
+{
+    if (alive)
+        return orders_mounts(item->init.pid, ret);
+    snprintf(ret, ORDERS_MOUNTS_SIZE, "%s", item->mounts ? item->mounts : "");
+    return ret[0] != '\0';
 }
 
 /* A container's mount namespace is its own, whichever others it shares. A process of its may have left
  * it, as virtiofsd does, but has a parent. */
 static void choose(const struct orders *o, const struct order *item, struct targets *t)
 {
-    char own[64], other[64];
-    bool more = true,
-         is_own = read_namespace(item->init.pid, own) && is_own_namespace(o, item, own);
+    char own[ORDERS_MOUNTS_SIZE], other[ORDERS_MOUNTS_SIZE];
+    bool more = true, alive = proc_alive(&item->init) > 0,
+         is_own = namespace_of(item, alive, own) && is_own_namespace(o, item, own);
 
     for (size_t i = 0; i < t->count; i++)
-        t->chosen[i] = t->items[i].pid == item->init.pid ||
-                       (is_own && read_namespace(t->items[i].pid, other) && str_eq(own, other));
+        t->chosen[i] = (alive && t->items[i].pid == item->init.pid) ||
+                       (is_own && orders_mounts(t->items[i].pid, other) && str_eq(own, other));
     while (more) {
         more = false;
         for (size_t i = 0; i < t->count; i++) {
@@ -289,8 +303,6 @@ static int kill_one(struct orders *o, const struct order *item, const struct sca
 {
     bool alone = is_alone(o, item);
 
-    log_msg(LEVEL_INFO, "container %s: all that its runtime's cgroup holds was killed, so it is",
-            item->id);
     cg_thaw(&scan->sandbox->home);
     o->frozen = false;
     if (alone && scan->sandbox->home.host->mode == CG_MODE_V2)
@@ -315,11 +327,32 @@ int orders_kill(struct orders *o, const struct scan *scan, struct err *e)
     int first = 0;
 
     for (size_t i = 0; i < o->count; i++) {
-        int r = is_due(&o->items[i]) ? kill_one(o, &o->items[i], scan, first < 0 ? NULL : e) : 0;
+        int r;
 
+        if (!is_due(&o->items[i]))
+            continue;
+        log_msg(LEVEL_INFO,
+                "container %s: all that its runtime's cgroup holds was killed, so it is",
+                o->items[i].id);
+        r = kill_one(o, &o->items[i], scan, first < 0 ? NULL : e);
         first = first < 0 ? first : r;
     }
     return first;
+}
+
+int orders_end(struct orders *o, const char *id, const struct scan *scan, struct err *e)
+{
+    for (size_t i = 0; i < o->count; i++) {
+        const struct order *item = &o->items[i];
+        int r;
+
+        if (!str_eq(item->id, id))
+            continue;
+        /* Where nobody is left, as nearly always, nothing is thawed. */
+        r = kill_round(o, item, is_alone(o, item), scan, e);
+        return r > 0 ? kill_one(o, item, scan, e) : r;
+    }
+    return 0;
 }
 
 /* ---- freeze ---- */

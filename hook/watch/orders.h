@@ -31,8 +31,12 @@ struct scan;
 /* Of more containers no placeholder wakes the watcher: they are seen with its next look. */
 #define ORDERS_POLL_MAX 16
 
+/* "mnt:[4026531841]" */
+#define ORDERS_MOUNTS_SIZE 64
+
 struct order {
     char *id, *runtime_path;
+    char *mounts; /* init's mount namespace, for when it has ended; NULL or "": not known then */
     struct proc_id init, placeholder;
     int placeholder_fd; /* below zero: there is none, or it has ended */
     bool was_killed;    /* it was seen alive, and has ended */
@@ -65,6 +69,15 @@ bool orders_kill_is_due(struct orders *o);
  * 0; -EBUSY some do not die: it is due again; other -errno.
  */
 int orders_kill(struct orders *o, const struct scan *scan, struct err *e);
+
+/*
+ * The same of one container whose init has ended, by its id: what is left of it. Of several in one sandbox, what is in
+ * the mount namespace that init had, or descends from that. 0, also when there is no such container; -errno.
+ */
+int orders_end(struct orders *o, const char *id, const struct scan *scan, struct err *e);
+
+/* Which mount namespace a process is in: "" if that cannot be seen. */
+bool orders_mounts(pid_t pid, char buf[static ORDERS_MOUNTS_SIZE]);
 
 /* Freeze or thaw the sandbox, which is loaded, where that is due. 0; -errno: it is due again. */
 int orders_freeze(struct orders *o, const struct scan *scan, struct err *e);

@@ -171,11 +171,9 @@ see_end() {
 
 # start_pod EVIDENCE - for HOOK; sets BEFORE
 start_pod() {
-	local handler=$MANAGER-false leftovers=move
+	local handler=$MANAGER-false
 	[[ $HOOK != bare ]] || handler=plain-$MANAGER
-	[[ $HOOK != *-kill ]] || leftovers='kill'
-	configure ".layout = \"$([[ $HOOK == sibling* ]] && echo sibling || echo nested)\" | .vcpu_evidence = \"$1\"
-		| .leftovers = \"$leftovers\""
+	configure ".layout = \"${HOOK/bare/nested}\" | .vcpu_evidence = \"$1\""
 	BEFORE=$(snapshot)
 	run_pod false "$handler"
 }
@@ -229,7 +227,7 @@ family_of() {
 
 placement_is() {
 	local sandbox=${ID[vmm]}
-	[[ $HOOK != sibling* ]] || sandbox=$POD
+	[[ $HOOK != sibling ]] || sandbox=$POD
 	[[ $(osc show "$sandbox" --json | jq -r .placement.state) == "$1" ]]
 }
 
@@ -285,16 +283,9 @@ shared_pid() {
 
 # known_differences SCENE
 known_differences() {
-	local name
 	if [[ $1 == oom && $MANAGER == systemd ]]; then
 		document sibling "ContainerStatus" '2 137 Error' "containerd does not hear of it where the sandbox's cgroup is a scope"
 	fi
-	[[ $1 == *_pid ]] || return 0
-	# When the first process has ended, and osc-hold with it, the runtime kills what is in the container's cgroup.
-	for name in vmm side; do
-		document sibling "StopContainer $name: what lives of it" 'busybox( fake_vmm)?' \
-			"nobody is in the runtime's cgroup, so what is left is poststop's, which moves it unless leftovers says kill"
-	done
 }
 
 # play SCENE HOOK... - without the hook, with it, and the difference
@@ -324,7 +315,7 @@ play_all() {
 		skip "$MANAGER: shared PID namespaces, nested" "$VERSION cannot read a threaded cgroup, so kill --all fails, and \
 StopContainer waits for a VMM that goes on; --layout=auto takes sibling there"
 	fi
-	play host_pid $nested sibling sibling-kill
+	play host_pid $nested sibling
 	play shared_pid $nested sibling
 }
 

@@ -160,7 +160,7 @@ static void edit(struct kit_stage *f, const char *from, const char *to, const ch
 /* As if it had a PID namespace of its own, which would have ended what is in there with init. */
 static void own_pids(struct kit_stage *f)
 {
-    edit(f, "\"shares_pids\":", "}", "false");
+    edit(f, "\"mounts\":", "}", "null");
 }
 
 /* Processes that are no part of a container any more. */
@@ -226,7 +226,7 @@ Test(teardown, kills_what_the_runtime_would)
         struct record r;
 
         cr_assert(kit_record(&f, "s1", &r) == RECORD_VALID &&
-                  record_find(&r, "s1")->shares_pids.value);
+                  record_find(&r, "s1")->mounts);
         kit_tree_enter(stray, SANDBOX_CGROUP, "a stray");
         kit_end_child(pid);
         kit_expect_stage(&f, STAGE_POSTSTOP, "s1", 0, PAUSE, NULL);

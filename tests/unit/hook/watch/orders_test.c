@@ -14,6 +14,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -181,6 +182,28 @@ static pid_t start_container(const char *path, const char *name, pid_t *ret_chil
     return pid;
 }
 
+/* A child of ours in the mount namespace of another. */
+static pid_t join_mounts(struct kit_stage *f, pid_t of)
+{
+    pid_t pid;
+    int fd = open(arena_printf(&f->a, "/proc/%d/ns/mnt", (int)of), O_RDONLY | O_CLOEXEC), fds[2];
+    char byte;
+
+    cr_assert(fd >= 0 && pipe(fds) == 0);
+    pid = kit_fork();
+    if (pid == 0) {
+        if (setns(fd, CLONE_NEWNS) < 0 || write(fds[1], "", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    close(fds[1]);
+    cr_assert_eq(io_read_full(fds[0], &byte, 1), 1);
+    close(fds[0]);
+    close(fd);
+    return pid;
+}
+
 Test(orders, of_a_pod_one_container_is_meant)
 {
     if (geteuid() != 0)
@@ -211,6 +234,44 @@ Test(orders, of_a_pod_one_container_is_meant)
         wait_gone(child, "its child");
         cr_expect(!has_ended(pids[0]) && !has_ended(joined) && proc_alive(&other_child));
         cr_expect_eq(proc_signal(&other_child, SIGKILL), 0);
+    }
+}
+
+/* Its runtime would have killed what is left of a container without a PID namespace of its own. */
+Test(orders, of_a_pod_one_container_ends_whole)
+{
+    if (geteuid() != 0)
+        cr_skip_test("mount namespaces need root");
+    for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+        struct proc_id child, other_child;
+        pid_t pids[2], children[2], left, joined;
+        STAGE f;
+
+        kit_begin_stage(&f, modes[i]);
+        for (size_t k = 0; k < 2; k++) {
+            const char *id = k ? "c2" : "c1";
+
+            pids[k] = start_container(arena_printf(&f.a, "/p/%s", id), id, &children[k]);
+            kit_expect_stage(&f, STAGE_CREATE_RUNTIME, id, pids[k],
+                             k ? POD("container") : POD("sandbox"),
+                             arena_printf(&f.a, "{'linux':{'cgroupsPath':'/p/%s'}}", id));
+            kit_tree_enter(children[k], "/p/kata_c1", "child");
+        }
+        left = join_mounts(&f, pids[1]);
+        kit_tree_enter(left, "/p/kata_c1", "left");
+        joined = kit_start_in("/p/kata_c1", "joined"); /* in nobody's namespace */
+        cr_assert_eq(proc_identify(children[0], &other_child), 0);
+        cr_assert_eq(proc_identify(children[1], &child), 0);
+        kit_end_child(pids[1]);
+        kit_expect_stage(&f, STAGE_POSTSTOP, "c2", 0, POD("container"), NULL);
+        wait_ended(left, "what is left of c2");
+        cr_expect(!has_ended(pids[0]) && !has_ended(joined) && proc_alive(&other_child));
+        cr_expect(proc_alive(&child), "in a namespace of its own, and nobody's child: not known");
+        kit_end_child(pids[0]);
+        kit_expect_stage(&f, STAGE_POSTSTOP, "c1", 0, POD("sandbox"), NULL);
+        wait_ended(joined, "with the last one everything goes");
+        wait_gone(child, "of c2");
+        wait_gone(other_child, "of c1");
     }
 }
 
