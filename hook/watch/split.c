@@ -251,7 +251,6 @@ static int begin_v1(struct split *s, struct scan *scan, struct scan_result *pass
                     struct err *e)
 {
     struct cg_controller *overhead = &scan->sandbox->overhead;
-    autoarena a = ARENA_INIT;
     struct cg_change change = {.files = s->overhead};
     bool exists;
     int ret;

@@ -177,7 +177,7 @@ static void is_at(struct run *run, const char *place, const char *what)
 
 static void by_next_watcher(struct run *run)
 {
-    char now[TEXT_SIZE];
+    char now[TEXT_SIZE] = "";
 
     works(run, "poststart", NULL, &one, "running");
     wait_lifted();

@@ -284,7 +284,8 @@ shared_pid() {
 # known_differences SCENE
 known_differences() {
 	if [[ $1 == oom && $MANAGER == systemd ]]; then
-		document sibling "ContainerStatus" '2 137 Error' "containerd does not hear of it where the sandbox's cgroup is a scope"
+		document nested "ContainerStatus" '2 137 Error' "where the cgroup is a scope containerd may not hear of it in time"
+		document sibling "ContainerStatus" '2 137 Error' "where the cgroup is a scope containerd may not hear of it in time"
 	fi
 }
 

@@ -250,7 +250,8 @@ lost() {
 # known_differences - of layouts, runtimes and containerd
 known_differences() {
 	if [[ $MANAGER == systemd ]]; then
-		document sibling event '()' "containerd does not hear of it where the sandbox's cgroup is a scope"
+		document nested event '()' "where the cgroup is a scope containerd may not hear of it in time"
+		document sibling event '()' "where the cgroup is a scope containerd may not hear of it in time"
 	fi
 	if ! reads_threaded; then
 		document nested ps '1 .*cgroup.procs.*upported' "$VERSION cannot read a threaded cgroup"
