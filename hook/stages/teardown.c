@@ -324,8 +324,31 @@ static int see_what_is_touched(struct run *run, struct err *e)
     return r < 0 ? r : cg_host_open_rest(&run->host, e);
 }
 
-/* What is left of a container without a PID namespace of its own its runtime kills, when it deletes the container: all
- * that is in the container's cgroup. Of what is in ours it knows nothing. */
+/*
+ * What is left of a container without a PID namespace of its own its runtime kills, when it deletes the container: all
+ * that is in the container's cgroup. Of what is in ours it knows nothing.
+ */
+static bool dies_with_runtime(const struct record *r)
+{
+    for (size_t i = 0; !record_is_nested(r) && i < r->containers.count; i++) {
+        if (JSON_AT(r->containers, struct record_container, i).mounts)
+            return true;
+    }
+    return false;
+}
+
+/* The last container has gone. Whether what has the names of this sandbox is its own is seen on the way. */
+static int destroy(struct run *run, struct err *e)
+{
+    struct settings settings = *run->request->settings;
+
+    if (dies_with_runtime(&run->before))
+        settings.leftovers = LEFTOVERS_KILL;
+    return sandbox_destroy(&run->state, &run->host, &run->before, &settings, SANDBOX_PATIENCE_MS,
+                           &run->lock, e);
+}
+
+/* One of several has gone; the others are in the sandbox, so it is this one's. */
 static void end_rest(struct run *run, const struct record_container *own)
 {
     const struct record *r = &run->before;
@@ -397,12 +420,12 @@ int run_tear_down(struct run *run, struct err *e)
         r = sandbox_end_init(&run->host, &run->before, own, run->alive.count == 0, e);
     if (r < 0)
         return r;
-    if (own && own->mounts && !record_is_nested(&run->before))
-        end_rest(run, own);
-    if (run->alive.count > 0)
+    if (run->alive.count > 0) {
+        if (own && own->mounts && run->before.made.value && !record_is_nested(&run->before))
+            end_rest(run, own);
         return shrink(run, e);
-    r = sandbox_destroy(&run->state, &run->host, &run->before, run->request->settings,
-                        SANDBOX_PATIENCE_MS, &run->lock, e);
+    }
+    r = destroy(run, e);
     if (r == 0)
         collect(scope);
     return r;

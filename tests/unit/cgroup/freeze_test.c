@@ -13,6 +13,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -93,12 +94,26 @@ Test(freeze, v2_stop_and_go)
     stop_and_go(&kit_v2_host, "/a");
 }
 
-/* What is not had in time is not asked for any more. Of a busy process nobody sees at once that it stands. */
+/* Together with its children, which then cannot run, nor stand, while it looks. */
+static void stay_on_one_cpu(void)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET((size_t)sched_getcpu(), &set);
+    cr_assert_eq(sched_setaffinity(0, sizeof set, &set), 0);
+}
+
+/* What is not had in time is not asked for any more. */
 static void undone(const struct cg_host *host, const char *path)
 {
-    pid_t pid = start_busy();
-    struct cg_controller c = make(host, path, pid);
+    struct cg_controller c;
     unsigned late = 0;
+    pid_t pid;
+
+    stay_on_one_cpu();
+    pid = start_busy();
+    c = make(host, path, pid);
 
     for (unsigned i = 0; i < 1000 && late == 0; i++) {
         struct err e = ERR_INIT;

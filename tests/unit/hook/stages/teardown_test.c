@@ -225,8 +225,7 @@ Test(teardown, kills_what_the_runtime_would)
         pid_t pid = begin(&f, i), stray = kit_start_child();
         struct record r;
 
-        cr_assert(kit_record(&f, "s1", &r) == RECORD_VALID &&
-                  record_find(&r, "s1")->mounts);
+        cr_assert(kit_record(&f, "s1", &r) == RECORD_VALID && record_find(&r, "s1")->mounts);
         kit_tree_enter(stray, SANDBOX_CGROUP, "a stray");
         kit_end_child(pid);
         kit_expect_stage(&f, STAGE_POSTSTOP, "s1", 0, PAUSE, NULL);
