@@ -167,10 +167,14 @@ static pid_t start_container(const char *path, const char *name, pid_t *ret_chil
         if (unshare(CLONE_NEWNS) < 0)
             _exit(1);
         child = fork();
-        if (child == 0 && unshare(CLONE_NEWNS) < 0)
+        if (child < 0)
             _exit(1);
-        if (child > 0 && write(fds[1], &child, sizeof child) != sizeof child)
-            _exit(1);
+        if (child == 0) {
+            child = getpid();
+            /* It has left when it is heard of. */
+            if (unshare(CLONE_NEWNS) < 0 || write(fds[1], &child, sizeof child) != sizeof child)
+                _exit(1);
+        }
         for (;;)
             pause();
     }
