@@ -341,8 +341,8 @@ static void sum_hugetlb(const struct part *parts, size_t count, struct arena *a,
 
             if (find_hugetlb(ret, size))
                 continue;
-            if (ret->hugetlb_count >
-                CG_HUGETLB_MAX) /* it is refused, so no time is spent on more */
+            /* It is refused, so no time is spent on more. */
+            if (ret->hugetlb_count > CG_HUGETLB_MAX)
                 return;
             for (size_t n = 0; n < count; n++)
                 total = add_saturating(total, hugetlb_of(&parts[n], size));

@@ -10,15 +10,13 @@
 
 /* ---- where ---- */
 
-/* The cgroup that config.json names; with a user's systemd, whose slices are below others, the container's scope. */
+/* The cgroup that config.json names; with a user's systemd, whose slices are below others, the scope of that name. */
 static const char *named_cgroup(const char *home, const struct plan *p, struct arena *a)
 {
     const char *scope = cg_path_scope(a, home);
 
-    if (!cg_path_is_below(home, p->runtime_path) && scope &&
-        strstr(cg_path_base(scope), p->container_id))
-        return scope;
-    return p->runtime_path;
+    return scope && str_eq(cg_path_base(scope), cg_path_base(p->runtime_path)) ? scope
+                                                                               : p->runtime_path;
 }
 
 /* C, and each cgroup from there up to the one that is named: all that the runtime writes a quota to. */

@@ -50,11 +50,6 @@ see_when() {
 	see "$key" "$("$@" 2>&1 || :)"
 }
 
-# reads_threaded - whether this runtime can, of a cgroup below its own
-reads_threaded() {
-	[[ $KIND == runc && ! $VERSION =~ ^runc\ version\ 1\.[01]\. ]]
-}
-
 # documented KEY - whether exactly that is seen which is known of such runtimes on v2
 documented() {
 	[[ $MODE == v2 && $HOOK == split ]] || return 1

@@ -93,7 +93,15 @@ Test(nested, places)
          "overhead /user.slice/user@1.service/user.slice/libpod-c1.scope/container, "
          "lifted /user.slice/user@1.service/user.slice/libpod-c1.scope/container, "
          "lifted /user.slice/user@1.service/user.slice/libpod-c1.scope"},
-        /* a scope that the container is in with others is not its own */
+        /* a scope that the container is in with others is not its own, also where its id is in the name */
+        {CG_MODE_V2,
+         {0},
+         CGROUPS_PATH("user.slice:libpod:c1"),
+         "/user.slice/session-c1.scope/c1",
+         "runtime /user.slice/session-c1.scope/c1, parent /user.slice/session-c1.scope, sandbox "
+         "/user.slice/session-c1.scope/c1/kata_vcpu, vCPUs "
+         "/user.slice/session-c1.scope/c1/kata_vcpu, overhead /user.slice/session-c1.scope/c1, "
+         "lifted /user.slice/session-c1.scope/c1"},
         {CG_MODE_V2,
          {0},
          CGROUPS_PATH("user.slice:libpod:c1"),

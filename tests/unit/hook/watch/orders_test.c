@@ -186,6 +186,22 @@ static pid_t start_container(const char *path, const char *name, pid_t *ret_chil
     return pid;
 }
 
+/* c1 and c2, each with a child in the sandbox. */
+static void begin_pod(struct kit_stage *f, enum cg_mode mode, pid_t ret_pids[2],
+                      pid_t ret_children[2])
+{
+    kit_begin_stage(f, mode);
+    for (size_t k = 0; k < 2; k++) {
+        const char *id = k ? "c2" : "c1";
+
+        ret_pids[k] = start_container(arena_printf(&f->a, "/p/%s", id), id, &ret_children[k]);
+        kit_expect_stage(f, STAGE_CREATE_RUNTIME, id, ret_pids[k],
+                         k ? POD("container") : POD("sandbox"),
+                         arena_printf(&f->a, "{'linux':{'cgroupsPath':'/p/%s'}}", id));
+        kit_tree_enter(ret_children[k], "/p/kata_c1", "child");
+    }
+}
+
 /* A child of ours in the mount namespace of another. */
 static pid_t join_mounts(struct kit_stage *f, pid_t of)
 {
@@ -217,16 +233,7 @@ Test(orders, of_a_pod_one_container_is_meant)
         pid_t pids[2], children[2], joined;
         STAGE f;
 
-        kit_begin_stage(&f, modes[i]);
-        for (size_t k = 0; k < 2; k++) {
-            const char *id = k ? "c2" : "c1";
-
-            pids[k] = start_container(arena_printf(&f.a, "/p/%s", id), id, &children[k]);
-            kit_expect_stage(&f, STAGE_CREATE_RUNTIME, id, pids[k],
-                             k ? POD("container") : POD("sandbox"),
-                             arena_printf(&f.a, "{'linux':{'cgroupsPath':'/p/%s'}}", id));
-            kit_tree_enter(children[k], "/p/kata_c1", "child");
-        }
+        begin_pod(&f, modes[i], pids, children);
         joined = kit_start_in("/p/kata_c1", "joined"); /* in nobody's namespace */
         cr_assert_eq(proc_identify(children[0], &other_child), 0);
         cr_assert_eq(proc_identify(children[1], &child), 0);
@@ -251,16 +258,7 @@ Test(orders, of_a_pod_one_container_ends_whole)
         pid_t pids[2], children[2], left, joined;
         STAGE f;
 
-        kit_begin_stage(&f, modes[i]);
-        for (size_t k = 0; k < 2; k++) {
-            const char *id = k ? "c2" : "c1";
-
-            pids[k] = start_container(arena_printf(&f.a, "/p/%s", id), id, &children[k]);
-            kit_expect_stage(&f, STAGE_CREATE_RUNTIME, id, pids[k],
-                             k ? POD("container") : POD("sandbox"),
-                             arena_printf(&f.a, "{'linux':{'cgroupsPath':'/p/%s'}}", id));
-            kit_tree_enter(children[k], "/p/kata_c1", "child");
-        }
+        begin_pod(&f, modes[i], pids, children);
         left = join_mounts(&f, pids[1]);
         kit_tree_enter(left, "/p/kata_c1", "left");
         joined = kit_start_in("/p/kata_c1", "joined"); /* in nobody's namespace */
